@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The processes of a test run take the compiled tests from each other, also where a machine's default is to keep none.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help quickstart test quick lint unit test-slow test-random test-portable test-ray test-faults chaos test-cluster coverage docs docs-site bench gpu clean
+.PHONY: help quickstart test quick lint unit test-oldest test-slow test-random test-portable test-ray test-faults chaos test-cluster coverage docs docs-site bench gpu clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -37,6 +37,13 @@ quick: $(VENV)/.installed-dev  ## the tests without Ray, MLflow, waiting and who
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(SWEEPING) -m "not (slow or faults or chaos or cluster)"
 
+test-oldest:  ## `make quick` with the oldest packages that pyproject.toml allows, in .venv-oldest
+	test -d .venv-oldest || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet uv
+	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest --upgrade --resolution lowest-direct --editable '.[dev]'
+	@touch .venv-oldest/.installed .venv-oldest/.installed-dev
+	$(MAKE) quick VENV=.venv-oldest
+
 test-slow: $(VENV)/.installed-dev  ## statistics that need many repeats: minutes each
 	$(BIN)/python -m pytest -m slow
 
@@ -59,9 +66,9 @@ chaos: $(VENV)/.installed-dev  ## kill a random process of a sweep every few sec
 test-cluster:  ## as root: sweeps on clusters whose hosts die, are cut off and come back, in an environment of its own
 	test -d .venv-cluster || $(PYTHON) -m venv .venv-cluster
 	.venv-cluster/bin/python -m pip install --quiet --editable '.[dev,cluster-tests]'
-	.venv-cluster/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 20 -m cluster tests/cluster tests/cli/test_on_cluster.py
+	.venv-cluster/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 20 -m cluster tests/cluster
 
-NUMERIC := $(addprefix tests/,test_noise.py nn diffusion gan metrics families training interpret)
+NUMERIC := $(addprefix tests/,test_noise.py nn diffusion gan metrics families training extras/interpret)
 PORTABLE := TEST_AMX=0 GENSWEEP_KERNELS=0 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_WAIT_POLICY=passive
 
 test-portable: $(VENV)/.installed-dev  ## what computes, as on a processor without AVX-512, AMX or a compiler

@@ -2,10 +2,8 @@
 
     .venv/bin/python benchmarks/command_start.py
 
-Two made-up sweeps of 50 trials each lie in a temporary folder: nothing was trained, but logs, pictures and MLflow's
-runs were written by the same code as those of real sweeps.  Each command is run several times, in turns, and the
-medians are told.  As long as nothing is written to MLflow's database, commands need not import MLflow; "mlflow
-written" is the same command right after something was.
+Two made-up sweeps of 50 trials each are in a temporary folder.  Nothing was trained, but the code of real sweeps wrote
+their logs and pictures.  Each command runs several times, in turns; the table has the medians.
 
 Other programs that run lengthen the time that passes; of processors' time they change little.  Prints a table and
 writes benchmarks/results/command_start-DATE-PROCESSOR.json.
@@ -40,23 +38,17 @@ COMMANDS = (
     f"config validate {SPACE}",
     "config schema",
     "data show digits",
-    "doctor --quick",
     "doctor",
 )
-#: Those that show runs, which are measured after MLflow's database was written, too.
-OF_RUNS = ("trials", "best", "best --compare")
 
 
 def make_sweeps() -> None:
-    """Write the sweeps into the current folder and its MLflow store, as tests do."""
+    """Write the sweeps into the current folder, as tests do."""
     sys.path += [str(ROOT / "tests" / name) for name in ("report", "sweep")]
     from made_up import diffusion, gan, write_sweep
 
-    from gensweep.tracking.store import remember_runs
-
     for name, family in {"ddpm": diffusion, "dcgan": gan}.items():
         write_sweep(Path.cwd(), name, family, TRIALS, rungs=4)
-    remember_runs()
 
 
 def measure(command: str) -> tuple[float, float]:
@@ -69,14 +61,6 @@ def measure(command: str) -> tuple[float, float]:
     if done.returncode not in (0, 4):  # of plan, which reads all of them, but cannot plan with what is made up
         raise click.ClickException(f"gensweep {command} ended with {done.returncode}: {done.stderr}")
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def touch_store() -> None:
-    """Write the tag of a run that it has anyhow, as another program might."""
-    from gensweep.tracking.runs import find_sweep
-    from gensweep.tracking.store import client
-
-    client().set_tag(find_sweep().run_id, "mlflow.note.content", str(time.time()))
 
 
 @click.command(context_settings={"show_default": True})
@@ -93,9 +77,6 @@ def main(rounds: int) -> None:
         for _ in range(rounds):
             for command in COMMANDS:
                 found.setdefault(command, []).append(measure(command))
-            for command in OF_RUNS:
-                touch_store()
-                found.setdefault(f"{command}, mlflow written", []).append(measure(command))
     rows = {}
     print(f"{'command':45}{'wall':>9}{'processors':>12}")
     for command, times in found.items():

@@ -36,7 +36,7 @@ from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.inception import INCEPTION_FEATURES, fid_network, from_weights
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.pairs import NearestSearch
+from gensweep.metrics.pairs import nearest
 from gensweep.metrics.probe import Classifier, fit_classifier
 from gensweep.training.evaluation import EvaluationResult, evaluate_images
 
@@ -56,7 +56,7 @@ class Real:
         self.labels = torch.arange(len(self.features)) % CLASSES
         self.moments = Moments.of(self.features)
         self._classifier = fit_classifier(self.features, self.labels, CLASSES)
-        self._distances = NearestSearch(self.features).nearest()[0]
+        self._distances = nearest(self.features)[0][:, 0]
 
     def classifier(self) -> Classifier:
         """The one that was fitted."""

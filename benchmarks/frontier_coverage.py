@@ -4,8 +4,7 @@
     .venv/bin/python benchmarks/frontier_coverage.py --repeats 2000
 
 For each population of configurations: the expected best of k trainings at a budget, from the scores of n configurations
-with standard errors of 0, 5 and 10 % of the score, and where a quarter of them fails; and that of a search that can
-pay for k trials, from n trials of which about half were stopped early, at a worse score and a quarter of the cost.
+with standard errors of 0, 5 and 10 % of the score, and where a quarter of them fails.
 Then the budget at which two families change places, and how often families that are alike seem to have a winner or a
 flip.
 
@@ -23,11 +22,11 @@ from typing import Any
 import click
 import numpy as np
 from dated_results import write_result
-from truths.band_coverage import POPULATIONS, search_coverage, training_coverage
+from truths.band_coverage import POPULATIONS, training_coverage
 
-from gensweep.compute.curves import CurvePoint, TrainingCurve
-from gensweep.compute.expected_best import MIN_CONFIGURATIONS, tries_for
-from gensweep.compute.frontier import frontier
+from gensweep.verdict.curves import CurvePoint, TrainingCurve
+from gensweep.verdict.expected_best import MIN_CONFIGURATIONS, tries_for
+from gensweep.verdict.frontier import frontier
 
 SIZES = (MIN_CONFIGURATIONS, 10, 20, 40)
 FEW = (4, 6)
@@ -64,9 +63,6 @@ def tables(repeats: int) -> Iterator[dict[str, Any]]:
                 if n >= MIN_CONFIGURATIONS:
                     found = training_coverage(draw, n, k, repeats, rng, failing=FAILING)
                     yield {"what": FAILED, "population": name, "n": n, "k": k} | asdict(found)
-                if n >= MIN_CONFIGURATIONS:
-                    found = search_coverage(draw, n, k, repeats, rng)
-                    yield {"what": "search", "population": name, "n": n, "k": k} | asdict(found)
 
 
 def family(rng: np.random.Generator, group: str, n: int, power: float) -> list[TrainingCurve]:
@@ -111,7 +107,7 @@ def main(repeats: int) -> None:
     rows = list(tables(repeats))
     kinds = [f"training, error {error:g}" for error in ERRORS]
     click.echo(f"Held the truth, in % of {repeats} repeats; columns: configurations, tries")
-    for what in (*kinds, FAILED, "search"):
+    for what in (*kinds, FAILED):
         print_table(rows, what, SIZES)
     click.echo("\nToo few for a band:")
     print_table(rows, kinds[0], FEW)

@@ -27,9 +27,8 @@ from gensweep.families.family import FAMILIES
 from gensweep.noise import Noise
 from gensweep.training import loop
 from gensweep.training.compilation import Compilation, compiled
-from gensweep.training.cost import activation_bytes
+from gensweep.training.cost import activation_bytes, trained_parameters
 from gensweep.training.distributed import ALONE, Workers, wrapped
-from gensweep.training.estimate import state_bytes
 from gensweep.training.evaluation import draw
 from gensweep.training.learner_state import restore, state_of
 from gensweep.training.loop import Learner
@@ -117,7 +116,7 @@ def small_learner(
 def losses_of(learner: Learner, until: int = STEPS * BATCH) -> list[dict[str, float]]:
     """The losses of each step up to so many images."""
     found = []
-    for event in loop.train(learner, Loader(made_up(SIZE), seed=3, device=learner.device)):
+    for event in filter(None, loop.train(learner, Loader(made_up(SIZE), seed=3, device=learner.device))):
         found.append(event.losses)
         if event.images >= until:
             break
@@ -245,9 +244,9 @@ def memory(name: str, learner: Learner, loader: Loader) -> Check:
     """The peak of a step, beside the data set, against what `gensweep tune --dry-run` would say."""
     learner.step(loader)
     there = sum(tensor.nbytes for tensor in state_of(learner).values())
-    estimate = state_bytes(learner) + learner.training.batch_size * activation_bytes(
-        learner.family, loader, learner.autocast
-    )
+    gradients = sum(each.nbytes for each in trained_parameters(learner.family))
+    each = activation_bytes(learner.family, loader, learner.autocast)
+    estimate = there + gradients + learner.training.batch_size * each
     if learner.device.type == "cuda":
         torch.cuda.synchronize()
         torch.cuda.empty_cache()

@@ -19,7 +19,7 @@ import click
 import numpy as np
 import optuna
 from dated_results import write_result
-from truths.variance_shares import TRUTHS, share_coverage
+from truths.variance_shares import CLIFFS, TRUTHS, share_coverage
 
 SIZES = (12, 20, 40, 80)
 #: A forest takes a second.
@@ -54,7 +54,7 @@ def main(repeats: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     rows: list[dict[str, Any]] = []
-    for truth in TRUTHS:
+    for truth in (*TRUTHS, *CLIFFS):
         click.echo(f"\n{truth}\n{'trials':>8}" + "".join(f"{name:>14}" for name in truth.shares))
         click.echo(f"{'truth':>8}" + "".join(f"{share:14.3f}" for share in truth.shares.values()))
         for trials in SIZES:

@@ -6,6 +6,8 @@
     .venv/bin/python benchmarks/interval_coverage.py --digits --images 300 --classical 3
     .venv/bin/python benchmarks/interval_coverage.py --real horse deer --repeats 100         of CIFAR-10
     .venv/bin/python benchmarks/interval_coverage.py --differences --images 300
+    .venv/bin/python benchmarks/interval_coverage.py --few-directions --images 200 --repeats 300
+    .venv/bin/python benchmarks/interval_coverage.py --few-directions --labels "in turns" --images 200 --repeats 300
 
 Made-up features are a matrix times independent numbers: normal ones, ones that are mostly 0 as features after a ReLU
 are, or normal ones with a scale for each image.  Their distribution is that of the reference, or narrower and moved, or
@@ -13,6 +15,11 @@ turned against it.  Clustered features are normal ones around ten centres, throu
 and moved, with one cluster fewer, and around other centres.  With --real the features are those of EfficientNet-Lite0
 of two classes of CIFAR-10, or of digits: an image's features are those of two real ones (of one class), mixed, so that
 mean and covariance of the endless population are known.
+
+With --few-directions most of the variance is in a few directions, as it is between classes: 16 features of ten
+clusters three standard deviations apart, 48 of digits, and 16 normal ones.  With --labels "in turns" the images of a
+class-conditional model come from the classes in turns instead of at random, as they did in earlier versions; they are
+not independent then, and the interval does not hold.
 
 Prints for each case the truth, what the plain distance is too large by, the bias that three corrections leave (the
 first order of 1 / n; a line over 1 / n, known as FD-infinity; and the one in use), the standard deviation of the last,
@@ -26,7 +33,7 @@ does the interval of the difference of their distances hold it, and how often do
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
@@ -34,7 +41,9 @@ from typing import Any
 import click
 import torch
 import torch.nn.functional as F
+from classical_bias import extrapolated_distance, first_order_bias
 from dated_results import write_result
+from few_directions import CLUSTERS, Case, few_directions, rectified_moments
 from torch import Tensor
 
 from gensweep.cache import cache_folder
@@ -42,30 +51,17 @@ from gensweep.data.images import DATASETS
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.real import Real
-from gensweep.metrics.selftest import extrapolated_distance, first_order_bias
 from gensweep.metrics.uncertainty import Estimate, Target, estimate_distance
-from gensweep.report.ties import IntervalEstimate, difference_interval
 from gensweep.results import STANDARD_ERRORS
+from gensweep.verdict.ties import IntervalEstimate, difference_interval
 
 #: Standard deviation of the noise in noisy digits, of 255 levels.
 NOISE_LEVELS = 30.0
 MISSING_DIGIT = 7
 KINDS = ("normal", "mostly zero", "own scales")
 HEADS = ("truth", "excess", "1st order", "line", "bias left", "scatter", "error", "covered", "above", "below")
-CLUSTERS = 10
 #: Standard deviation of the centres of clusters, for a deviation of 1 within a cluster.
 CLUSTER_DISTANCE = 2.0
-
-
-@dataclass(frozen=True)
-class Case:
-    """How images are drawn, the mean and covariance of endless ones, and what they are held against."""
-
-    name: str
-    draw: Callable[[int, torch.Generator], Tensor]
-    mean: Tensor
-    covariance: Tensor
-    target: Target
 
 
 @dataclass(frozen=True)
@@ -136,15 +132,6 @@ def clustered(d: int) -> Iterator[Case]:
         ("other clusters", Target(*rectified_moments(others))),
     ):
         yield Case(f"{name}, clusters", draw, mean, covariance, target)
-
-
-def rectified_moments(centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of max(0, z) for z ~ N(c, I) with a centre c drawn from the rows."""
-    density = torch.exp(-centres.square() / 2) / math.sqrt(2 * math.pi)
-    below = torch.special.ndtr(centres)
-    means = centres * below + density
-    squares = (centres.square() + 1) * below + centres * density
-    return means.mean(0), means.T.cov(correction=0) + (squares - means.square()).mean(0).diag()
 
 
 def real(first: str, second: str) -> Iterator[Case]:
@@ -309,6 +296,8 @@ def measure(case: Case, images: int, repeats: int, classical_repeats: int) -> Ro
 )
 @click.option("--only", default="", help="Only cases with this in their name, such as clusters.")
 @click.option("--differences", "of_pairs", is_flag=True, help="Differences of two models' distances instead.")
+@click.option("--few-directions", "few", is_flag=True, help="Clusters, digits and normal features instead.")
+@click.option("--labels", type=click.Choice(["sampled", "in turns"]), default="sampled", help="With --few-directions.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 def main(
     features: int,
@@ -319,6 +308,8 @@ def main(
     classical: int,
     only: str,
     of_pairs: bool,
+    few: bool,
+    labels: str,
     threads: int,
 ) -> None:
     """Count how often the interval holds the truth."""
@@ -333,6 +324,8 @@ def main(
     click.echo(f"{'case':<28}" + "".join(f"{head:>11}" for head in HEADS))
     if of_digits:
         cases, what = digits(), ["digits"]
+    elif few:
+        cases, what = few_directions(labels == "in turns"), ["few-directions", *labels.split()]
     elif classes:
         cases, what = real(*classes), list(classes)
     else:

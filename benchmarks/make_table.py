@@ -71,7 +71,7 @@ def population(name: str) -> dict[str, Any]:
 
 def heading(name: str, trials: Sequence[TrialState]) -> dict[str, Any]:
     """What all rows share: where they come from, and what a score is."""
-    score = next(trial.objective for trial in trials if trial.objective is not None)
+    score = next(trial.score for trial in trials if trial.score is not None)
     anchors = {"floor": score.floor, "ceiling": score.ceiling}
     values = {key: anchor and {"score": anchor.value, "corrected": anchor.corrected} for key, anchor in anchors.items()}
     return {"table": name, "identity": score.identity.as_dict(), "anchors": values, "sweep": population(name)}
@@ -98,7 +98,7 @@ def make_part(name: str, part: int, work: Path) -> SweepFolder:
 
 def lost_trials(folder: SweepFolder) -> list[TrialState]:
     """The trials whose failure says nothing of their configuration: lost processes, a full disk."""
-    return [trial for trial in folder.state().failed if trial.outside]
+    return [trial for trial in folder.state().failed if trial.infrastructure_error]
 
 
 @click.command(context_settings={"show_default": True})

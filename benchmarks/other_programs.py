@@ -1,9 +1,9 @@
-"""Train a generator by another program's own recipe for so much compute, for `gensweep evaluate` to rank beside yours.
+"""Train a generator by another program's own recipe, for `gensweep evaluate-images` to rank beside yours.
 
     .venv/bin/python benchmarks/other_programs.py diffusers -o theirs
-    gensweep evaluate theirs --like width-design --name diffusers --call num_inference_steps=50
+    gensweep evaluate-images theirs --like width-design --name diffusers --call num_inference_steps=50
     .venv/bin/python benchmarks/other_programs.py lucidrains -o their-images
-    gensweep evaluate their-images --like width-design --name lucidrains
+    gensweep evaluate-images their-images --like width-design --name lucidrains
     gensweep best --compare width-design diffusers lucidrains
 
 All images of CIFAR-10, without labels, on one thread.  FLOPs are counted as gensweep counts its own, forward and
@@ -141,7 +141,7 @@ def flops_of_image(recipe: Recipe, batch: int) -> float:
 def main(
     program: str, flops: float, width: int, learning_rate: float, batch: int, images: int, seed: int, output: Path
 ) -> None:
-    """Train by another program's recipe, and leave what `gensweep evaluate` takes."""
+    """Train by another program's recipe, and leave what `gensweep evaluate-images` takes."""
     if output.exists():
         raise click.ClickException(f"{output} is there; name a new folder")
     torch.set_num_threads(1)

@@ -7,7 +7,8 @@ Sweeps are made up from known laws, with effects of trainings, noise and early s
 its compute; what comes is the score of one more training of the recommended settings, width and images, drawn from the
 law.  Prints for each case: how often the interval held it, its median width (high / low - 1), the error of the
 expectation, how much worse the recommended width is than the best of all (without noise), the mean coverage that the
-backtests reported, and how often they were trusted; at the end the same of the backtests on the largest width.
+backtests reported, how often plans were trusted, and how often a trusted plan moved the best trial to a much worse
+width.
 
 Then three ways to predict the best score of the last factor of four of compute are compared on the same sweeps, by the
 root mean square of the logarithm of predicted over found: a law with effects of trainings (the one in use), the same
@@ -31,15 +32,17 @@ import numpy as np
 from dated_results import RESULTS, dated
 from truths.trainings import KnownLaw, MadeUpSweep, flops_of
 
-from gensweep.compute import law_fit
-from gensweep.compute.backtest import HIDDEN_FACTOR
-from gensweep.compute.forecast import FittedFamily
-from gensweep.compute.scaling_law import PRIOR, TRIAL_DEVIATION, LawPrior
-from gensweep.compute.scored_trainings import ScoredTraining, observe
-from gensweep.compute.spending import plan_spending
+from gensweep.extras.plan import law_fit
+from gensweep.extras.plan.backtest import HIDDEN_FACTOR
+from gensweep.extras.plan.forecast import FittedFamily
+from gensweep.extras.plan.scaling_law import PRIOR, TRIAL_DEVIATION, LawPrior
+from gensweep.extras.plan.scored_trainings import ScoredTraining, observe
+from gensweep.extras.plan.spending import plan_spending
 
 #: How many times more compute than the sweeps had is planned for.
 REACH = 4.0
+#: The best trial was moved to a wrong width if it scores worse there than at its own width by more than this factor.
+MUCH_WORSE = 1.1
 
 CASES = {
     "as in a sweep": MadeUpSweep(),
@@ -53,6 +56,12 @@ CASES = {
     "unlike speeds": MadeUpSweep(KnownLaw(speeds=0.2)),
     "saturates at a third": MadeUpSweep(KnownLaw(floor=2, size=1, images_exponent=0.7, saturates=5e12)),
     "saturates, of all trials": MadeUpSweep(KnownLaw(floor=2, size=1, images_exponent=0.7, saturates=5e12), rungs=()),
+    "14 trials, none stopped": MadeUpSweep(trainings=14, rungs=()),
+    "no trend, scatter 35 %": MadeUpSweep(KnownLaw(100, 0, images=0, trainings=0, noise=0.35), 14, rungs=()),
+    "the same, 6 scores": MadeUpSweep(KnownLaw(100, 0, images=0, trainings=0, noise=0.35), 14, evaluations=6, rungs=()),
+    "levelled off, scatter 15 %": MadeUpSweep(KnownLaw(saturates=1.6e12, noise=0.15), 14, rungs=()),
+    "levelled off, scatter 8 %": MadeUpSweep(KnownLaw(saturates=1.6e12, noise=0.08), 14, rungs=()),
+    "scores get worse again": MadeUpSweep(KnownLaw(worsens=1.6e12), 14, (16, 24, 32, 64), evaluations=12, rungs=()),
 }
 
 
@@ -70,21 +79,21 @@ class Row:
     backtest_coverage: float
     backtest_regret: float
     trusted: float
+    moved_worse: float
+    """How often a trusted plan took the best trial to a width where it scores worse by more than 10 %."""
     with_effects: float
     without_effects: float
     through_best: float
-    widest_coverage: float | None
-    widest_trusted: float | None
-    """Of the sweeps that have enough widths: the mean coverage of the largest width, and how often it was trusted."""
 
 
 def measure(case: str, sweep: MadeUpSweep, repeats: int) -> Row:
     """SweepPlan as many made-up sweeps."""
-    rng = np.random.default_rng(0)
-    held, spans, errors, regrets, tests, methods, widest = [], [], [], [], [], [], list[tuple[float, bool]]()
+    rng, budget = np.random.default_rng(0), REACH * sweep.flops
+    held, spans, errors, regrets, tests, methods = [], [], [], [], [], []
+    moved = []
     for _ in range(repeats):
         trainings, effects = sweep.draw(rng)
-        plan = plan_spending({"a": trainings}, REACH * sweep.flops)
+        plan = plan_spending({"a": trainings}, budget)
         best, law = plan.best, sweep.law
         effect, speed = effects[[each.curve.trial for each in trainings].index(best.members[0].curve.trial)]
         true = float(law.scores(best.width, np.array([best.images]), effect, speed)[0])
@@ -94,11 +103,11 @@ def measure(case: str, sweep: MadeUpSweep, repeats: int) -> Row:
         errors.append(math.log(best.forecast.value / came))
         widths = np.arange(min(sweep.widths), 2 * max(sweep.widths) + 1) if len(sweep.widths) > 1 else sweep.widths
         regrets.append(
-            true / min(float(law.scores(w, np.array([plan.budget / flops_of(w)]), effect, speed)[0]) for w in widths)
-            - 1
+            true / min(float(law.scores(w, np.array([budget / flops_of(w)]), effect, speed)[0]) for w in widths) - 1
         )
+        stayed = law.scores(best.members[0].width, np.array([budget / flops_of(best.members[0].width)]), effect, speed)
+        moved.append(plan.trusted and true > MUCH_WORSE * float(stayed[0]))
         tests.append((plan.backtest.coverage, plan.backtest.regret, plan.trusted))
-        widest += [(each.coverage, each.trusted) for each in plan.widths.values()]
         methods.append(_methods(trainings, sweep.flops / HIDDEN_FACTOR))
     coverage, regret, trusted = np.array(tests, dtype=float).T
     return Row(
@@ -112,8 +121,8 @@ def measure(case: str, sweep: MadeUpSweep, repeats: int) -> Row:
         float(np.nanmean(coverage)),
         float(np.nanmean(regret)),
         float(np.mean(trusted)),
+        float(np.mean(moved)),
         *(float(each) for each in np.sqrt(np.mean(np.square(methods), axis=0))),
-        *(map(float, np.mean(widest, axis=0)) if widest else (None, None)),
     )
 
 
@@ -177,7 +186,20 @@ def _through_best(early: Sequence[ScoredTraining], end: float) -> float:
 )
 def main(repeats: int, cases: tuple[str, ...], output: Path | None) -> None:
     """SweepPlan made-up sweeps, and count how often the interval held what came."""
-    heads = ("held", "width", "error", "bias", "w.regret", "bt cover", "bt regr", "trusted", "effects", "none", "best")
+    heads = (
+        "held",
+        "width",
+        "error",
+        "bias",
+        "w.regret",
+        "bt cover",
+        "bt regr",
+        "trusted",
+        "moved",
+        "effects",
+        "none",
+        "best",
+    )
     heads += ("widest", "trusted")
     click.echo(f"{'case':<26}" + "".join(f"{head:>10}" for head in heads))
     path = output or RESULTS / f"scaling_coverage-{datetime.date.today().isoformat()}.json"

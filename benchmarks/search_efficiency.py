@@ -1,7 +1,7 @@
 """What a search finds for its compute: replays of searches on a table of real trials, with every cost counted.
 
     .venv/bin/python benchmarks/search_efficiency.py digits
-    .venv/bin/python benchmarks/search_efficiency.py digits --seeds 20 --trainings 32 --methods random,tpe+asha
+    .venv/bin/python benchmarks/search_efficiency.py digits --seeds 20 --trainings 32 --methods random,asha
 
 The product's methods are driven by its own session, the peers by their own packages; smac and dehb come with
 `pip install 'gensweep[search-peers]'`.  One trial runs at a time, which is the best case of every method; with
@@ -50,16 +50,16 @@ SHARES = (1 / 27, 1 / 9, 1 / 3, 1.0)
 #: The product's methods, as settings of `search`.
 PRODUCT: dict[str, dict[str, Any]] = {
     "random": {"sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}},
-    "tpe": {"sampler": {"kind": "tpe"}, "scheduler": {"kind": "fifo"}},
+    "tpe_by_branch": {"sampler": {"kind": "tpe_by_branch"}, "scheduler": {"kind": "fifo"}},
     "asha": {"sampler": {"kind": "random"}, "scheduler": {"kind": "asha"}},
-    "tpe+asha": {},
-    "hyperband": {"sampler": {"kind": "random"}, "scheduler": {"kind": "hyperband"}},
+    "tpe_by_branch+asha": {},
+    "hyperband": {"sampler": {"kind": "random"}, "scheduler": {"kind": "asha", "brackets": 3}},
     "median": {"sampler": {"kind": "random"}, "scheduler": {"kind": "median"}},
 }
-DEFAULT, BASELINE, ONCE = "tpe+asha", "random", "random (scored once)"
+DEFAULT, BASELINE, ONCE = "tpe_by_branch+asha", "random", "random (scored once)"
 PEERS = ("optuna", "ray", "smac", "dehb")
 #: The default search that begins with what another one found out.
-WARM: dict[str, Knowledge] = {"warm": "scores", "warm (ranks)": "ranks", "warm (wrong)": "wrong"}
+WARM: dict[str, Knowledge] = {"warm (ranks)": "ranks", "warm (wrong)": "wrong"}
 METHODS = (ONCE, *PRODUCT, *PEERS, *WARM)
 #: Methods that search as one of the product's does.
 SAME_SEARCH = {ONCE: BASELINE, **dict.fromkeys(WARM, DEFAULT)}
@@ -100,22 +100,35 @@ def replays(
     trainings: float,
     *,
     told: bool = False,
+    trials: int | None = None,
     workers: int = 1,
+    first_seed: int = 0,
 ) -> list[list[FoundScore]]:
-    """What a method finds with so many whole trainings' compute, seed by seed; see make_search for `told`."""
+    """Scores that a method finds with the compute of `trainings`, by seed; see make_search for `told` and `trials`."""
     budget, found = table.heading["sweep"]["budget"]["flops"], []
-    for seed in range(seeds):
+    for seed in range(first_seed, first_seed + seeds):
         pool = Pool(population, budget, shares_of(method), seed)
         with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-            search = make_search(method, pool, table, Path(folder), trainings, told=told)
+            search = make_search(method, pool, table, Path(folder), trainings, told=told, trials=trials)
             found.append(replay(search, pool, flops=trainings * budget, workers=workers))
     return found
 
 
 def make_search(
-    method: str, pool: Pool, table: Table, folder: Path, trainings: float, *, told: bool = False
+    method: str,
+    pool: Pool,
+    table: Table,
+    folder: Path,
+    trainings: float,
+    *,
+    told: bool = False,
+    trials: int | None = None,
 ) -> Searcher:
-    """A method, ready to be asked; the default is `told` what it may spend, as by `search.budget`."""
+    """A method, ready to be asked.
+
+    The default is `told` its budget, as by `search.budget`; the product's methods end after `trials`, as by
+    `search.trials`.
+    """
     sweep = sweep_of(table.name)
     match method:
         case "optuna":
@@ -129,6 +142,8 @@ def make_search(
     identity = Identity.from_dict(table.heading["identity"])
 
     search = dict(PRODUCT[SAME_SEARCH.get(method, method)])
+    if trials is not None:
+        search["trials"] = trials
     if told and method == DEFAULT:
         search["budget"] = {"flops": trainings * pool.budget}
 
@@ -204,10 +219,22 @@ def shortcomings(
 @click.option(
     "--told", is_flag=True, help="The default knows its compute, as by search.budget; else it is cut off there."
 )
+@click.option("--trials", type=click.IntRange(1), default=None, help="Trials after which a search ends.")
+@click.option("--first-seed", default=0, help="Seeds count from here.")
 @click.option("--workers", type=click.IntRange(1), default=1, help="Trials at a time.")
 @click.option("--methods", default=",".join(METHODS), help="Which, with commas between.")
 @click.option("--way", type=click.Choice(list(WAYS)), default="nearest", help="From the table to its space.")
-def main(name: str, seeds: int, trainings: float, told: bool, workers: int, methods: str, way: str) -> None:
+def main(
+    name: str,
+    seeds: int,
+    trainings: float,
+    told: bool,
+    trials: int | None,
+    first_seed: int,
+    workers: int,
+    methods: str,
+    way: str,
+) -> None:
     """Replay searches on a table, and say what they find for their compute."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     table = load_table(name)
@@ -227,7 +254,8 @@ def main(name: str, seeds: int, trainings: float, told: bool, workers: int, meth
         if shares not in populations:
             populations[shares] = WAYS[way](table, sweep_of(name).nodes(), shares)
         try:
-            found = replays(method, table, populations[shares], seeds, trainings, told=told, workers=workers)
+            known: dict[str, Any] = {"told": told, "trials": trials, "workers": workers, "first_seed": first_seed}
+            found = replays(method, table, populations[shares], seeds, trainings, **known)
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{method}: {error}; pip install 'gensweep[search-peers]'") from error
         bands[method] = median_with_interval(curves(found, grid, worst_of(table)))
@@ -240,6 +268,8 @@ def main(name: str, seeds: int, trainings: float, told: bool, workers: int, meth
     settings = {
         "trainings": trainings,
         "told": told,
+        "trials": trials,
+        "first_seed": first_seed,
         "workers": workers,
         "shares": SHARES,
         "way": way,
@@ -276,6 +306,7 @@ def write(
         "search_efficiency",
         f"{name}-{settings['way']}"
         + (f"-told-{settings['trainings']:g}" if settings["told"] else "")
+        + (f"-trials-{settings['trials']}" if settings["trials"] else "")
         + (f"-workers-{settings['workers']}" if settings["workers"] > 1 else ""),
         table={"name": name, **size},
         settings=dict(settings),

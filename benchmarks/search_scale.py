@@ -32,23 +32,23 @@ from dated_results import write_result
 
 from gensweep.api import sweeps
 from gensweep.api.filed_reports import file_reports
-from gensweep.build.training_length import TrainingLengths
+from gensweep.build.costs import TrialCosts
 from gensweep.results import Cost, Evaluation, Identity, Score
+from gensweep.search.decisions import Search
+from gensweep.search.session import Observer, Session
+from gensweep.search.sweep_plan import SweepPlan
 from gensweep.sweep.events import Ended, Evaluated, Event, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.log import EventLog
 from gensweep.sweep.planning import plan_sweep
+from gensweep.sweep.provenance import record_provenance
 from gensweep.sweep.run import run_plan
-from gensweep.sweep.session import Observer, Session
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.storage import held_storage
-from gensweep.sweep.study import SearchStudy
-from gensweep.sweep.sweep_plan import SweepPlan
-from gensweep.tracking.replay import Replay
-from gensweep.tracking.runs import find_sweep
-from gensweep.tracking.store import remember_runs
+from gensweep.sweep.stored_sweeps import read_sweep
 from gensweep.tracking.study_file import INTERVAL, StudyFile
-from gensweep.tracking.view import LogView, with_provenance
+from gensweep.tracking.sweep_copy import SweepCopy
+from gensweep.tracking.view import LogView
 
 #: Trials over which the mean is taken.
 WINDOW = 100
@@ -56,9 +56,9 @@ RUNGS = (1000, 2000, 4000, 8000)
 #: What is timed, by the name of its row.
 PARTS = {
     "ask": (Session, "_suggest"),
-    "tell": (SearchStudy, "tell"),
+    "decide": (Search, "next"),
     "log": (EventLog, "append"),
-    "MLflow": (Replay, "catch_up"),
+    "MLflow": (SweepCopy, "catch_up"),
     "optuna.db": (StudyFile, "catch_up"),
 }
 
@@ -162,7 +162,7 @@ def resident_bytes() -> int:
 def followed(plan: SweepPlan, swept: SweepFolder, observers: Sequence[Observer], extend: int) -> float:
     """Run a sweep, or so many further trials of it, with its views; returns how many seconds these were behind."""
     views = [
-        LogView("MLflow", partial(Replay, swept)),
+        LogView("MLflow", partial(SweepCopy, swept)),
         LogView("optuna.db", partial(StudyFile, swept, plan.sample), INTERVAL),
     ]
     with ExitStack() as opened:
@@ -170,9 +170,9 @@ def followed(plan: SweepPlan, swept: SweepFolder, observers: Sequence[Observer],
             opened.enter_context(closing(view))
         result = run_plan(plan, [*views, *observers], root=swept.path.parent, extend=extend)
         ended = time.perf_counter()
-        behind = {view.name: view.close(timeout=3600) for view in views}
+        for view in views:
+            view.close(timeout=3600)
     assert result.state.status == "finished", result.state.error
-    assert not any(behind.values()), behind
     return time.perf_counter() - ended
 
 
@@ -188,7 +188,7 @@ def command_seconds(words: list[str], folder: Path) -> float:
 @click.command()
 @click.option("--trials", type=click.IntRange(150), default=10050, show_default=True)
 @click.option("--known", default=0, help="So many are noted by this process, without Ray and workers.")
-@click.option("--sampler", default="tpe", show_default=True)
+@click.option("--sampler", default="tpe_by_branch", show_default=True)
 @click.option("--scheduler", default="asha", show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to work; by default in a new temporary folder.")
 def main(trials: int, known: int, sampler: str, scheduler: str, folder: Path | None) -> None:
@@ -209,11 +209,11 @@ def main(trials: int, known: int, sampler: str, scheduler: str, folder: Path | N
         },
     )
     swept = SweepFolder(folder / "sweeps", space.name)
-    plan = replace(plan_sweep(space, TrainingLengths()), job=reporting_job, trials_per_group=trials)
-    plan = with_provenance(plan, swept, space.as_dict())
+    plan = replace(plan_sweep(space, TrialCosts()), job=reporting_job, trials_per_group=trials)
+    plan = replace(plan, tags=record_provenance(swept, space.as_dict()))
     if known:
         note_trials(plan, swept)
-        for view in (Replay(swept), StudyFile(swept, plan.sample)):
+        for view in (SweepCopy(swept), StudyFile(swept, plan.sample)):
             while view.catch_up():
                 pass
     seconds = Seconds(known)
@@ -227,8 +227,7 @@ def main(trials: int, known: int, sampler: str, scheduler: str, folder: Path | N
     followed(plan, swept, [going_on], extend=1)
     taken: dict[str, float] = {"views behind at the end": late, "going on, until a trial runs": going_on.time - began}
     began = time.perf_counter()
-    file_reports([find_sweep(space.name)])  # as `gensweep tune` does at its end
-    remember_runs()
+    file_reports([read_sweep(swept)])  # as `gensweep tune` does at its end
     taken["the report filed, all runs read"] = time.perf_counter() - began
     commands = {
         "trials": ["trials", space.name],

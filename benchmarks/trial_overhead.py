@@ -30,11 +30,11 @@ from gensweep.config.objectives import Objective
 from gensweep.config.search_methods import Fifo
 from gensweep.config.sweep_config import Resources, Search
 from gensweep.results import Evaluation, Identity, Score
+from gensweep.search.sweep_plan import SweepPlan
 from gensweep.sweep.cluster import connected
 from gensweep.sweep.events import Ended, Event
 from gensweep.sweep.run import run_plan
 from gensweep.sweep.state import SweepState
-from gensweep.sweep.sweep_plan import SweepPlan
 
 
 def trivial_job(config: dict[str, Any], context: Any, reporter: Any) -> None:

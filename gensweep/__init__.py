@@ -2,7 +2,7 @@
 
     import gensweep as gs
 
-    gs.tune("search_spaces/quickstart.yaml")
+    gs.tune("quickstart")
     print(gs.compare().words)
     images = gs.load(gs.best().name).sample(16)
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from gensweep.build.model import Model
     from gensweep.config.sweep_config import Repeats
     from gensweep.errors import ConfigError, GensweepError
-    from gensweep.sweep.sweep_plan import SweepResult
-    from gensweep.tracking.records import TrialRecord
+    from gensweep.search.sweep_plan import SweepResult
+    from gensweep.sweep.trial_state import TrialState
 
 __version__ = "0.1.0"
 
@@ -32,7 +32,7 @@ __all__ = [
     "Model",
     "Repeats",
     "SweepResult",
-    "TrialRecord",
+    "TrialState",
     "Verdict",
     "best",
     "compare",
@@ -50,8 +50,8 @@ _MODULES = {
     "load": "gensweep.api.trained",
     "Model": "gensweep.build.model",
     "Repeats": "gensweep.config.sweep_config",
-    "SweepResult": "gensweep.sweep.sweep_plan",
-    "TrialRecord": "gensweep.tracking.records",
+    "SweepResult": "gensweep.search.sweep_plan",
+    "TrialState": "gensweep.sweep.trial_state",
     **dict.fromkeys(("ConfigError", "GensweepError"), "gensweep.errors"),
 }
 

@@ -42,9 +42,6 @@ UNAVAILABLE = {
     sqlite3.SQLITE_AUTH: "make it and its folder writable",
 }
 
-#: What MLflow calls errors that may pass.
-PASSING_ERRORS = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
-
 #: A disk with less free space than this counts as full.
 FULL_BYTES = 2**20
 
@@ -95,8 +92,6 @@ def plain_cause(error: BaseException) -> str | None:
         return f"a database cannot be used ({locked}); {UNAVAILABLE[primary_code(locked)]}, and run the command again"
     for each in chain(error):
         module, line = type(each).__module__, redact(str(each)).partition("\n")[0][:LONGEST_CAUSE]
-        if module.startswith("mlflow.") and getattr(each, "error_code", None) in PASSING_ERRORS:
-            return f"the MLflow store does not answer any more ({line}); start its server, and run the command again"
         if module.startswith("ray.") and module.endswith("exceptions"):
             return (
                 f"a process of Ray was lost ({line}); if the cluster at RAY_ADDRESS still runs (ray status), run the "

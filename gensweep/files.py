@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any
 
 from gensweep.causes import file_problem
+from gensweep.errors import GensweepError
 
 #: Less free disk than so many GiB is too little: a sweep writes checkpoints of hundreds of MiB.
 MIN_FREE_GIB = 2
@@ -25,6 +28,19 @@ def expanded(path: str | Path) -> Path:
     with suppress(RuntimeError):
         return Path(path).expanduser()
     return Path(path)
+
+
+def path_within(folder: Path, name: str, place: str) -> Path:
+    """The path of a file whose name, relative to `folder`, comes from `place`, such as a storage that others can write.
+
+    Raises GensweepError if the name is empty, absolute or has a drive letter, NUL or "..", or if a symbolic link on the
+    way leads out of the folder.
+    """
+    path, parts = folder / name, PureWindowsPath(name)  # which splits at both slashes
+    is_unsafe = not name or "\0" in name or bool(parts.anchor) or ".." in parts.parts
+    if is_unsafe or Path(os.path.realpath(folder)) not in Path(os.path.realpath(path)).parents:
+        raise GensweepError(f"{place} names a file {name!r}, which is outside of {folder}; nothing was written")
+    return path
 
 
 def write_for_owner_alone() -> None:
@@ -113,6 +129,14 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value in a JSON document that others may have written.  Raises ValueError if it is none, however deep."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def file_sha256(file: Path) -> str:

@@ -14,13 +14,12 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import MappingProxyType
 from typing import Any
 
 from gensweep.cache import cache_folder, locked
@@ -29,6 +28,8 @@ from gensweep.files import expanded, replace_folder
 
 #: Entry points of this group name modules that are plug-ins wherever their package is installed.
 GROUP = "gensweep.plugins"
+#: Entry points of this group name commands, which are functions of click, as "my_package.colours:colours".
+COMMANDS = "gensweep.commands"
 #: A plug-in is code, which goes to every worker; data lie elsewhere.
 MAX_BYTES = 16 * 2**20
 
@@ -55,9 +56,6 @@ class Plugin:
         """The hash of names and contents of all files."""
         parts = {path: hashlib.sha256(content).hexdigest() for path, content in self.files.items()}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name, self.module, dict(self.files))
 
     def install(self) -> None:
         """Import this code in a process that may not have it.  Raises ConfigError if it cannot be imported here."""
@@ -153,11 +151,43 @@ def load_installed() -> None:
     _installed_are_loaded = True
     for entry in metadata.entry_points(group=GROUP):
         try:
-            load(entry.module)
-        except ConfigError as error:
+            with _named(entry):
+                own = entry.module.partition(".")[0] == __package__
+                importlib.import_module(entry.module) if own else load(entry.module)
+        except ConfigError:
             _installed_are_loaded = False
-            package = entry.dist.name if entry.dist is not None else "unknown"
-            raise ConfigError(f"{error}; it came with the package {package}: mend or uninstall that") from None
+            raise
+
+
+def commands() -> dict[str, metadata.EntryPoint]:
+    """The commands of installed packages, by name."""
+    return {entry.name: entry for entry in sorted(metadata.entry_points(group=COMMANDS))}
+
+
+def load_command(entry: metadata.EntryPoint) -> Any:
+    """Import a command.  Raises ConfigError if that fails."""
+    with _named(entry), _explained(entry.value, entry.module):
+        return entry.load()
+
+
+def command_help(entry: metadata.EntryPoint) -> str:
+    """The first line of a command's docstring, read from the file: an import may take seconds."""
+    with suppress(ImportError, OSError):
+        spec = importlib.util.find_spec(entry.module)
+        text = Path(spec.origin).read_text(encoding="utf-8") if spec is not None and spec.origin is not None else ""
+        if found := re.search(rf'^def {entry.attr}\(.*?"""(.+?)("""|$)', text, re.DOTALL | re.MULTILINE):
+            return found[1]
+    return ""
+
+
+@contextmanager
+def _named(entry: metadata.EntryPoint) -> Iterator[None]:
+    """Adds the package to the ConfigError of what it offers."""
+    try:
+        yield
+    except ConfigError as error:
+        package = entry.dist.name if entry.dist is not None else "unknown"
+        raise ConfigError(f"{error}; it came with the package {package}: fix or uninstall it") from None
 
 
 def owner(item: Callable[..., Any]) -> Plugin | None:
@@ -210,7 +240,7 @@ def _load_file(name: str, module: str, file: Path) -> Plugin:
     found = _importable(module) if other is None else getattr(other, "__file__", None)
     if (other, found) != (None, None) and (found is None or Path(found).resolve() != file):
         raise ConfigError(f"plug-in {name}: {module} is the name of another module ({found}); rename the file")
-    plugin = Plugin(name, module, MappingProxyType({file.name: file.read_bytes()}))
+    plugin = Plugin(name, module, {file.name: file.read_bytes()})
     if other is None:
         spec = importlib.util.spec_from_file_location(module, file)
         assert spec is not None
@@ -251,7 +281,7 @@ def _files_of(module: str) -> Mapping[str, bytes]:
     if not paths:
         if (file := getattr(top, "__file__", None)) is None:
             raise ConfigError("it is built into Python, and registers nothing")
-        return MappingProxyType({Path(file).name: Path(file).read_bytes()})
+        return {Path(file).name: Path(file).read_bytes()}
     size = 0
     for folder in map(Path, paths):
         for file in sorted(_code_in(folder)):
@@ -262,7 +292,7 @@ def _files_of(module: str) -> Mapping[str, bytes]:
                     "worker; keep data out of the package"
                 )
             files[f"{top.__name__}/{file.relative_to(folder).as_posix()}"] = file.read_bytes()
-    return MappingProxyType(files)
+    return files
 
 
 def _code_in(folder: Path) -> Iterator[Path]:

@@ -79,9 +79,9 @@ class SameAs:
 class Registry(Generic[F]):
     """Functions or classes with the same signature, by kind.
 
-    `noun` is used in messages ("'cosin' is not a schedule").  Modules of `package` are imported at the first look-up,
-    so adding a file to the package is all that it takes to add an item.  Items of other packages, those of plug-ins,
-    come after these.
+    `noun` is used in messages ("'cosin' is not a schedule").  Modules of `package`, which may be a module itself, are
+    imported at the first look-up, so adding a file to the package is all that it takes to add an item.  Items of other
+    packages, those of plug-ins, come after these.
     """
 
     def __init__(self, noun: str, *, package: str) -> None:
@@ -138,7 +138,7 @@ class Registry(Generic[F]):
             return
         self._discovered = True
         package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
+        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
             importlib.import_module(f"{self._package}.{module.name}")
         # Whichever module was imported first: schemas list the kinds in this order.
         self._items = dict(sorted(self._items.items(), key=lambda item: item[1].__module__))

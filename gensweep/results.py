@@ -8,23 +8,21 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+Mode: TypeAlias = Literal["min", "max"]
+"""Whether the smallest or the largest value of a metric is the best."""
+BETTER: Mapping[str, str] = {"min": "lower", "max": "higher"}
+
 Unit: TypeAlias = Literal["images", "flops", "device_seconds"]
-"""In what a budget is counted: training images, floating point operations of training, or its seconds times devices."""
+"""What compute is counted in: training images, floating point operations of training, or its seconds times devices."""
 
 #: Training images that nobody can pay for; a training of so many is bounded by something else.
 MAX_IMAGES = 10**12
-
-#: Latents that a likelihood looks at for each image unless told otherwise.
-USUAL_LATENTS = 50
 
 #: Standard errors on each side of a 95 % interval.
 STANDARD_ERRORS = 1.959964
 
 #: The parts of a score without the bias of few images.
 UNBIASED_PARTS = ("corrected", "error", "low", "high", "needed")
-
-#: The version of a file of outcomes.
-OUTCOMES_FORMAT = 2
 
 #: The parts of an identity, and what they are called.
 PARTS = {
@@ -36,8 +34,11 @@ PARTS = {
     "reference": "reference images",
     "quantisation": "quantisation",
     "weights": "weights",
-    "steps": "sampler steps",
+    "labels": "classes of generated images",
 }
+
+#: How the classes of generated images are chosen: each at random.
+SAMPLED_LABELS = "sampled"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Identity:
     numbers of noise levels at which it looks at each image, `timesteps` or "all", and of `latents`; a model has one or
     the other.  `reference` is the name and fingerprint of the real images; `weights` says which of the model's weights
     drew the images: the main average (ema), one with a multiple of its half-life (ema@0.25), or raw ones (raw).
-    `steps` is given where images were drawn in fewer steps of the sampler than the model is set to.
+    `labels` says how the classes of generated images were chosen.
     """
 
     metric: str
@@ -58,17 +59,13 @@ class Identity:
     quantisation: str
     weights: str = "ema"
     timesteps: int | Literal["all"] | None = None
-    steps: int | None = None
     latents: int | None = None
+    labels: str | None = SAMPLED_LABELS
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Identity:
-        """The inverse of `as_dict`; keys of later versions are ignored.
-
-        A likelihood on record without `latents` is that of a model that has none, so they may be as many as usual.
-        """
-        missing = {"extractor": None} | ({"latents": USUAL_LATENTS} if "timesteps" in values else {})
-        return cls(**missing | _known(cls, values))
+        """The inverse of `as_dict`."""
+        return cls(**{"extractor": None, "labels": None} | dict(values))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; what a metric does not depend on is left out."""
@@ -79,24 +76,23 @@ class Identity:
         looks = f"{self.timesteps} timesteps or {self.latents} latents"
         extractor = looks if self.extractor is None else self.extractor.partition("/sha256:")[0]
         weights = "" if self.weights == "ema" else f", {self.weights} weights"
-        steps = "" if self.steps is None else f", {self.steps} steps"
         reference = self.reference.partition("#")[0]
-        return f"{self.metric}, {self.samples:,} samples, {extractor}, against {reference}{weights}{steps}"
+        return f"{self.metric}, {self.samples:,} samples, {extractor}, against {reference}{weights}"
 
     def differences(self, other: Identity) -> dict[str, str]:
         """Where two identities differ, by name of the part: "generated images: 500 against 2,000"."""
         words = PARTS if self.timesteps is None else PARTS | {"samples": "images"}
         mine, theirs = asdict(self), asdict(other)
         return {
-            name: f"{word}: {_part_words(name, mine[name])} against {_part_words(name, theirs[name])}"
+            name: f"{word}: {_part_words(mine[name])} against {_part_words(theirs[name])}"
             for name, word in words.items()
             if mine[name] != theirs[name]
         }
 
 
-def _part_words(name: str, value: Any) -> str:
+def _part_words(value: Any) -> str:
     if value is None:
-        return "the model's own" if name == "steps" else "none"
+        return "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -141,6 +137,11 @@ class Anchors(NamedTuple):
         return found
 
 
+def order_of(value: float, mode: Mode) -> float:
+    """A number that is smaller for a better value; the function is its own inverse."""
+    return value if mode == "min" else -value
+
+
 @dataclass(frozen=True)
 class Score:
     """A value and everything that it depends on besides the model.
@@ -153,7 +154,7 @@ class Score:
     """
 
     value: float
-    mode: Literal["min", "max"]
+    mode: Mode
     identity: Identity
     corrected: float | None = None
     error: float | None = None
@@ -185,7 +186,7 @@ class Score:
     @property
     def order(self) -> float:
         """Smaller is better."""
-        return self.value if self.mode == "min" else -self.value
+        return order_of(self.value, self.mode)
 
     @property
     def anchors(self) -> Anchors:
@@ -197,8 +198,8 @@ class Score:
         """Whether it is no better than the ceiling, within the ceiling's 95 % interval."""
         if self.ceiling is None:
             return False
-        low, high = self.ceiling.interval or (self.ceiling.value, self.ceiling.value)
-        return self.value >= low if self.mode == "min" else self.value <= high
+        ends = self.ceiling.interval or (self.ceiling.value,)
+        return self.order >= min(order_of(end, self.mode) for end in ends)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; `from_dict` takes them back."""
@@ -347,10 +348,9 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
-        """The inverse of `as_dict`, also after JSON; earlier versions noted `usual`: nothing was changed at all."""
+        """The inverse of `as_dict`, also after JSON."""
         sampling = SamplingConfig.from_dict(values["sampling"])
-        known = {"as_trained": values.get("usual", False)} | _known(cls, values)
-        return cls(**known | {"sampling": sampling, "scores": _scores(values)})
+        return cls(**_known(cls, values) | {"sampling": sampling, "scores": _scores(values)})
 
 
 def outcome_key(

@@ -16,9 +16,7 @@ import pytest
 import torch
 from shape_checks import check_shapes
 
-PURE = ["noise", "nn", "diffusion", "gan", "vae", "data", "metrics", "families", "training"]
-PURE += [f"interpret.{maths}" for maths in ("activation_maps", "intervention", "maximisation")]
-PURE += [f"interpret.{maths}" for maths in ("recording", "selectivity", "trajectory")]
+PURE = ["noise", "nn", "diffusion", "gan", "vae", "data", "metrics", "families", "training", "extras.interpret"]
 
 # Modules are changed as they are imported, so this comes before any test imports the package.
 check_shapes([f"gensweep.{name}" for name in PURE])

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.pairs import NearestSearch
+from gensweep.metrics.pairs import nearest
 from gensweep.metrics.probe import Classifier, fit_classifier
 from gensweep.metrics.real import Real
 
@@ -44,7 +44,7 @@ class MadeUp(Real):
         return fit_classifier(self.features, self.labels, len(self.class_names))
 
     def distances(self) -> Tensor:
-        return NearestSearch(self.features).nearest()[0]
+        return nearest(self.features)[0][:, 0]
 
     def pixels(self, positions: Tensor) -> Tensor:
         return positions.to(torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +51,3 @@ def parse(line: str, program: click.Command = cli) -> Parsed:
     given = [p for p in command.params if context.get_parameter_source(p.name) in sources]
     values = {p.name: context.params[p.name] for p in given}
     return Parsed(" ".join(path), values, frozenset(spelling for p in given for spelling in p.opts))
-
-
-def parse_mlflow_server(line: str) -> Parsed:
-    """What follows `mlflow server`, as MLflow's own command reads it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of MLflow's imports
-        return parse(line, importlib.import_module("mlflow.cli").server)

@@ -1,7 +1,6 @@
 """Real faults of files, disks and databases, and what is said of them."""
 
 import json
-import os
 import sqlite3
 import sys
 from contextlib import closing
@@ -42,23 +41,6 @@ def test_a_read_only_folder_is_told_with_its_file(tmp_path):
     words = said([read_only(tmp_path)], tmp_path / "a.bin")
     assert f"{tmp_path}/" in words
     assert "its file system is read-only" in words
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
-def test_a_file_of_somebody_else_is_told(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(OSError, match="denied") as raised:
-        (tmp_path / "a").write_text("x")
-    assert "permission denied" in str(plain_cause(raised.value))
-
-
-def test_a_part_of_a_path_that_is_a_file_is_told(tmp_path):
-    (tmp_path / "a").touch()
-    with pytest.raises(NotADirectoryError) as raised:
-        (tmp_path / "a" / "b").write_text("x")
-    assert (
-        plain_cause(raised.value) == f"{tmp_path}/a/b cannot be made: a part of its path is a file; choose another path"
-    )
 
 
 def test_a_locked_database_is_told_through_what_was_raised_from_it(tmp_path):

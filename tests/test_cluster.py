@@ -8,11 +8,14 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -28,8 +31,8 @@ class AccountLoader(yaml.SafeLoader):
 
 
 AccountLoader.add_multi_constructor("!", lambda loader, suffix, node: node.value)
-ACCOUNT_TEXT = (ROOT / "docs" / "cluster-aws.yaml").read_text()
-ACCOUNT = yaml.load(ACCOUNT_TEXT, Loader=AccountLoader)
+TEMPLATE = ROOT / "docs" / "cluster-aws.yaml"
+ACCOUNT = yaml.load(TEMPLATE.read_text(), Loader=AccountLoader)
 RESOURCES = ACCOUNT["Resources"]
 
 
@@ -37,31 +40,8 @@ def test_ray_prepares_and_validates_the_file():
     util = importlib.import_module("ray.autoscaler._private.util")
     prepared = util.prepare_config(CLUSTER)
     util.validate_config(prepared)
-    assert importlib.import_module("ray.autoscaler._private.providers")._get_node_provider_cls(prepared["provider"])
     assert prepared["available_node_types"]["head"]["max_workers"] == 0
-    assert prepared["initialization_commands"] == []  # ray up reads it, and has no default with an external provider
     assert prepared["head_setup_commands"][: len(CLUSTER["setup_commands"])] == CLUSTER["setup_commands"]
-
-
-def test_ray_refuses_the_file_with_a_misspelt_key():
-    util = importlib.import_module("ray.autoscaler._private.util")
-    jsonschema = importlib.import_module("jsonschema")
-    with pytest.raises(jsonschema.ValidationError, match="idle_timeout_minute"):
-        util.validate_config(util.prepare_config({**CLUSTER, "idle_timeout_minute": 10}))
-
-
-def test_workers_come_when_asked_for_are_spot_bounded_in_number_and_end_when_idle():
-    assert NODES["gpu"]["InstanceMarketOptions"]["MarketType"] == "spot"
-    assert "InstanceMarketOptions" not in NODES["head"], "a reclaimed head would end the sweep"
-    gpu = CLUSTER["available_node_types"]["gpu"]
-    assert gpu["min_workers"] == 0
-    assert 0 < gpu["max_workers"] <= CLUSTER["max_workers"]
-    assert 0 < CLUSTER["idle_timeout_minutes"] <= 5
-    assert CLUSTER["provider"]["cache_stopped_nodes"] is False
-
-
-def test_trials_never_run_on_the_head():
-    assert CLUSTER["available_node_types"]["head"]["resources"]["CPU"] == 0
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------
@@ -80,17 +60,6 @@ def test_versions_equal_those_of_pyproject():
     assert "ray" in installed
     for name in installed.keys() & pinned.keys():
         assert installed[name] == pinned[name], f"cluster.yaml: {name}{installed[name]}, pyproject: {pinned[name]}"
-
-
-def test_project_is_synced_to_every_node():
-    assert CLUSTER["file_mounts"]["~/gensweep"] == "."
-    assert CLUSTER["rsync_filter"] == [".gitignore"]
-    for left_out in (".venv", "sweeps", "mlruns", ".env"):
-        assert any(left_out in pattern for pattern in CLUSTER["rsync_exclude"])
-
-
-def test_every_node_has_the_same_image_and_so_the_same_python():
-    assert len({node["ImageId"] for node in NODES.values()}) == 1
 
 
 # --- security ---------------------------------------------------------------------------------------------------------
@@ -113,60 +82,23 @@ def test_nothing_is_open_to_the_world(tree):
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_security_group_is_never_made_by_ray(node):
+def test_node_is_closed_encrypted_and_leaves_no_disk(node):
+    settings = NODES[node]
     # Ray's own group opens SSH to every address, whatever provider.security_group says.
-    assert NODES[node]["SecurityGroupIds"]
+    assert settings["SecurityGroupIds"]
     assert "security_group" not in CLUSTER["provider"]
+    assert settings["MetadataOptions"].items() >= {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}.items()
+    for volume in [mapping["Ebs"] for mapping in settings["BlockDeviceMappings"]]:
+        assert volume["Encrypted"] is volume["DeleteOnTermination"] is True
 
 
-@pytest.mark.parametrize("node", NODES)
-def test_an_unedited_security_group_is_refused_by_aws(node):
-    for group in NODES[node]["SecurityGroupIds"]:
-        assert not re.fullmatch(r"sg-[0-9a-f]+", group), "the shipped file names somebody's real security group"
-
-
-@pytest.mark.parametrize("node", NODES)
-def test_instance_metadata_needs_a_token(node):
-    assert NODES[node]["MetadataOptions"]["HttpTokens"] == "required"
-    assert NODES[node]["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
-
-
-@pytest.mark.parametrize("node", NODES)
-def test_every_volume_is_encrypted_and_goes_with_its_node(node):
-    volumes = [mapping["Ebs"] for mapping in NODES[node]["BlockDeviceMappings"]]
-    assert volumes
-    for volume in volumes:
-        assert volume["Encrypted"] is True
-        assert volume["VolumeType"] == "gp3"
-        assert volume["DeleteOnTermination"] is True
-
-
-def test_account_opens_ssh_to_one_address_and_everything_between_nodes():
+def test_account_opens_ssh_to_one_address_alone():
     (rule,) = RESOURCES["SecurityGroup"]["Properties"]["SecurityGroupIngress"]
     assert (rule["FromPort"], rule["ToPort"], rule["CidrIp"]) == (22, 22, "Address")
     between = RESOURCES["BetweenNodes"]["Properties"]
     assert between["GroupId"] == between["SourceSecurityGroupId"] == "SecurityGroup.GroupId"
     others = [name for name, item in RESOURCES.items() if item["Type"] == "AWS::EC2::SecurityGroupIngress"]
     assert others == ["BetweenNodes"]
-
-
-@pytest.mark.parametrize(
-    ("address", "taken"),
-    [
-        ("203.0.113.7/32", True),
-        ("198.51.100.0/24", True),
-        ("0.0.0.0/0", False),
-        ("203.0.113.7/0", False),
-        ("203.0.113.7/16", False),
-        ("203.0.113.7", False),
-        ("/32", False),
-        ("", False),
-    ],
-)
-def test_account_takes_an_address_and_refuses_the_world(address, taken):
-    parameter = ACCOUNT["Parameters"]["Address"]
-    assert "Default" not in parameter
-    assert bool(re.fullmatch(parameter["AllowedPattern"], address)) is taken
 
 
 def test_workers_may_use_the_bucket_and_nothing_else():
@@ -178,15 +110,21 @@ def test_workers_may_use_the_bucket_and_nothing_else():
     assert all("Bucket.Arn" in item["Resource"] for item in statements)
 
 
-def test_account_makes_the_profiles_that_the_nodes_name():
-    made = {
-        item["Properties"]["InstanceProfileName"]
-        for item in RESOURCES.values()
-        if item["Type"] == "AWS::IAM::InstanceProfile"
-    }
-    assert {node["IamInstanceProfile"]["Name"] for node in NODES.values()} == made
+@pytest.mark.trains
+def test_cloudformation_linter_finds_nothing():
+    linter = "from cfnlint.runner import main; main()"
+    done = subprocess.run([sys.executable, "-c", linter, str(TEMPLATE)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_account_template_has_no_yaml_alias():
-    # CloudFormation's reader knows none, though every other one does.
-    assert not re.search(r"(?<=[\s:])[&*][a-z]\w*", re.sub(r"\"[^\"]*\"|#.*", "", ACCOUNT_TEXT))
+def test_head_may_change_only_named_resources():
+    (policy,) = RESOURCES["HeadRole"]["Properties"]["Policies"]
+    for statement in policy["PolicyDocument"]["Statement"]:
+        actions, resources = (np.atleast_1d(statement[key]).tolist() for key in ("Action", "Resource"))
+        if not all(action.startswith("ec2:Describe") for action in actions):
+            assert "*" not in resources
+            assert not any("*" in action for action in actions)
+        if "ec2:TerminateInstances" in actions:
+            assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/ray-cluster-name": "gensweep"}}
+    allowed = ACCOUNT["Parameters"]["InstanceTypes"]["Default"].split(",")
+    assert NODES["gpu"]["InstanceType"] in allowed

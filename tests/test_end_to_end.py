@@ -17,10 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from typed_commands import HANGS, call, foreign
-from without_ray import run_without_ray
 
-from gensweep.api import running, sweeps
-from gensweep.build.training_length import TrainingLengths
+from gensweep.api import sweeps
+from gensweep.build.costs import TrialCosts
 from gensweep.config.sweep_config import Resources
 from gensweep.machine import usable_cores
 from gensweep.sweep.core_claims import claimed_cores, other_claims
@@ -31,6 +30,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "quickstart.yaml"
 STRANGE = "a b #1 100% %20 what? it's é ☃"
+PROJECT = "a b it's é ☃"  # MLflow reads #, ? and % in its folder as parts of a URI
 CHANGES = [
     "search.trials=2",
     "search.sampler.kind=random",
@@ -55,7 +55,7 @@ def picture(file):
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
     """Where a sweep ran, with a umask that lets everybody write, and what it said; it had to wait for cores."""
-    folder = tmp_path_factory.mktemp("user") / STRANGE
+    folder = tmp_path_factory.mktemp("user") / PROJECT
     pictures = folder / f"data {STRANGE}"
     rng = np.random.default_rng(0)
     for name in ("cat", STRANGE):
@@ -125,7 +125,7 @@ def test_the_verdict_has_the_documented_shape(comparison):
     assert values == sorted(values)
     for entry in entries:
         assert {
-            "rank", "sweep", "trial", "run_id", "family", "objective", "cost", "params", "checkpoint", "status",
+            "rank", "sweep", "trial", "family", "objective", "cost", "params", "checkpoint", "status",
         } <= set(entry)  # fmt: skip
         assert {"metric", "value", "identity"} <= set(entry["objective"])
         assert {"images", "train_seconds", "sample_seconds", "params"} <= set(entry["cost"])
@@ -135,7 +135,7 @@ def test_the_verdict_has_the_documented_shape(comparison):
 
 def test_the_report_is_one_offline_file(folder, comparison):
     text = (folder / "report.html").read_text(encoding="utf-8")
-    assert "data:image/png;base64," in text
+    assert "data:image/webp;base64," in text
     assert "default-src 'none'" in text
     assert text.count("<script") == 1
     assert "<script>" in text
@@ -146,7 +146,7 @@ def test_the_report_is_one_offline_file(folder, comparison):
 def test_trials_lists_every_trial_once(look):
     rows = json.loads(look("trials", "quickstart", "--format", "json").out)
     assert [row["trial"] for row in rows] == ["t0000", "t0001"]
-    assert all({"trial", "run_id", "status", "objective", "images", "params"} <= set(row) for row in rows)
+    assert all({"trial", "status", "objective", "images", "params"} <= set(row) for row in rows)
     assert {row["status"] for row in rows} <= {"finished", "pruned"}
 
 
@@ -164,9 +164,8 @@ def test_mlflow_has_a_parent_and_nested_children_with_pictures(look, comparison)
     assert parents[0].info.status == "FINISHED"
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parents[0].info.run_id}
     assert len(children) == 2
-    best = next(run for run in children if run.info.run_id == comparison["entries"][0]["run_id"])
+    best = next(run for run in children if run.data.tags["gensweep.trial"] == comparison["entries"][0]["trial"])
     assert best.data.params["training.images"] == "128"
-    assert best.data.params["training.precision"] in ("float32", "bfloat16")  # what `auto` means was measured
     assert next(metric.step for metric in client.get_metric_history(best.info.run_id, "fd")) == 64
     assert client.list_artifacts(best.info.run_id, "images")
 
@@ -182,7 +181,7 @@ def test_sample_draws_the_same_images_for_any_batch_size(folder, look):
 
 
 def test_the_average_is_chosen_after_training_and_scored_on_fresh_noise(look):
-    arguments = ["best", "quickstart", "--try", "ema=0.25,1,raw", "--format", "json"]
+    arguments = ["evaluate", "quickstart", "--ema", "0.25,1,raw", "--format", "json"]
     rows = json.loads(look(*arguments).out)
     assert [row["weights"] for row in rows] == ["ema@0.25", "ema", "raw"]
     assert {row["identity"]["weights"] for row in rows} == {"ema@0.25", "ema", "raw"}
@@ -224,7 +223,7 @@ def test_a_trial_is_trained_again_as_a_sweep_of_one_trial_with_its_configuration
     (sweep,) = asked
     assert (sweep.name, sweep.search.trials, sweep.resources.workers) == ("again", 1, 2)
     best = json.loads(look("best", "quickstart", "--format", "json").out)
-    assert plan_sweep(sweep, TrainingLengths()).configure({}) == best["config"]
+    assert plan_sweep(sweep, TrialCosts()).configure({}) == best["config"]
 
 
 def test_a_dry_run_tells_what_would_be_and_does_nothing(folder, look):
@@ -241,32 +240,6 @@ def test_a_dry_run_tells_what_would_be_and_does_nothing(folder, look):
     assert not (folder / "sweeps" / "dry").exists()
 
 
-SMALL = """\
-name: small
-base:
-  data: {kind: digits, size: 8}
-  family: {kind: diffusion}
-  network: {kind: cnn, width: 8, depth: 2}
-  diffusion: {timesteps: 20}
-  sampler: {kind: ddim, steps: 4}
-  training: {images: 6400, precision: float32, memory_format: contiguous}
-  evaluation: {samples: 16, batch_size: 16, extractor: {resolution: 32}}
-space:
-  optimizer.learning_rate: {choice: [0.001, 0.002]}
-"""
-
-
-def test_a_smoke_test_leaves_no_trace_in_the_comparison(folder, comparison, look, monkeypatch):
-    """Its one trial trains in this process."""
-    (folder / "small.yaml").write_text(SMALL)
-    monkeypatch.setattr(running, "run_plan", run_without_ray)
-    assert "The smoke test passed." in look("tune", "small.yaml", "--smoke").err
-    (trial,) = SweepFolder(folder / "sweeps", "small-smoke").state().trials.values()
-    assert (trial.status, trial.images) == ("finished", 64)
-    again = json.loads(look("best", "--compare", "--format", "json", "--no-html").out)
-    assert {entry["sweep"] for entry in again["entries"]} == {entry["sweep"] for entry in comparison["entries"]}
-
-
 def test_everything_lies_where_it_was_to_be_and_nobody_else_may_write_in_it(folder, look):
     best = json.loads(look("best", "quickstart", "--format", "json").out)
     assert (Path(best["checkpoint"]) / "state.safetensors").is_file()
@@ -274,11 +247,7 @@ def test_everything_lies_where_it_was_to_be_and_nobody_else_may_write_in_it(fold
     look("sample", "quickstart", "-n", "2", "-o", f"out {STRANGE}")
     assert len([*(folder / f"out {STRANGE}").glob("*.png")]) == 2
     # MLflow makes a folder by the encoded name of this one, and puts nothing there.
-    assert [each.name for each in folder.parent.iterdir() if any(each.iterdir())] == [STRANGE]
+    assert [each.name for each in folder.parent.iterdir() if any(each.iterdir())] == [PROJECT]
     made = [folder / name for name in ("sweeps", "mlruns", "mlflow.db", f"kept {STRANGE}", f"cache {STRANGE}")]
     paths = [each for top in made for each in (top, *top.rglob("*")) if not each.is_symlink()]
     assert [str(each) for each in paths if each.stat().st_mode & 0o022] == []
-
-
-def test_an_empty_folder_has_nothing_to_compare(tmp_path):
-    assert "gensweep tune" in call(tmp_path, "best", "--compare", code=4).err

@@ -6,24 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from gensweep.errors import GensweepError
 from gensweep.files import (
     expanded,
     nearest_folder,
+    path_within,
     replace_folder,
     replacing,
     write_bytes,
     write_for_owner_alone,
     write_problem,
-    write_text,
 )
-
-
-def test_a_file_has_its_new_content_and_nothing_lies_beside_it(tmp_path):
-    file = tmp_path / "made" / "a.json"
-    write_text(file, "old")
-    write_text(file, "né")
-    assert file.read_text(encoding="utf-8") == "né"
-    assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_file_keeps_its_content_if_the_disk_fails(tmp_path, monkeypatch):
@@ -105,3 +98,24 @@ def test_nobody_else_may_write_in_what_is_made_whatever_the_umask(tmp_path):
 def test_a_path_of_a_user_that_nobody_knows_is_taken_as_it_is_written():
     assert expanded("~nobody-of-that-name/photos") == Path("~nobody-of-that-name/photos")
     assert expanded("~/photos") == Path.home() / "photos"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "a/../../x", "/x", "//x", "C:x", "C:\\x", "..\\x", "\\\\host\\x", "a\0b", "link/x", "file"],
+)
+def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path, name):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    (folder / "file").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(GensweepError, match=r"^s3://b names a file .* outside of") as refused:
+        path_within(folder, name, "s3://b")
+    assert repr(name) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["x", "a/b.png", "a..b/..c", "linked/x", "new/folder/x"])
+def test_a_name_below_its_folder_is_that_path(tmp_path, name):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "a")
+    assert path_within(tmp_path, name, "s3://b") == tmp_path / name

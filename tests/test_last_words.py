@@ -10,6 +10,7 @@ import pytest
 
 PROGRAM = """
 import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
 from gensweep.last_words import last_words
 with last_words("go on with: it's this"):
     {body}

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gensweep.noise import Noise, philox
@@ -45,11 +45,6 @@ def test_philox_gives_the_known_answers_of_random123():
 word = st.integers(0, 2**32 - 1)
 
 
-@given(counter=st.tuples(word, word, word, word), key=st.tuples(word, word))
-def test_philox_equals_exact_integer_arithmetic(counter, key):
-    assert words(counter, key) == reference_philox(counter, key)
-
-
 @given(key=st.integers(0, 2**64 - 1), sample=st.integers(0, 2**63 - 1), stream=word, element=st.integers(0, 40))
 def test_a_number_is_a_function_of_key_sample_stream_and_element(key, sample, stream, element):
     block = (element // 4, stream, sample % 2**32, sample >> 32)
@@ -70,10 +65,6 @@ def test_large_draws_are_the_same_as_small_ones():
     # Large draws are made in pieces that fit the cache, so rows are compared across their borders.
     whole = noise(40).normal(64, 64, stream=0)
     assert torch.equal(whole, torch.cat([Noise(7, torch.tensor([i])).normal(64, 64, stream=0) for i in range(40)]))
-
-
-def test_the_first_numbers_do_not_depend_on_how_many_are_drawn():
-    assert torch.equal(noise(3).normal(5, stream=0), noise(3).normal(100, stream=0)[:, :5])
 
 
 def test_normal_numbers_are_normal():
@@ -131,10 +122,3 @@ def test_neighbouring_elements_are_independent():
     z = noise(100).normal(1000, stream=0)
     for lag in (1, 2, 3, 4):
         assert abs(float(torch.corrcoef(torch.stack([z[:, lag:].flatten(), z[:, :-lag].flatten()]))[0, 1])) < 0.015
-
-
-@settings(max_examples=20)
-@given(shape=st.lists(st.integers(1, 5), max_size=3), n=st.integers(0, 5))
-def test_shapes_are_as_asked(shape, n):
-    assert noise(n).normal(*shape, stream=0).shape == (n, *shape)
-    assert noise(n).uniform(*shape, stream=0).shape == (n, *shape)

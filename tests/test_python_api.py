@@ -21,7 +21,7 @@ import gensweep as gs
 from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_family
 from gensweep.config import TrialConfig, load_sweep
-from gensweep.config.shipped import space_file
+from gensweep.shipped import space_file
 
 PAGE = Path(__file__).parent.parent / "docs" / "python.md"
 
@@ -77,10 +77,11 @@ def test_a_schedule_that_was_learnt_is_kept_with_other_settings(tmp_path):
 
 def test_scores_of_a_models_own_images_are_those_of_its_evaluation(model):
     """The images that an evaluation of the training draws, scored from outside."""
-    from gensweep.training.evaluation import proportional_labels
+    from gensweep.noise import Noise
+    from gensweep.training.evaluation import sample_labels
 
     n = model.config.flat()["evaluation.samples"]
-    labels = proportional_labels(model.checkpoint.class_counts, n)
+    labels = sample_labels(model.checkpoint.class_counts, Noise(0, torch.arange(n)))
     drawn = torch.cat([model.sample(i + 1, label=model.checkpoint.class_names[c])[i:] for i, c in enumerate(labels)])
     found, expected = model.score(drawn), untrained.score(model).scores
     assert {name: each.identity.samples for name, each in found.items()} == dict.fromkeys(expected, n)
@@ -120,20 +121,6 @@ def test_a_storage_with_a_secret_is_refused_before_anything_is_written(tmp_path,
         call()
     assert "hunter2" not in str(refused.value)
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
-
-
-def test_a_number_of_trials_below_zero_is_refused():
-    with pytest.raises(gs.ConfigError, match="more_trials must be 0 or more, but got -1"):
-        gs.resume("tiny", more_trials=-1)
-
-
-def test_one_trial_to_try_again_may_be_named_by_itself(tmp_path):
-    settings = load_sweep(space_file("quickstart"), overrides=["name=a"]).as_dict()
-    sweep = LoggedSweep(tmp_path, "a", settings=json.loads(json.dumps(settings)))
-    sweep.start("t0000")
-    sweep.end("t0000", "pruned")
-    with pytest.raises(gs.ConfigError, match=r"^t0000 is pruned, so it cannot be tried again \(failed: none\)$"):
-        gs.retry("a", "t0000", root=tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from gensweep.config import TrialConfig, load_sweep, scale_names
 from gensweep.config.json_schema import sweep_schema
 from gensweep.families.family import Batch
 from gensweep.noise import Noise
-from gensweep.sweep.space import SearchSpace
+from gensweep.search.space import sample
 
 pytestmark = pytest.mark.trains
 
@@ -33,11 +33,10 @@ def ident(value):
 @pytest.mark.parametrize(("file", "scale"), SCALED, ids=ident)
 def test_a_shipped_space_is_valid_at_every_scale_corners_included(file, scale):
     sweep = load_sweep(file, scale=scale)
-    for overrides in SearchSpace.of(sweep).corners():
-        trial = sweep.trial(overrides)
+    for trial in sweep.corners:
         assert trial.flat()["training.batch_size"] % sweep.resources.workers == 0
     for seed in range(5):
-        sweep.trial(SearchSpace.of(sweep).sample(seed))
+        sweep.trial(sample(sweep.nodes(), seed))
 
 
 @pytest.mark.parametrize("file", FILES, ids=ident)
@@ -71,8 +70,7 @@ def one_step(trial: TrialConfig, images: int = 4) -> None:
 @pytest.mark.parametrize("file", FILES, ids=ident)
 def test_the_corners_of_a_shipped_space_build_and_run_one_step(file):
     sweep, alike = load_sweep(file, scale=cheapest(file)), dict[str, TrialConfig]()
-    for overrides in SearchSpace.of(sweep).corners():
-        trial = sweep.trial(overrides)
+    for trial in sweep.corners:
         if "sampler.steps" in trial.flat():
             trial = trial.with_overrides({"sampler.steps": 2})
         alike[str({key: value for key, value in trial.flat().items() if matters(key)})] = trial
@@ -83,7 +81,7 @@ def test_the_corners_of_a_shipped_space_build_and_run_one_step(file):
 def matters(key: str) -> bool:
     """Whether one step looks at a setting: of the data at their kind and size, and at none of the loop around it."""
     section = key.partition(".")[0]
-    return key in ("data.kind", "data.size") or section not in ("data", "training", "evaluation", "finetune")
+    return key in ("data.kind", "data.size") or section not in ("data", "training", "evaluation", "start")
 
 
 @pytest.mark.parametrize("scale", [None, "cpu"])
@@ -93,7 +91,7 @@ def test_the_two_sides_of_gan_vs_ddpm_have_equal_budgets(scale):
     for side in ("gan", "diffusion"):
         sweep = load_sweep(FOLDER / f"gan_vs_ddpm_{side}.yaml", scale=scale)
         budgets.append(sweep.budget)
-        flat = sweep.trial(SearchSpace.of(sweep).corners()[0]).flat()
+        flat = sweep.corners[0].flat()
         measured.append({key: value for key, value in flat.items() if key.startswith(("data.", "evaluation."))})
         measured[-1]["trials"] = sweep.search.trials
     assert measured[0] == measured[1]

@@ -110,7 +110,7 @@ def evaluator(likelihood=False, names=("fd",), **settings):
     """Scores by random projections of the pixels, and by likelihood if asked, of images in proportions 2 : 1 : 1."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIZE * SIZE, 4))
-    extractor = Extractor(network, lambda pixels: pixels / 255, id="projection/4", title="FD", num_features=4)
+    extractor = Extractor(network, lambda pixels: pixels / 255, id="projection/4", num_features=4)
     reference = MadeUp(extractor(images().pixels))
     values = EvaluationSettings(
         metrics=(*names, *["bpd"] * likelihood),

@@ -20,7 +20,7 @@ from replays.table_replay import Pool, Stage
 
 from gensweep.config import SweepConfig
 from gensweep.config.ranges import Conditional, Fixed, Node, Range, grid_of
-from gensweep.sweep.space import SearchSpace
+from gensweep.search.space import suggest
 
 #: Of the trials at a rung 1/3 go on, as everywhere in the literature.
 ETA = 3
@@ -31,7 +31,7 @@ class OptunaHyperband:
     """Optuna's TPE with its HyperbandPruner.  Source: Optuna's tutorial on pruning."""
 
     def __init__(self, pool: Pool, sweep: SweepConfig) -> None:
-        self._pool, self._sample = pool, SearchSpace.of(sweep).suggest
+        self._pool, self._sample = pool, partial(suggest, sweep.nodes())
         steps = resources(pool)
         self._sampler = FromTable(optuna.samplers.TPESampler(seed=pool.seed), pool, self._sample)
         pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=steps[-1], reduction_factor=ETA)
@@ -70,7 +70,7 @@ class RayAsha:
         from ray.tune.search.optuna import OptunaSearch
 
         self._pool = pool
-        sample = SearchSpace.of(sweep).suggest
+        sample = partial(suggest, sweep.nodes())
         self._sampler = FromTable(optuna.samplers.TPESampler(seed=pool.seed), pool, sample)
 
         def space(trial: Any) -> None:

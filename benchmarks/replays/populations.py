@@ -22,8 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from gensweep.config.points import every_node
-from gensweep.config.ranges import Fixed, Node, Range
+from gensweep.config.ranges import Fixed, Node, Range, every_node
 
 #: Shares that differ by less are one: `at` of a sweep is written with four digits.
 SHARE_ROUNDING = 0.001

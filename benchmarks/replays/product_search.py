@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import optuna
@@ -17,18 +18,17 @@ from replays.table_replay import Pool, Stage
 from gensweep.config import SweepConfig
 from gensweep.config.sweep_config import Search
 from gensweep.results import Cost, Evaluation, Identity, Score
+from gensweep.search.session import Session
+from gensweep.search.space import suggest
+from gensweep.search.sweep_plan import SweepPlan
 from gensweep.sweep.events import Evaluated, Started, WarmStarted
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.session import Session
-from gensweep.sweep.space import SearchSpace
 from gensweep.sweep.state import SweepState
-from gensweep.sweep.study import REMEMBERED
-from gensweep.sweep.sweep_plan import SweepPlan
 
 #: Into so many images the training of a replay is divided, its 27th part, too.
 LENGTH = 108_000
-#: Trials of a replay at most: of more, the session would make the study anew, with a sampler that knows no table.
-MOST_TRIALS = 2 * REMEMBERED["tpe"] - 1
+#: Trials of a replay at most.
+MOST_TRIALS = 499
 
 
 class ProductSearch:
@@ -45,16 +45,16 @@ class ProductSearch:
         warm_starts: tuple[WarmStarted, ...] = (),
     ) -> None:
         self._pool = pool
-        space = SearchSpace.of(sweep)
+        space = sweep.nodes()
         plan = SweepPlan(
             name=folder.name,
             objective=sweep.score,
             search=Search.model_validate({"trials": MOST_TRIALS, "seed": pool.seed, **search}),
             budget=pool.budget,
             job=_none,
-            sample=space.suggest,
+            sample=partial(suggest, space),
             configure=_configured,
-            nodes=space.nodes,
+            nodes=space,
             unit="flops",
             equal=True,
             grace=pool.shares[0] * pool.budget,
@@ -62,8 +62,8 @@ class ProductSearch:
         )
         self._identity = identity
         self._session = Session(plan, folder, (), concurrent=1)
-        study = self._session.study._study
-        self._sampler = study.sampler = FromTable(study.sampler, pool, space.suggest)
+        sampler = self._session.sampler
+        self._sampler = sampler.method = FromTable(sampler.method, pool, partial(suggest, space))
         self._going_on: list[Stage] = []
         self._trainings: dict[str, int] = {}
 

@@ -8,13 +8,12 @@ from typing import Literal, TypeAlias
 from replays.product_search import ProductSearch
 from replays.table_replay import Pool, replay
 
+from gensweep.search.warm_start import MOST_QUEUED
 from gensweep.sweep.events import WarmStarted
 from gensweep.sweep.state import SweepState
-from gensweep.sweep.warm_start import MOST_QUEUED, known_trial
 
-#: Of `scores`, the scores count for the new search; of `ranks`, the settings of the best come first; of `wrong`, those
-#: of the worst that were trained, as if another data set had made them the best.
-Knowledge: TypeAlias = Literal["scores", "ranks", "wrong"]
+#: `ranks`: the settings of the best come first; `wrong`: the settings of the worst.
+Knowledge: TypeAlias = Literal["ranks", "wrong"]
 #: Whole trainings that the earlier search took.
 EARLIER = 12
 #: Seeds of earlier searches begin here.
@@ -31,8 +30,5 @@ def warm_search(pool: Pool, make: Callable[..., ProductSearch], knowledge: Knowl
 
 def _known(state: SweepState, knowledge: Knowledge) -> WarmStarted:
     scored = state.ranking
-    if knowledge == "scores":
-        ended = [trial for trial in scored if trial.status in ("finished", "pruned", "paused")]
-        return WarmStarted("earlier", [known_trial(trial, dict(trial.suggested)) for trial in ended], [])
     taken = scored[:MOST_QUEUED] if knowledge == "ranks" else scored[-MOST_QUEUED:]
-    return WarmStarted("earlier", [], [dict(trial.suggested) for trial in taken])
+    return WarmStarted("earlier", [dict(trial.suggested) for trial in taken])

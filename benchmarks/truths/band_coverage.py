@@ -12,15 +12,12 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from gensweep.compute.expected_best import MIN_CONFIGURATIONS, BestOfK, best_of_k
-from gensweep.compute.search_cost import search_bests
+from gensweep.verdict.expected_best import MIN_CONFIGURATIONS, BestOfK, best_of_k
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], Float64[ndarray, "r n"]]
 
 #: Searches of which the mean best score is taken for the truth.
 SEARCHES_FOR_TRUTH = 200_000
-#: What a trial costs that is stopped early, when a whole one costs 1.
-STOPPED_COST = 0.25
 
 
 def _two_kinds(good: float) -> Draw:
@@ -71,22 +68,6 @@ def training_coverage(
     scores, failed = np.where(failed, worst, scores)[shown], failed[shown]
     found = best_of_k(scores, k, variances=np.square(error * scores), failed=failed)
     return _counted(found, float(tries.min(1).mean()))
-
-
-def search_coverage(draw: Draw, n: int, k: int, repeats: int, rng: np.random.Generator) -> BandCoverage:
-    """The best of a search that can pay for k trials; a trial that is bad early is stopped, at its early score."""
-    middle = float(np.median(draw(rng, (SEARCHES_FOR_TRUTH, 1))))
-
-    def trials(shape: tuple[int, int]) -> tuple[Float64[ndarray, "r n"], Float64[ndarray, "r n"]]:
-        final = draw(rng, shape)
-        early = final * np.exp(rng.normal(0.3, 0.2, shape))
-        stopped = early > middle * np.exp(0.3)
-        return np.where(stopped, early, final), np.where(stopped, STOPPED_COST, 1.0)
-
-    truth = float(trials((SEARCHES_FOR_TRUTH, k))[0].min(1).mean())
-    budget = k * float(trials((SEARCHES_FOR_TRUTH, 1))[1].mean())
-    (best,) = search_bests(*trials((repeats, n)), [budget])
-    return _counted(best, truth)
 
 
 def _counted(best: BestOfK, truth: float) -> BandCoverage:

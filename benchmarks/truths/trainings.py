@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gensweep.compute.curves import CurvePoint, TrainingCurve
-from gensweep.compute.scaling_law import Array
-from gensweep.compute.scored_trainings import ScoredTraining
+from gensweep.extras.plan.scaling_law import Array
+from gensweep.extras.plan.scored_trainings import ScoredTraining
+from gensweep.verdict.curves import CurvePoint, TrainingCurve
 
 #: FLOPs of an image at width 1, about those of a small U-Net.
 FLOPS_OF_WIDTH_1 = 2e5
+#: By which power of the compute scores get worse, where they do: by a factor of 3.5 in the last 92 % of it.
+WORSENING_EXPONENT = 0.5
 #: The part of trainings that go on at a rung of successive halving, as in ASHA with a reduction of 2.
 SURVIVORS = 0.5
 
@@ -24,7 +26,7 @@ class KnownLaw:
     The score of `real` images comes on top, which is known and the same for all.  Effects of trainings, as those of a
     learning rate, have the standard deviation `trainings` as logarithms and a tail towards worse ones; `speeds` is that
     of the exponents of images; `noise` is that of each score.  Beyond `saturates` FLOPs scores become no better, as if
-    a cause that nobody saw set in.
+    a hidden cause set in.  Beyond `worsens` FLOPs scores get worse, as a GAN's may.
     """
 
     floor: float = 20.0
@@ -36,6 +38,7 @@ class KnownLaw:
     speeds: float = 0.05
     noise: float = 0.03
     saturates: float = math.inf
+    worsens: float = math.inf
     real: float = 0.0
 
     def scores(self, width: float, images: Array, effect: float = 0.0, speed: float = 0.0) -> Array:
@@ -43,7 +46,8 @@ class KnownLaw:
         capped = np.minimum(images, self.saturates / flops_of(width))
         of_images = self.images * (capped / 1e5) ** (-self.images_exponent * math.exp(speed))
         above = self.floor + self.size * (width / 32) ** -self.size_exponent + of_images
-        scores: Array = self.real + math.exp(effect) * above
+        worse = np.maximum(images * flops_of(width) / self.worsens, 1.0) ** WORSENING_EXPONENT
+        scores: Array = self.real + math.exp(effect) * above * worse
         return scores
 
 

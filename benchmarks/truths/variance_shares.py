@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from gensweep.report.variance import Population, ShareInterval, decomposed, factor_of
+from gensweep.verdict.variance import Population, ShareInterval, decomposed, factor_of
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,48 @@ class Truth:
         y += np.sqrt(self.shares["rest"]) * rng.standard_normal(trials)
         a, b, c = (np.flatnonzero(rows).tolist() for rows in (in_a, ~in_a, deep))
         factors = {
-            "a": [factor_of("rate", a, rates[a].tolist()), factor_of("other", a, others[a].tolist())],
+            "a": [factor_of("rate", a, rates[a].tolist(), y), factor_of("other", a, others[a].tolist(), y)],
             "b": [
-                factor_of("rate", b, rates[b].tolist()),
-                factor_of("kind", b, [str(each) for each in branch[b]]),
-                factor_of("inner", c, inners[c].tolist()),
+                factor_of("rate", b, rates[b].tolist(), y),
+                factor_of("kind", b, [str(each) for each in branch[b]], y),
+                factor_of("inner", c, inners[c].tolist(), y),
             ],
         }
         found = {name: [each for each in listed if each is not None] for name, listed in factors.items()}
         return Population(y, {"a": np.array(a), "b": np.array(b)}, found)
 
 
+@dataclass(frozen=True)
+class Cliff:
+    """Shares of the variance of trials of one family, a, whose scores get worse above a learning rate of CLIFF.
+
+    They jump there, or rise from there as a line or a parabola.  Another setting does nothing.
+    """
+
+    kind: Literal["jump", "line", "parabola"]
+    rate: float = 0.99
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """By name of the setting."""
+        return {"a rate": self.rate, "a other": 0.0, "rest": 1 - self.rate}
+
+    def draw(self, trials: int, rng: np.random.Generator) -> Population:
+        """A population whose variance is 1."""
+        rates, others = rng.random((2, trials))
+        power, above = POWERS[self.kind], 1 - CLIFF
+        effect = (rates > CLIFF) * np.maximum(rates - CLIFF, 0) ** power
+        variance = above ** (2 * power + 1) / (2 * power + 1) - (above ** (power + 1) / (power + 1)) ** 2
+        y = np.sqrt(self.rate / variance) * effect + np.sqrt(1 - self.rate) * rng.standard_normal(trials)
+        rows = list(range(trials))
+        factors = [factor_of("rate", rows, rates.tolist(), y), factor_of("other", rows, others.tolist(), y)]
+        return Population(y, {"a": np.arange(trials)}, {"a": [each for each in factors if each is not None]})
+
+
+#: Where the cliff is in the range of a learning rate, which begins at 0 and ends at 1.
+CLIFF = 0.7
+#: By kind of cliff, the power of the distance from it that scores get worse with.
+POWERS = {"jump": 0, "line": 1, "parabola": 2}
 #: What adding shares up may change.
 ROUNDING = 1e-9
 #: The family decides nearly all; nothing does anything; and three mixtures.
@@ -61,6 +93,7 @@ TRUTHS: Sequence[Truth] = (
     Truth(rate=0.6),
     Truth(family=0.4, rate=0.1, inner=0.3),
 )
+CLIFFS: Sequence[Cliff] = (Cliff("jump"), Cliff("line"), Cliff("parabola"))
 
 
 @dataclass(frozen=True)
@@ -73,7 +106,7 @@ class ShareCoverage:
     covered: float
 
 
-def share_coverage(truth: Truth, trials: int, repeats: int, seed: int = 0) -> list[ShareCoverage]:
+def share_coverage(truth: Truth | Cliff, trials: int, repeats: int, seed: int = 0) -> list[ShareCoverage]:
     """How well the shares of so many trials are estimated."""
     rng, found = np.random.default_rng(seed), dict[str, list[ShareInterval]]()
     for repeat in range(repeats):

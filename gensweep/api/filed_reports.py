@@ -1,65 +1,66 @@
-"""The verdict on each sweep, filed with its run in MLflow: as its description, with the report and its figures."""
+"""The verdict on each sweep, filed with its run: as its description, with the report."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from pathlib import Path
+
+from filelock import Timeout
 
 from gensweep.errors import GensweepError, NothingToCompareError
-from gensweep.report.budget_verdict import judge
-from gensweep.report.comparison import compare
-from gensweep.report.figure_files import figure_files
 from gensweep.report.html import write_report
-from gensweep.report.verdict import verdict_words
+from gensweep.report.verdict import format_verdict
 from gensweep.scratch import scratch_folder
-from gensweep.tracking.records import SweepRecord
+from gensweep.sweep.stored_sweeps import StoredSweep
 from gensweep.tracking.run_writer import RunWriter
-from gensweep.tracking.store import client, explaining_errors, remember_runs
-from gensweep.tracking.tags import POSITION, REPORTED
+from gensweep.tracking.store import check_store, client, explaining_errors, runs_of, store_name
+from gensweep.tracking.sweep_copy import SWEEP, Sent
+from gensweep.tracking.tags import DESCRIPTION
+from gensweep.verdict.comparison import compare
+from gensweep.verdict.recommendation import recommend
 
 logger = logging.getLogger(__name__)
 
 #: The folder of a run's artifacts that holds the report.
 REPORT = "report"
-#: MLflow's tag of a run's description, and how one begins that was written here: one that a person wrote stays.
-DESCRIPTION, BEGINNING = "mlflow.note.content", "**Verdict.** "
+#: The beginning of gensweep's descriptions; a description by a user stays.
+BEGINNING = "**Verdict.** "
 
 
-def file_reports(sweeps: Iterable[SweepRecord]) -> None:
-    """File the report of each sweep that has ended and whose run has none of its present log.
+def file_reports(sweeps: Iterable[StoredSweep]) -> None:
+    """File the report of each ended sweep whose run is up to date and lacks the report of its present log.
 
-    Never raises: what cannot be filed now is filed the next time.
+    Never raises: the next command files the others.
     """
-    unfiled = [sweep for sweep in sweeps if not sweep.reported and sweep.status != "running"]
-    for sweep in unfiled:
+    for sweep in sweeps:
         try:
-            _file_report(sweep)
-        except NothingToCompareError:
+            with sweep.folder.copy_lock().acquire(blocking=False):
+                sent = Sent.read(sweep.folder)
+                is_current = sent.store == store_name(sweep.folder.path) and sent.position == sweep.folder.log.size
+                if not is_current or sent.running or sent.report == sent.position:
+                    continue
+                _file_report(sweep)
+                sent.report = sent.position
+                sent.write(sweep.folder)
+        except (NothingToCompareError, Timeout):
             continue
         except GensweepError as error:
             logger.warning("%s", error)
-    if unfiled:
-        remember_runs()
 
 
-def _file_report(sweep: SweepRecord) -> None:
-    comparison = compare([sweep], asked=True)
-    judged = judge(comparison)
-    with scratch_folder("report") as aside, explaining_errors(f"the report of {sweep.name} is not in MLflow (CAUSE)"):
+def _file_report(sweep: StoredSweep) -> None:
+    comparison = compare([sweep])
+    judged = recommend(comparison)
+    with scratch_folder("report") as aside, explaining_errors(f"the report of {sweep.name} was not filed (CAUSE)"):
+        check_store()
         folder = aside / REPORT
         folder.mkdir()
         write_report(comparison, judged, folder / "report.html")
-        _write_figures(figure_files(comparison, judged), folder)
-        store = client()
-        run = RunWriter(store, store.get_run(sweep.run_id))
-        store.log_artifacts(sweep.run_id, str(folder), REPORT)
+        if not (runs := runs_of(store := client(), str(sweep.folder.sweep_id), SWEEP)):
+            raise GensweepError("its run was deleted")
+        run = RunWriter(store, runs[-1])
+        run.log(tags={"gensweep.recommended": judged.recommended.trial.trial})
+        store.log_artifacts(run.id, str(folder), REPORT)
         described = run.tags.get(DESCRIPTION, "")
         if not described or described.startswith(BEGINNING):
-            run.log(tags={DESCRIPTION: BEGINNING + verdict_words(comparison, judged)})
-        run.log(tags={REPORTED: run.tags.get(POSITION)})
-
-
-def _write_figures(figures: dict[str, str], folder: Path) -> None:
-    for name, svg in figures.items():
-        (folder / name).write_text(svg, encoding="utf-8")
+            run.log(tags={DESCRIPTION: BEGINNING + format_verdict(comparison, judged)})

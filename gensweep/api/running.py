@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
@@ -12,25 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from gensweep.api.filed_reports import file_reports
-from gensweep.api.winner import score_winner
+from gensweep.api.winner import score_best
+from gensweep.build.costs import TrialCosts
 from gensweep.build.parts import check_inputs
 from gensweep.build.sampler_warnings import sampler_warnings
-from gensweep.build.training_length import TrainingLengths
-from gensweep.config import SweepConfig, TrialConfig
+from gensweep.config import SweepConfig
 from gensweep.config.sweep_config import Repeats
-from gensweep.errors import GensweepError
 from gensweep.last_words import last_words
 from gensweep.redaction import check_without_secret
 from gensweep.report.display import ProgressDisplay
 from gensweep.report.wording import counted
+from gensweep.search.reruns import Retry
+from gensweep.search.space import suggest
+from gensweep.search.sweep_plan import InitialCheckpoint, SweepPlan, SweepResult
+from gensweep.search.warm_start import warm_start_words, warm_starts
 from gensweep.sweep.allotment import allot, local_nodes
-from gensweep.sweep.auto_formats import with_formats
-from gensweep.sweep.continuation import going_on_command
-from gensweep.sweep.feasibility import check_feasible
+from gensweep.sweep.continuation import continue_command
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.planning import plan_sweep, settled
+from gensweep.sweep.planning import plan_sweep
+from gensweep.sweep.plugin_copies import changed_plugins
 from gensweep.sweep.preflight import (
     check_extremes,
     check_places,
@@ -38,23 +41,17 @@ from gensweep.sweep.preflight import (
     extreme_trials,
     node_memory_problem,
 )
-from gensweep.sweep.retrying import Retry
+from gensweep.sweep.provenance import record_provenance
 from gensweep.sweep.run import run_plan
-from gensweep.sweep.space import SearchSpace
-from gensweep.sweep.start import Start
 from gensweep.sweep.storage import chosen_storage
-from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
-from gensweep.sweep.warm_start import EarlierSweep, earlier_sweeps, is_prepared, warm_start_words, warm_starts
+from gensweep.sweep.stored_sweeps import read_sweep
 from gensweep.tracking import study_file
 from gensweep.tracking.boards import Boards, boards_of
-from gensweep.tracking.provenance import changed_plugins
-from gensweep.tracking.replay import Replay
-from gensweep.tracking.runs import sweep_in
-from gensweep.tracking.store import remember_runs
-from gensweep.tracking.store_check import check_server, store_folders
 from gensweep.tracking.study_file import StudyFile
+from gensweep.tracking.sweep_copy import SweepCopy
 from gensweep.tracking.sync import sync
-from gensweep.tracking.view import LogView, with_provenance
+from gensweep.tracking.view import LogView
+from gensweep.versions import required_packages
 
 
 def run_sweep(
@@ -66,11 +63,11 @@ def run_sweep(
     extend: int = 0,
     repeats: Repeats | None = None,
     retry: Retry | None = None,
-    start: Start | None = None,
+    start: InitialCheckpoint | None = None,
 ) -> SweepResult:
     """Run a sweep with MLflow and the progress display as observers; its first trial may go on from a checkpoint.
 
-    Raises ConfigError for what can be known before anything starts, GensweepError if the tracking server is away.
+    Raises ConfigError for problems that can be known before anything starts.
     """
     if storage is not None:
         check_without_secret("storage", storage)
@@ -82,27 +79,32 @@ def run_sweep(
         result = _run(sweep, folder, storage, start, going_on)
     _print_end(result)
     if result.state.status == "finished":
-        score_winner(sweep, root, several=len(result.state.trials) > 1)
-    if result.state.best is not None:
-        _file_report(sweep, root)
-    remember_runs()
+        score_best(sweep, root, several=len(result.state.trials) > 1)
+    with Console(stderr=True).status("sending the sweep to MLflow"):  # a minute after ten thousand trials
+        if sync(folder) and result.state.best is not None:
+            file_reports([read_sweep(folder)])
     return result
 
 
 def _run(
-    sweep: SweepConfig, folder: SweepFolder, storage: str | None, start: Start | None, going_on: Mapping[str, Any]
+    sweep: SweepConfig,
+    folder: SweepFolder,
+    storage: str | None,
+    start: InitialCheckpoint | None,
+    going_on: Mapping[str, Any],
 ) -> SweepResult:
-    display, root = ProgressDisplay(going_on=sweep.search.scheduler.going_on), folder.path.parent
+    paused_share = 0.0 if sweep.search.scheduler.kind == "asha" else 1.0
+    display, root = ProgressDisplay(going_on=paused_share), folder.path.parent
     farewell = (
         f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
-        f"to go on: {going_on_command('resume', folder.path)}"
+        f"to go on: {continue_command('resume', folder.path)}"
     )
     with ExitStack() as opened:
         opened.enter_context(closing(display))
-        display.show_phase("checking the sweep")
         plan = replace(_checked_plan(sweep, root, storage, display), start=start)
         observers: list[LogView | Boards] = [
-            *_views(sweep, folder),
+            LogView("MLflow", partial(SweepCopy, folder), lock=folder.copy_lock()),
+            _study_view(sweep, folder),
             *(boards_of(kind, folder) for kind in sweep.observers),
         ]
         opened.enter_context(last_words(farewell))
@@ -120,95 +122,61 @@ def _ended(sweep: SweepConfig, folder: SweepFolder, storage: str | None) -> Swee
     state = folder.state()
     if state.created is None or state.status != "finished" or state.left or chosen_storage(folder, storage) is not None:
         return None
-    for view in _views(sweep, folder):
-        with closing(view):
-            view.wake()
+    with closing(_study_view(sweep, folder)) as view:
+        view.wake()
     return SweepResult(folder.path, state)
 
 
-def _views(sweep: SweepConfig, folder: SweepFolder) -> list[LogView]:
-    study = partial(StudyFile, folder, SearchSpace.of(sweep).suggest)
-    return [
-        LogView("MLflow", partial(Replay, folder, driving=True), lock=folder.mlflow_lock()),
-        LogView(folder.optuna.name, study, study_file.INTERVAL),
-    ]
+def _study_view(sweep: SweepConfig, folder: SweepFolder) -> LogView:
+    return LogView(folder.optuna.name, partial(StudyFile, folder, partial(suggest, sweep.nodes())), study_file.INTERVAL)
 
 
 def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: ProgressDisplay) -> SweepPlan:
     """The plan of a sweep, after all has been tried that needs no Ray; what there is to note is shown."""
-    folder, lengths = SweepFolder(root, sweep.name), TrainingLengths()
+    folder, costs = SweepFolder(root, sweep.name), TrialCosts()
+    display.show_phase("checking the sweep: its folders and resources")
+    for package in required_packages():
+        if package.problem is not None:
+            display.say(f"Note: {package.name} {package.problem}")
     # What can be refused in an instant comes first, then what takes building and loading.
-    check_places(folder, storage, store_folders())
+    check_places(folder, storage)
     if not os.environ.get("RAY_ADDRESS"):
         allot(sweep.resources, local_nodes(sweep.resources))
-    check_server(writes=True)
+    display.show_phase("checking the sweep: building its largest networks")
     extremes = extreme_trials(sweep)
     check_population(sweep)
-    for line in check_extremes(sweep, extremes, folder, storage, store_folders()):
+    display.show_phase("checking the sweep: memory and disk")
+    for line in check_extremes(sweep, extremes, folder, storage):
         display.say(f"Note: {line}")
-    plan = plan_sweep(sweep, lengths)
+    plan = plan_sweep(sweep, costs)
     if os.environ.get("RAY_ADDRESS") and not folder.exists:  # of one that goes on, what is left may be small
         plan = replace(plan, memory_problem=partial(node_memory_problem, sweep, extremes))
-    trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
-    for line in sampler_warnings(trials):
+    for line in sampler_warnings(sweep.corners):
         display.say(f"Warning: {line}")
-    for line in check_inputs(trials, sweep.final_settings):
+    display.show_phase("checking the sweep: its data and metrics")
+    for line in check_inputs(sweep.corners, sweep.final_settings):
         display.say(f"Note: {line}")
-    if not is_prepared(folder.state(), plan):
-        check_feasible(plan)
-        earlier, first = earlier_sweeps(plan, root), [extreme.trial for extreme in extremes]
-        plan = replace(plan, measure=partial(_measured, sweep, first, lengths, earlier, display))
-    plan = with_provenance(plan, folder, sweep.as_dict())
-    for line in _changed_since(plan, folder):
-        display.say(f"Note: {line}")
-    return plan
-
-
-def _measured(
-    sweep: SweepConfig,
-    trials: Sequence[TrialConfig],
-    lengths: TrainingLengths,
-    earlier: Sequence[EarlierSweep],
-    display: ProgressDisplay,
-    plan: SweepPlan,
-) -> SweepPlan:
-    """The plan of a new sweep with its formats, and then with what others know of trials that have them, too."""
-    sweep, found = with_formats(sweep, trials)
-    plan = settled(plan, sweep, lengths)
-    plan = replace(plan, warm_starts=warm_starts(plan, earlier))
-    for line in [*found, *map(warm_start_words, plan.warm_starts)]:
+    state = folder.state()
+    # A driver may have died before the log had the warm starts.
+    if state.created is None or not (state.searched or len(state.sources) >= len(plan.search.warm_start)):
+        plan = replace(plan, warm_starts=warm_starts(plan, root))
+        for line in map(warm_start_words, plan.warm_starts):
+            display.say(f"Note: {line}")
+    plan = replace(plan, tags=record_provenance(folder, sweep.as_dict()))
+    for line in changed_plugins(state.sessions[-1].tags, plan.tags) if state.sessions else []:
         display.say(f"Note: {line}")
     return plan
-
-
-def _file_report(sweep: SweepConfig, root: Path) -> None:
-    from rich.console import Console
-
-    folder = SweepFolder(root, sweep.name)
-    try:
-        with Console(stderr=True).status("filing the report in MLflow"):  # a minute after ten thousand trials
-            sync(folder)
-            file_reports([sweep_in(folder)])
-    except GensweepError as error:
-        words = f"MLflow has no report of {sweep.name} ({error}); to file it: gensweep best --compare"
-        click.echo(f"Note: {words}", err=True)
-
-
-def _changed_since(plan: SweepPlan, folder: SweepFolder) -> list[str]:
-    """What is not as it was when a sweep that goes on last ran."""
-    sessions = folder.state().sessions
-    return changed_plugins(sessions[-1].tags, plan.tags) if sessions else []
 
 
 def _print_end(result: SweepResult) -> None:
     for trial in result.state.failed:
         click.echo(f"{trial.trial} failed: {trial.error}", err=True)
-    if result.retry_command is not None:
-        click.echo(f"To run what failed again: {result.retry_command}", err=True)
+    if result.state.failed:
+        click.echo(f"To run what failed again: {continue_command('retry', result.folder)}", err=True)
     if result.state.error:
         click.echo(f"Error: the sweep could not go on: {result.state.error}", err=True)
     if result.state.status != "finished":
-        click.echo(f"To go on: {result.resume_command}", err=True)
+        click.echo(f"To go on: {continue_command('resume', result.folder)}", err=True)
         if result.stored_at is not None:
             click.echo(f"On another machine: gensweep tune --resume {shlex.quote(result.stored_at)}", err=True)
         return

@@ -8,34 +8,45 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from gensweep.api.running import run_sweep
-from gensweep.build.longer_training import are_scored_alike, longer_trial
-from gensweep.build.training_length import TrainingLengths
+from gensweep.build.costs import TrialCosts
+from gensweep.build.parts import load_images
 from gensweep.config import SweepConfig, TrialConfig, is_sweep, load_base, load_sweep, load_trial, parse_overrides
 from gensweep.config.loading import Overrides, Source
 from gensweep.config.search_checks import extension_problem
-from gensweep.config.shipped import space_file
 from gensweep.config.sweep_config import Repeats, name_like
 from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError
-from gensweep.finetuning.inherited_settings import with_base
 from gensweep.results import Evaluation
+from gensweep.search.reruns import Retry, with_changes
+from gensweep.search.sweep_plan import InitialCheckpoint, SweepResult
+from gensweep.shipped import space_file
 from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.planning import budgeted, recall_sweep, single_trial
-from gensweep.sweep.retrying import Retry, with_changes
-from gensweep.sweep.start import Start
+from gensweep.sweep.planning import at_length, recall_sweep, single_trial
+from gensweep.sweep.plugin_copies import install_kept_plugins
 from gensweep.sweep.storage import adopt
-from gensweep.sweep.sweep_plan import SweepResult
-from gensweep.tracking.artifacts import evaluations_until, trial_config
-from gensweep.tracking.logged_models import MODEL_URI
-from gensweep.tracking.provenance import install_kept_plugins
-from gensweep.tracking.records import IMPORTED_FAMILIES
-from gensweep.tracking.runs import checkpoint_folder, import_plugins, names_folder, trained_trial
+from gensweep.sweep.stored_sweeps import evaluations_until, import_plugins, names_folder, trained_trial, trial_config
+from gensweep.sweep.trial_state import IMPORTED_FAMILIES
+from gensweep.tracking.checkpoints import checkpoint_folder
+from gensweep.training.checkpoint import Checkpoint, tensor_names, verify
+from gensweep.training.start import STARTS
+
+#: Settings that a longer training may change: they affect evaluation and saving, not learning.
+FREE_SECTIONS = ("evaluation.", "sampler.")
+FREE_SETTINGS = (
+    "data.path",
+    "start.base",
+    "training.images",
+    "training.device_seconds",
+    "training.log_every",
+    "training.checkpoint_interval",
+    "training.stall_timeout",
+)
 
 
 def tune(
@@ -52,7 +63,7 @@ def tune(
 
     `overrides` are values by dotted key, such as {"search.trials": 4}; `scale` is one of the file's own sets of them.
     Trials that fail do not raise: the result has them.  Raises ConfigError, with all problems, for what can be known
-    before anything is trained, and GensweepError if the MLflow store, the storage or Ray does not work.
+    before anything is trained, and GensweepError if the storage or Ray does not work.
     """
     if not isinstance(space, SweepConfig):
         space = read_space(space, name=name, trials=trials, overrides=overrides, scale=scale)
@@ -75,7 +86,7 @@ def read_space(
     else:
         overrides = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in changes.items())]
     space = space_file(space) if isinstance(space, str) else space
-    return with_base(load_sweep(space, overrides=overrides, scale=scale))
+    return _prepared(load_sweep(space, overrides=overrides, scale=scale))
 
 
 def resume(
@@ -145,48 +156,98 @@ def train(
         raise ConfigError(
             'give either a configuration, from_run or continue_from; for example: train(from_run="quickstart")'
         )
+    if config is None and scale is not None:
+        raise ConfigError("a scale belongs to a file, not to a run; change single values of that")
     start = None
     if continue_from is not None:
-        trial, start = _longer(continue_from, overrides, scale)
+        trial, start = _longer(continue_from, overrides, Path(root))
         default_name = name_like(start.run, "-longer")
     elif from_run is not None:
-        trial, default_name = _trial_of(from_run, overrides, scale), name_like(from_run, "-again")
+        trial, default_name = _trial_of(from_run, overrides, Path(root)), name_like(from_run, "-again")
     else:
         assert config is not None
         config = space_file(config) if isinstance(config, str) else config
         stem = config.stem if isinstance(config, Path) else str(config.get("name", "mapping"))
-        trial, default_name = _trial_in(config, overrides, scale), name_like(stem, "-train")
+        default_name = name_like(stem, "-train")
+        if is_sweep(config):
+            base = load_base(config, overrides=overrides, scale=scale)
+            trial = at_length(base, base.trial({}), TrialCosts())
+        else:
+            trial = load_trial(config, overrides=overrides, scale=scale)
     sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
-    return run_sweep(with_base(sweep), root=Path(root), storage=storage, start=start)
+    return run_sweep(_prepared(sweep), root=Path(root), storage=storage, start=start)
 
 
-def _trial_in(config: Source, overrides: Overrides, scale: str | None) -> TrialConfig:
-    if is_sweep(config):
-        return budgeted(load_base(config, overrides=overrides, scale=scale), {}, TrainingLengths())
-    return load_trial(config, overrides=overrides, scale=scale)
+def _prepared(sweep: SweepConfig) -> SweepConfig:
+    """The sweep with the settings that its trials inherit from a trained model."""
+    if any(key.startswith(("start.kind", "start.choice")) for key, _ in flatten(sweep.space)):
+        raise ConfigError("start.kind: cannot be searched, as trials inherit settings by it; run a sweep for each kind")
+    kind = sweep.base.get("start", {}).get("kind", "scratch")
+    return cast(SweepConfig, STARTS[kind].prepare(sweep))
 
 
-def _longer(run: str | Path, overrides: Overrides, scale: str | None) -> tuple[TrialConfig, Start]:
+def _longer(run: str | Path, overrides: Overrides, root: Path) -> tuple[TrialConfig, InitialCheckpoint]:
     """The trial that a run becomes which goes on, and where it begins."""
-    _refuse_scale(scale)
-    named = isinstance(run, str) and not run.startswith(MODEL_URI) and not names_folder(run)
-    source = trained_trial(str(run)) if named else None
+    named = isinstance(run, str) and not names_folder(run, root)
+    source = trained_trial(str(run), root) if named else None
     folder = checkpoint_folder(source or run)
-    trial, checkpoint = longer_trial(folder, parse_overrides(overrides))
+    trial, checkpoint = _longer_trial(folder, parse_overrides(overrides))
     known: list[Evaluation] = []
-    if source is not None and are_scored_alike(TrialConfig.from_dict(checkpoint.metadata), trial):
+    if source is not None and _are_scored_alike(TrialConfig.from_dict(checkpoint.metadata), trial):
         known = evaluations_until(source, checkpoint.images, trial.flat()["evaluation.metrics"][0])
-    return trial, Start(str(run), checkpoint.images, str(folder.resolve()), [each.as_dict() for each in known])
+    return trial, InitialCheckpoint(
+        str(run), checkpoint.images, str(folder.resolve()), [each.as_dict() for each in known]
+    )
 
 
-def _refuse_scale(scale: str | None) -> None:
-    if scale is not None:
-        raise ConfigError("a scale belongs to a file, not to a run; change single values of that")
+def _longer_trial(folder: Path, overrides: Mapping[str, Any]) -> tuple[TrialConfig, Checkpoint]:
+    """The trial of a checkpoint, until `training.images` of the overrides, and its description.
+
+    Raises ConfigError if the checkpoint is as long already, if it has weights only, or for overrides or images that
+    would have changed the training until then; GensweepError if it is damaged.
+    """
+    checkpoint = verify(folder)
+    if not any(name.startswith("optimizers/") for name in tensor_names(folder)):
+        raise ConfigError(f"{folder} has weights and no state of an optimizer, so no training can continue from it")
+    trained = TrialConfig.from_dict(checkpoint.metadata)
+    # A training that was bounded in time has an end that its pace set.
+    trial = trained.with_overrides({"training.device_seconds": None, **overrides})
+    changed = [key for key in sorted(_changed(trained, trial)) if key not in FREE_SETTINGS]
+    if changed := [key for key in changed if not key.startswith(FREE_SECTIONS)]:
+        raise ConfigError(
+            f"{changed[0]}: a training continues with its own settings, and this was "
+            f"{trained.flat().get(changed[0])!r}; to train with another one: gensweep train --from-run"
+        )
+    after = trial.flat()
+    further = after["training.images"] > checkpoint.images and after["training.device_seconds"] is None
+    if "training.images" not in overrides or not further:
+        raise ConfigError(
+            f"training.images: the checkpoint {folder} was trained with {checkpoint.images:,} images; give "
+            f"a larger number, for example --set training.images={2 * checkpoint.images}"
+        )
+    images = load_images(trial)
+    if (images.class_names, images.class_counts) != (checkpoint.class_names, checkpoint.class_counts):
+        raise ConfigError(
+            f"data: there are {len(images):,} images of {len(images.class_names)} classes now, and the checkpoint was "
+            f"trained with {sum(checkpoint.class_counts):,} of {len(checkpoint.class_names)}; a training "
+            "continues with the same images: name them with --set data.path=FOLDER"
+        )
+    return trial, checkpoint
 
 
-def _trial_of(run: str, overrides: Overrides, scale: str | None) -> TrialConfig:
-    _refuse_scale(scale)
-    trial = trained_trial(run)
+def _are_scored_alike(trained: TrialConfig, longer: TrialConfig) -> bool:
+    """True if scores of both can be compared, whenever they are taken."""
+    changed = _changed(trained, longer) - {"evaluation.at", "evaluation.every"}
+    return not any(key.startswith(FREE_SECTIONS) for key in changed)
+
+
+def _changed(one: TrialConfig, other: TrialConfig) -> set[str]:
+    before, after = one.flat(), other.flat()
+    return {key for key in {*before, *after} if before.get(key) != after.get(key)}
+
+
+def _trial_of(run: str, overrides: Overrides, root: Path) -> TrialConfig:
+    trial = trained_trial(run, root)
     import_plugins(trial)
     return TrialConfig.from_dict(trial_config(trial)).with_overrides(parse_overrides(overrides))
 
@@ -206,7 +267,7 @@ def _folder_of(name: str, root: Path, storage: str | None) -> tuple[SweepFolder,
 
 
 def _check_trained(folder: SweepFolder) -> None:
-    """Raises ConfigError for an entry that `gensweep evaluate --name` has filed."""
+    """Raises ConfigError for an entry whose images were only scored."""
     settings = dict(flatten(folder.settings["sweep"]))
     if settings.get("base.family.kind") in IMPORTED_FAMILIES:
         raise ConfigError(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gensweep.build.model import Model, load_checkpoint
-from gensweep.tracking.runs import checkpoint_folder
+from gensweep.tracking.checkpoints import checkpoint_folder
 
 
 def load(
@@ -19,7 +19,7 @@ def load(
     weights: str | None = None,
     device: torch.device | str | None = None,
 ) -> Model:
-    """The model of a run, ready to draw: "sweep/t0004", "sweep" (its best trial), a run id, "runs:/..." or a folder.
+    """The model of a run, ready to draw: "sweep/t0004", "sweep" (its best score), a folder, or a registered model.
 
     `overrides` change settings of sampling, by dotted key.  `weights` are by default those that were evaluated; "raw"
     and multiples of the half-life of their average, such as "0.25", name others.  By default on a GPU if there is one.

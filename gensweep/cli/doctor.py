@@ -1,11 +1,10 @@
-"""`gensweep doctor`: is this machine, store and metric fit to give a verdict?"""
+"""`gensweep doctor`: is this machine fit to run sweeps?"""
 
 from __future__ import annotations
 
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -13,8 +12,14 @@ import click
 
 from gensweep.files import MIN_FREE_GIB, write_problem
 from gensweep.report.output import format_option, print_rows
-
-PACKAGES = ("gensweep", "torch", "torchvision", "ray", "optuna", "mlflow", "pytorch-ignite")
+from gensweep.versions import (
+    NEWEST_TESTED,
+    OLDEST_PYTHON,
+    installed_version,
+    is_untested,
+    required_packages,
+    tested_versions,
+)
 
 
 class Finding(NamedTuple):
@@ -27,24 +32,17 @@ class Finding(NamedTuple):
 
 @click.command()
 @format_option
-@click.option(
-    "--quick",
-    is_flag=True,
-    help="Leave out what takes a second or more: timing a network, the extractor's self-test.",
-)
-def doctor(format: str, quick: bool) -> int:
-    """Is this machine, store and metric fit to give a verdict?
+def doctor(format: str) -> int:
+    """Is this machine fit to run sweeps?
 
-    Looks at versions, devices, disk, the MLflow store, the data sets, the fastest precision of a network, the feature
-    extractor, and proves the distance on Gaussians with known answers.  Ends with 1 if anything fails.
+    Checks versions, devices, disk, the MLflow store and the data sets.  Ends with 1 if anything fails.
 
     \b
     Examples:
       gensweep doctor
       gensweep doctor --format json
     """
-    looks = [_versions, _devices, _disk, _store, _data, *([] if quick else [_precision, _metric])]
-    findings = [finding for look in looks for finding in _examine(look)]
+    findings = [finding for look in (_versions, _devices, _disk, _store, _data) for finding in _examine(look)]
     print_rows([finding._asdict() for finding in findings], format)
     failed = sum(finding.status == "fail" for finding in findings)
     click.echo(f"{len(findings)} checks, {failed} failed", err=True)
@@ -60,12 +58,19 @@ def _examine(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 
 
 def _versions() -> Iterator[Finding]:
-    yield Finding("python", "ok", platform.python_version())
-    for package in PACKAGES:
-        try:
-            yield Finding(package, "ok", metadata.version(package))
-        except metadata.PackageNotFoundError:
-            yield Finding(package, "fail", f"not installed; run: pip install {package}")
+    yield _tested("python", platform.python_version(), OLDEST_PYTHON)
+    gensweep = installed_version("gensweep")
+    yield Finding("gensweep", "ok" if gensweep else "fail", gensweep or "not installed; run: pip install gensweep")
+    for package in required_packages():
+        if package.problem is not None:
+            yield Finding(package.name, "note" if package.extra else "fail", package.problem)
+        elif package.installed is not None and package.name in NEWEST_TESTED:
+            yield _tested(package.name, package.installed, package.oldest)
+
+
+def _tested(name: str, installed: str, oldest: str) -> Finding:
+    status: Literal["ok", "note"] = "note" if is_untested(name, installed) else "ok"
+    return Finding(name, status, f"{installed} (tested: {tested_versions(name, oldest)})")
 
 
 def _devices() -> Iterator[Finding]:
@@ -102,10 +107,20 @@ def _disk() -> Iterator[Finding]:
 
 
 def _store() -> Iterator[Finding]:
-    from gensweep.tracking.store import tracking_uri
-    from gensweep.tracking.store_check import check_server
+    from gensweep.tracking.store import (
+        TRAINING_RUNS,
+        check_store,
+        client,
+        experiment_id,
+        explaining_errors,
+        tracking_uri,
+    )
 
-    check_server(writes=True)
+    check_store()
+    with explaining_errors(f"the MLflow store {tracking_uri()} answers, but takes no records (CAUSE)"):
+        store = client()
+        for key, value in TRAINING_RUNS.items():
+            store.set_experiment_tag(experiment_id(store), key, value)
     yield Finding("mlflow store", "ok", tracking_uri())
 
 
@@ -120,26 +135,3 @@ def _data() -> Iterator[Finding]:
             yield Finding(f"data {kind}", "ok", f"{len(images)} images, {images.classes} classes")
         except GensweepError as error:
             yield Finding(f"data {kind}", "note", str(error))
-
-
-def _precision() -> Iterator[Finding]:
-    """What `auto` would mean here for the U-Net that a trial has if its configuration says nothing."""
-    import torch
-
-    from gensweep.build.measured_formats import few_images, measure_formats
-    from gensweep.config import TrialConfig
-    from gensweep.config.sweep_config import AUTO_KEYS
-    from gensweep.sweep.auto_formats import format_lines
-
-    trial = TrialConfig.from_dict({"data": {"kind": "digits"}, "family": {"kind": "diffusion"}})
-    (times,) = measure_formats([trial], [few_images(trial)], 1, torch.cuda.is_available())
-    for line in format_lines("a U-Net", times, AUTO_KEYS.values()):
-        yield Finding("precision", "ok", line)
-
-
-def _metric() -> Iterator[Finding]:
-    from gensweep.metrics.selftest import selftest
-
-    for check in selftest():
-        detail = f"expected {check.expected:.6g}, got {check.actual:.6g}"
-        yield Finding(check.name, "ok" if check.passed else "fail", detail)

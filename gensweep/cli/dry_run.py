@@ -19,13 +19,12 @@ def show_preview(sweep: SweepConfig, root: Path, storage: str | None, format: st
     """Look at a sweep, print what is found to stdout, and train nothing; csv is the table of extreme trials."""
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.sweep.planning import preview
-    from gensweep.tracking.store import experiment_name, tracking_uri
-    from gensweep.tracking.store_check import store_folders
+    from gensweep.tracking.store import store_places
 
     click.echo("Building and timing the extreme trials ...", err=True)
-    found = preview(sweep, root=root, storage=storage, store_folders=store_folders())
-    print_warnings(sampler_warnings(sweep.trial(corner.params) for corner in found.corners))
-    places = found.places | {"mlflow store": tracking_uri(), "mlflow experiment": experiment_name()}
+    found = preview(sweep, root=root, storage=storage)
+    print_warnings(sampler_warnings(sweep.corners))
+    places = found.places | store_places()
     if format == "table":
         _print_tables(found, places)
     elif format == "csv":
@@ -66,45 +65,41 @@ def _corner_rows(preview: Preview) -> list[dict[str, Any]]:
             "parameters": corner.parameters,
             "images": corner.images,
             "flops": corner.flops,
-            "train_seconds": cost and round(cost.train_seconds, 1),
-            "sample_seconds": cost and round(cost.sample_seconds, 1),
-            "evaluate_seconds": cost and round(cost.evaluate_seconds, 1),
-            "activation_bytes": cost and cost.timing.activation_bytes,
-            "memory_bytes": cost and cost.memory_bytes(corner.share),
+            "seconds": corner.seconds and round(corner.seconds, 1),
+            "memory_bytes": corner.memory,
             "params": _words(corner.params),
         }
         for corner in preview.corners
-        for cost in [corner.cost]
     ]
 
 
 def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
-    from gensweep.compute.amounts import Amount
-    from gensweep.config.sweep_config import SECONDS_PER_HOUR
+    from gensweep.config.objectives import SECONDS_PER_HOUR
     from gensweep.report.wording import count, duration, size
+    from gensweep.verdict.amounts import Amount
 
     sweep = preview.sweep
-    rows: list[dict[str, Any]]
-    rows = [{"parameter": p.name, "range": p.range, "where": p.where or "always"} for p in preview.parameters]
-    _print_table(f"Space of {sweep.name}", rows)
+    rows: list[dict[str, Any]] = [
+        {"parameter": p.name, "range": p.range, "where": p.where or "always"} for p in preview.parameters
+    ]
+    _print_title(f"Space of {sweep.name}")
+    print_rows(rows, "table")
     rows = [{"#": index, "settings": _words(params)} for index, params in enumerate(preview.samples)]
-    _print_table("Trials drawn at random", rows)
+    _print_title("Trials drawn at random")
+    print_rows(rows, "table")
     rows = [
         {
-            "parameters": count(corner.parameters),
-            "images": count(corner.images),
-            "FLOPs": count(corner.flops),
-            "train": duration(cost and cost.train_seconds),
-            "sample": duration(cost and cost.sample_seconds),
-            "score": duration(cost and cost.evaluate_seconds),
-            "memory": size(cost and cost.memory_bytes(corner.share)),
-            "an image": size(cost and cost.timing.activation_bytes),
-            "settings": _words(corner.params),
+            "parameters": count(row["parameters"]),
+            "images": count(row["images"]),
+            "FLOPs": count(row["flops"]),
+            "time": duration(row["seconds"]),
+            "memory": size(row["memory_bytes"]),
+            "settings": row["params"],
         }
-        for corner in preview.corners
-        for cost in [corner.cost]
+        for row in _corner_rows(preview)
     ]
-    _print_table("Extreme trials: size, time of a full run on this machine, memory of a worker's training step", rows)
+    _print_title("Extreme trials: size, time of training and drawing on this machine, memory of a worker")
+    print_rows(rows, "table")
     _print_title("Resources and cost")
     click.echo(f"{preview.allotment}")
     if sweep.search.budget is not None:
@@ -124,11 +119,6 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
     _print_title("What is tried before it trains")
     for finding in preview.findings:
         click.echo(f"Error: {finding.problem}" if finding.problem else f"{finding.name}: {finding.detail}")
-
-
-def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    _print_title(title)
-    print_rows(rows, "table")
 
 
 def _print_title(text: str) -> None:

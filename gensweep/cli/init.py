@@ -31,7 +31,7 @@ def init(name: str | None, output: Path | None) -> None:
       gensweep init ddpm
       gensweep init ddpm -o horses.yaml
     """
-    from gensweep.config.shipped import shipped_spaces, space_file, title, written_space
+    from gensweep.shipped import shipped_spaces, space_file, title, written_space
 
     spaces = shipped_spaces()
     if name is None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import difflib
 import functools
 import gc
-import importlib
+import logging
 import sys
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from importlib.metadata import EntryPoint
+from io import StringIO
 from typing import Any
 
 import click
@@ -19,40 +22,14 @@ from click.shell_completion import CompletionItem
 
 from gensweep import __version__, plugins
 from gensweep.causes import plain_cause
-from gensweep.cli.verbosity import quietly, telling_more
 from gensweep.errors import GensweepError
 from gensweep.files import write_for_owner_alone
 
 #: Objects that are made before Python looks for garbage among the newest: imports and logs make many that stay.
 GARBAGE_THRESHOLD = 200_000
-# name -> (module, one-line help).  The help stands here so that `gensweep --help` imports no command.
-COMMANDS = {
-    "init": ("gensweep.cli.init", "Write a search space that comes with gensweep, with its comments, to be changed."),
-    "tune": ("gensweep.cli.tune", "Sweep a search space, or resume, extend, repeat or retry a sweep."),
-    "train": ("gensweep.cli.train", "Train one configuration (a sweep of one trial)."),
-    "finetune": ("gensweep.cli.finetune", "Teach a trained model new images by low-rank updates (LoRA)."),
-    "trials": ("gensweep.cli.trials", "List the trials of a sweep."),
-    "best": ("gensweep.cli.best", "The best trial, or with --compare the verdict across sweeps."),
-    "plan": ("gensweep.cli.plan", "How to spend a larger budget: family, width, images, and the score to expect."),
-    "evaluate": (
-        "gensweep.cli.evaluate",
-        "Score a finished run in other ways of sampling, or images of other programs.",
-    ),
-    "sample": ("gensweep.cli.sample", "Draw images from a run or a checkpoint."),
-    "export": (
-        "gensweep.exporting.export_command",
-        "Write a trained model as a folder that others can open, with a model card (README.md).",
-    ),
-    "interpret": ("gensweep.interpret.command", "Look into a class-conditional model: which units react to a label."),
-    "data": ("gensweep.cli.data", "Fetch and look at data sets."),
-    "new": ("gensweep.cli.new", "Begin a schedule, network or data set of your own."),
-    "config": ("gensweep.cli.config", "Validate and show configurations; JSON Schema for editors."),
-    "cluster": (
-        "gensweep.cli.cluster",
-        "Look at the Ray cluster at RAY_ADDRESS: is it fit for a sweep, what runs there and costs?",
-    ),
-    "doctor": ("gensweep.cli.doctor", "Is this machine, store and metric fit to give a verdict?"),
-}
+#: The commands of this package, in the order in which a user meets them, each in the module of its name.
+NAMES = ("init", "tune", "train", "trials", "best", "evaluate", "sample", "data", "new", "config", "doctor")
+OWN = {name: EntryPoint(name, f"gensweep.cli.{name}:{name}", plugins.COMMANDS) for name in NAMES}
 
 
 def _with_shared_options(command: click.Command) -> click.Command:
@@ -70,11 +47,11 @@ def _with_shared_options(command: click.Command) -> click.Command:
     def sharing(*arguments: Any, imported: tuple[str, ...], verbose: bool, quiet: bool, **keywords: Any) -> Any:
         if verbose and quiet:
             raise click.UsageError("--verbose and --quiet exclude each other.")
-        with telling_more() if verbose else nullcontext():
+        with _telling_more() if verbose else nullcontext():
             for name in imported:
                 plugins.load(name)
             called = functools.partial(run, *arguments, **keywords)
-            return quietly(called) if quiet else called()
+            return _quietly(called) if quiet else called()
 
     command.params += [
         click.Option(
@@ -90,31 +67,65 @@ def _with_shared_options(command: click.Command) -> click.Command:
     return command
 
 
+@contextmanager
+def _telling_more() -> Iterator[None]:
+    """What gensweep logs goes to stderr, with the time and the module."""
+    logger, handler = logging.getLogger("gensweep"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def _quietly(run: Callable[[], Any]) -> Any:
+    """Run a command; its stderr is shown only if it raises or returns an exit code."""
+    kept, failed = StringIO(), True
+    try:
+        with redirect_stderr(kept):
+            code = run()
+        failed = bool(code)
+        return code
+    finally:
+        if failed:
+            sys.stderr.write(kept.getvalue())
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called, not when they are listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order in which a user meets them."""
-        return list(COMMANDS)
+        """All names, those of plug-ins last."""
+        return list(OWN | plugins.commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The imported command, or None if there is none of that name; a typing error gets a suggestion."""
-        if cmd_name in COMMANDS:
-            command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
-            return _with_shared_options(command)
-        if close := difflib.get_close_matches(cmd_name, COMMANDS, n=1):
+        if cmd_name in OWN:
+            return _with_shared_options(OWN[cmd_name].load())
+        further = plugins.commands()
+        if cmd_name in further:
+            return _with_shared_options(plugins.load_command(further[cmd_name]))
+        if close := difflib.get_close_matches(cmd_name, [*OWN, *further], n=1):
             ctx.fail(f"No such command {cmd_name!r}; did you mean {close[0]!r}?")
         return None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands of the table above and options of the group, without importing any command."""
-        names = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        """All commands and the options of the group, without importing any command."""
+        names = [CompletionItem(name, help=text) for name, text in _help() if name.startswith(incomplete)]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands from the table above, without importing any."""
+        """Write the list of commands, without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(_help())
+
+
+def _help() -> list[tuple[str, str]]:
+    return [(name, plugins.command_help(entry)) for name, entry in (OWN | plugins.commands()).items()]
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -124,7 +135,7 @@ def cli() -> None:
 
     \b
     Examples:
-      gensweep tune search_spaces/quickstart.yaml     sweep diffusion models and GANs on digits
+      gensweep tune quickstart                        sweep diffusion models and GANs on digits
       gensweep best --compare                         read the verdict, write report.html
       mlflow ui                                       browse the runs, in the same folder
     """

@@ -2,68 +2,96 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gensweep.cli.sweep_options import set_option
-from gensweep.editing.picture_options import EditingOptions, editing_options
-from gensweep.errors import ConfigError
-from gensweep.report.completion import run_names, sampler_names
-from gensweep.report.output import format_option, print_rows, print_warnings
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.report.completion import run_names
+from gensweep.report.output import format_option, option_bundle, print_rows, print_warnings
 
 if TYPE_CHECKING:
     from gensweep.build.model import Model
-    from gensweep.editing.drawing import Pictures
 
 #: Images that are drawn at once at most; the numbers of their seeds and labels alone take gigabytes with more.
 MAX_COUNT = 10_000_000
+
+#: How a model draws, and where the images go.
+drawing_options = option_bundle(
+    click.option("--class", "class_name", metavar="NAME", help="Only this class (a class-conditional model)."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Image i depends on this seed and i alone."),
+    click.option("--guidance", type=float, metavar="SCALE", help="Classifier-free guidance: 1 is plain conditional."),
+    click.option(
+        "--sampler",
+        metavar="KIND",
+        help="Another sampler, with its own settings: give --steps too (diffusion).",
+    ),
+    click.option("--steps", type=click.IntRange(1), help="Noise levels to visit: what an image costs (diffusion)."),
+    click.option(
+        "--ema",
+        metavar="FACTOR",
+        help="Averaged weights by a multiple of training.ema_half_life, such as 0.25; raw for none.  [default: 1]",
+    ),
+    click.option(
+        "--adapter",
+        "adapters",
+        multiple=True,
+        metavar="FILE[:SCALE]",
+        help="What a fine-tuning of RUN has learnt (or its run), times a scale. May be given several times.",
+    ),
+    click.option(
+        "--batch", "batch_size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time."
+    ),
+    set_option("Change a setting of sampling, for example --set sampler.spacing=log_snr."),
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        default=Path("samples.png"),
+        show_default=True,
+        help="A .png file for one grid, or a folder for one file an image.",
+    ),
+    format_option,
+)
 
 
 @click.command()
 @click.argument("run", shell_complete=run_names)
 @click.option(
-    "-n", "--count", type=click.IntRange(1, MAX_COUNT), help="How many images.  [default: 64; 8 with --init-image]"
+    "-n", "--count", type=click.IntRange(1, MAX_COUNT), default=64, show_default=True, help="How many images."
 )
-@click.option("--class", "class_name", metavar="NAME", help="Only this class (a class-conditional model).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Image i depends on this seed and i alone.")
-@click.option("--guidance", type=float, metavar="SCALE", help="Classifier-free guidance: 1 is plain conditional.")
-@click.option(
-    "--sampler",
-    metavar="KIND",
-    shell_complete=sampler_names,
-    help="Another sampler, with its own settings: give --steps too (diffusion).",
-)
-@click.option("--steps", type=click.IntRange(1), help="Noise levels to visit: what an image costs (diffusion).")
-@editing_options
-@click.option(
-    "--ema",
-    metavar="FACTOR",
-    help="Averaged weights by a multiple of training.ema_half_life, such as 0.25; raw for none.  [default: 1]",
-)
-@click.option(
-    "--adapter",
-    "adapters",
-    multiple=True,
-    metavar="FILE[:SCALE]",
-    help="What a fine-tuning of RUN has learnt (or its run), times a scale. May be given several times.",
-)
-@click.option("--batch", "batch_size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time.")
-@set_option("Change a setting of sampling, for example --set sampler.spacing=log_snr.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("samples.png"),
-    show_default=True,
-    help="A .png file for one grid, or a folder for one file an image.",
-)
-@format_option
-def sample(
+@drawing_options
+def sample(run: str, count: int, output: Path, **how: Any) -> None:
+    """Draw images from a run or a checkpoint.
+
+    RUN is SWEEP (its best score), SWEEP/TRIAL, a checkpoint folder, such as ./FOLDER, or a registered model.
+
+    \b
+    Examples:
+      gensweep sample quickstart -n 64 -o digits.png
+      gensweep sample ddpm-cifar10/t0003 --class horse --guidance 2 --steps 50
+      gensweep sample ddpm-cifar10 --sampler heun --steps 20 --set sampler.churn=10
+      gensweep sample models:/digits@champion -n 5000 -o generated/
+      gensweep sample ddpm-cifar10 --adapter horse.safetensors:0.7 --adapter dunes.safetensors:0.3
+    """
+    from gensweep.report.sample_files import check_output
+
+    check_output(output, count)
+    draw_near_gpus(draw_samples, run, count, output, **how)
+
+
+def draw_near_gpus(
+    draw: Callable[..., list[Path]],
     run: str,
-    count: int | None,
+    count: int,
+    output: Path,
+    *more: Any,
     class_name: str | None,
     seed: int,
     guidance: float | None,
@@ -73,50 +101,30 @@ def sample(
     adapters: tuple[str, ...],
     batch_size: int,
     overrides: tuple[str, ...],
-    output: Path,
     format: str,
-    **editing: Any,
 ) -> None:
-    """Draw images from a run or a checkpoint.
+    """Draw with the model of a run by the `drawing_options`, where a GPU is, and print the names of the files.
 
-    RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder, such as ./FOLDER.
-
-    \b
-    Examples:
-      gensweep sample quickstart -n 64 -o digits.png
-      gensweep sample ddpm-cifar10/t0003 --class horse --guidance 2 --steps 50
-      gensweep sample ddpm-cifar10 --sampler heun --steps 20 --set sampler.churn=10
-      gensweep sample 3f2a9c -n 5000 -o generated/
-      gensweep sample ddpm-cifar10 --adapter horse.safetensors:0.7 --adapter dunes.safetensors:0.3
-      gensweep sample ddpm-cifar10 --init-image car.jpg --strength 0.6 --class ship
-      gensweep sample ddpm-cifar10 --init-image car.jpg --inpaint mask.png --rounds 10
-      gensweep sample ddpm-cifar10 --init-image car.jpg --interpolate ship.jpg -n 9
+    `draw` is a function of a module.  It gets the model, the count, the output, `more`, and by keyword label, seed,
+    batch_size and progress; it returns the files that it has written.
     """
     from gensweep.config import parse_overrides
-    from gensweep.finetuning.adapter_files import adapter_file
-    from gensweep.report.sample_files import check_output
     from gensweep.sweep.cluster_task import ReturnedPath, SentPath, run_near_gpus
-    from gensweep.tracking.runs import checkpoint_folder
+    from gensweep.sweep.stored_sweeps import find_trial, names_folder
+    from gensweep.tracking.checkpoints import checkpoint_folder
 
-    options = EditingOptions(**editing)
-    count = count or (8 if options.init_image else 64)
-    check_output(output, count, options.files())
-    pictures = options.read()
     named = {"family.guidance": guidance, "sampler.kind": sampler, "sampler.steps": steps}
     changes = parse_overrides(overrides) | {key: value for key, value in named.items() if value is not None}
+    trial = None if names_folder(run) else find_trial(run)
+    folder = checkpoint_folder(trial or run)
+    _check_family(
+        run if trial is None else trial.name, folder, {"guidance": guidance, "sampler": sampler, "steps": steps}
+    )
     started = time.monotonic()
-    files = [(SentPath(file), scale) for file, scale in map(adapter_file, adapters)]
+    files = [(SentPath(file), scale) for file, scale in map(_adapter_file, adapters)]
     settings = {"label": class_name, "seed": seed, "batch_size": batch_size}
     names = run_near_gpus(
-        draw_files,
-        SentPath(checkpoint_folder(run)),
-        changes,
-        ema,
-        files,
-        pictures,
-        count,
-        settings,
-        ReturnedPath(output),
+        draw_files, draw, SentPath(folder), changes, ema, files, settings, count, ReturnedPath(output), *more
     )
     seconds = time.monotonic() - started
     click.echo(f"{count} images in {seconds:.1f} s", err=True)
@@ -124,69 +132,93 @@ def sample(
 
 
 def draw_files(
+    draw: Callable[..., list[Path]],
     folder: Path,
     changes: dict[str, Any],
     ema: str | None,
     adapters: list[tuple[Path, float]],
-    pictures: Pictures | None,
-    count: int,
     settings: dict[str, Any],
+    count: int,
     output: Path,
+    *more: Any,
 ) -> list[str]:
-    """Draw images with the model in a checkpoint folder; returns the files, as seen from the folder of `output`.
+    """Draw with the model in a checkpoint folder; returns the files, as seen from the folder of `output`.
 
     Raises ConfigError for settings that the model does not have.
     """
     from gensweep.api.trained import load
-    from gensweep.build.model import check_guidance, labels_of
+    from gensweep.build.model import check_guidance
     from gensweep.build.sampler_warnings import sampler_warnings
-    from gensweep.editing.drawing import draw_from_pictures
-    from gensweep.finetuning.adapters import with_adapters
-    from gensweep.report.sample_files import write_pictures
+    from gensweep.training.adapters import merge_adapters
 
     model = load(folder, overrides=changes, weights=ema)
     if adapters:
-        model = with_adapters(model, adapters)
+        names = merge_adapters(model.family, model.checkpoint.class_names, adapters)
+        model = replace(model, checkpoint=replace(model.checkpoint, class_names=names))
     check_guidance(changes, model.family)
-    if pictures is not None and pictures.other is not None and settings["label"] is None:
-        _check_unlabelled(changes)
-    _note_lost_settings(model, changes)
     print_warnings(sampler_warnings([model.config]))
-    drawing: Any = {**settings, "progress": _progress}
-    if pictures is None:
-        by_class = settings["label"] is None and model.family.classes > 1
-        classes = (labels_of(model, count, None).cpu(), model.checkpoint.class_names) if by_class else None
-        written = write_pictures(model.sample(count, **drawing), output, classes=classes)
-    else:
-        before, images, after = draw_from_pictures(model, pictures, count, **drawing)
-        written = write_pictures(images, output, before=before, after=after)
+    written = draw(model, count, output, *more, **settings, progress=_progress)
     return [str(file.relative_to(output.parent)) for file in written]
 
 
-def _check_unlabelled(changes: dict[str, Any]) -> None:
-    """Raises ConfigError for guidance where no label is asked for."""
-    if any(key.startswith("family.guidance") for key in changes):
-        raise ConfigError(
-            "guidance: without a class an interpolation asks without a label; add --class, or leave it out"
+def draw_samples(model: Model, count: int, output: Path, **drawing: Any) -> list[Path]:
+    """Draw images; those of several classes come in rows."""
+    from gensweep.build.model import labels_of
+    from gensweep.report.sample_files import write_pictures
+
+    by_class = drawing["label"] is None and model.family.classes > 1
+    classes = (labels_of(model, count, None).cpu(), model.checkpoint.class_names) if by_class else None
+    return write_pictures(model.sample(count, **drawing), output, classes=classes)
+
+
+def _adapter_file(text: str) -> tuple[Path, float]:
+    """The file and the scale in "FILE", "FILE:0.7" or "RUN:0.7"; a run stands for the adapter of its best checkpoint.
+
+    Raises ConfigError for a scale that is no number, and GensweepError if there is no such adapter.
+    """
+    from gensweep.tracking.checkpoints import checkpoint_folder
+    from gensweep.training.adapters import ADAPTER_FILE
+
+    name, colon, number = text.rpartition(":")
+    if not colon or Path(text).exists():
+        name, number = text, "1"
+    try:
+        scale = float(number)
+    except ValueError:
+        scale = math.nan
+    if not math.isfinite(scale):
+        raise ConfigError(f"--adapter {text}: {number!r} is not a scale; write FILE:NUMBER, such as {name}:0.7")
+    if Path(name).is_file():
+        return Path(name), scale
+    if name.endswith(".safetensors"):
+        raise GensweepError(
+            f"--adapter {text}: there is no file {name}; a fine-tuning leaves {ADAPTER_FILE} in its checkpoints"
         )
+    file = checkpoint_folder(name) / ADAPTER_FILE
+    if not file.is_file():
+        raise GensweepError(f"--adapter {text}: {name} is no fine-tuning by low-rank updates: it has no {ADAPTER_FILE}")
+    return file, scale
 
 
-def _note_lost_settings(model: Model, changes: dict[str, Any]) -> None:
-    """Another sampler begins with its own settings: name those chosen for the training that it does not take over."""
-    from gensweep.config import TrialConfig
+def _check_family(name: str, folder: Path, options: dict[str, Any]) -> None:
+    """Raises ConfigError for options that models of this family lack, by the names that were typed."""
+    from gensweep.families.family import FAMILIES
+    from gensweep.families.spelling import family_name
+    from gensweep.registry import keywords
+    from gensweep.training.checkpoint import read
 
-    if "sampler.kind" not in changes:
+    if all(value is None for value in options.values()) or (family := read(folder).family) not in FAMILIES:
         return
-    trained = TrialConfig.from_dict(model.checkpoint.metadata)
-    old, new = trained.as_dict()["sampler"], model.config.as_dict()["sampler"]
-    defaults = trained.with_overrides({"sampler": {"kind": old["kind"]}}).as_dict()["sampler"]
-    lost = {name: old[name] for name in old if name in new and old[name] not in (defaults[name], new[name])}
-    if words := ", ".join(f"{name}={value}" for name, value in lost.items() if f"sampler.{name}" not in changes):
-        click.echo(
-            f"Note: {new['kind']} begins with settings of its own, without the {words} of {old['kind']}; "
-            f"give {'--steps N or ' if 'steps' in lost else ''}--set sampler.KEY=VALUE",
-            err=True,
-        )
+    for setting, names in (("sampler", ("sampler", "steps")), ("guidance", ("guidance",))):
+        given = " and ".join(f"--{name}" for name in names if options[name] is not None)
+        if given and setting not in keywords(FAMILIES[family]):
+            *others, last = (family_name(each) for each in FAMILIES if setting in keywords(FAMILIES[each]))
+            verb = "apply" if " and " in given else "applies"
+            how = "in one pass" if setting == "sampler" else "without guidance"
+            raise ConfigError(
+                f"{given} {verb} to {', '.join(others)} and {last} models; {name} is a {family_name(family)}, "
+                f"which draws {how}"
+            )
 
 
 def _progress(done: int, count: int) -> None:

@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gensweep.redaction import check_without_secret
-from gensweep.report.completion import scale_names, space_names
+from gensweep.report.completion import space_names
 from gensweep.sweep.continuation import SWEEPS
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -27,7 +27,7 @@ class SpaceFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """The path of the file."""
-        from gensweep.config.shipped import space_file
+        from gensweep.shipped import space_file
 
         return value if isinstance(value, Path) else space_file(value)
 
@@ -67,7 +67,6 @@ def override_options(command: C) -> C:
     scale = click.option(
         "--scale",
         metavar="NAME",
-        shell_complete=scale_names,
         help="Apply the overrides that the file lists under scales.NAME.",
     )
     change = set_option("Change one value, for example --set diffusion.timesteps=200. May be given several times.")

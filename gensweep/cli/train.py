@@ -16,7 +16,7 @@ from gensweep.report.completion import run_names
     "--from-run",
     metavar="RUN",
     shell_complete=run_names,
-    help="Repeat a trial: a run id, SWEEP (its best trial) or SWEEP/TRIAL.",
+    help="Repeat a trial: SWEEP (its best score) or SWEEP/TRIAL.",
 )
 @click.option(
     "--continue-from",
@@ -53,8 +53,8 @@ def train(
 ) -> int:
     """Train one configuration (a sweep of one trial).
 
-    FILE holds the keys that stand under `base` in a search space; of a search-space file, its base is trained, for its
-    budget.
+    FILE holds the keys that stand under `base` in a search space; of a search-space file, its base is trained, with
+    the sweep's length.
 
     \b
     Examples:

@@ -1,8 +1,6 @@
 """Configurations: YAML and `--set` in, frozen and validated trials and sweeps out.
 
-`loading` takes the steps in order: `yaml` reads a file into a `tree`, `overrides` puts `--set` and scales into it,
-`schema` validates it against the `models` of signatures, and `checks` (of a trial) and `sweep_checks` (of a space) find
-what is wrong between values.  Modules import only those that stand below them in pyproject.toml's contract.
+`loading` takes the steps in the order of pyproject.toml's contract.
 """
 
 from __future__ import annotations

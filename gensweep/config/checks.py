@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gensweep.config import registries
-from gensweep.config.models import Settings, bind, item_model
+from gensweep.config.models import Settings, bind
 from gensweep.config.problems import listed, unknown
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, flatten
 from gensweep.errors import ConfigError, ParameterError
@@ -18,16 +18,9 @@ from gensweep.errors import ConfigError, ParameterError
 
 def cross_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
     """Everything that is wrong with a trial although each of its values is right."""
-    yield from _budget(trial)
-    yield from metric_checks(trial)
-    yield from _labels(trial)
-    yield from _finetune(trial)
-    yield from _guidance(trial)
-    yield from _sampler(trial)
-    yield from _rungs(trial)
-    yield from _churn(trial)
-    yield from _pairing(trial)
-    yield from _parts(trial)
+    checks = (_length, metric_checks, _labels, _guidance, _sampler, _parts)
+    for check in checks:
+        yield from check(trial)
 
 
 def setting(trial: BaseModel, key: str) -> Any:
@@ -44,7 +37,7 @@ def key_of(settings: BaseModel, parameter: str) -> str:
     return next((key for key in keys if f".{key}".endswith((f".{parameter}", f".{parameter}.kind"))), parameter)
 
 
-def _budget(trial: BaseModel) -> Iterator[tuple[str, str]]:
+def _length(trial: BaseModel) -> Iterator[tuple[str, str]]:
     images, every, batch = (
         setting(trial, key) for key in ("training.images", "evaluation.every", "training.batch_size")
     )
@@ -72,16 +65,10 @@ def metric_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
             yield "evaluation.metrics", f"{name!r} {refusal}"
 
 
-def likelihood_families() -> list[str]:
-    """The families whose models can tell the likelihood of an image."""
-    families = registries.families()
-    return [kind for kind in families if hasattr(families[kind], "bits_per_dim")]
-
-
 def metric_refusal(trial: BaseModel, name: str) -> str | None:
     """Why a known metric cannot be computed of the images of a trial, and what to do about it; None if it can."""
     metric, family = registries.metrics()[name], setting(trial, "family.kind")
-    able = likelihood_families()
+    able = [kind for kind in registries.families() if hasattr(registries.families()[kind], "bits_per_dim")]
     if metric.needs == "likelihood" and family is not None and family not in able:
         return (
             f"needs a likelihood, which the family {family} does not have; "
@@ -118,19 +105,13 @@ def metric_refusal(trial: BaseModel, name: str) -> str | None:
 
 def _labels(trial: BaseModel) -> Iterator[tuple[str, str]]:
     classes = setting(trial, "data.classes")
-    # A label that is learnt stands beside those of the base.
-    alone = setting(trial, "finetune.base") is None
+    # A trained model brings labels of its own.
+    alone = setting(trial, "start.kind") == "scratch"
     if alone and setting(trial, "family.conditional") and classes is not None and len(classes) < 2:
         yield (
             "family.conditional",
             f"true needs two classes or more, but data.classes names {len(classes)}; set it to false",
         )
-
-
-def _finetune(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    given = setting(trial, "finetune")
-    if setting(trial, "finetune.base") is None and given != type(given)():
-        yield "finetune.base", "is missing; name the run or checkpoint to go on from, or leave the section finetune out"
 
 
 def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
@@ -158,97 +139,32 @@ def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
             )
 
 
-def _churn(trial: BaseModel) -> Iterator[tuple[str, str]]:
+def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
+    steps = setting(trial, "sampler.steps")
+    for key in [f"{name}.timesteps" for name in type(trial).model_fields if name not in SECTIONS_OF_EVERY_TRIAL]:
+        if steps is not None and (most := setting(trial, key)) is not None and steps > most:
+            yield "sampler.steps", f"{steps} is more than {key} ({most})"
     low, high = setting(trial, "sampler.churn_min"), setting(trial, "sampler.churn_max")
     if low is not None and high is not None and low > high:
         yield "sampler.churn_min", f"{low:g} is more than sampler.churn_max ({high:g}), so no level would be churned"
-
-
-def _pairing(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    pairing, batch = setting(trial, "flow.pairing"), setting(trial, "training.batch_size")
-    if pairing is not None and batch is not None and batch < (least := type(pairing).function.min_batch):
-        yield (
-            "flow.pairing",
-            f"{pairing.kind} pairs the images of a batch, but training.batch_size is {batch}; "
-            f"set that to {least} or more, or take the pairing independent",
-        )
-
-
-def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    for key in _timesteps(trial):
-        steps, timesteps = setting(trial, "sampler.steps"), setting(trial, key)
-        if steps is not None and timesteps is not None and steps > timesteps:
-            yield "sampler.steps", f"{steps} is more than {key} ({timesteps})"
     loss = setting(trial, "diffusion.loss")
     if setting(trial, "sampler.variance") == "learned" and (loss is None or not type(loss).function.learns_variance):
-        family = setting(trial, "family.kind")
-        given = (
-            f"the family {family} has none; set"
-            if loss is None
-            else f"diffusion.loss.kind is {loss.kind}; set that to hybrid or vlb, or"
-        )
-        yield (
-            "sampler.variance",
-            f"'learned' needs a loss that teaches a variance, but {given} the variance to small or large",
-        )
-
-
-def _timesteps(trial: BaseModel) -> list[str]:
-    """Where sections of a family would have their number of timesteps."""
-    return [f"{section}.timesteps" for section in type(trial).model_fields if section not in SECTIONS_OF_EVERY_TRIAL]
-
-
-def _rungs(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    key, early = "evaluation.rung_steps", setting(trial, "evaluation.rung_steps")
-    if early is None:
-        return
-    if setting(trial, "sampler") is None:
-        family = setting(trial, "family.kind")
-        yield key, f"{early} needs a sampler, and the family {family} has none; leave it to those that have one"
-    elif not hasattr(trial.sampler, "steps"):  # type: ignore[attr-defined]
-        kind = setting(trial, "sampler.kind")
-        yield (
-            key,
-            f"{early} needs a sampler with a number of steps, and {kind} finds its own; take another, or leave it out",
-        )
-    for name in ("sampler.steps", *_timesteps(trial)):
-        steps = setting(trial, name)
-        if steps is not None and early >= steps:
-            yield key, f"{early} must be less than {name} ({steps})"
-            return
+        given = f"the family {setting(trial, 'family.kind')} has none; set"
+        if loss is not None:
+            given = f"diffusion.loss.kind is {loss.kind}; set that to hybrid or vlb, or"
+        message = f"'learned' needs a loss that teaches a variance, but {given} the variance to small or large"
+        yield "sampler.variance", message
 
 
 def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:
     """What the parts of the family themselves refuse, such as an image size, when they are built without memory."""
     classes = setting(trial, "data.classes")
     number = (10 if classes is None else max(len(classes), 2)) if setting(trial, "family.conditional") else 0
-    boundary = list(_boundary(trial))
-    yield from boundary
     for section in type(trial).model_fields:
-        # The section gan would say the same without a key, and of diffusion_gan nothing.
-        if section not in SECTIONS_OF_EVERY_TRIAL and not (boundary and section == "gan"):
+        if section not in SECTIONS_OF_EVERY_TRIAL:
             settings = getattr(trial, section)
             for parameter, message in _refusals(settings, setting(trial, "data.size") or 32, number):
                 yield (f"{section}.{key_of(settings, parameter)}" if parameter else section), message
-
-
-def _boundary(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    """A loss without a boundary between real and fake, where something follows on which side logits lie."""
-    parts = {key: setting(trial, key) for key in ("adaptive_diffusion", "gan.augmentation")}
-    adaptive = [
-        key for key, part in parts.items() if part is not None and getattr(type(part).function, "settles", False)
-    ]
-    loss = setting(trial, "gan.loss")
-    if adaptive and loss is not None and bind(loss)().boundary is None:
-        from gensweep.gan.adversarial_losses import GAN_LOSSES
-
-        losses = {kind: item_model(GAN_LOSSES, kind).model_validate({"kind": kind}) for kind in GAN_LOSSES}
-        able = [kind for kind, each in losses.items() if bind(each)().boundary is not None]
-        yield (
-            "gan.loss",
-            f"{loss.kind} draws no line between real and fake images, and {adaptive[0]} follows how often real ones "
-            f"are taken for real; take another loss ({listed(able)})",
-        )
 
 
 @functools.lru_cache(maxsize=1024)

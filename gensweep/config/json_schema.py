@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import copy
+import functools
+import operator
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from gensweep.config import registries
 from gensweep.config.problems import describe_field
 from gensweep.config.schema import meaning, shape_of
+from gensweep.config.search_space import RANGE_KINDS, FloatRange, IntRange
 from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.trial_config import trial_model
 
@@ -20,7 +22,10 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class _WithMeanings(GenerateJsonSchema):
-    """Says of every property what it means."""
+    """Describes every property; titles would repeat the keys, and only OpenAPI has discriminators."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
 
     def model_schema(self, schema: core_schema.ModelSchema) -> dict[str, Any]:
         made = super().model_schema(schema)
@@ -28,137 +33,76 @@ class _WithMeanings(GenerateJsonSchema):
             each |= {"description": words} if (words := meaning(schema["cls"], name)) else {}
         return made
 
-
-def _range_schema(name: str, item: str, description: str) -> dict[str, Any]:
-    bounds = {
-        "description": "the lowest and the highest value",
-        "type": "array",
-        "minItems": 2,
-        "maxItems": 2,
-        "items": {"type": item},
-    }
-    step = {"description": "distance between two values, from the lowest on", "type": item, "exclusiveMinimum": 0}
-    log = {"description": "whether values are drawn evenly on a logarithmic scale", "type": "boolean"}
-    value = {"description": "the value that you believe in", "type": "number"}
-    width = {"description": "the standard deviation around it, in parts of the range", "type": "number"}
-    believed = {"type": "object", "properties": {"value": value, "width": width}, "required": ["value"]}
-    prior = {
-        "description": "the value that you believe in: draws are denser around it",
-        "anyOf": [{"type": "number"}, believed | {"additionalProperties": False}],
-    }
-    return {
-        "type": "object",
-        "description": f"{description} from low to high, both included",
-        "properties": {name: bounds, "step": step, "log": log, "prior": prior},
-        "required": [name],
-        "additionalProperties": False,
-    }
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> dict[str, Any]:
+        return {key: value for key, value in super().tagged_union_schema(schema).items() if key != "discriminator"}
 
 
-ENTRY_SCHEMA: dict[str, Any] = {
-    "description": "a range, a choice, or a fixed value",
-    "anyOf": [
-        _range_schema("int", "integer", "whole numbers"),
-        _range_schema("float", "number", "numbers"),
-        {
-            "type": "object",
-            "description": "one of several values, or of several sub-spaces {kind: ..., setting: range}",
-            "properties": {
-                "choice": {
-                    "description": "the values or sub-spaces, of which one is taken",
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {"$ref": "#/$defs/ChoiceElement"},
-                }
-            },
-            "required": ["choice"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "description": "several entries under one key",
-            "propertyNames": {"not": {"enum": ["int", "float", "choice", "step", "log", "prior"]}},
-            "additionalProperties": {"$ref": "#/$defs/SpaceEntry"},
-        },
-        {"type": ["string", "number", "boolean", "null", "array"]},
-    ],
+ENTRY, PLAIN = {"$ref": "#/$defs/SpaceEntry"}, {"type": ["string", "number", "boolean", "null", "array"]}
+ELEMENT = {"anyOf": [{"type": "object", "additionalProperties": ENTRY}, PLAIN]}
+TAKEN = "the values or sub-spaces, of which one is taken"
+CHOICE = {
+    "type": "object",
+    "description": "one of several values, or of several sub-spaces {kind: ..., setting: range}",
+    "properties": {"choice": {"description": TAKEN, "type": "array", "minItems": 1, "items": ELEMENT}},
+    "required": ["choice"],
+    "additionalProperties": False,
 }
-ELEMENT_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        {
-            "type": "object",
-            "properties": {"kind": {"description": "which of the kinds that may stand here", "type": "string"}},
-            "additionalProperties": {"$ref": "#/$defs/SpaceEntry"},
-        },
-        {"type": ["string", "number", "boolean", "null", "array"]},
-    ]
+SEVERAL = {
+    "type": "object",
+    "description": "several entries under one key",
+    "propertyNames": {"not": {"enum": [*RANGE_KINDS, "step", "log", "prior"]}},
+    "additionalProperties": ENTRY,
 }
 
 
 def trial_schema() -> dict[str, Any]:
     """Schema of a trial's file: one alternative for each family."""
-    sampling_configs, definitions = _trials()
-    return {
-        "$schema": DIALECT,
-        "title": "gensweep trial",
-        "description": "One training run. Start it with `gensweep train FILE`.",
-        "anyOf": sampling_configs,
-        "$defs": definitions,
-    }
+    described = "One training run. Start it with `gensweep train FILE`."
+    return {"$schema": DIALECT, "title": "gensweep trial", "description": described} | _of_any(*_models())
 
 
 def sweep_schema() -> dict[str, Any]:
     """Schema of a sweep's file, with every key that a space may search."""
-    sampling_configs, definitions = _trials()
-    schema = SweepConfig.model_json_schema(schema_generator=_WithMeanings)
-    properties = schema["properties"]
-    # What the space decides need not stand in the base.
-    base = [copy.deepcopy(definitions[each["$ref"].rpartition("/")[2]]) for each in sampling_configs]
-    for each in base:
-        each.pop("required", None)
-    properties["base"] = {"description": meaning(SweepConfig, "base"), "anyOf": base}
-    properties["space"] = {
+    schema, trials = _of_any(SweepConfig), _of_any(*_models())
+    ranges = _of_any(IntRange, FloatRange)
+    schema["$defs"] |= trials["$defs"] | ranges["$defs"]
+    schema["$defs"]["SpaceEntry"] = {"anyOf": [*ranges["anyOf"], CHOICE, SEVERAL, PLAIN]}
+    for each in trials["anyOf"]:
+        # The base may leave out keys of the space.
+        schema["$defs"][each["$ref"].rpartition("/")[2]].pop("required", None)
+    schema["properties"]["base"] = {"description": meaning(SweepConfig, "base"), "anyOf": trials["anyOf"]}
+    schema["properties"]["space"] = {
         "type": "object",
         "description": meaning(SweepConfig, "space"),
-        "properties": _entries(),
-        "additionalProperties": {"$ref": "#/$defs/SpaceEntry"},
+        "properties": {key: ENTRY | {"description": words} for key, words in sorted(_keys().items())},
+        "additionalProperties": ENTRY,
     }
-    schema["$defs"] |= definitions | {"SpaceEntry": ENTRY_SCHEMA, "ChoiceElement": ELEMENT_SCHEMA}
-    schema |= {"title": "gensweep sweep", "description": "A sweep. Start it with `gensweep tune FILE`."}
-    return {"$schema": DIALECT} | schema
+    described = "A sweep. Start it with `gensweep tune FILE`."
+    return {"$schema": DIALECT} | schema | {"title": "gensweep sweep", "description": described}
 
 
-def _trials() -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    models = [trial_model(family) for family in registries.families()]
-    references, schema = models_json_schema([(model, "validation") for model in models], schema_generator=_WithMeanings)
-    return [references[model, "validation"] for model in models], schema["$defs"]
+def _models() -> list[type[BaseModel]]:
+    return [trial_model(family) for family in registries.families()]
 
 
-def _entries() -> dict[str, dict[str, Any]]:
-    """What a space may search, by dotted key; kinds and families that share a key say each what it means to them."""
-    found: dict[str, dict[tuple[str, ...], dict[str, None]]] = {}
-    for family in registries.families():
-        for key, takes, words in _keys(trial_model(family), ()):
-            if key != "plugins":
-                said = (words.rstrip("."),) if words else ()
-                found.setdefault(key, {}).setdefault(said, {}).update(dict.fromkeys(takes))
-    return {
-        key: {
-            "$ref": "#/$defs/SpaceEntry",
-            "description": "; ".join(": ".join([" or ".join(takes), *words]) for words, takes in each.items()),
-        }
-        for key, each in sorted(found.items())
-    }
+def _of_any(*models: type[BaseModel]) -> dict[str, Any]:
+    union: Any = functools.reduce(operator.or_, models)
+    return TypeAdapter(union).json_schema(schema_generator=_WithMeanings)
 
 
-def _keys(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[str, list[str], str]]:
-    """Every dotted key below a model, in all kinds, with what it takes and what it means."""
+def _keys() -> dict[str, str]:
+    """Every key that a space may search, with its meanings in all kinds and families."""
+    found: dict[str, dict[str, None]] = {}
+    for model in _models():
+        for key, words in _keys_below(model, ""):
+            found.setdefault(key, {})[words] = None
+    return {key: "; ".join(words) for key, words in found.items() if key != "plugins"}
+
+
+def _keys_below(model: type[BaseModel], above: str) -> Iterator[tuple[str, str]]:
     for name, field in model.model_fields.items():
-        path = (*above, name)
         shape = shape_of(model, name)
-        if shape is None:
-            yield ".".join(path), [describe_field(field)], meaning(model, name)
-            continue
-        yield ".".join(path), shape.kinds or ["a section"], meaning(model, name)
-        for below in shape.models.values():
-            yield from _keys(below, path)
+        takes = describe_field(field) if shape is None else " or ".join(shape.kinds) or "a section"
+        yield above + name, f"{takes}: {words}" if (words := meaning(model, name)) else takes
+        for below in shape.models.values() if shape else ():
+            yield from _keys_below(below, f"{above}{name}.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 from gensweep.config.overrides import no_scale, override_sweep, parsed
 from gensweep.config.problems import Problem
@@ -19,6 +19,7 @@ from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins
 from gensweep.config.yaml import read_file
 from gensweep.errors import ConfigError
 
+C = TypeVar("C")
 Source: TypeAlias = str | Path | Mapping[str, Any]
 """A YAML file, or what it would hold."""
 Overrides: TypeAlias = Sequence[str] | Mapping[str, Any]
@@ -30,15 +31,12 @@ def load_sweep(source: Source, *, overrides: Overrides = (), scale: str | None =
 
     Raises ConfigError with all problems, those at the corners of the search space included.
     """
-    tree, traps, place = _read(source)
+    tree, misread, place = _read(source)
     if "base" not in tree and "family" in tree:
         raise ConfigError(f"{place}: is the configuration of one trial, not of a sweep; use `gensweep train {place}`")
     given, problems = parsed(overrides)
     problems += override_sweep(tree, place, given, scale)
-    config, more = check_sweep(tree, place)
-    _raise(traps, problems + more)
-    assert config is not None
-    return config.model_copy(update={"scales": {}})
+    return _checked(tree, place, misread, problems).model_copy(update={"scales": {}})
 
 
 def load_trial(source: Source, *, overrides: Overrides = (), scale: str | None = None) -> TrialConfig:
@@ -46,39 +44,33 @@ def load_trial(source: Source, *, overrides: Overrides = (), scale: str | None =
 
     Raises ConfigError with all problems.
     """
-    tree, traps, place = _read(source)
-    if _is_sweep(tree):
+    tree, misread, place = _read(source)
+    if is_sweep(tree):
         return load_base(source, overrides=overrides, scale=scale).trial()
     given, problems = parsed(overrides)
     problems += [no_scale(place, scale)] if scale is not None else []
     for each in given:
         override(tree, *each)
     config, more = check_trial(tree, default_place=place)
-    _raise(traps, problems + more)
-    assert config is not None
-    return config
+    return _valid(config, misread, problems + more)
 
 
 def load_base(source: Source, *, overrides: Overrides = (), scale: str | None = None) -> SweepConfig:
     """Read a sweep without its space and search, of which one trial is left.  Raises ConfigError with all problems."""
-    tree, traps, place = _read(source)
+    tree, misread, place = _read(source)
     given, problems = parsed(overrides)
-    tree["space"] = Tree()
-    scales = tree.get("scales")
-    if isinstance(scales, Tree) and isinstance(scaled := scales.get(scale or ""), Tree):
-        for key in [key for key in scaled if _is_searched(key)]:
-            del scaled[key]
-    problems += override_sweep(tree, place, [each for each in given if not _is_searched(each.key)], scale)
-    tree.pop("search", None)
-    config, more = check_sweep(tree, place)
-    _raise([trap for trap in traps if not _is_searched(trap.key)], problems + more)
-    assert config is not None
-    return config
+    searched = ("space", "search")
+    tree = Tree({key: value for key, value in tree.items() if key not in searched}, tree.places)
+    problems += override_sweep(tree, place, given, scale)
+    for key in searched:  # a scale may have set keys of them
+        tree.pop(key, None)
+    return _checked(tree, place, [each for each in misread if each.key.partition(".")[0] not in searched], problems)
 
 
 def is_sweep(source: Source) -> bool:
     """Whether a file describes a sweep rather than one trial.  Raises ConfigError if it cannot be read."""
-    return _is_sweep(source if isinstance(source, Mapping) else read_file(source)[0])
+    tree = source if isinstance(source, Mapping) else read_file(source)[0]
+    return any(key in tree for key in ("base", "space", "search"))
 
 
 def scale_names(path: str | Path) -> list[str]:
@@ -90,51 +82,38 @@ def scale_names(path: str | Path) -> list[str]:
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
     """`["a.b=1"]` -> `{"a.b": 1}`; values are read as YAML.  Raises ConfigError with all problems."""
     overrides, problems = parsed(texts)
-    _raise([], problems)
-    return {key: value for key, value, _ in overrides}
+    return _valid({key: value for key, value, _ in overrides}, [], problems)
 
 
 def _read(source: Source) -> tuple[Tree, list[Problem], str]:
-    """A tree whose plug-ins are imported, the problems of single values in it, and what to call its place."""
+    """A tree whose plug-ins are imported, the problems of its YAML, and its name."""
     if isinstance(source, Mapping):
-        tree, traps, place = clone(source), list[Problem](), "the mapping"
+        tree, misread, place = clone(source), list[Problem](), "the mapping"
     elif isinstance(source, str | PathLike):
-        (tree, traps), place = read_file(source), str(source)
+        (tree, misread), place = read_file(source), str(source)
     else:
         raise ConfigError(f"{source!r} is no configuration; give the path of a YAML file, or what it would hold")
     base = tree.get("base")
-    _raise([], load_plugins(tree, place) + (load_plugins(base, place) if isinstance(base, Tree) else []))
-    return tree, traps, place
+    _valid(None, [], load_plugins(tree, place) + (load_plugins(base, place) if isinstance(base, Tree) else []))
+    return tree, misread, place
 
 
-def _is_searched(key: str) -> bool:
-    """Whether a dotted key is of what a sweep has beside its base."""
-    return key.partition(".")[0] in ("space", "search")
+def _checked(tree: Tree, place: str, misread: list[Problem], problems: list[Problem]) -> SweepConfig:
+    config, more = check_sweep(tree, place)
+    return _valid(config, misread, problems + more)
 
 
-def _is_sweep(tree: Mapping[str, Any]) -> bool:
-    return any(key in tree for key in ("base", "space", "search", "objective"))
-
-
-def _raise(traps: list[Problem], problems: list[Problem]) -> None:
-    """Raise all problems, in order of the file; what follows from a value that YAML misread is left out."""
-    trapped = [(trap.place, _bare(trap.key)) for trap in traps]
-    own = [
+def _valid(config: C | None, misread: list[Problem], problems: list[Problem]) -> C:
+    """The configuration.  Raises all problems, in order of the file, without consequences of misread values."""
+    found = [Problem(each.place, each.key.removeprefix("base."), each.message) for each in misread]
+    found += [
         problem
         for problem in problems
-        if not any(place == problem.place and _last(problem.key) in key for place, key in trapped)
+        if not any(each.place == problem.place and problem.key.rpartition(".")[2] in each.key for each in found)
     ]
-    every = [Problem(trap.place, _bare(trap.key), trap.message) for trap in traps] + own
-    if every:
-        raise ConfigError(list(dict.fromkeys(str(problem) for problem in sorted(every, key=_order))))
-
-
-def _bare(key: str) -> str:
-    return key.removeprefix("base.")
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]
+    if found:
+        raise ConfigError(list(dict.fromkeys(map(str, sorted(found, key=_order)))))
+    return cast(C, config)
 
 
 def _order(problem: Problem) -> tuple[bool, int]:

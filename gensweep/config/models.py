@@ -13,24 +13,28 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from gensweep.registry import Choice, Keyword, Registry, Section, cached_until_registered, keywords
 
 
-class Settings(BaseModel):
-    """The settings of one function: frozen, no unknown keys, no NaN or infinity."""
+class FrozenSettings(BaseModel):
+    """Settings that are complete, strictly typed and cannot change: no unknown keys, no NaN or infinity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, strict=True, use_attribute_docstrings=True
+    )
+
+
+class Settings(FrozenSettings):
+    """The settings of one function."""
+
+    model_config = ConfigDict(use_attribute_docstrings=False)  # made of signatures, without source
     function: ClassVar[Callable[..., Any]]
     title: ClassVar[str]
 
 
 @cached_until_registered
 def settings_model(function: Callable[..., Any], kind: str | None = None, *, sections: bool = True) -> type[Settings]:
-    """The model of a function's keyword-only parameters; with `kind`, also its name as a literal field.
-
-    Without `sections` only plain values are fields, and nothing that has settings of its own.
-    """
+    """The model of a function's keyword-only parameters, with its `kind`; without `sections` only of plain values."""
     fields: dict[str, Any] = {} if kind is None else {"kind": (Literal[kind], ...)}
-    for name, keyword in keywords(function).items():
-        if sections or keyword.mark is None:
-            fields[name] = model_field(keyword)
+    chosen = {name: each for name, each in keywords(function).items() if sections or each.mark is None}
+    fields |= {name: model_field(keyword) for name, keyword in chosen.items()}
     summary = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ")
     name = function.__name__ if kind is None else f"{function.__name__}[{kind}]"
     model: type[Settings] = create_model(name, __base__=Settings, __doc__=summary, **fields)
@@ -64,10 +68,7 @@ def model_field(keyword: Keyword) -> tuple[Any, Any]:
 
 
 def bind(settings: Settings) -> functools.partial[Any]:
-    """The function that the settings describe, waiting only for its run-time arguments.
-
-    Nested settings are bound too, so that the function sees callables and plain values, never a model.
-    """
+    """The function that the settings describe, waiting only for its run-time arguments; nested ones are bound too."""
     values = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
     bound = {name: bind(value) if isinstance(value, Settings) else value for name, value in values.items()}
     return functools.partial(type(settings).function, **bound)
@@ -86,9 +87,8 @@ def _takes_names(hint: Any) -> bool:
 
 
 def names(value: Any) -> Any:
-    """A list of names from what a person writes who means one, of one name or several; anything else as it is."""
-    # `classes: cat` and `classes: [3, 7]` say what is meant; YAML's `no` (False) does not, and stays an error.
-    value = [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+    """A list of names, of which `classes: cat` and `classes: [3, 7]` are short forms; anything else as it is."""
+    value = [value] if isinstance(value, str) or type(value) is int else value
     if not isinstance(value, list | tuple):
         return value
-    return tuple(str(name) if isinstance(name, int) and not isinstance(name, bool) else name for name in value)
+    return tuple(str(name) if type(name) is int else name for name in value)

@@ -1,32 +1,36 @@
-"""What trials are searched for, and the limits within which: scores by their metrics, costs by their names."""
+"""Objectives, limits and budgets of a search."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from gensweep.config.search_methods import FrozenSettings
+from gensweep.config.models import FrozenSettings
+from gensweep.config.search_methods import PositiveAmount
+from gensweep.results import MAX_IMAGES, Unit
 
-#: A limit so small is none that anything is in proportion to.
-NEXT_TO_NOTHING = 1e-12
+SECONDS_PER_HOUR = 3600.0
 
 
 class Objective(FrozenSettings):
     """The metric by which trials are ranked; of a list, the first one, and the others make the Pareto front."""
 
-    metric: Annotated[
-        str, Field(description="one of evaluation.metrics; behind the first of a list also a cost, as sample_flops")
-    ] = "fd"
-    mode: Annotated[Literal["min", "max"], Field(description="which is better: less (min) or more (max)")] = "min"
+    metric: str = "fd"
+    """one of evaluation.metrics; behind the first of a list also a cost, as sample_flops"""
+    mode: Literal["min", "max"] = "min"
+    """which is better: less (min) or more (max)"""
 
 
 class Constraint(FrozenSettings):
     """A limit: a trial that breaks it is not the best one while another meets all limits."""
 
-    metric: Annotated[str, Field(description="one of evaluation.metrics, or a cost, as params")]
-    min: Annotated[float | None, Field(description="the least; null: no limit")] = None
-    max: Annotated[float | None, Field(description="the most; null: no limit")] = None
+    metric: str
+    """one of evaluation.metrics, or a cost, as params"""
+    min: float | None = None
+    """the least; null: no limit"""
+    max: float | None = None
+    """the most; null: no limit"""
 
     @model_validator(mode="after")
     def _limits(self) -> Self:
@@ -41,9 +45,9 @@ class Constraint(FrozenSettings):
         return f"{low}{self.metric}" + ("" if self.max is None else f" <= {self.max:,.6g}")
 
     def excess(self, value: float) -> float:
-        """By how much a value lies outside, in parts of the limit that is nearest; not positive if it lies inside."""
-        above = -1.0 if self.max is None else (value - self.max) / _size(self.max)
-        below = -1.0 if self.min is None else (self.min - value) / _size(self.min)
+        """The distance to the nearest limit, relative to it unless it is 0; positive if the limit is broken."""
+        above = -1.0 if self.max is None else (value - self.max) / (abs(self.max) or 1.0)
+        below = -1.0 if self.min is None else (self.min - value) / (abs(self.min) or 1.0)
         return max(above, below)
 
     def words(self, value: float) -> str:
@@ -53,6 +57,59 @@ class Constraint(FrozenSettings):
         return f"{self.metric} {value:,.6g} is less than {self.min:,.6g}"
 
 
-def _size(limit: float) -> float:
-    """What excesses over a limit are counted in: the limit, unless that is next to nothing."""
-    return abs(limit) if abs(limit) > NEXT_TO_NOTHING else 1.0
+class _Amount(FrozenSettings):
+    """An amount in one of several units: exactly one field is given."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        given = [name for name, value in self if value is not None]
+        if len(given) != 1:
+            names = ", ".join(type(self).model_fields)
+            found = f"{' and '.join(given)} are given" if given else "nothing is given"
+            example = (given or list(type(self).model_fields))[0]
+            raise ValueError(f"takes exactly one of {names}, but {found}; write it like {{{example}: 20000}}")
+        return self
+
+    @property
+    def _given(self) -> tuple[str, float]:
+        return next((name, value) for name, value in self if value is not None)
+
+    @property
+    def amount(self) -> float:
+        """The amount, in its unit."""
+        return self._given[1]
+
+
+class TrialBudget(_Amount):
+    """What each training of a sweep spends: training images, FLOPs of training, or its seconds times devices."""
+
+    images: Annotated[int | None, Field(ge=1, le=MAX_IMAGES)] = None
+    """training images, counted over all workers"""
+    flops: PositiveAmount | None = None
+    """floating point operations, forward and backward, of all networks of the family"""
+    device_seconds: PositiveAmount | None = None
+    """seconds of training, times devices"""
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of the amount."""
+        return cast(Unit, self._given[0])
+
+
+class SearchBudget(_Amount):
+    """What all trials of a sweep together may spend, on training and on scoring."""
+
+    flops: PositiveAmount | None = None
+    """floating point operations"""
+    device_hours: PositiveAmount | None = None
+    """hours, times devices"""
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of the amount."""
+        return "flops" if self.device_hours is None else "device_seconds"
+
+    @property
+    def amount(self) -> float:
+        """The amount, in its unit."""
+        return super().amount * (1.0 if self.device_hours is None else SECONDS_PER_HOUR)

@@ -14,25 +14,15 @@ from pydantic import BaseModel
 
 from gensweep.config import registries
 from gensweep.config.problems import Problem, show, unknown
-from gensweep.config.schema import has_key, shape_of
+from gensweep.config.schema import shape_of
 from gensweep.config.search_space import RANGE_KINDS
+from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree, clone, override, precedence
 from gensweep.config.trial_config import sections_by_family, trial_model
 from gensweep.config.yaml import read_value
 
-SWEEP_SECTIONS = (
-    "name",
-    "plugins",
-    "objective",
-    "constraints",
-    "budget",
-    "search",
-    "resources",
-    "observers",
-    "keep_best",
-    "rescore",
-    "final",
-)
+#: The keys of a sweep that are neither of its trials nor read by this module.
+SWEEP_SECTIONS = SweepConfig.model_fields.keys() - {"base", "space", "scales"}
 
 
 class Override(NamedTuple):
@@ -45,24 +35,17 @@ class Override(NamedTuple):
 
 def override_sweep(tree: Tree, path: str | Path, overrides: Sequence[Override], scale: str | None) -> list[Problem]:
     """Put the scale and then the overrides into a sweep's tree; returns the problems."""
-    problems: list[Problem] = []
-    scaled: list[Override] = []
-    if scale is not None:
-        scales = tree.get("scales")
-        values = scales.get(scale) if isinstance(scales, Tree) else None
-        if isinstance(values, Tree):
-            written = [Override(key, value, values.places.get(key, str(path))) for key, value in values.items()]
-            scaled = _in_order(written)
-        elif not isinstance(scales, Tree) or scale not in scales:
-            problems.append(no_scale(path, scale, scales))
-    return problems + [found for each in (*scaled, *overrides) if (found := _assign(tree, *each)) is not None]
+    scales = tree.get("scales")
+    known = scales if isinstance(scales, Tree) else Tree()
+    problems = [no_scale(path, scale, known)] if scale is not None and scale not in known else []
+    if isinstance(values := known.get(scale or ""), Tree):
+        written = [Override(key, value, values.places.get(key, str(path))) for key, value in values.items()]
+        overrides = [*_in_order(written), *overrides]
+    return problems + [found for each in overrides if (found := _assign(tree, *each)) is not None]
 
 
 def parsed(texts: Iterable[str] | Mapping[str, Any]) -> tuple[list[Override], list[Problem]]:
-    """The overrides in texts like "a.b=1", or of a mapping of dotted keys, and what is wrong with the others.
-
-    Their order says nothing, but that of two with the same key the last one holds.
-    """
+    """The overrides in texts like "a.b=1", or of a mapping of dotted keys, and the problems of the others."""
     problems: list[Problem] = []
     if isinstance(texts, Mapping):
         overrides = [Override(key, value, f"{key}={show(value)}") for key, value in texts.items()]
@@ -84,15 +67,15 @@ def _parsed(text: str, problems: list[Problem]) -> Iterator[Override]:
     elif not value.strip():
         problems.append(Problem(place, "", f"has no value; write {key}=null if that is meant"))
     else:
-        reading = read_value(value, place)
-        problems += [Problem(place, "", problem.message) for problem in reading.problems]
-        if not reading.problems:
-            yield Override(key.strip(), reading.value, place)
+        read, found = read_value(value, place)
+        problems += [Problem(place, "", problem.message) for problem in found]
+        if not found:
+            yield Override(key.strip(), read, place)
 
 
-def no_scale(path: str | Path, scale: str, scales: Any = None) -> Problem:
+def no_scale(path: str | Path, scale: str, scales: Sequence[str] | Mapping[str, Any] = ()) -> Problem:
     """That a file has no scale of that name."""
-    if not isinstance(scales, Tree) or not scales:
+    if not scales:
         return Problem(f"--scale {scale}", "", f"{path} has no scales (a sweep lists them under the key scales)")
     return Problem(f"--scale {scale}", "", unknown(scale, f"a scale of {path}", list(scales)))
 
@@ -114,8 +97,8 @@ def _assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
             return None  # The schema reports it.
     in_space = first == "space"
     target = tuple((rest if first in ("base", "space") and rest else key).split("."))
-    tree["space"] = space = _spread(tree["space"], ())
-    taken = _narrow(space, target, value, place, ())
+    tree["space"] = space = _spread(tree["space"])
+    taken = _narrow(space, target, value, place)
     if in_space and not taken and value is not None:
         space[".".join(target)] = clone(value)
         space.places[".".join(target)] = place
@@ -124,22 +107,20 @@ def _assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
     return None
 
 
-def _spread(tree: Tree, prefix: tuple[str, ...]) -> Tree:
+def _spread(tree: Tree, prefix: str = "") -> Tree:
     """The same space with dotted keys instead of mappings in mappings."""
     flat = Tree()
     for key, value in tree.items():
-        path = (*prefix, key)
-        if isinstance(value, Tree) and not any(name in value for name in RANGE_KINDS):
-            below = _spread(value, path)
-            flat.update(below)
-            flat.places |= below.places
+        if isinstance(value, Tree) and value and not any(name in value for name in RANGE_KINDS):
+            below = _spread(value, f"{prefix}{key}.")
         else:
-            flat[".".join(path)] = value
-            flat.places[".".join(path)] = tree.places.get(key, "")
+            below = Tree({prefix + key: value}, {prefix + key: tree.places.get(key, "")})
+        flat.update(below)
+        flat.places |= below.places
     return flat
 
 
-def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above: tuple[str, ...]) -> bool:
+def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above: tuple[str, ...] = ()) -> bool:
     """Take ranges at or inside the target out of a (sub-)space; True if a choice decides about the target.
 
     `above` is the key of the choice that the sub-space belongs to.
@@ -147,54 +128,39 @@ def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above:
     taken = False
     for key in list(space):
         path = _path(above, key)
-        item = space[key]
+        decides = target[: len(path)] == path or (path == ("family",) and target[0] not in SECTIONS_OF_EVERY_TRIAL)
         if path[: len(target)] == target:
             del space[key]
-        elif _is_conditional(item) and (
-            target[: len(path)] == path or (path == ("family",) and target[0] not in SECTIONS_OF_EVERY_TRIAL)
-        ):
-            item = space[key] = clone(item)
-            if target == (*path, "kind"):
-                kept = [
-                    (b, p) for b, p in zip(item["choice"], item["choice"].places, strict=True) if b.get("kind") == value
-                ]
-                item["choice"] = Row([branch for branch, _ in kept], [at for _, at in kept])
-                taken = bool(kept)
-                if not kept:
-                    del space[key]
-                continue
-            for position, branch in enumerate(item["choice"]):
-                taken |= _narrow_branch(item["choice"], position, branch, target, value, place, path)
-        elif _is_conditional(item) and path == ("family",):  # the target is a setting of every trial, and so of base
-            item = space[key] = clone(item)
-            for position, branch in enumerate(item["choice"]):
-                item["choice"][position] = branch = _spread(branch, ())
-                _narrow(branch, target, value, place, path)
+        elif not _is_conditional(space[key]) or not (decides or path == ("family",)):
+            continue
+        elif target == (*path, "kind"):
+            row = space[key]["choice"]
+            kept = [position for position, branch in enumerate(row) if branch.get("kind") == value]
+            space[key] = Tree({"choice": Row([row[i] for i in kept], [row.places[i] for i in kept])}, space[key].places)
+            if not kept:
+                del space[key]
+            taken |= bool(kept)
+        else:
+            space[key] = clone(space[key])
+            row = space[key]["choice"]
+            for position, branch in enumerate(map(_spread, row)):
+                row[position] = branch
+                # A setting of every trial belongs to the base, also beside a choice of families.
+                if _narrow(branch, target, value, place, path):
+                    taken |= decides
+                elif decides and _has_key(path, branch.get("kind"), target):
+                    taken = True
+                    if value is not None:
+                        name = ".".join(target[len(path) :] if target[: len(path)] == path else target)
+                        branch[name], branch.places[name] = clone(value), place
     return taken
-
-
-def _narrow_branch(
-    row: Row, position: int, branch: Tree, target: tuple[str, ...], value: Any, place: str, path: tuple[str, ...]
-) -> bool:
-    row[position] = branch = _spread(branch, ())
-    if _narrow(branch, target, value, place, path):
-        return True
-    if not any(has_key(model, rest) for model, rest in _models(path, branch.get("kind"), target)):
-        return False
-    if value is not None or branch is None:
-        name = ".".join(target[len(path) :] if target[: len(path)] == path else target)
-        branch[name] = clone(value)
-        branch.places[name] = place
-    return True
 
 
 def _path(above: tuple[str, ...], key: str) -> tuple[str, ...]:
     """The full key of an entry of a sub-space; sections in a choice over `family` stand beside it."""
     parts = tuple(key.split("."))
     sections = {name for names in sections_by_family().values() for name in names} | set(SECTIONS_OF_EVERY_TRIAL)
-    if above == ("family",) and parts[0] in sections:
-        return parts
-    return (*above, *parts)
+    return parts if above == ("family",) and parts[0] in sections else (*above, *parts)
 
 
 def _is_conditional(item: Any) -> bool:
@@ -202,19 +168,19 @@ def _is_conditional(item: Any) -> bool:
     return isinstance(choice, Row) and bool(choice) and all(isinstance(each, Tree) for each in choice)
 
 
-def _models(
-    path: tuple[str, ...], kind: Any, target: tuple[str, ...]
-) -> Iterator[tuple[type[BaseModel] | None, tuple[str, ...]]]:
-    """The models that a branch of that kind may be, each with what remains of the target."""
-    if path == ("family",):
-        if kind in registries.families():
-            yield trial_model(kind), target
-        return
-    for family in registries.families():
-        models: list[type[BaseModel]] = [trial_model(family)]
-        for part in path:
-            shapes = [shape_of(model, part) for model in models if part in model.model_fields]
-            models = [model for shape in shapes if shape for model in shape.models.values()]
-            last = [shape for shape in shapes if shape]
-        for shape in last:
-            yield shape.chosen({"kind": kind} if kind else {}), target[len(path) :]
+def _has_key(path: tuple[str, ...], kind: Any, target: tuple[str, ...]) -> bool:
+    """True if some trial has the target where the choice at `path` takes that kind."""
+    families = registries.families()
+    chosen = [family for family in families if path != ("family",) or family == kind]
+    return any(_is_below(trial_model(family), target, path, kind) for family in chosen)
+
+
+def _is_below(model: type[BaseModel] | None, target: tuple[str, ...], path: tuple[str, ...], kind: Any) -> bool:
+    """True if a dotted key exists below a model, in any of the kinds on the way, or at `path` in this one."""
+    if model is None or target[0] not in model.model_fields:
+        return False
+    shape = shape_of(model, target[0])
+    if len(target) == 1 or shape is None:
+        return len(target) == 1
+    below = [shape.chosen({"kind": kind} if kind else {})] if path == target[:1] else [*shape.models.values()]
+    return any(_is_below(each, target[1:], path[1:], kind) for each in below)

@@ -42,26 +42,34 @@ def show(value: Any) -> str:
         # A long text is cut before it is escaped, so that the cut does not fall into an escape.
         text = repr(value if len(value) <= MAX_SHOWN_CHARACTERS else value[: MAX_SHOWN_CHARACTERS - 3] + "...")
         return text.encode("utf-8", "backslashreplace").decode()
-    try:
-        text = json.dumps(value)
-    except (TypeError, ValueError):
-        text = repr(value)
+    text = json.dumps(value, default=repr)
     return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
 
 
-def listed(names: Iterable[str]) -> str:
-    """Names for a message."""
-    return ", ".join(names) or "none"
+def listed(names: Iterable[str], most: int | None = None) -> str:
+    """Names for a message, of which it has at most `most`."""
+    every = list(names)
+    shown = every if most is None or len(every) <= most else [*every[:most], "..."]
+    return ", ".join(shown) or "none"
 
 
-def unknown(name: str, what: str, known: Sequence[str], shown: Sequence[str] | None = None) -> str:
-    """The message for a name that is none of the known ones, with the nearest one as a suggestion.
-
-    Of many known ones only those are listed that are to be `shown`.
-    """
+def unknown(name: str, what: str, known: Sequence[str]) -> str:
+    """The message for a name that is none of the known ones, with the nearest one as a suggestion."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
+    close = close or [each for each in known if name and each.startswith(name)]
     suggestion = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{show(name)} is not {what}{suggestion} (known: {listed(known if shown is None else shown)})"
+    return f"{show(name)} is not {what}{suggestion} (known: {listed(known)})"
+
+
+TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+#: Words for a bound, by its attribute in `annotated_types` and pydantic.
+COMPARISONS = {"ge": ">= {}", "gt": "> {}", "le": "<= {}", "lt": "< {}"}
+OTHER_BOUNDS = {
+    "multiple_of": ", a multiple of {}",
+    "min_length": ", at least {} long",
+    "max_length": ", at most {} long",
+    "pattern": ", made of {}",
+}
 
 
 def describe_field(field: FieldInfo) -> str:
@@ -90,7 +98,7 @@ def describe(hint: Any, constraints: Iterable[Any] = ()) -> str:
         count = f" of {len(each)} items" if origin is tuple and Ellipsis not in arguments else ""
         return f"a list{count}{bounds}, {items}"
     if origin is dict:
-        return TYPE_NAMES[dict]
+        return "a mapping of keys"
     return TYPE_NAMES.get(hint, getattr(hint, "__name__", str(hint))) + bounds
 
 
@@ -99,20 +107,6 @@ def _flat(mark: Any) -> Iterable[Any]:
     if isinstance(mark, FieldInfo):
         return mark.metadata
     return mark if isinstance(mark, annotated_types.GroupedMetadata) else [mark]
-
-
-TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-TYPE_NAMES |= {dict: "a mapping of keys"}
-
-
-#: Words for a bound, by its attribute in `annotated_types` and pydantic.
-COMPARISONS = {"ge": ">= {}", "gt": "> {}", "le": "<= {}", "lt": "< {}"}
-OTHER_BOUNDS = {
-    "multiple_of": ", a multiple of {}",
-    "min_length": ", at least {} long",
-    "max_length": ", at most {} long",
-    "pattern": ", made of {}",
-}
 
 
 def _bounds(constraints: Iterable[Any]) -> str:

@@ -1,4 +1,7 @@
-"""A search space as values: ranges, choices, conditionals with a sub-space in each branch; its corners."""
+"""A search space as values: ranges, choices, conditionals with a sub-space in each branch; its corners.
+
+A sampler of a range with a prior sees u in [0, 1]; the value is the prior's quantile at u.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,21 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from statistics import NormalDist
+from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
 
-MAX_CORNERS = 64
+from pydantic import Field
+
+from gensweep.config.models import FrozenSettings
+
+#: Combinations of branches whose corners are all checked; of more, some that meet every branch.
+MAX_COMBINATIONS = 32
 #: Standard deviation of a prior, in parts of the range.  Source: PriorBand, Mallik et al. 2023.
 DEFAULT_WIDTH = 0.25
+#: The share of draws that ignore the prior, so that a wrong one costs a factor of five at most.
+UNIFORM_SHARE = 0.2
+#: Halvings of [0, 1] in the search for a quantile: the number of binary digits of a float.
+HALVINGS = 53
 
 
 @dataclass(frozen=True)
@@ -23,11 +36,13 @@ class Fixed:
     place: str = field(compare=False, default="")
 
 
-class Prior(NamedTuple):
-    """The likeliest value of a range, and the standard deviation on the range's scale, in parts of it."""
+class Prior(FrozenSettings):
+    """The likeliest value of a range, and how sure that is."""
 
     value: float
-    width: float = DEFAULT_WIDTH
+    """the value that you believe in"""
+    width: Annotated[float, Field(gt=0, le=10)] = DEFAULT_WIDTH
+    """the standard deviation around it, in parts of the range's scale"""
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,8 @@ class Conditional:
         return tuple(branch.label for branch in self.branches)
 
 
-Node = Fixed | Range | Choices | Conditional
+Leaf: TypeAlias = Fixed | Range | Choices
+Node: TypeAlias = Leaf | Conditional
 
 
 class Picker(Protocol):
@@ -98,134 +114,153 @@ class Picker(Protocol):
 
 def draw(nodes: Sequence[Node], picker: Picker) -> dict[str, Any]:
     """Overrides for one trial, by dotted key."""
-    return {node.key: value for node, value in walk(nodes, picker) if not isinstance(node, Conditional)}
-
-
-def walk(nodes: Sequence[Node], picker: Picker) -> Iterator[tuple[Node, Any]]:
-    """The nodes that one trial meets, with its values; for a conditional the branch."""
+    settings: dict[str, Any] = {}
     for node in nodes:
         if isinstance(node, Fixed):
-            yield node, node.value
+            settings[node.key] = node.value
         elif isinstance(node, Range):
-            yield node, picker.number(node)
+            settings[node.key] = picker.number(node)
         elif isinstance(node, Choices):
-            yield node, node.values[picker.index(node)]
+            settings[node.key] = node.values[picker.index(node)]
         else:
-            branch = node.branches[picker.index(node)]
-            yield node, branch
-            yield from walk(branch.nodes, picker)
+            settings |= draw(node.branches[picker.index(node)].nodes, picker)
+    return settings
 
 
-class RangeCorner:
-    """A picker that takes lowest or highest values throughout; branches, and one forced number or choice, as told.
-
-    `script` holds the branches to take in order of the walk; beyond its end, the first.  Good for one walk.
-    """
-
-    def __init__(self, script: Sequence[int], *, high: bool, forced: tuple[Node, float] | None = None) -> None:
-        self.script = list(script)
-        self.high = high
-        self.forced = forced
-        self.taken: list[tuple[int, int]] = []  # decision, number of branches
-
-    def number(self, node: Range, /) -> int | float:
-        """Either end, unless told otherwise."""
-        if self.forced is not None and self.forced[0] is node:
-            return self.forced[1]
-        return node.high if self.high else node.low
-
-    def index(self, node: Choices | Conditional, /) -> int:
-        """As told, else the first or the last."""
-        if isinstance(node, Choices):
-            if self.forced is not None and self.forced[0] is node:
-                return int(self.forced[1])
-            return len(node.values) - 1 if self.high else 0
-        position = len(self.taken)
-        decision = self.script[position] if position < len(self.script) else 0
-        self.taken.append((decision, len(node.branches)))
-        return decision
-
-
-def pickers(nodes: Sequence[Node], limit: int = MAX_CORNERS) -> Iterator[RangeCorner]:
-    """Pickers that meet every combination of branches at both ends of all ranges.
-
-    If there are too many combinations they meet every branch, but not with every other one.
-    """
-    scripts = list(itertools.islice(_scripts(nodes), limit // 2 + 1))
-    if len(scripts) > limit // 2:
-        scripts = list(_covering_scripts(nodes))
-    for script in scripts:
-        for high in (False, True):
-            yield RangeCorner(script, high=high)
+def every_node(nodes: Sequence[Node]) -> Iterator[Node]:
+    """All nodes of a space and of its branches."""
+    for node in nodes:
+        yield node
+        for branch in node.branches if isinstance(node, Conditional) else ():
+            yield from every_node(branch.nodes)
 
 
 def grid_of(node: Range) -> list[int | float]:
     """The numbers of a range with steps, in order."""
-    step = node.step or 1
-    count = math.floor((node.high - node.low) / step + 1e-9) + 1
-    return [on_steps(node, position) for position in range(count)]
+    return [on_steps(node, position) for position in range(_steps(node))]
+
+
+def _steps(node: Range) -> int:
+    return math.floor((node.high - node.low) / (node.step or 1) + 1e-9) + 1
 
 
 def on_steps(node: Range, position: int) -> int | float:
-    """The number so many steps above the lowest one, as people write it: 0.3, and not 0.1 + 2 * 0.1."""
+    """The number that many steps above the lowest one, rounded as people write it: 0.3, and not 0.1 + 2 * 0.1."""
     number = node.low + position * (node.step or 1)
     return number if isinstance(number, int) else float(f"{number:.12g}")
 
 
 def combinations(nodes: Sequence[Node]) -> int | None:
-    """How many different trials a space holds, or None if some range has no steps."""
+    """The number of different trials in a space, or None if some range has no steps."""
     count = 1
     for node in nodes:
         if isinstance(node, Choices):
-            ways: int | None = len(node.values)
+            count *= len(node.values)
         elif isinstance(node, Range):
-            step = node.step or (1 if node.integer else None)
-            ways = None if step is None else math.floor((node.high - node.low) / step + 1e-9) + 1
+            if not (node.step or node.integer):
+                return None
+            count *= _steps(node)
         elif isinstance(node, Conditional):
             each = [combinations(branch.nodes) for branch in node.branches]
-            ways = None if None in each else sum(n for n in each if n is not None)
-        else:
-            ways = 1
-        if ways is None:
-            return None
-        count *= ways
+            if None in each:
+                return None
+            count *= sum(filter(None, each))
     return count
+
+
+class FlatSpace(NamedTuple):
+    """A space with one branch taken of each conditional; `branches` are like "network.kind = unet"."""
+
+    leaves: tuple[Leaf, ...]
+    branches: frozenset[str]
+
+    def corner(self, *, high: bool) -> dict[str, Any]:
+        """All ranges at their high or low ends, by dotted key."""
+        return {leaf.key: _ends(leaf)[high] for leaf in self.leaves}
+
+
+def _ends(leaf: Leaf) -> tuple[Any, Any]:
+    match leaf:
+        case Range():
+            return leaf.low, leaf.high
+        case Choices():
+            return leaf.values[0], leaf.values[-1]
+    return leaf.value, leaf.value
+
+
+def flat_spaces(nodes: Sequence[Node], limit: int = MAX_COMBINATIONS) -> list[FlatSpace]:
+    """One for each combination of branches; if these are more than `limit`, fewer, in which each branch is met."""
+    ways = [_ways(node, limit) for node in nodes]
+    chosen = itertools.product(*ways) if math.prod(map(len, ways)) <= limit else _in_turn(nodes)
+    return [
+        FlatSpace(
+            tuple(leaf for space in spaces for leaf in space.leaves),
+            frozenset[str]().union(*(space.branches for space in spaces)),
+        )
+        for spaces in chosen
+    ]
+
+
+def _in_turn(nodes: Sequence[Node]) -> Iterator[tuple[FlatSpace, ...]]:
+    ways = [_ways(node, 1) for node in nodes]
+    for turn in range(max(map(len, ways))):
+        yield tuple(way[turn % len(way)] for way in ways)
+
+
+def _ways(node: Node, limit: int) -> list[FlatSpace]:
+    if not isinstance(node, Conditional):
+        return [FlatSpace((node,), frozenset())]
+    return [
+        FlatSpace(space.leaves, space.branches | {f"{node.name.partition('@')[0]} = {branch.label}"})
+        for branch in node.branches
+        for space in flat_spaces(branch.nodes, limit)
+    ]
 
 
 def corners(nodes: Sequence[Node]) -> list[dict[str, Any]]:
     """The extreme trials of a space: each branch with all ranges at their low, and with all at their high end."""
-    found = {
-        json.dumps(corner, sort_keys=True): corner for corner in (draw(nodes, picker) for picker in pickers(nodes))
-    }
-    return list(found.values())
+    every = [space.corner(high=high) for space in flat_spaces(nodes) for high in (False, True)]
+    return list({json.dumps(corner, sort_keys=True): corner for corner in every}.values())
 
 
-def _scripts(nodes: Sequence[Node]) -> Iterator[list[int]]:
-    """Every combination of branches: counts like an odometer whose wheels depend on those to their left."""
-    script: list[int] | None = []
-    while script is not None:
-        picker = RangeCorner(script, high=False)
-        draw(nodes, picker)
-        taken = picker.taken
-        yield [decision for decision, _ in taken]
-        while taken and taken[-1][0] == taken[-1][1] - 1:
-            taken.pop()
-        script = [*(decision for decision, _ in taken[:-1]), taken[-1][0] + 1] if taken else None
+def probability_below(node: Range, prior: Prior, value: float) -> float:
+    """The probability of numbers below a value: a normal distribution that is cut off at the ends, and an even one."""
+    return _below(_position(node, value), _position(node, prior.value), prior.width)
 
 
-def _covering_scripts(nodes: Sequence[Node]) -> Iterator[list[int]]:
-    """Combinations that meet each branch at least once, in number at most that of the branches."""
-    met: set[tuple[int, int]] = set()
-    queue: list[list[int]] = [[]]
-    yield []
-    while queue:
-        script = queue.pop(0)
-        picker = RangeCorner(script, high=False)
-        conditionals = [node for node, _ in walk(nodes, picker) if isinstance(node, Conditional)]
-        decisions = [decision for decision, _ in picker.taken]
-        for position in range(len(script), len(conditionals)):
-            for decision in range(1, len(conditionals[position].branches)):
-                if (id(conditionals[position]), decision) not in met:
-                    met.add((id(conditionals[position]), decision))
-                    queue.append([*decisions[:position], decision])
-                    yield queue[-1]
+def quantile(node: Range, prior: Prior, u: float) -> int | float:
+    """The number below which others are with the probability u in [0, 1]; one of the steps of the range."""
+    center, low, high = _position(node, prior.value), 0.0, 1.0
+    for _ in (None,) * HALVINGS:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _below(middle, center, prior.width) < u else (low, middle)
+    start, end = _scale(node)
+    scaled = start + (end - start) * (low + high) / 2
+    value = math.exp(scaled) if node.log else scaled
+    if (step := _step(node)) is not None:
+        value = node.low + step * round((value - node.low) / step)
+    value = min(max(value, node.low), node.high)
+    return int(value) if node.integer else float(value)
+
+
+def _below(z: float, center: float, width: float) -> float:
+    normal = NormalDist(center, width)
+    cut = (normal.cdf(z) - normal.cdf(0)) / (normal.cdf(1) - normal.cdf(0))
+    return UNIFORM_SHARE * z + (1 - UNIFORM_SHARE) * cut
+
+
+def _position(node: Range, value: float) -> float:
+    """Where a value lies between the ends, on the scale of the range."""
+    start, end = _scale(node)
+    return 0.5 if start == end else ((math.log(value) if node.log else value) - start) / (end - start)
+
+
+def _scale(node: Range) -> tuple[float, float]:
+    """The ends of the range's scale: each step has a neighbourhood, as wide as the others'."""
+    half = (_step(node) or 0) / 2
+    ends = node.low - half, node.high + half
+    return (math.log(ends[0]), math.log(ends[1])) if node.log else ends
+
+
+def _step(node: Range) -> int | float | None:
+    return node.step or (1 if node.integer else None)

@@ -17,18 +17,15 @@ def _late(module: str, name: str) -> Callable[[], Any]:
     return lambda: getattr(importlib.import_module(module), name)
 
 
-#: Kinds of the section `data`.
 datasets: Callable[[], Registry[Any]] = _late("gensweep.data.images", "DATASETS")
-#: Kinds of the section `family`.
 families: Callable[[], Registry[Any]] = _late("gensweep.families.family", "FAMILIES")
-#: The names that `evaluation.metrics` may hold.
 metrics: Callable[[], Registry[Any]] = _late("gensweep.metrics.metric", "METRICS")
-#: Kinds of `evaluation.extractor`, and those of them that are known not to classify images.
 extractors: Callable[[], Registry[Any]] = _late("gensweep.metrics.extractors", "EXTRACTORS")
+#: Extractors whose network does not classify images.
 headless_extractors: Callable[[], tuple[str, ...]] = _late("gensweep.metrics.extractors", "HEADLESS")
 #: Metrics that are of one extractor's features only: (that extractor, the metric's name with any other).
 reserved_metric_names: Callable[[], Mapping[str, tuple[str, str]]] = _late("gensweep.metrics.metric", "RESERVED_NAMES")
-#: What has the settings of the sections of these names; fine-tuning lies above this layer.
+starts: Callable[[], Registry[Any]] = _late("gensweep.training.start", "STARTS")
+#: What has the settings of the sections of these names.
 training: Callable[[], Callable[..., Any]] = _late("gensweep.training.settings", "TrainingSettings")
 evaluation: Callable[[], Callable[..., Any]] = _late("gensweep.training.settings", "EvaluationSettings")
-finetune: Callable[[], Callable[..., Any]] = _late("gensweep.finetuning.section", "Finetuning")

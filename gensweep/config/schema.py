@@ -5,13 +5,15 @@ A place that takes one of several kinds is a field whose type is a union of mode
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
+import math
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard, TypeVar
+from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -22,6 +24,8 @@ from gensweep.redaction import ADVICE, holds_secret, redact
 from gensweep.registry import Choice
 
 M = TypeVar("M", bound=BaseModel)
+#: Words for true and false in YAML 1.1, which are text in YAML 1.2.
+BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,18 @@ class Shape:
             return f"{{kind: {self.default or self.kinds[0]}}}"
         return f"{{{next(iter(self.models[''].model_fields), '')}: ...}}"
 
+    def refusal(self, value: Any) -> str:
+        """Why a value cannot stand here."""
+        if not isinstance(value, dict):
+            if isinstance(value, str) and value in self.kinds:
+                return f"{show(value)} is not a mapping; write {{kind: {value}}}"
+            return f"{show(value)} is not a mapping of settings; write it like {self.example()}"
+        if "kind" not in value:
+            return f"kind is missing (known: {listed(self.kinds)})"
+        if isinstance(value["kind"], str):
+            return unknown(value["kind"], f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}", self.kinds)
+        return f"{show(value['kind'])} is not a name (known: {listed(self.kinds)})"
+
 
 @functools.cache
 def shape_of(model: type[BaseModel], name: str) -> Shape | None:
@@ -67,7 +83,7 @@ def shape_of(model: type[BaseModel], name: str) -> Shape | None:
 
 @functools.cache
 def item_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """What each item of a field is that holds a list of sections, or None."""
+    """What each item is of a field that holds a list of sections, or None."""
     hint = model.model_fields[name].annotation
     item = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
     return item if _is_section(item) else None
@@ -76,13 +92,6 @@ def item_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
 def _is_section(hint: Any) -> TypeGuard[type[BaseModel]]:
     """Whether a type has keys of its own."""
     return isinstance(hint, type) and issubclass(hint, BaseModel)
-
-
-@functools.cache
-def named_value_of(model: type[BaseModel], name: str) -> FieldInfo | None:
-    """What each value of a field is that holds a mapping of names that the user chooses, or None."""
-    hint = model.model_fields[name].annotation
-    return FieldInfo.from_annotation(typing.get_args(hint)[1]) if typing.get_origin(hint) is dict else None
 
 
 def summary(model: type[BaseModel]) -> str:
@@ -107,47 +116,37 @@ def _kind(model: type[BaseModel]) -> str:
     return str(typing.get_args(field.annotation)[0])
 
 
-def has_key(model: type[BaseModel] | None, path: Sequence[str]) -> bool:
-    """Whether a dotted path exists below a model, in any of the kinds on the way."""
-    if model is None or path[0] not in model.model_fields:
-        return False
-    shape = shape_of(model, path[0])
-    if len(path) == 1:
-        return True
-    return shape is not None and any(has_key(each, path[1:]) for each in shape.models.values())
-
-
 def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | None, list[Problem]]:
     """The tree as a model, or all its problems."""
     complete = _with_default_kinds(model, clone(tree))
-    try:
-        text = json.dumps(complete)
-    except TypeError:
+
+    def problem(path: Sequence[str | int], key: str, message: str) -> Problem:
+        return Problem(redact(place_of(complete, path, default_place)), key, message)
+
+    values = dict(flatten(complete))
+    if strange := {key: value for key, value in values.items() if not _is_plain(value)}:
+        advice = "is nothing that a file could hold; give text, a number, true, false, null, a list or a mapping"
         return None, [
-            Problem(
-                place_of(tree, key.split("."), default_place),
-                key,
-                f"{type(value).__name__} {value!r} is nothing that a file could hold; give text, a number, true, "
-                "false, null, a list or a mapping",
-            )
-            for key, value in flatten(complete)
-            if not _is_plain(value)
+            problem(key.split("."), key, f"{type(value).__name__} {value!r} {advice}") for key, value in strange.items()
         ]
-    if holds_secret(text) and (secrets := [key for key, value in flatten(complete) if holds_secret(json.dumps(value))]):
-        return None, [Problem(redact(place_of(tree, key.split("."), default_place)), key, ADVICE) for key in secrets]
+    text = json.dumps(complete)
+    if holds_secret(text) and (secrets := [key for key, value in values.items() if holds_secret(json.dumps(value))]):
+        return None, [problem(key.split("."), key, ADVICE) for key in secrets]
     try:
         # Strict JSON: text is never taken for a number, yet lists become tuples and 1 is a float.
         return model.model_validate_json(text, strict=True), []
     except ValidationError as error:
         problems: dict[tuple[str | int, ...], Problem] = {}
         for detail in error.errors(include_url=False):
-            spot = _Spot.find(model, detail["loc"], complete)
+            if not detail["loc"]:
+                return None, [Problem(default_place, "", str(detail["ctx"]["error"]))]
+            spot = _spot(model, detail["loc"], complete)
             if spot.path not in problems:
-                path = spot.path
-                if spot.shape is not None and _value(complete, [*path, "kind"]) is not None:
-                    path = (*path, "kind")
-                place = place_of(complete, (*path, *spot.rest), default_place)
-                problems[spot.path] = Problem(place, key_of(path), _message(detail, spot, complete))
+                kind = (
+                    ("kind",) if spot.shape is not None and _value(complete, [*spot.path, "kind"]) is not None else ()
+                )
+                path = (*spot.path, *kind)
+                problems[spot.path] = problem((*path, *spot.rest), key_of(path), _message(detail, spot, complete))
         return None, list(problems.values())
 
 
@@ -162,18 +161,15 @@ def _is_plain(value: Any) -> bool:
 def _with_default_kinds(model: type[BaseModel], tree: Tree) -> Tree:
     for name, value in tree.items():
         shape = shape_of(model, name) if name in model.model_fields else None
-        if shape is None or not isinstance(value, Tree):
-            continue
-        if shape.default and "kind" not in value:
-            value["kind"] = shape.default
-        chosen = shape.chosen(value)
-        if chosen is not None:
-            _with_default_kinds(chosen, value)
+        if shape is not None and isinstance(value, Tree):
+            if shape.default:
+                value.setdefault("kind", shape.default)
+            if (chosen := shape.chosen(value)) is not None:
+                _with_default_kinds(chosen, value)
     return tree
 
 
-@dataclass(frozen=True)
-class _Spot:
+class _Spot(NamedTuple):
     """Where pydantic found a problem: the path of keys, the model there, the field unless unknown, what is below it."""
 
     path: tuple[str | int, ...]
@@ -182,39 +178,27 @@ class _Spot:
     shape: Shape | None
     rest: tuple[int, ...] = ()
 
-    @classmethod
-    def find(cls, model: type[BaseModel], location: Iterable[int | str], tree: Tree) -> _Spot:
-        parts = list(location)
-        path: list[str | int] = []
-        while True:
-            name = str(parts.pop(0)) if parts else ""
-            path.append(name)
-            field = model.model_fields.get(name)
-            shape = shape_of(model, name) if field else None
-            item = item_of(model, name) if field else None
-            if item is not None and parts:
-                position = parts.pop(0)
-                # A single item need not be in a list.
-                path += [position] if isinstance(_value(tree, path), list) else []
-                if parts:
-                    model = item
-                    continue
-            value = named_value_of(model, name) if field else None
-            if value is not None and parts:
-                path.append(str(parts.pop(0)))
-                if not _is_section(value.annotation):
-                    return cls(tuple(path), model, value, None)
-                if not parts:
-                    return cls(tuple(path), model, value, Shape(name, None, {"": value.annotation}))
-                model = value.annotation
-                continue
-            if shape is None or not parts:
-                rest = tuple(part for part in parts if isinstance(part, int))
-                return cls(tuple(path), model, field, shape, rest)
+
+def _spot(model: type[BaseModel], location: Iterable[int | str], tree: Tree) -> _Spot:
+    parts, path = list(location), list[str | int]()
+    while True:
+        name = str(parts.pop(0))
+        path.append(name)
+        field = model.model_fields.get(name)
+        shape = shape_of(model, name) if field else None
+        item: Any = item_of(model, name) if field else None
+        if field is not None and typing.get_origin(field.annotation) is dict:
+            item = typing.get_args(field.annotation)[1]
+        if item is not None and parts:
+            # A single item need not be in a list.
+            if isinstance(part := parts.pop(0), str) or isinstance(_value(tree, path), list):
+                path.append(part)
+            field, shape = FieldInfo.from_annotation(item), Shape(name, None, {"": item}) if _is_section(item) else None
+        if shape is not None and parts:
             # The kind is part of pydantic's location, but not a key of the tree.
             model = shape.models[str(parts.pop(0))] if len(shape.models) > 1 else next(iter(shape.models.values()))
-            if not parts:
-                return cls(tuple(path), model, field, shape)
+        if shape is None or not parts:
+            return _Spot(tuple(path), model, field, shape, tuple(part for part in parts if isinstance(part, int)))
 
 
 def _message(detail: Any, spot: _Spot, tree: Tree) -> str:
@@ -223,33 +207,16 @@ def _message(detail: Any, spot: _Spot, tree: Tree) -> str:
         return unknown(str(spot.path[-1]), f"a key of {_name(spot)}", [*spot.model.model_fields])
     if detail["type"] == "missing" and value is None:  # a list that is too short has a value
         return f"is missing; it takes {spot.shape.example() if spot.shape else describe_field(spot.field)}"
-    if spot.path[-1] == "kind" and typing.get_origin(spot.field.annotation) is Literal:
-        return unknown(
-            str(value), "a kind that is known here", [str(k) for k in typing.get_args(spot.field.annotation)]
-        )
-    if spot.shape is not None and detail["type"] == "value_error":
+    if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
     if spot.shape is not None:
-        return _shape_message(detail, spot.shape, value)
+        return spot.shape.refusal(value)
     message = f"{show(value)} is not {describe_field(spot.field)}"
-    if detail["type"] == "value_error":
-        message = f"{show(value)}: {detail['ctx']['error']}"
-    if isinstance(value, str) and "number" in message and _is_number(value):
-        message += f"; it stands in quotes: write {value}"
+    if isinstance(value, str) and "number" in message and len(value) < 20 and _is_number(value):
+        message += f"; write it in plain digits without quotes: {float(value):.15g}"
+    if isinstance(value, str) and "true or false" in message and (meant := BOOLEANS.get(value.lower())):
+        message += f"; write {meant}"
     return message
-
-
-def _shape_message(detail: Any, shape: Shape, value: Any) -> str:
-    if not isinstance(value, dict):
-        if isinstance(value, str) and value in shape.kinds:
-            return f"{show(value)} is not a mapping; write {{kind: {value}}}"
-        return f"{show(value)} is not a mapping of settings; write it like {shape.example()}"
-    if "kind" not in value:
-        return f"kind is missing (known: {listed(shape.kinds)})"
-    if isinstance(value["kind"], str):
-        article = "an" if shape.noun[0] in "aeiou" else "a"
-        return unknown(value["kind"], f"{article} {shape.noun}", shape.kinds)
-    return f"{show(value['kind'])} is not a name (known: {listed(shape.kinds)})"
 
 
 def _name(spot: _Spot) -> str:
@@ -271,8 +238,6 @@ def _value(tree: Any, path: Sequence[str | int]) -> Any:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    with contextlib.suppress(ValueError):
+        return math.isfinite(float(text))
+    return False

@@ -2,52 +2,72 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence, Set
 
-from gensweep.config.points import every_node, keys_of, point_of
+from gensweep.config import registries
+from gensweep.config.points import point_of
 from gensweep.config.problems import listed, unknown
-from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, combinations
-from gensweep.config.search_methods import (
-    CmaEs,
-    GridSearch,
-    HyperBand,
-    Nsga2,
-    PopulationBasedTraining,
-    RandomSearch,
-    Tpe,
-)
+from gensweep.config.ranges import Conditional, Fixed, Node, Range, combinations, every_node
+from gensweep.config.search_methods import Fifo, GridSearch, Nsga2, PopulationBasedTraining, RandomSearch
 from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig
-from gensweep.config.tree import flatten
+from gensweep.config.tree import Tree, flatten
+from gensweep.results import BETTER, COSTS
 
 #: What says how long a training is, and when it is scored.
 LENGTH_KEYS = (*BUDGETED_KEYS, "evaluation.every", "evaluation.at")
-#: Fewer trials have no better quarter and no worse one.
-MIN_POPULATION = 2
+
+
+def objective_problems(tree: Tree, config: SweepConfig | None) -> Iterator[tuple[str, str]]:
+    """Problems of objectives and constraints, by key; `config` is None if the sweep has other problems."""
+    metrics, section = registries.metrics(), tree.get("objective")
+    if isinstance(section, Tree) and isinstance(metric := section.get("metric"), str) and metric not in metrics:
+        yield "objective.metric", unknown(metric, "a metric", metrics.kinds())
+    elif config is not None:
+        yield from _metric_problems(config)
+        scheduler, count = config.search.scheduler, len(config.objective)
+        if count > 1 and not isinstance(scheduler, Fifo):
+            reason = f"{scheduler.kind} compares trials by one score, but there are {count} objectives"
+            yield "search.scheduler", f"{reason}; set search.scheduler: {{kind: fifo}}"
+
+
+def named_metrics(config: SweepConfig) -> list[tuple[str, str]]:
+    """Metrics and costs that a sweep names, each with its key: objectives first, then constraints."""
+    key = "objective[{}].metric" if len(config.objective) > 1 else "objective.metric"
+    named = [(key.format(position), each.metric) for position, each in enumerate(config.objective)]
+    return named + [(f"constraints[{i}].metric", each.metric) for i, each in enumerate(config.constraints)]
+
+
+def _metric_problems(config: SweepConfig) -> Iterator[tuple[str, str]]:
+    """Names that are unknown or there twice, and modes that would look for the worst."""
+    metrics, seen = registries.metrics(), set[tuple[str, str]]()
+    for position, (key, metric) in enumerate(named_metrics(config)):
+        if (again := (key.partition("[")[0], metric)) in seen:
+            yield key, f"{metric!r} is there twice; leave one out"
+        seen.add(again)
+        if metric not in metrics and metric not in COSTS:
+            yield key, unknown(metric, "a metric or a cost", [*metrics.kinds(), *COSTS])
+        elif metric in COSTS and position == 0:
+            yield key, f"{metric!r} is a cost, but the first objective is the score that ranks; begin with a metric"
+        elif position < len(config.objective):
+            mode, right = config.objective[position].mode, metrics[metric].mode if metric in metrics else "min"
+            if mode != right:
+                message = f"{mode!r} would look for the worst, as {metric} is better the {BETTER[right]}; set {right}"
+                yield key.replace(".metric", ".mode"), message
 
 
 def sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
     """Why the sampler cannot search the space."""
     trials, count = config.search.most_trials, combinations(nodes)
-    odd = [node.key for node in nodes if isinstance(node, Choices | Conditional)]
     match config.search.sampler:
-        case Tpe(group=True, multivariate=False):
-            yield "search.sampler.group", "true, but multivariate is false; write multivariate: true, or leave it out"
         case GridSearch() if any(node.prior for node in every_node(nodes) if isinstance(node, Range)):
             yield "search.sampler", "a grid takes every combination once, whatever a prior says; leave the priors out"
         case GridSearch() if count is None:
-            message = "a grid needs a finite space; give every range of floats a step, or take sampler tpe or random"
+            message = "a grid needs a finite space; give every range of floats a step, or take another sampler"
             yield "search.sampler", message
         case GridSearch() if trials > (count or 0):
             yield "search.trials", f"{trials} is more than the {count} combinations of the grid; set {count} or fewer"
         case GridSearch() if config.search.warm_start:
             yield "search.warm_start", "a grid takes every combination once, whatever is known; leave it out"
-        case CmaEs() if odd:
-            yield "search.sampler", f"cmaes takes ranges only, but {odd[0]} is a choice; take sampler tpe or gp"
-        case CmaEs() if sum(isinstance(node, Range) for node in nodes) < 2:
-            yield "search.sampler", "cmaes needs two ranges or more to adapt to; take sampler tpe or gp"
-        case CmaEs() if importlib.util.find_spec("cmaes") is None:
-            yield "search.sampler", "cmaes needs a package of that name; run: pip install 'gensweep[cmaes]'"
         case Nsga2(population=population) if population >= trials:
             yield (
                 "search.sampler.population",
@@ -72,32 +92,20 @@ def extension_problem(config: SweepConfig, nodes: Sequence[Node], trials: int) -
 def scheduler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
     """Why the scheduler cannot run the trials of the space."""
     scheduler, sampler = config.search.scheduler, config.search.sampler
-    if isinstance(scheduler, HyperBand) and any(node.key == "family" for node in nodes):
-        yield (
-            "search.scheduler",
-            "hyperband compares trials of all families at early rungs, where some families are still slow; take asha "
-            "or median, or make a sweep of each family",
-        )
     if not isinstance(scheduler, PopulationBasedTraining):
         return
+    search, budget = config.search, config.budget
     if all(isinstance(node, Fixed) for node in nodes):
         yield "search.scheduler", "pbt needs a setting to perturb, and the space has none"
     if not isinstance(sampler, RandomSearch | GridSearch):
-        yield (
-            "search.sampler",
-            f"pbt changes settings while it trains, from which {sampler.kind} would learn what is not so; set "
-            "search.sampler: {kind: random}",
-        )
-    if config.search.trials is not None and config.search.trials < MIN_POPULATION:
-        yield "search.trials", f"{config.search.trials} is too small a population for pbt; set {MIN_POPULATION} or more"
-    if config.search.budget is not None:
+        learns = f"pbt changes settings while it trains, which would mislead {sampler.kind}"
+        yield "search.sampler", f"{learns}; set search.sampler: {{kind: random}}"
+    if search.budget is not None:
         yield "search.budget", "pbt needs to know its population beforehand; leave it out, and give search.trials"
-    if config.search.patience is not None:
-        yield (
-            "search.patience",
-            "pbt trains all trials to their end, as clones begin with scores of others; leave it out",
-        )
-    if config.budget is not None and config.budget.unit == "device_seconds":
+    if search.patience is not None:
+        message = "pbt trains all trials to their end, as clones begin with scores of others; leave it out"
+        yield "search.patience", message
+    if budget is not None and budget.unit == "device_seconds":
         yield "budget", "pbt clones trainings at equal numbers of images; give images or flops, not device_seconds"
 
 
@@ -118,28 +126,21 @@ def uncloned_nodes(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple
 
 def queue_problems(config: SweepConfig, nodes: Sequence[Node], known: Set[str]) -> Iterator[tuple[str, str]]:
     """What is wrong with the trials that are queued; settings `known` to trials, but not searched, do not matter."""
-    known = known | keys_of(nodes)
-    told = set[str]()
+    every = list(every_node(nodes))
+    keys = {node.key for node in every} | {f"{node.key}.kind" for node in every if isinstance(node, Conditional)}
+    strange = set[str]()
     for position, settings in enumerate(config.search.enqueue):
         key, point = f"search.enqueue[{position}]", point_of(nodes, settings)
-        strange = [name for name, _ in flatten(settings) if name not in known | told]
-        for name in strange:
-            yield f"{key}.{name}", _not_searched(name, keys_of(nodes))
-        told |= {*strange}
+        given = [name for name, _ in flatten(settings)]
+        for name in given:
+            if name not in known | keys | strange:
+                yield f"{key}.{name}", unknown(name, "a key of this space", sorted(keys))
+        strange |= {*given} - known - keys
         for name, message in point.problems:
             yield f"{key}.{name}", f"{message}; set a value of the space, or leave the trial out"
-        searched = {name for name, _ in flatten(settings)} & keys_of(nodes)
-        for name in sorted(searched - point.met - {name for name, _ in point.problems}):
+        for name in sorted({*given} & keys - point.given - {name for name, _ in point.problems}):
             yield f"{key}.{name}", "is searched in another branch than this trial's; name its kind, too"
     if len(config.search.enqueue) > config.search.most_trials:
         count, trials = len(config.search.enqueue), config.search.most_trials
         words = f"{count} trials are queued, but search.trials is {trials}; raise it, or queue none: search.enqueue=[]"
         yield "search.enqueue", words
-
-
-def _not_searched(name: str, keys: set[str]) -> str:
-    """That a space has no such key: of its keys those of the same section are listed, else its sections."""
-    section = name.partition(".")[0]
-    beside = sorted(key for key in keys if key.partition(".")[0] == section)
-    sections = sorted({f"{key.partition('.')[0]}..." for key in keys})
-    return unknown(name, "a key of this space", sorted(keys), beside or sections)

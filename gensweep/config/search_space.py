@@ -1,7 +1,6 @@
 """The `space` of a sweep as it is written: ranges and choices by dotted key, nested to any depth.
 
-    {int: [low, high], step: 1, log: false}      {float: [low, high], step: null, log: false}
-    either with a prior: VALUE, or prior: {value: VALUE, width: 0.25}
+    {int: [low, high], step: 1, log: false}      {float: [low, high], prior: VALUE}
     {choice: [values]}                           {choice: [{kind: a, setting: range or value, ...}, {kind: b, ...}]}
 
 An element of a choice that is a mapping opens a sub-space.  A choice over `family` may carry sections of the family.
@@ -11,24 +10,73 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
+from pydantic import BeforeValidator, Field, model_validator
+
+from gensweep.config.models import FrozenSettings
 from gensweep.config.problems import Problem, show
-from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Prior, Range
+from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Prior, Range, every_node, flat_spaces
+from gensweep.config.schema import validate
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree
 
 RANGE_KINDS = ("int", "float", "choice")
-#: Wider beliefs are none.
-MAX_PRIOR_WIDTH = 10.0
+#: The fields `int` and `float` hide these names in their classes.
+_Whole: TypeAlias = int
+_Number: TypeAlias = float
 
 
-# A node and the branches that lead to it: each conditional's key and the index of its branch.
-_Leaf: TypeAlias = tuple[Node, tuple[tuple[str, int], ...]]
+def _as_prior(value: Any) -> Any:
+    return {"value": value} if isinstance(value, int | float) else value
+
+
+class _WrittenRange(FrozenSettings):
+    """What both sorts of range have."""
+
+    title: ClassVar[str] = "a range"
+    log: bool = False
+    """whether values are drawn evenly on a logarithmic scale"""
+    prior: Annotated[Prior | None, BeforeValidator(_as_prior, json_schema_input_type=float | Prior | None)] = None
+    """the value that you believe in: draws are denser around it"""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        values = dict(self)
+        (low, high), step = values.get("int") or values["float"], values["step"]
+        if low > high:
+            raise ValueError(f"low <= high must hold, but got low={show(low)}, high={show(high)}")
+        if self.log and low <= 0:
+            raise ValueError(f"log needs low > 0, but got low={show(low)}")
+        if self.log and step is not None:
+            raise ValueError("step and log do not go together; take one of them")
+        if step is not None and (left := (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))):
+            reached = Decimal(str(high)) - left
+            raise ValueError(f"high={high} is no whole number of steps of {step} above low={low}; write high={reached}")
+        if self.prior is not None and not low <= self.prior.value <= high:
+            raise ValueError(f"prior: {show(self.prior.value)} is not within {low:g} .. {high:g}")
+        return self
+
+
+class IntRange(_WrittenRange):
+    """Whole numbers from low to high, both included."""
+
+    int: tuple[_Whole, _Whole]
+    """the lowest and the highest value"""
+    step: Annotated[_Whole | None, Field(gt=0)] = None
+    """distance between two values, from the lowest on"""
+
+
+class FloatRange(_WrittenRange):
+    """Numbers from low to high, both included."""
+
+    float: tuple[_Number, _Number]
+    """the lowest and the highest value"""
+    step: Annotated[_Number | None, Field(gt=0)] = None
+    """distance between two values, from the lowest on"""
 
 
 def parse_space(tree: Tree, sections: Mapping[str, Sequence[str]]) -> tuple[tuple[Node, ...], list[Problem]]:
@@ -38,13 +86,12 @@ def parse_space(tree: Tree, sections: Mapping[str, Sequence[str]]) -> tuple[tupl
     """
     parser = _Parser(sections)
     nodes = parser.tree(tree, ())
-    leaves = list(_leaves(nodes, ()))
     distributions = defaultdict(set)
-    for node, _ in leaves:
+    for node in every_node(nodes):
         if not isinstance(node, Fixed):
             distributions[node.key].add(_distribution(node))
     differing = {key for key, found in distributions.items() if len(found) > 1}
-    return tuple(_renamed(node, differing, ()) for node in nodes), [*parser.problems, *_twice(leaves)]
+    return tuple(_renamed(node, differing, ()) for node in nodes), [*parser.problems, *_twice(nodes)]
 
 
 class _Parser:
@@ -72,78 +119,31 @@ class _Parser:
         sorts = [name for name in RANGE_KINDS if name in value]
         if len(sorts) > 1:
             raise self._refused(place, path, f"is {' and '.join(sorts)} at once; take one of them")
-        allowed = {"choice": ()}.get(sorts[0], ("step", "log", "prior"))
-        for key in value:
-            if key not in (sorts[0], *allowed):
-                what = f"does not go with {sorts[0]}" + (f" (known: {', '.join(allowed)})" if allowed else "")
-                self._problem(value.places.get(key, place), path, f"{show(key)} {what}")
         if sorts[0] == "choice":
+            for key in value.keys() - {"choice"}:
+                self._problem(value.places.get(key, place), path, f"{show(key)} does not go with choice")
             return self._choice(value["choice"], path, place)
-        return self._range(value, path, place, integer=sorts[0] == "int")
+        return self._range(IntRange if sorts[0] == "int" else FloatRange, value, path, place)
 
-    def _range(self, tree: Tree, path: tuple[str, ...], place: str, *, integer: bool) -> Range:
-        sort = "int" if integer else "float"
-        bounds, step, log = tree[sort], tree.get("step"), tree.get("log", False)
-        what = "whole numbers" if integer else "numbers"
-        if not isinstance(bounds, list) or len(bounds) != 2 or not all(_is_number(each, integer) for each in bounds):
-            raise self._refused(place, path, f"{sort} takes two {what}, [low, high], but got {show(bounds)}")
-        low, high = (each if integer else float(each) for each in bounds)
-        before = len(self.problems)
-        if low > high:
-            self._problem(place, path, f"low <= high must hold, but got low={show(low)}, high={show(high)}")
-        if not isinstance(log, bool):
-            self._problem(place, path, f"log: {show(log)} is not true or false")
-        elif log and low <= 0:
-            self._problem(place, path, f"log needs low > 0, but got low={show(low)}")
-        if log and step is not None:
-            self._problem(place, path, "step and log do not go together; take one of them")
-        elif step is not None and (not _is_number(step, integer) or step <= 0):
-            self._problem(place, path, f"step must be a {what[:-1]} > 0, but got {show(step)}")
-        elif step is not None and low <= high:
-            self._steps(low, high, step, path, place)
-        if len(self.problems) > before:
+    def _range(self, model: type[IntRange | FloatRange], tree: Tree, path: tuple[str, ...], place: str) -> Range:
+        written, problems = validate(model, tree, place)
+        for problem in problems:
+            self._problem(problem.place, path, f"{problem.key}: {problem.message}".removeprefix(": "))
+        if written is None:
             raise _RefusedError
-        key = ".".join(path)
-        step = step if integer or step is None else float(step)
-        return Range(key, key, low, high, step, bool(log), integer, place, self._prior(tree, low, high, path, place))
-
-    def _prior(self, tree: Tree, low: float, high: float, path: tuple[str, ...], place: str) -> Prior | None:
-        """What is believed of a range, if anything."""
-        if "prior" not in tree:
-            return None
-        place, written = tree.places.get("prior", place), tree["prior"]
-        parts = written if isinstance(written, Tree) else {"value": written}
-        if not parts.keys() <= {"value", "width"} or not all(_is_number(each, False) for each in parts.values()):
-            form = f"prior takes a number or {{value: number, width: number}}, but got {show(written)}"
-            raise self._refused(place, path, form)
-        prior = Prior(**{"value": low - 1, **parts})
-        if not low <= prior.value <= high:
-            raise self._refused(place, path, f"prior: {show(parts.get('value'))} is not within {low:g} .. {high:g}")
-        if not 0 < prior.width <= MAX_PRIOR_WIDTH:
-            told = f"prior: a width of {show(prior.width)} is not within 0 .. {MAX_PRIOR_WIDTH:g} (parts of the range)"
-            raise self._refused(place, path, told)
-        return prior
-
-    def _steps(self, low: float, high: float, step: float, path: tuple[str, ...], place: str) -> None:
-        start, end, width = (Decimal(str(each)) for each in (low, high, step))
-        if (end - start) % width:
-            reached = start + (end - start) // width * width
-            message = f"high={high} is no whole number of steps of {step} above low={low}; write high={reached}"
-            self._problem(place, path, message)
+        integer, key = isinstance(written, IntRange), ".".join(path)
+        low, high = written.int if isinstance(written, IntRange) else written.float
+        return Range(key, key, low, high, written.step, written.log, integer, place, written.prior)
 
     def _choice(self, values: Any, path: tuple[str, ...], place: str) -> Choices | Conditional:
         key = ".".join(path)
         if not isinstance(values, Row) or not values:
             raise self._refused(place, path, f"choice takes a list of one value or more, but got {show(values)}")
-        texts = [json.dumps(value, sort_keys=True) for value in values]
-        for position, text in enumerate(texts):
-            if text in texts[:position]:
-                self._problem(values.places[position], path, f"{show(values[position])} stands twice in the choice")
+        for position, value in enumerate(values):
+            if value in values[:position]:  # 1, 1.0 and true are equal to Python, and so to Optuna
+                self._problem(values.places[position], path, f"{show(value)} stands twice in the choice")
         mappings = [isinstance(value, Tree) for value in values]
         if not any(mappings):
-            loose = [str(value) if not isinstance(value, list) else json.dumps(value) for value in values]
-            if len(set(texts)) == len(texts) and len({json.dumps(_loose(v)) for v in values}) < len(texts):
-                raise self._refused(place, path, f"the values {', '.join(loose)} are not all different")
             return Choices(key, key, tuple(values), place)
         if not all(mappings):
             odd = values[mappings.index(False)]
@@ -191,31 +191,16 @@ class _RefusedError(Exception):
     """A node has a problem that leaves nothing to go on with; the problem is noted."""
 
 
-def _leaves(nodes: Iterable[Node], chain: tuple[tuple[str, int], ...]) -> Iterator[_Leaf]:
-    for node in nodes:
-        yield node, chain
-        for position, branch in enumerate(node.branches if isinstance(node, Conditional) else ()):
-            yield from _leaves(branch.nodes, (*chain, (node.key, position)))
-
-
-def _twice(leaves: Sequence[_Leaf]) -> Iterator[Problem]:
+def _twice(nodes: Sequence[Node]) -> list[Problem]:
     """Keys that one and the same trial would be given twice."""
-    by_key: defaultdict[str, list[_Leaf]] = defaultdict(list)
-    for node, chain in leaves:
-        first = next((each for each, other in by_key[node.key] if not _exclusive(other, chain)), None)
-        if first is not None:
-            yield Problem(node.place, f"space: {node.key}", f"is given twice; the first is at {first.place}")
-        by_key[node.key].append((node, chain))
-
-
-def _exclusive(first: Sequence[tuple[str, int]], second: Sequence[tuple[str, int]]) -> bool:
-    """Whether two chains of branches part at the same conditional, so that no trial goes both ways."""
-    for (key, branch), (other_key, other_branch) in zip(first, second, strict=False):
-        if key != other_key:
-            return False
-        if branch != other_branch:
-            return True
-    return False
+    found = dict[str, Problem]()
+    for space in flat_spaces(nodes):
+        first = dict[str, Node]()
+        for leaf in space.leaves:
+            if (other := first.setdefault(leaf.key, leaf)) is not leaf:
+                message = f"is given twice; the first is at {other.place}"
+                found.setdefault(leaf.key, Problem(leaf.place, f"space: {leaf.key}", message))
+    return list(found.values())
 
 
 def _renamed(node: Node, differing: Set[str], labels: tuple[str, ...]) -> Node:
@@ -237,14 +222,3 @@ def _distribution(node: Node) -> Any:
     if isinstance(node, Range):
         return (node.integer, node.low, node.high, node.step, node.log, node.prior)
     return json.dumps(node.labels) if isinstance(node, Choices | Conditional) else None
-
-
-def _is_number(value: Any, integer: bool) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isinstance(value, int) if integer else math.isfinite(value)
-
-
-def _loose(value: Any) -> Any:
-    """Values that Python, and so Optuna, takes for equal: 1, 1.0 and true."""
-    return float(value) if isinstance(value, bool | int) and abs(int(value)) < 2**53 else value

@@ -1,4 +1,4 @@
-"""A sweep checked before anything runs: the extreme trials of its space are built as real trials."""
+"""A sweep checked before anything runs: trials at the corners of its space are built as real trials."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
 from gensweep.config.checks import metric_refusal, setting
-from gensweep.config.objective_checks import named_metrics, objective_problems
-from gensweep.config.problems import Problem, listed, show, unknown
-from gensweep.config.ranges import Choices, Conditional, Node, Range, RangeCorner, pickers, walk
+from gensweep.config.problems import Problem, listed, show
+from gensweep.config.ranges import Choices, Node, Range, every_node, flat_spaces
 from gensweep.config.schema import validate
-from gensweep.config.search_checks import queue_problems, sampler_problems, scheduler_problems, uncloned_nodes
+from gensweep.config.search_checks import (
+    named_metrics,
+    objective_problems,
+    queue_problems,
+    sampler_problems,
+    scheduler_problems,
+    uncloned_nodes,
+)
 from gensweep.config.search_space import parse_space
-from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig, settings_of_all
+from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig
 from gensweep.config.tree import Tree, clone, flatten, override_all, path_of, place_of
 from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins, sections_by_family, written_plugins
 from gensweep.errors import ConfigError
@@ -26,15 +32,16 @@ if TYPE_CHECKING:
     from gensweep.training.settings import EvaluationSettings
 
 
-#: The settings of an evaluation that are about the course of a training alone.
-COURSE_KEYS = ("every", "at", "rung_samples", "rung_steps")
+#: The settings of `evaluation` that concern scores during a training.
+COURSE_KEYS = ("every", "at", "rung_samples")
 
 
 @dataclass(frozen=True)
 class _Corner:
-    """A trial at a corner of a space: its values by key with their nodes, its branches, and the trial or problems."""
+    """A trial at, or next to, a corner of a space: its settings and their places, and the trial or its problems."""
 
-    values: Mapping[str, tuple[Node, Any]]
+    settings: Mapping[str, Any]
+    places: Mapping[str, str]
     branches: frozenset[str]
     tree: Tree
     trial: TrialConfig | None
@@ -66,29 +73,35 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
 
     def located(key: str, message: str, trial: Tree | None = None) -> Problem:
         path = path_of(key)
-        where = tree if trial is None or path[0] in SweepConfig.model_fields else trial
-        return Problem(place_of(where, path, base_place if where is trial else default_place), key, message)
+        if trial is None or path[0] in SweepConfig.model_fields:
+            return Problem(place_of(tree, path, default_place), key, message)
+        return Problem(place_of(trial, path, base_place), key, message)
 
     base_place = place_of(tree, ["base"], default_place)
     if config is not None:
-        config = _with_plugins(config, [written_plugins(written).values()])
+        config = _with_plugins(config, written_plugins(written).values())
         problems += _length_problems(config, written, nodes, base_place)
-        base = override_all(written, settings_of_all(config))
+        base = override_all(written, config.settings_of_all())
     problems += [located(*each) for each in objective_problems(tree, config)]
-    corners: list[_Corner] = []
-    for pick in (pickers, _beside):
-        picked = [_corner(base, list(walk(nodes, picker)), base_place) for picker in pick(nodes)]
-        for corner in picked:
+    corners: dict[str, _Corner] = {}
+    extremes: list[_Corner] = []
+    for beside in (False, True):
+        found = list(_corners(nodes, base, base_place, corners, beside=beside))
+        for corner in found:
             if config is not None and corner.trial is not None:
-                found = (*_trial_problems(config, corner.trial), *_final_problems(config, corner.tree))
-                corner.problems.extend(located(*each, corner.tree) for each in found)
-        told = {(problem.place, problem.key) for problem in problems}
-        problems += [each for each in _merged(picked, nodes) if (each.place, each.key) not in told]
-        corners += picked
+                wrong = (*_trial_problems(config, corner.trial), *_final_problems(config, corner.tree))
+                corner.problems.extend(located(*each, corner.tree) for each in wrong)
+        reported = {(problem.place, problem.key) for problem in problems}
+        problems += [each for each in _merged(found, nodes) if (each.place, each.key) not in reported]
+        extremes = extremes or found
     if config is not None:
-        config = _with_plugins(config, [corner.trial.plugins for corner in corners if corner.trial is not None])
+        valid = [(corner, corner.trial) for corner in corners.values() if corner.trial is not None]
+        config = _with_plugins(config, [name for _, trial in valid for name in trial.plugins])
         config._written_base = written
-        mixed = _identity_problems(config, base, corners, base_place)
+        config._corners = tuple(
+            each.trial.model_copy(update={"plugins": config.plugins}) for each in extremes if each.trial is not None
+        )
+        mixed = _identity_problems(config, valid, base_place)
         problems += {(each.place, each.key): each for each in mixed}.values()
         for check in (sampler_problems, scheduler_problems):
             problems += [located(*each) for each in check(config, nodes)]
@@ -98,31 +111,43 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
             for kind in config.observers
             if importlib.util.find_spec(kind) is None
         ]
-        known = {key for corner in corners if corner.trial is not None for key in corner.trial.flat()}
+        known = {key for _, trial in valid for key in trial.flat()}
         problems += [located(*each) for each in (queue_problems(config, nodes, known) if not problems else ())]
-        families = registries.families().kinds()
-        strange = [name for name in config.formats if name not in families]
-        problems += [located(f"formats.{name}", unknown(name, "a family", families)) for name in strange]
     return (None if problems else config), problems
 
 
-def _with_plugins(config: SweepConfig, more: Iterable[Iterable[str]]) -> SweepConfig:
-    found = dict.fromkeys([*config.plugins, *(name for each in more for name in each)])
-    return config.model_copy(update={"plugins": tuple(found)})
+def _with_plugins(config: SweepConfig, more: Iterable[str]) -> SweepConfig:
+    return config.model_copy(update={"plugins": tuple(dict.fromkeys([*config.plugins, *more]))})
 
 
-def _corner(base: Tree, walked: Sequence[tuple[Node, Any]], base_place: str) -> _Corner:
-    conditionals = [(node, branch) for node, branch in walked if isinstance(node, Conditional)]
-    values = {node.key: (node, value) for node, value in walked if not isinstance(node, Conditional)}
-    tree = _trial_tree(base, values)
-    trial, problems = check_trial(tree, base_place)
-    branches = frozenset(f"{node.name.partition('@')[0]} = {branch.label}" for node, branch in conditionals)
-    return _Corner(values, branches, tree, trial, problems)
+def _corners(
+    nodes: Sequence[Node], base: Tree, base_place: str, known: dict[str, _Corner], *, beside: bool
+) -> Iterator[_Corner]:
+    """The corners of a space, or the trials next to them, that are not `known` yet by their values; they are then."""
+    for space in flat_spaces(nodes):
+        places = {leaf.key: leaf.place for leaf in space.leaves}
+        for high in (False, True):
+            corner = space.corner(high=high)
+            for settings in [corner | each for each in _beside(space.leaves)] if beside else [corner]:
+                if (name := json.dumps(settings, sort_keys=True)) not in known:
+                    tree = override_all(base, settings, places)
+                    checked = check_trial(tree, base_place)
+                    known[name] = _Corner(settings, places, space.branches, tree, *checked)
+                    yield known[name]
 
 
-def _trial_tree(base: Tree, values: Mapping[str, tuple[Node, Any]]) -> Tree:
-    settings = {key: value for key, (_, value) in values.items()}
-    return override_all(base, settings, {key: node.place for key, (node, _) in values.items()})
+def _beside(leaves: Iterable[Node]) -> Iterator[dict[str, Any]]:
+    """Every single range at either end and next to its low end, and every choice.
+
+    One range apart finds two ranges that must not cross; the step beside the end finds numbers that only a step or a
+    choice can keep to, such as multiples.
+    """
+    for leaf in leaves:
+        if isinstance(leaf, Range):
+            beside = [min(leaf.low + (leaf.step or 1), leaf.high)] if leaf.integer else []
+            yield from ({leaf.key: value} for value in (leaf.low, leaf.high, *beside))
+        elif isinstance(leaf, Choices):
+            yield from ({leaf.key: value} for value in leaf.values)
 
 
 def _length_problems(config: SweepConfig, base: Tree, nodes: Sequence[Node], base_place: str) -> Iterator[Problem]:
@@ -130,7 +155,7 @@ def _length_problems(config: SweepConfig, base: Tree, nodes: Sequence[Node], bas
     if config.budget is None:
         return
     written = [(key, place_of(base, key.split("."), base_place), value) for key, value in flatten(base)]
-    written += [(node.key, node.place, value) for picker in pickers(nodes) for node, value in walk(nodes, picker)]
+    written += [(node.key, node.place, getattr(node, "value", node)) for node in every_node(nodes)]
     for key, place in {key: place for key, place, value in written if value is not None}.items():
         if key in BUDGETED_KEYS:
             yield Problem(place, key, "follows from the sweep's budget; leave it out, or leave budget out")
@@ -143,52 +168,30 @@ def _length_problems(config: SweepConfig, base: Tree, nodes: Sequence[Node], bas
             )
 
 
-def _beside(nodes: Sequence[Node]) -> Iterator[RangeCorner]:
-    """From each corner, every single range at its other end and next to its low end, and every other choice.
-
-    One range apart finds two ranges that must not cross; the step beside the end finds numbers that only a step or a
-    choice can keep to, such as multiples.
-    """
-    for picker in pickers(nodes):
-        for node, taken in list(walk(nodes, RangeCorner(picker.script, high=picker.high))):
-            others: list[float] = []
-            if isinstance(node, Range):
-                others = [node.low if picker.high else node.high]
-                if node.integer:
-                    others.append(min(node.low + (node.step or 1), node.high))
-            elif isinstance(node, Choices):
-                others = [position for position, value in enumerate(node.values) if value is not taken]
-            for other in others:
-                if other != taken or isinstance(node, Choices):
-                    yield RangeCorner(picker.script, high=picker.high, forced=(node, other))
-
-
 def _merged(corners: Sequence[_Corner], nodes: Sequence[Node]) -> Iterator[Problem]:
     """The problems of all corners, each once, with the branches that they are in if these are not all."""
+    beside = {
+        (node.key, node.place, str(node.low + (node.step or 1)))
+        for node in every_node(nodes)
+        if isinstance(node, Range) and node.integer and node.low < node.high
+    }
     seen: dict[Problem, list[frozenset[str]]] = {}
     for corner in corners:
         for problem in corner.problems:
             seen.setdefault(problem, []).append(corner.branches)
     for problem, occurrences in seen.items():
+        message = problem.message
         # A key inside of the choice that a branch belongs to has a line that shows the branch.
         common = sorted(
             branch
             for branch in frozenset.intersection(*occurrences)
             if not problem.key.startswith(branch.partition(" = ")[0].removesuffix(".kind"))
         )
-        where = f" [where {', '.join(common)}]" if common and len(occurrences) < len(corners) else ""
-        yield Problem(problem.place, problem.key, problem.message + where + _hint(problem, nodes))
-
-
-def _hint(problem: Problem, nodes: Sequence[Node]) -> str:
-    """What helps if a number is wrong that lies inside of a range."""
-    for picker in pickers(nodes):
-        for node, _ in walk(nodes, picker):
-            if isinstance(node, Range) and node.integer and (node.key, node.place) == (problem.key, problem.place):
-                beside = node.low + (node.step or 1)
-                if node.low < beside < node.high and problem.message.startswith(f"{beside} "):
-                    return "; give the range a step, or list the values in a choice"
-    return ""
+        if common and len(occurrences) < len(corners):
+            message += f" [where {', '.join(common)}]"
+        if (problem.key, problem.place, message.partition(" ")[0]) in beside:
+            message += "; give the range a step, or list the values in a choice"
+        yield Problem(problem.place, problem.key, message)
 
 
 def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[str, str]]:
@@ -208,7 +211,7 @@ def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[s
             "training.accumulation",
             f"{shares} make {workers * parts} images, but training.batch_size is {size}; set {size // workers} or less",
         )
-    grace, images = config.search.scheduler.first_rung, setting(trial, "training.images")
+    grace, images = config.search.first_rung, setting(trial, "training.images")
     budget, name = (images, "training.images") if config.budget is None else (config.budget.amount, "the budget")
     if grace is not None and grace > budget:
         key = "interval" if config.search.scheduler.kind == "pbt" else "grace"
@@ -227,42 +230,28 @@ def _final_problems(config: SweepConfig, tree: Tree) -> Iterator[tuple[str, str]
 
 
 def _identity_problems(
-    config: SweepConfig, base: Tree, corners: Sequence[_Corner], base_place: str
+    config: SweepConfig, corners: Sequence[tuple[_Corner, TrialConfig]], base_place: str
 ) -> Iterator[Problem]:
     """The keys of a space that change what a score of a metric is a score of, so that trials could not be ranked."""
-    for metric in dict.fromkeys(metric for _, metric in named_metrics(config)):
-        yield from _mixed_identities(metric, base, corners, base_place)
+    for metric in dict.fromkeys(metric for _, metric in named_metrics(config) if metric in registries.metrics()):
+        found = [(corner, _identities(trial, metric)) for corner, trial in corners]
+        for corner, identities in found:
+            if identities == found[0][1]:
+                continue
+            # The trial of another identity that differs least shows which setting makes the difference.
+            others = [(_changed(corner, other), theirs) for other, theirs in found if theirs != identities]
+            (key, *_), theirs = min(others, key=lambda each: len(each[0]))
+            of = corner if key in corner.settings else found[0][0]
+            how = [how for one, two in zip(theirs, identities, strict=True) for how in one.differences(two).values()]
+            message = (
+                f"with {show(of.settings[key])} a score of {metric} cannot be compared with scores of other trials "
+                f"(different {how[0].partition(':')[0]}); take one value, or make a sweep of each"
+            )
+            yield Problem(of.places[key] or base_place, key, message)
 
 
-def _mixed_identities(metric: str, base: Tree, corners: Sequence[_Corner], base_place: str) -> Iterator[Problem]:
-    valid = [(corner, corner.trial) for corner in corners if corner.trial is not None]
-    if not valid or metric not in registries.metrics():
-        return
-    first, identities = valid[0][0], _identities(valid[0][1], metric)
-
-    def differences(keys: Sequence[str], other: _Corner) -> list[str]:
-        """How the identity changes if these keys of the first trial are as in another one."""
-        kept = {key: item for key, item in first.values.items() if key not in keys}
-        mixed = kept | {key: other.values[key] for key in keys if key in other.values}
-        trial, _ = check_trial(_trial_tree(base, mixed), base_place)
-        pairs = [] if trial is None else zip(identities, _identities(trial, metric), strict=True)
-        return [how for mine, theirs in pairs for how in mine.differences(theirs).values()]
-
-    for other, trial in valid[1:]:
-        if _identities(trial, metric) == identities:
-            continue
-        changed = [key for key in {**first.values, **other.values} if first.values.get(key) != other.values.get(key)]
-        for section in dict.fromkeys(key.partition(".")[0] for key in changed):
-            keys = [key for key in changed if key.partition(".")[0] == section]
-            if how := differences(keys, other):
-                # A setting that cannot be changed alone, such as a kind, is blamed as the first of its section.
-                for key in [key for key in keys if differences([key], other)] or keys[:1]:
-                    node, value = (other.values if key in other.values else first.values)[key]
-                    message = (
-                        f"with {show(value)} a score of {metric} cannot be compared with those of other trials "
-                        f"(different {how[0].partition(':')[0]}); take one value, or make a sweep of each"
-                    )
-                    yield Problem(node.place or base_place, key, message)
+def _changed(one: _Corner, other: _Corner) -> list[str]:
+    return [key for key in {**one.settings, **other.settings} if one.settings.get(key) != other.settings.get(key)]
 
 
 def _identities(trial: TrialConfig, metric: str) -> tuple[Identity, Identity]:
@@ -275,25 +264,21 @@ def _identities(trial: TrialConfig, metric: str) -> tuple[Identity, Identity]:
         metric,
         trial.bound("training")(),
         extractor=setting(trial, "evaluation.extractor").model_dump_json(),
-        reference=json.dumps(_reference(trial.data.model_dump(mode="json"), metric, evaluation)),
+        reference=json.dumps(_reference(trial, metric, evaluation)),
         held_out=evaluation.likelihood().images,
     )
     return last, evaluation.before_the_end(last)
 
 
-def _reference(data: dict[str, Any], metric: str, evaluation: EvaluationSettings) -> Any:
+def _reference(trial: TrialConfig, metric: str, evaluation: EvaluationSettings) -> Any:
     """The settings that decide which real images, or which statistics of some, a metric compares with."""
-    kind = registries.metrics()[metric]
-    whole = {key: value for key, value in data.items() if key != "limit"}
-    if kind.needs == "likelihood":
-        split = evaluation.likelihood().split
-        return split, whole if split == "test" else data
+    kind, data = registries.metrics()[metric], trial.data.model_dump(mode="json")
     against = "train" if getattr(kind, "of_training", False) else evaluation.against
-    if against == "whole":
-        return against, whole
-    if against.endswith(".npz"):
-        return against
+    if kind.needs == "likelihood":
+        against = evaluation.likelihood().split
+    if against == "whole" or (kind.needs == "likelihood" and against == "test"):
+        data.pop("limit", None)
     if against.endswith("/"):
         # A folder's pictures are made as large as those of the data set.
-        return against, {key: data.get(key) for key in (("size", "channels") if data.get("size") else ("kind", "path"))}
-    return against, data
+        data = {key: data.get(key) for key in (("size", "channels") if data.get("size") else ("kind", "path"))}
+    return against if against.endswith(".npz") else (against, data)

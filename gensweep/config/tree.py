@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 # The sections that every trial has; all others belong to its family.
-SECTIONS_OF_EVERY_TRIAL = ("plugins", "seed", "data", "family", "finetune", "training", "evaluation")
+SECTIONS_OF_EVERY_TRIAL = ("plugins", "seed", "data", "family", "start", "training", "evaluation")
 
 
 class Tree(dict[str, Any]):
@@ -42,10 +42,7 @@ def clone(value: Any) -> Any:
 
 
 def place_of(tree: Any, path: Sequence[str | int], default: str = "") -> str:
-    """Where a path was written: its own place, or that of the nearest key above it.
-
-    Several parts of the path may be one dotted key of the tree.
-    """
+    """Where a path was written: its own place, or that of the nearest key above it; keys of the tree may be dotted."""
     if isinstance(tree, Tree):
         for end in range(1, len(path) + 1):
             if (key := key_of(path[:end])) in tree:
@@ -88,11 +85,9 @@ def override(tree: Tree, key: str, value: Any, place: str = "", *, trial: bool =
 
 
 def _changes_family(tree: Tree, key: str, value: Any) -> bool:
-    old = tree["family"].get("kind") if isinstance(tree.get("family"), Mapping) else None
-    new = value if key == "family.kind" else None
-    if key == "family" and isinstance(value, Mapping):
-        new = value.get("kind")
-    return old is not None and new is not None and old != new
+    old, new = (each.get("kind") if isinstance(each, Mapping) else None for each in (tree.get("family"), value))
+    new = value if key == "family.kind" else new if key == "family" else None
+    return None not in (old, new) and old != new
 
 
 def precedence(key: str) -> tuple[bool, int, bool]:

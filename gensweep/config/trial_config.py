@@ -1,6 +1,6 @@
 """TrialConfig: everything that defines one training run, validated and frozen.
 
-`plugins` names what is imported first.  Sections `seed`, `data`, `family`, `finetune`, `training` and `evaluation` are
+`plugins` names what is imported first.  Sections `seed`, `data`, `family`, `start`, `training` and `evaluation` are
 common to all trials.  The others are those of the family: each keyword-only parameter of the registered class that is a
 `Choice` or a `Section` is a section of the trial, and each plain one is a key of `family`.
 """
@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import inspect
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, cast
 
 from annotated_types import doc
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, create_model
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, create_model
 
 from gensweep import plugins
 from gensweep.config import registries
 from gensweep.config.checks import cross_checks, key_of, metric_checks
-from gensweep.config.models import Settings, bind, model_field, names, settings_model
-from gensweep.config.problems import Problem, listed, show, unknown
-from gensweep.config.schema import validate
+from gensweep.config.models import FrozenSettings, Settings, bind, model_field, names, settings_model
+from gensweep.config.problems import Problem, listed
+from gensweep.config.schema import Shape, validate
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Tree, clone, flatten, override_all, place_of
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.registry import Choice, Keyword, Section, cached_until_registered, keywords
@@ -36,63 +34,52 @@ PluginNames = Annotated[
 ]
 
 
-class TrialConfig(BaseModel):
+class TrialConfig(FrozenSettings):
     """One training run: frozen, complete with every default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    model_config = ConfigDict(use_attribute_docstrings=False)
     title: ClassVar[str] = "a trial"
     plugins: PluginNames = ()
     seed: Seed = 0
     data: Settings
     family: Settings
-    finetune: Settings
+    start: Settings
     training: Settings
     evaluation: Settings
     _written: Tree = PrivateAttr(default_factory=Tree)  # as in its file or `--set`, with the line of each key
 
     @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> TrialConfig:
-        """Validate a nested mapping.  Raises ConfigError with all problems."""
-        config, problems = check_trial(clone(tree))
-        if config is None or problems:
+    def from_dict(cls, tree: Mapping[str, Any], *, checked: bool = False) -> TrialConfig:
+        """Validate a nested mapping.  Raises ConfigError with all problems.
+
+        The values of a trial that is `checked` are not checked against each other again.
+        """
+        config, problems = check_trial(clone(tree), cross=not checked)
+        if config is None:
             raise ConfigError([str(problem) for problem in problems])
         return config
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> TrialConfig:
-        """The same trial with some dotted keys changed, validated again.
-
-        Another `kind` drops the settings of the old kind; another family drops the old family's sections.
-        """
+        """The same trial with some dotted keys changed as `tree.override` does it, validated again."""
         return TrialConfig.from_dict(override_all(self.as_dict(), overrides))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain nested values, fit for JSON and YAML; `from_dict` takes them back.
-
-        A trial that goes on from no other has no section `finetune`, and one without plug-ins no `plugins`.
-        """
+        """Plain nested values, fit for JSON and YAML, without empty `plugins` and a start from scratch."""
         values = self.model_dump(mode="json")
-        if values["finetune"]["base"] is None:
-            del values["finetune"]
+        if values["start"] == {"kind": "scratch"}:
+            del values["start"]
         if not values["plugins"]:
             del values["plugins"]
-        last = ("finetune", "training", "evaluation")
-        return {name: values[name] for name in [*(n for n in values if n not in last), *last] if name in values}
+        last = ("start", "training", "evaluation")
+        return {name: values[name] for name in sorted(values, key=lambda name: name in last and last.index(name) + 1)}
 
     def flat(self) -> dict[str, Any]:
         """Every value by its dotted key."""
         return dict(flatten(self.as_dict()))
 
-    def hash(self) -> str:
-        """SHA-256 of the effective values: equal if and only if they are."""
-        text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
     def __eq__(self, other: object) -> bool:
         # Not the lines at which the values were written.
         return isinstance(other, TrialConfig) and self.as_dict() == other.as_dict()
-
-    def __hash__(self) -> int:
-        return hash(self.hash())
 
     @contextlib.contextmanager
     def keys_in_errors(self) -> Iterator[None]:
@@ -108,21 +95,13 @@ class TrialConfig(BaseModel):
         return str(getattr(self, section).kind)
 
     def bound(self, section: str) -> functools.partial[Any]:
-        """The function that a section describes, waiting only for its run-time arguments.
-
-        `bound("family")` is the family's class with its own settings and all of its sections.
-        """
-        function = bind(getattr(self, section))
-        if section != "family":
-            return function
-        sections = {
-            name: bind(getattr(self, name)) for name in type(self).model_fields if name not in SECTIONS_OF_EVERY_TRIAL
-        }
-        return functools.partial(function, **sections)
+        """The function that a section describes, waiting only for its run-time arguments; a family has its sections."""
+        names = type(self).model_fields.keys() - set(SECTIONS_OF_EVERY_TRIAL) if section == "family" else ()
+        return functools.partial(bind(getattr(self, section)), **{name: bind(getattr(self, name)) for name in names})
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The classes of families are made at run time, so a pickle holds the values instead.
-        return TrialConfig.from_dict, (self.as_dict(),)
+        return functools.partial(TrialConfig.from_dict, checked=True), (self.as_dict(),)
 
 
 class _Unknown(TrialConfig):
@@ -138,7 +117,7 @@ def trial_model(family: str | None) -> type[TrialConfig]:
     plugins.load_installed()  # before any model is made of the kinds that there are
     hints: dict[str, Any] = {
         "data": Annotated[Any, Choice(registries.datasets(), "digits"), doc("the images to train on")],
-        "finetune": Annotated[Any, Section(registries.finetune())],
+        "start": Annotated[Any, Choice(registries.starts(), "scratch"), doc("what the training starts from")],
         "training": Annotated[Any, Section(registries.training())],
         "evaluation": Annotated[Any, Section(registries.evaluation())],
     }
@@ -153,22 +132,19 @@ def trial_model(family: str | None) -> type[TrialConfig]:
     return cast(type[TrialConfig], model)
 
 
-def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None, list[Problem]]:
-    """The trial that a tree describes, or all its problems; those that concern several sections come last."""
+def check_trial(tree: Tree, default_place: str = "", *, cross: bool = True) -> tuple[TrialConfig | None, list[Problem]]:
+    """The trial that a tree describes, or all its problems; those between values come last, and only with `cross`."""
     if problems := load_plugins(tree, default_place):
         return None, problems
-    family, problem = _family_of(tree)
-    problems = [Problem(place_of(tree, ["family", "kind"], default_place), problem[0], problem[1])] if problem else []
+    unknown_family = _family_problem(tree, default_place)
+    family, problems = (None, [unknown_family]) if unknown_family else (tree["family"]["kind"], [])
     config, more = validate(trial_model(family), tree, default_place)
     problems += [_of_other_family(each, family) for each in more]
     if config is None or family is None:
         return None, problems
-    try:
-        config = config.model_copy(update={"plugins": _with_used(config)})
-    except ConfigError as error:
-        return None, [Problem(place_of(tree, ["plugins"], default_place), "plugins", str(error))]
+    config = config.model_copy(update={"plugins": _with_used(config)})
     config._written = tree
-    for key, message in cross_checks(config):
+    for key, message in cross_checks(config) if cross else ():
         problems.append(Problem(place_of(tree, key.split("."), default_place), key, message))
     return (None if problems else config), problems
 
@@ -233,27 +209,22 @@ def sections_by_family() -> dict[str, list[str]]:
 
 def _of_other_family(problem: Problem, family: str | None) -> Problem:
     """Say so if an unknown section is one that another family has."""
-    name = problem.key.rpartition(" ")[2]
-    owners = [other for other, names in sections_by_family().items() if name in names and other != family]
-    if family is None or not owners or name in sections_by_family()[family]:
+    sections = sections_by_family()
+    owners = [other for other, names in sections.items() if problem.key in names]
+    if family is None or not owners or family in owners:
         return problem
     these = f"famil{'y' if len(owners) == 1 else 'ies'} {' and '.join(owners)}"
-    message = f"{name!r} is a section of the {these}; this trial's family is {family}"
+    message = f"{problem.key!r} is a section of the {these}; this trial's family is {family}"
     return Problem(problem.place, problem.key, message)
 
 
-def _family_of(tree: Mapping[str, Any]) -> tuple[str | None, tuple[str, str] | None]:
-    """The family's kind if it is known, else where and what the problem is."""
-    families = registries.families()
-    section = tree.get("family")
-    if "family" not in tree:
-        return None, ("family", f"is missing; it takes {{kind: {families.kinds()[0]}}} (known: {listed(families)})")
-    if not isinstance(section, Mapping):
-        kind = section if section in families.kinds() else families.kinds()[0]
-        return None, ("family", f"{show(section)} is not a mapping of settings; write it like {{kind: {kind}}}")
-    if "kind" not in section:
-        return None, ("family", f"kind is missing (known: {listed(families)})")
-    kind = section["kind"]
-    if not isinstance(kind, str) or kind not in families:
-        return None, ("family.kind", unknown(str(kind), "a family", families.kinds()))
-    return kind, None
+def _family_problem(tree: Tree, default_place: str) -> Problem | None:
+    """The problem of a family that is missing or unknown."""
+    families, section = registries.families(), tree.get("family")
+    kind = section.get("kind") if isinstance(section, Mapping) else None
+    if isinstance(kind, str) and kind in families:
+        return None
+    shape = Shape("family", None, dict.fromkeys(families, TrialConfig))
+    message = f"is missing; it takes {shape.example()} (known: {listed(families)})"
+    place = place_of(tree, ["family", "kind"], default_place)
+    return Problem(place, "family.kind" if kind else "family", shape.refusal(section) if "family" in tree else message)

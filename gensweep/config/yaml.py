@@ -1,16 +1,14 @@
-"""YAML read strictly: every key knows its line, and what YAML reads by surprise is an error with the right spelling.
+"""YAML as configurations are written: read strictly, with the line of every key, and written so that it reads back.
 
-PyYAML parses, but values are read here.  Its reader takes `1e-4` for text, `010` for 8, `1:30` for 90 and `no` for
-false, and lets the last of two equal keys win; each of these is a problem that says what to write instead.
+PyYAML parses; plain values are read here by the rules of YAML 1.2, so `1e-4` and `2e12` are numbers, `no` and dates are
+text, and so is a number that is not finite, does not fit in 64 bits, or is not written in plain decimal digits.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +22,10 @@ MAX_BYTES = 1_000_000
 MAX_NODES = 20_000
 MAX_DEPTH = 20
 
+CONSTANTS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+CONSTANTS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?")
-CONSTANT_WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
-CONSTANT_WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
-
-
-@dataclass
-class Reading:
-    """What was read, with every problem found on the way; a value with a problem stands as it was probably meant."""
-
-    value: Any = None
-    problems: list[Problem] = field(default_factory=list)
+NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 
 
 def read_file(path: str | Path) -> tuple[Tree, list[Problem]]:
@@ -43,24 +33,28 @@ def read_file(path: str | Path) -> tuple[Tree, list[Problem]]:
 
     Raises ConfigError for what is not one YAML document with a mapping at the top.
     """
-    text = _text(Path(path))
-    reading = _read(text, lambda line: f"{path}:{line}")
-    if isinstance(reading.value, Tree):
-        return reading.value, reading.problems
-    if reading.problems:
-        raise ConfigError([str(problem) for problem in reading.problems])
-    if reading.value is None:
+    value, problems = _read(_text(Path(path)), lambda line: f"{path}:{line}")
+    if isinstance(value, Tree):
+        return value, problems
+    if value is None:
         raise ConfigError(f"{path}: the file is empty; see search_spaces/ for examples")
-    sort = "a list" if isinstance(reading.value, list) else f"the single value {show(reading.value)}"
+    sort = "a list" if isinstance(value, list) else f"the single value {show(value)}"
     raise ConfigError(f"{path}:1: the file holds {sort}; it must hold keys and values, like `seed: 0`")
 
 
-def read_value(text: str, place: str) -> Reading:
-    """One value as it stands behind the = of `--set key=value`."""
+def read_value(text: str, place: str) -> tuple[Any, list[Problem]]:
+    """The value after the = of `--set key=value`, and its problems."""
     try:
         return _read(text, lambda line: place)
     except ConfigError as error:
-        return Reading(problems=[Problem(place, "", problem.removeprefix(f"{place}: ")) for problem in error.problems])
+        return None, [Problem(place, "", problem.removeprefix(f"{place}: ")) for problem in error.problems]
+
+
+def to_yaml(value: Any, *, one_line: bool = False) -> str:
+    """Plain nested values as YAML text, which `read_file` reads back."""
+    style: dict[str, Any] = {"default_flow_style": True, "width": math.inf} if one_line else {"width": 100}
+    text = str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **style))
+    return text.strip() if one_line else text
 
 
 def _text(path: Path) -> str:
@@ -82,15 +76,19 @@ def _text(path: Path) -> str:
     return text
 
 
-def _read(text: str, place: Callable[[int], str]) -> Reading:
+def _read(text: str, place: Callable[[int], str]) -> tuple[Any, list[Problem]]:
     try:
-        return _Reader(yaml.parse(text, Loader=yaml.SafeLoader), place).document()
+        document = yaml.compose(text, Loader=_Loader)
+        converter = _Converter(place)
+        return (None if document is None else converter.value(document, "", 0)), converter.problems
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ConfigError(f"{place(mark.line + 1 if mark else 1)}: {_syntax(error)}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(f"{place(line)}: the character {error.character!r} is not allowed in YAML") from None
+    except RecursionError:
+        raise ConfigError(f"{place(1)}: is nested more than {MAX_DEPTH} deep") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ConfigError(f"{place(1)}: is not readable as YAML: {' '.join(str(error).split())}") from None
 
@@ -101,197 +99,104 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
         return "a tab; YAML is indented with spaces only"
     if "mapping values are not allowed" in problem:
         return "a second ': ' in one line; put text that holds a colon in quotes, and check the indentation"
+    if "another document" in problem:
+        return "a second document (---); a file holds one configuration"
+    if problem.startswith("found undefined alias"):
+        return f"*{problem.split(chr(39))[1]} has no anchor &{problem.split(chr(39))[1]} before it"
     context = f"{error.context}, " if error.context else ""
     return f"is not readable as YAML: {context}{problem}"
 
 
-class _Reader:
-    """Turns PyYAML's events into values; it keeps count, so that aliases cannot multiply without end."""
+class _Loader(yaml.BaseLoader):
+    """Leaves the tag of a node empty unless it is written."""
 
-    def __init__(self, events: Iterator[yaml.Event], place: Callable[[int], str]) -> None:
-        self.events = events
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        return ""
+
+
+class _Converter:
+    """Turns PyYAML's nodes into values, and counts them, so that aliases cannot multiply without end."""
+
+    def __init__(self, place: Callable[[int], str]) -> None:
         self.place = place
         self.problems: list[Problem] = []
-        self.anchors: dict[str, tuple[Any, int, int]] = {}  # name -> value, nodes, depth
         self.nodes = 0
 
-    def document(self) -> Reading:
-        value = None
-        first = True
-        for event in self.events:
-            if isinstance(event, yaml.DocumentStartEvent):
-                if not first:
-                    raise ConfigError(f"{self._at(event)}: a second document (---); a file holds one configuration")
-                first = False
-                value, _ = self.node(next(self.events), "", 0)
-        return Reading(value, self.problems)
-
-    def node(self, event: yaml.Event, key: str, depth: int) -> tuple[Any, int]:
-        """The value that begins with the event, and how deep it goes."""
+    def value(self, node: yaml.Node, key: str, depth: int) -> Any:
+        self.nodes += 1
         if depth > MAX_DEPTH:
-            raise ConfigError(f"{self._at(event)}: is nested more than {MAX_DEPTH} deep")
-        if isinstance(event, yaml.AliasEvent):
-            return self._alias(event, key, depth)
-        before = self.nodes
-        self._count(1, event)
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            self._problem(event, key, f"the tag {show(tag)} is not supported; write the plain value")
-        value: Any
-        below = 0
-        if isinstance(event, yaml.ScalarEvent):
-            value = self._scalar(event, key)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            value, below = self._sequence(key, depth)
-        else:
-            value, below = self._mapping(key, depth)
-        anchor = getattr(event, "anchor", None)
-        if anchor is not None:
-            self.anchors[anchor] = (value, self.nodes - before, below)
-        return value, below
+            raise ConfigError(f"{self._at(node)}: is nested more than {MAX_DEPTH} deep")
+        if self.nodes > MAX_NODES:
+            raise ConfigError(f"{self._at(node)}: the file grows beyond {MAX_NODES} values; aliases (*name) gone wild?")
+        if node.tag:
+            self._problem(node, key, f"the tag {show(node.tag)} is not supported; write the plain value")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, key)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key, depth)
+        items = [self.value(item, f"{key}[{position}]", depth + 1) for position, item in enumerate(node.value)]
+        return Row(items, [self._at(item) for item in node.value])
 
-    def _sequence(self, key: str, depth: int) -> tuple[Row, int]:
-        row = Row()
-        below = 0
-        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            value, deep = self.node(event, f"{key}[{len(row)}]", depth + 1)
-            row.append(value)
-            row.places.append(self._at(event))
-            below = max(below, deep + 1)
-        return row, below
-
-    def _mapping(self, key: str, depth: int) -> tuple[Tree, int]:
+    def _mapping(self, node: yaml.MappingNode, key: str, depth: int) -> Tree:
         tree = Tree()
-        below = 0
-        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
-                raise ConfigError(f"{self._at(event)}: a key must be plain text, not a list, a mapping or an alias")
-            name = event.value
-            self._count(1, event)
-            path = f"{key}.{name}" if key else name
-            if name == "<<" and event.style is None:
-                self._problem(event, key, "merge keys (<<) are not supported; write the settings out")
-            elif not self._readable(name):
-                self._problem(event, key, f"the key {show(name)} holds characters that cannot be printed")
-            elif name in tree:
-                self._problem(event, path, f"is given twice; the first is at {tree.places[name]}")
-            value, deep = self.node(next(self.events), path, depth + 1)
-            if self._readable(name) and name != "<<":
-                tree[name] = value
-                tree.places[name] = self._at(event)
-            below = max(below, deep + 1)
-        return tree, below
+        for name_node, value_node in node.value:
+            name = name_node.value
+            if not isinstance(name_node, yaml.ScalarNode):
+                raise ConfigError(f"{self._at(name_node)}: a key must be plain text, not a list or a mapping")
+            if name == "<<" and name_node.style is None:
+                self._problem(name_node, key, "merge keys (<<) are not supported; write the settings out")
+            elif not _is_printable(name):
+                self._problem(name_node, key, f"the key {show(name)} holds characters that cannot be printed")
+            else:
+                path = f"{key}.{name}" if key else name
+                if name in tree:
+                    self._problem(name_node, path, f"is given twice; the first is at {tree.places[name]}")
+                tree[name], tree.places[name] = self.value(value_node, path, depth + 1), self._at(name_node)
+        return tree
 
-    def _alias(self, event: yaml.AliasEvent, key: str, depth: int) -> tuple[Any, int]:
-        if event.anchor not in self.anchors:
-            self._problem(event, key, f"*{event.anchor} has no finished anchor &{event.anchor} before it")
-            return None, 0
-        value, nodes, below = self.anchors[event.anchor]
-        self._count(nodes, event)
-        if depth + below > MAX_DEPTH:
-            raise ConfigError(f"{self._at(event)}: *{event.anchor} nests more than {MAX_DEPTH} deep")
-        return copy.deepcopy(value), below
-
-    def _scalar(self, event: yaml.ScalarEvent, key: str) -> Any:
-        text: str = event.value
-        if not self._readable(text):
-            self._problem(event, key, f"{show(text)} holds characters that cannot be printed")
+    def _scalar(self, node: yaml.ScalarNode, key: str) -> Any:
+        text: str = node.value
+        if not _is_printable(text):
+            self._problem(node, key, f"{show(text)} holds characters that cannot be printed")
             return ""
-        if event.style is not None:
+        if node.style is not None:
             return text
-        if text in CONSTANT_WORDS:
-            return CONSTANT_WORDS[text]
+        if text in CONSTANTS:
+            return CONSTANTS[text]
         if INTEGER.fullmatch(text) and len(text) <= 20 and -(2**63) <= int(text) < 2**63:
             return int(text)
-        if NUMBER.fullmatch(text) and math.isfinite(float(text)):
-            return float(text)
-        for pattern, advice, meant in AMBIGUOUS_WORDS:
-            if pattern.fullmatch(text):
-                self._problem(event, key, f"{show(text).strip(chr(39))} {advice(text)}")
-                return meant(text)
+        if NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
+            # 2e4 is a whole number for a setting that counts; 2.0 is not one.
+            return int(number) if "." not in text and number.is_integer() and abs(number) < 2**63 else number
         return text
 
-    @staticmethod
-    def _readable(text: str) -> bool:
-        return not any(0xD800 <= ord(c) < 0xE000 or (ord(c) < 32 and c not in "\t\n") or c == "\x7f" for c in text)
+    def _at(self, node: yaml.Node) -> str:
+        return self.place(node.start_mark.line + 1)
 
-    def _count(self, nodes: int, event: yaml.Event) -> None:
-        self.nodes += nodes
-        if self.nodes > MAX_NODES:
-            raise ConfigError(
-                f"{self._at(event)}: the file grows beyond {MAX_NODES} values; aliases (*name) gone wild?"
-            )
-
-    def _at(self, event: yaml.Event) -> str:
-        return self.place(event.start_mark.line + 1 if event.start_mark else 1)
-
-    def _problem(self, event: yaml.Event, key: str, message: str) -> None:
-        self.problems.append(Problem(self._at(event), key, message))
+    def _problem(self, node: yaml.Node, key: str, message: str) -> None:
+        self.problems.append(Problem(self._at(node), key, message))
 
 
-def _scientific(text: str) -> str:
-    """The spelling that every YAML reader takes for a number: `1e4` -> `1.0e+4`."""
-    mantissa, _, exponent = text.replace("_", "").lower().partition("e")
-    mantissa += "" if "." in mantissa else ".0"
-    spelling = f"{mantissa}e{exponent if exponent[0] in '+-' else '+' + exponent}"
-    value = float(spelling)
-    return f"{int(value)} or {spelling}" if value.is_integer() and abs(value) < 1e15 else spelling
+def _is_printable(text: str) -> bool:
+    return not any(0xD800 <= ord(c) < 0xE000 or (ord(c) < 32 and c not in "\t\n") or c == "\x7f" for c in text)
 
 
-def _float(text: str) -> float:
-    value = float(text.replace("_", ""))
-    return value if math.isfinite(value) else 0.0
+class _Dumper(yaml.SafeDumper):
+    """Keeps the order of keys, writes short lists on one line, and writes no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
-def _text_of(text: str) -> str:
-    return text
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    plain = bool(text) and text.strip() == text and read_value(text, "") == (text, [])
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else "'")
 
 
-Advice = Callable[[str], str]
-# What a plain word is taken for elsewhere, what to write, and what was probably meant.
-AMBIGUOUS_WORDS: tuple[tuple[re.Pattern[str], Advice, Callable[[str], Any]], ...] = (
-    (
-        re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]{1,3}"),
-        lambda text: (
-            f"is text to YAML, not a number; write {_scientific(text)}"
-            if math.isfinite(float(text.replace("_", "")))
-            else "is too large a number"
-        ),
-        _float,
-    ),
-    (
-        re.compile(r"[-+]?0[0-9]{1,17}"),
-        lambda text: f"is octal to some YAML readers and {int(text)} to others; write {int(text)}",
-        int,
-    ),
-    (
-        re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?"),
-        lambda text: "is a number of base 60 to YAML; write the plain number, or quote it if it is text",
-        _text_of,
-    ),
-    (
-        re.compile(r"(?i)yes|no|on|off"),
-        lambda text: (
-            f"is {'true' if text.lower() in ('yes', 'on') else 'false'} to some YAML readers and text to others;"
-            f" write {'true' if text.lower() in ('yes', 'on') else 'false'}, or '{text}' in quotes if it is text"
-        ),
-        lambda text: text.lower() in ("yes", "on"),
-    ),
-    (
-        re.compile(r"[-+]?0[xob][0-9a-fA-F_]+|[-+]?[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?"),
-        lambda text: "is a number to some YAML readers and text to others; write it in plain decimal digits",
-        _text_of,
-    ),
-    (
-        re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"),
-        lambda text: "is not a finite number",
-        _text_of,
-    ),
-    (INTEGER, lambda text: "does not fit in 64 bits", _text_of),
-    (NUMBER, lambda text: "is not a finite number", _text_of),
-    (
-        re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t].*)?"),
-        lambda text: "is a date to YAML; quote it if it is text",
-        _text_of,
-    ),
-)
+def _represent_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.SequenceNode:
+    short = not any(isinstance(item, dict | list) for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
+
+
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(list, _represent_list)

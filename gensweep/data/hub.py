@@ -1,15 +1,18 @@
-"""Image data sets of the Hugging Face hub by their names, through the library `datasets`."""
+"""Image data sets of the Hugging Face hub, or folders in its layouts such as Parquet files, through its `datasets`."""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 from annotated_types import MinLen, doc
 
+from gensweep.data.image_folder import ONE_CLASS
 from gensweep.data.images import (
     DATASETS,
     SPLIT_WORDS,
@@ -23,19 +26,22 @@ from gensweep.data.images import (
     TestFraction,
     select,
 )
-from gensweep.data.picture_columns import (
-    ROWS_AT_ONCE,
-    Columns,
-    ImageColumn,
-    LabelColumn,
-    decoded_rows,
-    find_columns,
-    of_split,
-    rows_of,
-)
-from gensweep.data.picture_decoding import MAX_PIXELS, MaxPixels
+from gensweep.data.picture_decoding import decoded
+from gensweep.data.picture_files import shuffle_key
 from gensweep.errors import ConfigError, GensweepError, ParameterError
 from gensweep.files import expanded
+
+#: Rows that are read at a time.
+ROWS_AT_ONCE = 256
+
+
+class _Columns(NamedTuple):
+    """The columns of pictures and labels, the class names, and the class of each value of a label."""
+
+    image: str
+    label: str | None
+    names: tuple[str, ...]
+    meaning: Mapping[Any, int]
 
 
 @DATASETS.register("hub")
@@ -50,15 +56,14 @@ def hub_images(
     revision: Annotated[str | None, doc("commit, tag or branch of its repository; null: the newest")] = None,
     train_split: Annotated[str | None, doc("its split to train on; null: train, or the only one")] = None,
     test_split: Annotated[str | None, doc("its split to test on; null: test, or else validation")] = None,
-    image: ImageColumn = None,
-    label: LabelColumn = None,
+    image: Annotated[str | None, doc("column of pictures; null: the only one")] = None,
+    label: Annotated[str | None, doc("column of labels; null: the only one of class labels, else one class")] = None,
     classes: Classes = None,
     limit: Limit = None,
     size: Size = 32,
     channels: Channels = 3,
     test_fraction: TestFraction = 0.1,
     flip: Flip = False,
-    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> Images:
     """An image data set of the Hugging Face hub, by its name; the library `datasets` fetches it once a machine.
 
@@ -78,16 +83,24 @@ def hub_images(
         problem = f"{dataset} has no {what}; name one of its splits: {', '.join(parts)}"
         raise ParameterError(f"{split}_split", problem)
     rows, both = parts[split_name], [parts[name] for name in found.values() if name is not None]
-    columns = find_columns(
-        rows.data.schema, image, label, lambda column: chain(*(part.unique(column) for part in both)), dataset
-    )
-    wanted = of_split(split, test_fraction) if alone else (lambda row: True)
-    how = {"size": size, "channels": channels, "max_pixels": max_pixels}
-    pixels, labels = decoded_rows(_rows(rows, columns), columns.meaning, wanted, table=dataset, **how)
-    if not len(labels):
+    columns = _find_columns(rows, both, image, label, dataset)
+    pixels, labels = list[np.ndarray](), list[int]()
+    for row, (picture, value) in enumerate(_rows(rows, columns)):
+        if alone and (shuffle_key(str(row)) < test_fraction) != (split == "test"):
+            continue
+        try:
+            pixels.append(decoded(io.BytesIO(_content(picture)), size, channels))
+        except Exception as error:  # decoders raise all sorts of things
+            cause = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(f"row {row} of {dataset} is no picture ({cause})") from None
+        if value not in columns.meaning:
+            raise ConfigError(f"row {row} of {dataset} has the label {value!r}, which names no class")
+        labels.append(columns.meaning[value])
+    if not labels:
         raise ConfigError(f"hub: {dataset} has no row for {split}ing (test_fraction: {test_fraction})")
-    name = f"{Path(dataset).name}/{split}"
-    return select(pixels, labels, columns.names, name=name, classes=classes, limit=limit, size=size, flip=flip)
+    name, numbers = f"{Path(dataset).name}/{split}", np.array(labels, dtype=np.int64)
+    stacked = np.stack(pixels)
+    return select(stacked, numbers, columns.names, name=name, classes=classes, limit=limit, size=size, flip=flip)
 
 
 def _loaded(dataset: str, subset: str | None, revision: str | None, root: Path) -> Mapping[str, Any]:
@@ -112,15 +125,59 @@ def _loaded(dataset: str, subset: str | None, revision: str | None, root: Path) 
 
 
 def _split_name(parts: Mapping[str, Any], split: Split, asked: Mapping[Split, str | None]) -> str | None:
-    """The name of a split: what the user says, or else the first usual one that is not the other's; None without."""
+    """The split that the user names, or the first usual one that is not the other's; None without."""
     if (name := asked[split]) is not None:
         return name if name in parts else None
     return next((name for name in SPLIT_WORDS[split] if name in parts and name not in asked.values()), None)
 
 
-def _rows(rows: Any, columns: Columns) -> Iterator[tuple[Any, Any]]:
-    """Pictures, as encoded bytes, and labels; pictures of a folder are named in the table, and lie in their files."""
-    for batch in rows.select_columns(columns.wanted).with_format("arrow").iter(ROWS_AT_ONCE):
-        for picture, label in rows_of(batch, columns):
-            apart = isinstance(picture, dict) and picture["bytes"] is None and picture["path"] is not None
-            yield (Path(picture["path"]).read_bytes() if apart else picture), label
+def _find_columns(rows: Any, both: list[Any], image: str | None, label: str | None, dataset: str) -> _Columns:
+    """The columns that the user names, or the only ones of their kind.  Raises ConfigError if they are not clear.
+
+    Labels without names are numbered over both splits, so that they mean the same even if one split lacks a class.
+    """
+    from datasets import ClassLabel, Image
+
+    features = rows.features
+    pictures = [
+        key for key, kind in features.items() if isinstance(kind, Image) or (isinstance(kind, dict) and "bytes" in kind)
+    ]
+    named = [key for key, kind in features.items() if isinstance(kind, ClassLabel)]
+    image = image or _only(pictures, "image", "pictures", list(features), dataset)
+    if label is None and named:
+        label = _only(named, "label", "class labels", list(features), dataset)
+    for key, name in (("image", image), ("label", label)):
+        if name is not None and name not in features:
+            raise ParameterError(key, f"{dataset} has no column {name!r} (its columns: {', '.join(features)})")
+    if label is None:
+        return _Columns(image, None, (ONE_CLASS,), {None: 0})
+    if label in named:
+        names = features[label].names
+        return _Columns(image, label, tuple(names), {index: index for index in range(len(names))})
+    try:
+        values = sorted(set(chain(*(part.unique(label) for part in both))) - {None})
+    except (TypeError, NotImplementedError):  # no hash or no order, of Arrow's or of Python's
+        problem = f"the column {label!r} of {dataset} holds lists, or several types; name one of words or numbers"
+        raise ParameterError("label", problem) from None
+    return _Columns(image, label, tuple(map(str, values)), {value: index for index, value in enumerate(values)})
+
+
+def _only(found: list[str], key: str, what: str, columns: list[str], dataset: str) -> str:
+    if len(found) == 1:
+        return found[0]
+    several = f"several columns of {what}" if found else f"no column of {what}"
+    raise ParameterError(key, f"{dataset} has {several}; name one of its columns: {', '.join(found or columns)}")
+
+
+def _rows(rows: Any, columns: _Columns) -> Iterator[tuple[Any, Any]]:
+    """Pictures, still encoded, and labels."""
+    wanted = [name for name in (columns.image, columns.label) if name is not None]
+    for batch in rows.select_columns(wanted).with_format("arrow").iter(ROWS_AT_ONCE):
+        labels = [None] * len(batch) if columns.label is None else batch[columns.label].to_pylist()
+        yield from zip(batch[columns.image].to_pylist(), labels, strict=True)
+
+
+def _content(picture: Any) -> bytes:
+    """The bytes of an encoded picture, which may lie in a file of its own."""
+    found = picture["bytes"] if isinstance(picture, dict) else picture
+    return Path(picture["path"]).read_bytes() if found is None else found

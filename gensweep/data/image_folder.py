@@ -1,24 +1,16 @@
-"""Any folder of pictures as a data set: classes from its sub-folders, or one class.
-
-Pictures are decoded once, in parallel, and the result is kept in the cache folder until a file changes.
-"""
+"""Any folder of pictures as a data set: classes from its sub-folders, or one class."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zipfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import PIL
 from annotated_types import doc
-from jaxtyping import UInt8
 
-from gensweep.cache import locked
+from gensweep.data.decoded_pictures import DecodedPictures, cached_pictures
 from gensweep.data.images import (
     DATASETS,
     SPLIT_WORDS,
@@ -33,11 +25,19 @@ from gensweep.data.images import (
     picked,
     select,
 )
-from gensweep.data.picture_decoding import MAX_PIXELS, PICTURE_SUFFIXES, MaxPixels, decoded
-from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, skipped_notes
+from gensweep.data.picture_decoding import PICTURE_SUFFIXES
+from gensweep.data.picture_files import (
+    FolderListing,
+    counted,
+    is_picture,
+    list_files,
+    shuffle_key,
+    skipped_notes,
+    suffixes_note,
+)
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
-from gensweep.files import expanded, replacing
+from gensweep.files import expanded
 from gensweep.remote_folder import is_url
 
 # The name of the class of a folder without sub-folders.
@@ -58,7 +58,6 @@ def image_folder(
     channels: Channels = 3,
     test_fraction: TestFraction = 0.1,
     flip: Flip = True,
-    max_pixels: MaxPixels = MAX_PIXELS,
     allow_skipped: Annotated[
         bool, doc("whether more than one in a hundred pictures may be skipped because they cannot be read")
     ] = False,
@@ -70,10 +69,96 @@ def image_folder(
     are the splits; otherwise a hash of each file's name decides, so that about `test_fraction` of the pictures are for
     testing and a new picture moves no other one.
     The pictures come in the order of these hashes, so the first `limit` of them are a fair mix of the classes.
-    Files that cannot be read, or have more than `max_pixels`, and links that lead out of the folder are skipped,
-    counted and named in the notes.  Of a folder at a URL a machine fetches what is new into its cache.
+    Links, and files that cannot be read or have more than MAX_PIXELS, are skipped, counted and named in the notes.
+    Of a folder at a URL a machine fetches what is new into its cache.
     Raises ConfigError if there is no such folder, nothing in it that can be read, or too much that cannot.
     """
+    part = read_split(
+        split, root, path=path, classes=classes, limit=limit, size=size, channels=channels, test_fraction=test_fraction
+    )
+    return part.images(flip, allow_skipped)
+
+
+@dataclass(frozen=True, eq=False)
+class FolderSplit:
+    """A split of a folder of pictures, also if training refuses it."""
+
+    root: Path
+    """The folder of all splits."""
+    folder: Path
+    """The folder that the files and links are relative to: the root, or the split's sub-folder."""
+    split: Split
+    class_names: tuple[str, ...]
+    listing: FolderListing
+    decoded: DecodedPictures
+    files: tuple[str, ...]
+    """The files of the decoded pictures."""
+    notes: tuple[str, ...]
+    """Lines on the split and on files that are not pictures."""
+    settings: Mapping[str, Any]
+    """Arguments of `read_split`."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files of the decoded pictures, relative to the root."""
+        return tuple((self.folder / file).relative_to(self.root).as_posix() for file in self.files)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """A line on each kind of file and link that is left out."""
+        return skipped_notes(self.decoded.unreadable, self.listing)
+
+    @property
+    def refusal(self) -> str:
+        """Why training refuses the split until the user allows it, or ""."""
+        skipped = len(self.decoded.unreadable) + len(self.listing.links)
+        share = skipped / max(1, len(self.files) + skipped)
+        if share <= MAX_SKIPPED_SHARE:
+            return ""
+        return (
+            f"{100 * share:.2g} % would be skipped, which is more than {100 * MAX_SKIPPED_SHARE:g} %; fix or remove "
+            "these files and links, or set data.allow_skipped: true (data statistics: --allow-skipped)"
+        )
+
+    def images(self, flip: bool, allow_skipped: bool) -> Images:
+        """The data set.  Raises ConfigError if it is empty, or too much is skipped."""
+        details = f": {'; '.join(self.skipped)}" if self.skipped else ""
+        if not self.files:
+            unreadable = len(self.decoded.unreadable)
+            what = (
+                f"no picture file of {unreadable} can be read"
+                if unreadable
+                else f"it has no picture for {self.split}ing"
+            )
+            known = f"known: {', '.join(sorted(PICTURE_SUFFIXES))}; test_fraction: {self.settings['test_fraction']}"
+            raise ConfigError(f"image_folder: {self.root}: {what} ({known}){details}")
+        if self.refusal and not allow_skipped:
+            raise ConfigError(f"image_folder: {self.root}: {self.refusal}{details}")
+        return select(
+            self.decoded.pixels,
+            self.decoded.labels,
+            self.class_names,
+            name=f"{self.root.name}/{self.split}",
+            classes=self.settings["classes"],
+            limit=self.settings["limit"],
+            size=self.settings["size"],
+            flip=flip,
+            notes=(*self.notes, *self.skipped),
+        )
+
+
+def read_split(
+    split: Split,
+    root: Path,
+    *,
+    path: str,
+    classes: Classes,
+    limit: Limit,
+    size: Size,
+    channels: Channels,
+    test_fraction: TestFraction,
+) -> FolderSplit:
+    """Read a split for `image_folder`.  Raises ConfigError if there is no such folder or class."""
     folder = local_copy(path, root).resolve() if is_url(path) else expanded(path).resolve()
     if not folder.is_dir():
         raise ParameterError("path", f"{folder} is not a folder; name yours")
@@ -84,11 +169,10 @@ def image_folder(
             raise ParameterError(
                 "path", f"{each} is a link that leads out of the folder; let it hold both splits itself"
             )
-    files = {name: file_names(each, folder) for name, each in folders.items()}
+    listings = {name: list_files(each) for name, each in folders.items()}
     # Both splits count, so that their labels mean the same even if one lacks a class.
-    class_names = _class_names([file for part, _ in files.values() for file in part])
-    inside, outside = files[split]
-    pictures, notes = _pictures(inside, class_names)
+    class_names = _class_names([file for listing in listings.values() for file in listing.files])
+    pictures, notes = _pictures(listings[split].files, class_names)
     if unused := [f"{each.name}/" for each in given[2:]]:
         notes = (*notes, f"not used: {', '.join(unused)} ({given[1].name}/ is the test split)")
     chosen = picked(classes, class_names, path)
@@ -99,27 +183,15 @@ def image_folder(
         parts = (len(wanted), everything - len(wanted))
         train, test = parts if split == "train" else parts[::-1]
         if test_fraction:
-            notes = (*notes, f"{everything} pictures, split by their names: {train} to train on, {test} to test on")
-    use: dict[str, Any] = {"size": size, "channels": channels, "limit": limit, "max_pixels": max_pixels}
+            total = counted(everything, "picture", "pictures")
+            notes = (*notes, f"{total}, split by their names: {train} to train on, {test} to test on")
+    use: dict[str, Any] = {"size": size, "channels": channels, "limit": limit}
     use |= {"split": split, "classes": classes}
-    pixels, labels, unreadable = cached_pictures(folders[split], wanted, root, use)
-    if len(labels) == 0:
-        count = len(unreadable)
-        what = f"none of its {count} picture files can be read" if count else f"it has no picture for {split}ing"
-        known = ", ".join(sorted(PICTURE_SUFFIXES))
-        raise ConfigError(f"image_folder: {folder}: {what} (known: {known}; test_fraction: {test_fraction})")
-    skipped = skipped_notes(unreadable, outside)
-    share = (len(unreadable) + len(outside)) / (len(labels) + len(unreadable) + len(outside))
-    if share > MAX_SKIPPED_SHARE and not allow_skipped:
-        excess = f"{100 * share:.2g} % would be skipped, which is more than {100 * MAX_SKIPPED_SHARE:g} %"
-        raise ConfigError(
-            f"image_folder: {folder}: {excess}: {'; '.join(skipped)}; mend them, or do without them by "
-            "data.allow_skipped: true (of data show: --allow-skipped)"
-        )
-    notes, name = (*notes, *skipped), f"{folder.name}/{split}"
-    return select(
-        pixels, labels, class_names, name=name, classes=classes, limit=limit, size=size, flip=flip, notes=notes
-    )
+    decoded = cached_pictures(folders[split], wanted, root, use)
+    # Files are decoded in their order until there are enough.
+    files = tuple(islice((file for file in wanted if file not in decoded.unreadable), len(decoded.labels)))
+    use |= {"test_fraction": test_fraction}
+    return FolderSplit(folder, folders[split], split, class_names, listings[split], decoded, files, notes, use)
 
 
 def splits_in(folder: Path) -> list[Path]:
@@ -146,62 +218,11 @@ def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[dict[
     labels = {name: 0 if one else class_names.index(name.partition("/")[0]) for name in names if one or "/" in name}
     notes = []
     if others := len(files) - len(names):
-        notes.append(f"{others} other files are no pictures, by their names")
+        is_none = counted(others, "other file is not a picture", "other files are not pictures")
+        notes.append(f"{is_none}, by name ({suffixes_note(file for file in files if not is_picture(file))})")
     if loose := len(names) - len(labels):
-        notes.append(f"{loose} pictures lie outside the class folders and are left out")
+        is_loose = counted(
+            loose, "picture is outside the class folders and is", "pictures are outside the class folders and are"
+        )
+        notes.append(f"{is_loose} left out")
     return labels, tuple(notes)
-
-
-Decoded = tuple[UInt8[np.ndarray, "n c h w"], np.ndarray, dict[str, str]]
-
-
-def cached_pictures(folder: Path, pictures: Mapping[str, int], root: Path, use: dict[str, Any]) -> Decoded:
-    """Decode pictures of a folder, or read what an earlier call decoded from the same files.
-
-    `pictures` are labels by file; `use` says how they are decoded (size, channels, limit, max_pixels) and tells
-    what is kept apart from the same folder in another use.  Returns pixels, labels, and why files are unreadable.
-    """
-    states = [(file, label, *_state(folder / file)) for file, label in pictures.items()]
-    purpose = json.dumps([str(folder), use])
-    key = hashlib.sha256(json.dumps([purpose, PIL.__version__, states]).encode()).hexdigest()
-    # One entry for a folder and its settings: it is replaced when a file changes, so the cache does not grow.
-    entry = root / "image_folder" / f"{hashlib.sha256(purpose.encode()).hexdigest()[:16]}.npz"
-    with locked(entry):
-        if (found := _read(entry, key)) is not None:
-            return found
-        pixels, labels, unreadable = _decode(folder, pictures, use)
-        # A full disk costs the next call its time, and nothing else.
-        with suppress(OSError), replacing(entry) as path:
-            np.savez(path, pixels=pixels, labels=labels, unreadable=json.dumps(unreadable), key=key)
-    return pixels, labels, unreadable
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError:  # a link that leads nowhere
-        return 0, 0, 0
-    # A file that is moved or copied to another's name keeps its time of writing; that of its last change is new.
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _read(entry: Path, key: str) -> Decoded | None:
-    try:
-        with entry.open("rb") as file, np.load(file) as arrays:
-            if str(arrays["key"]) == key:
-                return arrays["pixels"], arrays["labels"], json.loads(str(arrays["unreadable"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # none yet, or torn: it is made anew
-    return None
-
-
-def _decode(folder: Path, pictures: Mapping[str, int], use: Mapping[str, Any]) -> Decoded:
-    """Decode pictures in their order until `limit` could be read; the others are named with a reason."""
-    size, channels = use["size"], use["channels"]
-
-    def decode(path: Path) -> UInt8[np.ndarray, "c h w"]:
-        return decoded(path, size, channels, max_pixels=use.get("max_pixels", MAX_PIXELS))
-
-    rows, unreadable = decode_files(folder, list(pictures), decode, limit=use["limit"])
-    pixels = np.stack(list(rows.values())) if rows else np.empty((0, channels, size, size), dtype=np.uint8)
-    return pixels, np.array([pictures[file] for file in rows], dtype=np.int64), unreadable

@@ -29,8 +29,8 @@ SPLIT_WORDS: Mapping[Split, tuple[str, ...]] = {"train": ("train",), "test": ("t
 
 # A data set is a function (split, root: the cache folder, *, settings) -> Images.
 DATASETS: Registry[Callable[..., Images]] = Registry("data set", package="gensweep.data")
-# Functions (root: the cache folder, *, source: a folder that may hold the data set already, route: one of its own names
-# for where to get it, report: a function that takes lines for the user) -> the folder where it lies then.
+# A fetcher is a function (root: the cache folder, *, source: a folder that has the data set, report: takes lines
+# for the user) -> the folder where the data set is stored.
 FETCHERS: Registry[Callable[..., Path]] = Registry("data set to fetch", package="gensweep.data")
 
 # What a person may call a data set that is one of a kind: its kind and settings, by that name.

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import importlib
 import warnings
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-from annotated_types import Interval, doc
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gensweep.errors import ConfigError
 
+#: Pictures of Apple's cameras, which the extra `heic` reads.
+HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+HEIC_NEEDED = "pip install 'gensweep[heic]'"
 # fmt: off
-PICTURE_SUFFIXES = frozenset({
+PICTURE_SUFFIXES = HEIC_SUFFIXES | frozenset({
     ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",
     ".tiff", ".webp",
 })
@@ -25,36 +29,57 @@ PICTURE_SUFFIXES = frozenset({
 WHITE_RGBA = (255, 255, 255, 255)
 #: Pixels of the largest picture that is decoded.  Its header tells, so that a small file cannot fill the memory.
 MAX_PIXELS = 64_000_000
-#: PIL itself decodes none of more.
-MAX_PIXELS_OF_PIL = 178_956_970
-MaxPixels: TypeAlias = Annotated[
-    int, Interval(ge=1, le=MAX_PIXELS_OF_PIL), doc("pixels of the largest picture that is decoded")
-]
+
+
+class Original(NamedTuple):
+    """The picture in a file: its size in pixels, its kind of pixels, and the BLAKE2 digest of the square made of it."""
+
+    width: int
+    height: int
+    mode: str
+    digest: bytes
+
+
+@cache
+def heic_version() -> str | None:
+    """Let PIL read HEIC; the version of the library that does it, or None without the extra `heic`."""
+    try:
+        library = importlib.import_module("pillow_heif")
+    except ImportError:
+        return None
+    library.register_heif_opener()
+    return str(library.__version__)
 
 
 @cache
 def picture_formats() -> tuple[str, ...]:
     """PIL's names of the formats with these suffixes, in its order; others, such as EPS, start programs to be read."""
+    heic_version()
     wanted = {name for suffix, name in Image.registered_extensions().items() if suffix in PICTURE_SUFFIXES}
     return tuple(name for name in Image.ID if name in wanted)
 
 
-def decoded(
-    path: Path | BytesIO, size: int, channels: int, *, max_pixels: int = MAX_PIXELS
-) -> UInt8[np.ndarray, "c h w"]:
+def decoded(path: Path | BytesIO, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:
+    """The square of `decode_with_original` alone."""
+    return decode_with_original(path, size, channels)[0]
+
+
+def decode_with_original(path: Path | BytesIO, size: int, channels: int) -> tuple[UInt8[np.ndarray, "c h w"], Original]:
     """Read a picture as `channels` (1: grey, 3: RGB) planes of `size` x `size` pixels.
 
     The largest square in the middle is kept and resized bicubically, antialiased.  Transparent pictures lie on white;
     16-bit and floating-point ones are scaled to 8 bits; of an animation the first frame is taken.
-    Raises OversizedPictureError for one of more than `max_pixels`, and whatever PIL raises for a file that is no
+    Raises ValueError for one of more than MAX_PIXELS, and whatever PIL raises for a file that is no
     picture, or torn.
     """
     with Image.open(path, formats=picture_formats()) as file:
-        _check_pixels(file, max_pixels)
+        _check_pixels(file)
+        width, height, mode = *file.size, _mode(file)
         # A JPEG decoder can skip detail that the resizing would throw away; twice the size leaves enough of it.
         file.draft(None, (2 * size, 2 * size))
         file.load()
-        return squared(_upright(file), size, channels)
+        square = squared(_upright(file), size, channels)
+    return square, Original(width, height, mode, hashlib.blake2b(square.tobytes(), digest_size=16).digest())
 
 
 def read_picture(path: Path) -> Image.Image:
@@ -66,7 +91,7 @@ def read_picture(path: Path) -> Image.Image:
         with path.open("rb"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata
             with Image.open(path, formats=picture_formats()) as file:
-                _check_pixels(file, MAX_PIXELS)
+                _check_pixels(file)
                 file.load()
                 return _eight_bits(_upright(file))
     except FileNotFoundError:
@@ -74,10 +99,17 @@ def read_picture(path: Path) -> Image.Image:
     except IsADirectoryError:
         raise ConfigError(f"{path}: is a folder, not a picture") from None
     except UnidentifiedImageError:
+        if lacks_heic_reader(path.name):
+            raise ConfigError(f"{path} needs: {HEIC_NEEDED}") from None
         raise ConfigError(f"{path} is no picture in a format that is known; save it as .png or .jpg") from None
     except Exception as error:  # decoders raise all sorts of things
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{path} cannot be read as a picture ({reason}); save it as .png or .jpg") from None
+
+
+def lacks_heic_reader(file: str) -> bool:
+    """True for a HEIC file, by its name, where the extra `heic` is not installed."""
+    return Path(file).suffix.lower() in HEIC_SUFFIXES and heic_version() is None
 
 
 def squared(picture: Image.Image, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:
@@ -87,14 +119,10 @@ def squared(picture: Image.Image, size: int, channels: int) -> UInt8[np.ndarray,
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1)
 
 
-class OversizedPictureError(ValueError):
-    """A picture has more pixels than are decoded."""
-
-
-def _check_pixels(picture: Image.Image, limit: int) -> None:
-    if picture.width * picture.height > limit:
-        raise OversizedPictureError(
-            f"{picture.width} x {picture.height} pixels are more than the {limit / 1e6:g} million that are decoded"
+def _check_pixels(picture: Image.Image) -> None:
+    if picture.width * picture.height > MAX_PIXELS:
+        raise ValueError(
+            f"{picture.width} x {picture.height} pixels are more than the {MAX_PIXELS / 1e6:g} million that are decoded"
         )
 
 
@@ -107,8 +135,25 @@ def _upright(picture: Image.Image) -> Image.Image:
     return picture
 
 
+def _mode(picture: Image.Image) -> str:
+    """The kind of pixels in words; it also names the conversion that `_eight_bits` does."""
+    if _is_deep(picture):
+        return "more than 8 bits"
+    if _is_transparent(picture):
+        return "transparent"
+    return {"1": "grey", "L": "grey", "P": "palette"}.get(picture.mode, picture.mode)
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    return picture.mode.startswith(("I", "F"))
+
+
+def _is_transparent(picture: Image.Image) -> bool:
+    return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+
+
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith(("I", "F")):
+    if _is_deep(picture):
         if picture.mode == "F":
             usual: tuple[float, ...] = (1.0, 255.0, 65535.0)
         else:  # whole numbers of 32 bits are a TIFF's own, while PIL makes them of 16 bits in a PGM
@@ -119,7 +164,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         # The file does not say which grey is white: the smallest usual maximum that holds all values.
         white = next((maximum for maximum in usual if values.max() <= maximum), values.max())
         return Image.fromarray(np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+    if _is_transparent(picture):
         if picture.mode in ("La", "RGBa"):
             picture = picture.convert(picture.mode.upper())
         paper = Image.new("RGBA", picture.size, WHITE_RGBA)

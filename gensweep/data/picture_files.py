@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from PIL import UnidentifiedImageError
 
-from gensweep.data.picture_decoding import PICTURE_SUFFIXES
+from gensweep.data.picture_decoding import HEIC_NEEDED, PICTURE_SUFFIXES, lacks_heic_reader
 from gensweep.errors import ConfigError
 
 T = TypeVar("T")
@@ -24,37 +25,33 @@ MAX_FILES_NAMED = 5
 FILES_PER_BATCH = 1024
 
 
-def file_names(folder: Path, root: Path | None = None) -> tuple[list[str], list[str]]:
-    """Names of all files below a folder, and those of links that lead out of `root`, by default the folder itself.
+class FolderListing(NamedTuple):
+    """The files below a folder, and links, which are not followed; names are relative to the folder, with "/"."""
 
-    They are relative and with "/".  Other links are followed, each once; hidden files and folders are left out.
+    files: list[str]
+    links: list[str]
+
+
+def list_files(folder: Path) -> FolderListing:
+    """List the files below a folder; hidden files and folders are left out.
+
     Raises ConfigError for a folder that cannot be listed, as without its pictures labels would mean something else.
     """
-    bounds, seen = os.path.realpath(root or folder), set[str]()
-    files, outside = list[str](), list[str]()
-    for path, folders, found in os.walk(folder, onerror=_refuse, followlinks=True):
-        real = os.path.realpath(path)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        shown = [name for name in (*folders, *found) if not name.startswith(".")]
-        away = {name for name in shown if _leads_out(Path(path, name), bounds)}
-        relative, inside = Path(path).relative_to(folder), sorted(set(shown) - away)
-        folders[:] = [name for name in inside if name in folders]
-        files += ((relative / name).as_posix() for name in inside if name not in folders)
-        outside += ((relative / name).as_posix() for name in sorted(away))
-    return files, outside
+    listing = FolderListing([], [])
+    for path, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for each in (Path(path, name) for name in (*folders, *sorted(files)) if not name.startswith(".")):
+            if each.is_symlink():
+                listing.links.append(each.relative_to(folder).as_posix())
+            elif each.name not in folders:
+                listing.files.append(each.relative_to(folder).as_posix())
+    return listing
 
 
 def _refuse(error: OSError) -> None:
     raise ConfigError(
         f"{error.filename} cannot be listed ({error.strerror}); make it readable, or move it away from the pictures"
     ) from error
-
-
-def _leads_out(path: Path, root: str) -> bool:
-    return path.is_symlink() and path.exists() and not path.resolve().is_relative_to(root)
 
 
 def is_picture(file: str) -> bool:
@@ -93,7 +90,7 @@ def decode_files(
         except ConfigError:
             raise
         except UnidentifiedImageError:
-            return None, "no picture in a format that is known"
+            return None, HEIC_NEEDED if lacks_heic_reader(file) else "no picture in a format that is known"
         except Exception as error:  # decoders raise all sorts of things, and no single file may be fatal
             return None, f"{type(error).__name__}: {error}"
 
@@ -111,22 +108,44 @@ def decode_files(
     return found, unreadable
 
 
-def skipped_notes(unreadable: Mapping[str, str], outside: Sequence[str]) -> tuple[str, ...]:
-    """A line on the files that could not be read and one on links that lead out of the folder, if there are any."""
+def skipped_notes(unreadable: Mapping[str, str], listing: FolderListing) -> tuple[str, ...]:
+    """A line on each kind of file and link that is left out."""
+    heic = [file for file, reason in unreadable.items() if reason == HEIC_NEEDED]
+    broken = {file: reason for file, reason in unreadable.items() if reason != HEIC_NEEDED}
     notes = []
-    if unreadable:
-        told = [f"{name} ({reason})" for name, reason in zip(_shown(unreadable), unreadable.values(), strict=False)]
-        notes.append(f"{len(unreadable)} files cannot be read and are left out: {_first(told, len(unreadable))}")
-    if outside:
-        notes.append(
-            f"{len(outside)} links lead out of the folder and are not followed: {_first(_shown(outside), len(outside))}"
-        )
+    if heic:
+        suffixes = " and ".join(sorted({PurePosixPath(file).suffix.lower() for file in heic}))
+        notes.append(f"{counted(len(heic), f'{suffixes} file needs', f'{suffixes} files need')}: {HEIC_NEEDED}")
+    if broken:
+        reasons = [f"{name} ({reason})" for name, reason in zip(_shown(broken), broken.values(), strict=False)]
+        files = counted(len(broken), "file cannot be read and is left out", "files cannot be read and are left out")
+        notes.append(f"{files}: {_first(reasons, len(broken))}")
+    if links := listing.links:
+        what = counted(len(links), "link is not followed", "links are not followed")
+        notes.append(f"{what}: {_first(_shown(links), len(links))}")
     return tuple(notes)
 
 
+def suffixes_note(files: Iterable[str]) -> str:
+    """The suffixes of some files, the most frequent first: ".txt, .mov"."""
+    found = Counter(PurePosixPath(file).suffix.lower() or "no suffix" for file in files)
+    return ", ".join(
+        [suffix for suffix, _ in found.most_common(MAX_FILES_NAMED)] + ["..."] * (len(found) > MAX_FILES_NAMED)
+    )
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number with the noun in the singular or plural: "1 file", "2 files"."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def printable(file: str) -> str:
+    """A file's name as text; bytes that are not text become question marks."""
+    return os.fsencode(file).decode(errors="replace")
+
+
 def _shown(files: Iterable[str]) -> list[str]:
-    """The first names; one need not be text, and what is not is shown as a question mark."""
-    return [os.fsencode(file).decode(errors="replace") for file in islice(files, MAX_FILES_NAMED)]
+    return [printable(file) for file in islice(files, MAX_FILES_NAMED)]
 
 
 def _first(told: Sequence[str], count: int) -> str:

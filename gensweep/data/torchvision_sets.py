@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from annotated_types import doc
 from jaxtyping import Int64, UInt8
 
 from gensweep.cache import locked
-from gensweep.data.image_folder import cached_pictures
-from gensweep.data.images import DATASETS, FETCHERS, NAMED_DATASETS, Classes, Images, Limit, Size, Split, select
+from gensweep.data.decoded_pictures import cached_pictures
+from gensweep.data.images import (
+    DATASETS,
+    FETCHERS,
+    NAMED_DATASETS,
+    SPLIT_WORDS,
+    Classes,
+    Images,
+    Limit,
+    Size,
+    Split,
+    select,
+)
 from gensweep.errors import ConfigError, GensweepError
 
 TorchvisionName: TypeAlias = Literal["MNIST", "FashionMNIST", "KMNIST", "SVHN", "STL10", "CelebA"]
@@ -24,15 +34,6 @@ Arrays: TypeAlias = tuple[UInt8[np.ndarray, "n c h0 w0"], Int64[np.ndarray, " n"
 MIRRORED = ("STL10", "CelebA")
 #: Where torchvision keeps the files of a data set, in the folder of all.
 PLACES = {"SVHN": "*_32x32.mat", "STL10": "stl10_binary", "CelebA": "celeba"}
-
-
-class Request(NamedTuple):
-    """What is asked of a data set: a split, the cache folder, and how large and how many images may be."""
-
-    split: Split
-    root: Path
-    size: int
-    limit: int | None
 
 
 @DATASETS.register("torchvision")
@@ -58,10 +59,10 @@ def torchvision_images(
     Raises ConfigError if it was not fetched, GensweepError if its files are damaged.
     Source: torchvision.datasets; there stands who made each.
     """
-    pixels, labels, names = READERS[dataset](Request(split, root, size, limit))
+    found = _celeba(split, root, size, limit) if dataset == "CelebA" else _read(dataset, split, root)
     flipped = dataset in MIRRORED if flip is None else flip
     name = f"{dataset}/{split}"
-    return select(pixels, labels, names, name=name, classes=classes, limit=limit, size=size, flip=flipped)
+    return select(*found, name=name, classes=classes, limit=limit, size=size, flip=flipped)
 
 
 def folder_of(root: Path) -> Path:
@@ -85,41 +86,25 @@ def opened(dataset: str, root: Path, *, download: bool = False, **settings: Any)
         raise GensweepError(f"{dataset} in {folder_of(root)} {what} ({cause}); {again}: {command}") from error
 
 
-def _grey(dataset: str, asked: Request) -> Arrays:
-    """The relatives of MNIST, whose classes are "0 - zero" and so on."""
-    found = opened(dataset, asked.root, train=asked.split == "train")
-    names = tuple(name.partition(" - ")[0] for name in found.classes)
-    return found.data.numpy()[:, None], found.targets.numpy().astype(np.int64), names
+def _read(dataset: str, split: Split, root: Path) -> Arrays:
+    """A data set of arrays.  MNIST's relatives have classes like "0 - zero"; SVHN names none."""
+    found = opened(dataset, root, **_part(dataset, split))
+    names = tuple(name.partition(" - ")[0] for name in getattr(found, "classes", "0123456789"))
+    if dataset.endswith("MNIST"):
+        return found.data.numpy()[:, None], found.targets.numpy().astype(np.int64), names
+    return found.data, found.labels.astype(np.int64), names
 
 
-def _svhn(asked: Request) -> Arrays:
-    found = opened("SVHN", asked.root, split=asked.split)
-    return found.data, found.labels.astype(np.int64), tuple("0123456789")
-
-
-def _stl10(asked: Request) -> Arrays:
-    found = opened("STL10", asked.root, split=asked.split)
-    return found.data, found.labels.astype(np.int64), tuple(found.classes)
-
-
-def _celeba(asked: Request) -> Arrays:
-    found = opened("CelebA", asked.root, split=asked.split)
+def _celeba(split: Split, root: Path, size: int, limit: int | None) -> Arrays:
+    found = opened("CelebA", root, split=split)
     folder = Path(found.root) / found.base_folder / "img_align_celeba"
-    use = {"size": asked.size, "channels": 3, "limit": asked.limit, "split": asked.split}
-    pixels, labels, unreadable = cached_pictures(folder, dict.fromkeys(found.filename, 0), asked.root, use)
-    if unreadable:
+    use = {"size": size, "channels": 3, "limit": limit, "split": split}
+    decoded = cached_pictures(folder, dict.fromkeys(found.filename, 0), root, use)
+    if decoded.unreadable:
         raise GensweepError(
-            f"{folder}: {len(unreadable)} of its pictures cannot be read; run: gensweep data fetch CelebA"
+            f"{folder}: {len(decoded.unreadable)} of its pictures cannot be read; run: gensweep data fetch CelebA"
         )
-    return pixels, labels, ("face",)
-
-
-READERS: dict[str, Callable[[Request], Arrays]] = {
-    **{name: partial(_grey, name) for name in ("MNIST", "FashionMNIST", "KMNIST")},
-    "SVHN": _svhn,
-    "STL10": _stl10,
-    "CelebA": _celeba,
-}
+    return decoded.pixels, decoded.labels, ("face",)
 
 
 def _take_over(dataset: str, source: Path, folder: Path) -> None:
@@ -135,17 +120,15 @@ def _take_over(dataset: str, source: Path, folder: Path) -> None:
         shutil.copytree(each, target, dirs_exist_ok=True) if each.is_dir() else shutil.copy(each, target)
 
 
-def _parts(dataset: str) -> list[dict[str, Any]]:
-    """How torchvision calls the splits for training and testing."""
-    if dataset.endswith("MNIST"):
-        return [{"train": True}, {"train": False}]
-    return [{"split": "train"}, {"split": "test"}]
+def _part(dataset: str, split: str) -> dict[str, Any]:
+    """The argument by which torchvision knows a split."""
+    return {"train": split == "train"} if dataset.endswith("MNIST") else {"split": split}
 
 
 def _is_here(dataset: str, root: Path) -> bool:
     try:
-        for part in _parts(dataset):
-            opened(dataset, root, **part)
+        for split in SPLIT_WORDS:
+            opened(dataset, root, **_part(dataset, split))
     except GensweepError:
         return False
     return True
@@ -156,23 +139,20 @@ def _fetcher(dataset: str) -> Callable[..., Path]:
         root: Path,
         *,
         source: Path | None = None,
-        route: str = "auto",
         report: Callable[[str], None] = lambda line: None,
     ) -> Path:
         """Put a data set of torchvision into the cache folder, by torchvision, which checks it.
 
         If it is there it is only checked.  `source` is a folder that torchvision has filled elsewhere.  Raises
-        ConfigError for another `route` than auto or a source without the data set, GensweepError if it cannot be had.
+        ConfigError for a source without the data set, GensweepError if it cannot be had.
         """
-        if route != "auto":
-            raise ConfigError(f"{route!r} is not a route to {dataset} (known: auto)")
         with locked(folder_of(root)):
             if source is not None:
                 _take_over(dataset, source, folder_of(root))
             elif _is_here(dataset, root):
                 return folder_of(root)
-            for part in _parts(dataset):
-                opened(dataset, root, download=source is None, **part)
+            for split in SPLIT_WORDS:
+                opened(dataset, root, download=source is None, **_part(dataset, split))
         report(f"{dataset} came from {source or 'the hosts that torchvision names'}")
         return folder_of(root)
 

@@ -1,4 +1,4 @@
-"""A folder of pictures at a URL, such as s3://bucket/pictures, or one file: fetched once a machine, into the cache."""
+"""A folder of pictures at a URL, such as s3://bucket/pictures: fetched once a machine, into the cache."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 from gensweep.cache import locked
 from gensweep.errors import GensweepError, ParameterError
-from gensweep.files import flush, write_text
-from gensweep.remote_folder import FileState, RemoteFolder, split_place
+from gensweep.files import flush, parse_json, path_within, write_text
+from gensweep.remote_folder import RemoteFolder, split_place
 
 #: What was fetched: sizes and times of the files, by their names.
 LISTING_FILE = ".listing.json"
@@ -26,62 +26,55 @@ FETCH_PATIENCE = 120.0
 
 
 def local_copy(url: str, root: Path, report: Callable[[str], None] = lambda line: None) -> Path:
-    """The folder or the one file at a URL on this machine, in the cache folder `root`; its name is that at the URL.
+    """The folder at a URL on this machine, in the cache folder `root`; its name is that at the URL.
 
     Files whose size and time have not changed since the last call are not fetched again; files that have gone there go
     here.  `report` takes lines on the progress.  Raises ParameterError if there is nothing, GensweepError if it cannot
-    be fetched.
+    be fetched or a name there leads out of the folder.
     """
     place = url.rstrip("/") if "?" not in url else url
     folder = root / "url_folders" / hashlib.sha256(place.encode()).hexdigest()[:16] / split_place(place)[1]
     with locked(folder):
         try:
             remote = RemoteFolder(place, patience=FETCH_PATIENCE)
-            one_file = remote.state("")
-            found = remote.files() if one_file is None else {"": one_file}
-            states = {name: state for name, state in found.items() if not _hidden(name)}
+            found = remote.files()
+            states = {name: state for name, state in found.items() if "/." not in f"/{name}"}
             if not states:
                 raise ParameterError("path", f"{url} holds no files; name a folder with pictures")
             known = _known(folder)
+            kept = {name: path_within(folder, name, url) for name in {*known, *found}}
             wanted = {name: list(state) for name, state in states.items()}
             for name in known.keys() - wanted.keys():  # first, as its room may be needed
-                _kept(folder, name).unlink(missing_ok=True)
+                kept[name].unlink(missing_ok=True)
             new = [
                 name
                 for name, state in states.items()
-                if known.get(name) != wanted[name] or not _is_whole(_kept(folder, name), state.size)
+                if known.get(name) != wanted[name]
+                or not kept[name].is_file()
+                or kept[name].stat().st_size != state.size
             ]
-            _download(remote, folder, {name: states[name] for name in new}, report)
+            _download(remote, {name: (kept[name], states[name].size) for name in new}, report)
         except OSError as error:
             raise GensweepError(f"{url} cannot be fetched: {error}") from error
         if new or known != wanted:
             write_text(folder / LISTING_FILE, json.dumps(wanted))
-    return folder if one_file is None else _kept(folder, "")
+    return folder
 
 
-def _kept(folder: Path, name: str) -> Path:
-    """Where a file is kept; the one file at a URL has no name below it."""
-    return folder / (name or folder.name)
-
-
-def _is_whole(file: Path, size: int) -> bool:
-    return file.is_file() and file.stat().st_size == size
-
-
-def _download(remote: RemoteFolder, folder: Path, files: dict[str, FileState], report: Callable[[str], None]) -> None:
-    """Fetch files; each has its name once it is whole."""
+def _download(remote: RemoteFolder, files: dict[str, tuple[Path, int]], report: Callable[[str], None]) -> None:
+    """Fetch files to their paths, given with their sizes; each has its name once it is whole."""
     if not files:
         return
-    size = sum(state.size for state in files.values())
+    size = sum(size for _, size in files.values())
     report(f"fetching {len(files):,} files ({size / 1e6:,.0f} MB) from {remote.place}")
-    for above in {_kept(folder, name).parent for name in files}:
+    for above in {kept.parent for kept, _ in files.values()}:
         above.mkdir(parents=True, exist_ok=True)
 
     def fetch(name: str) -> None:
-        kept = _kept(folder, name)
+        kept, size = files[name]
         aside = kept.with_name(f".{kept.name}.part")
         remote.download(name, aside)
-        if aside.stat().st_size != files[name].size:
+        if aside.stat().st_size != size:
             raise OSError(f"{kept.name} has changed meanwhile; try again")
         flush(aside)
         aside.replace(kept)
@@ -102,10 +95,6 @@ def _count(done: Iterable[None], total: int, report: Callable[[str], None]) -> N
 def _known(folder: Path) -> dict[str, list[Any]]:
     """The listing at the last call; files are fetched anew where it is missing or torn."""
     try:
-        return dict(json.loads((folder / LISTING_FILE).read_text()))
+        return dict(parse_json((folder / LISTING_FILE).read_text()))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))

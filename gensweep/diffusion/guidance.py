@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import Level
 from gensweep.noise import Noise
 
 #: The random stream that decides which labels are dropped.
@@ -22,20 +21,19 @@ def guided(
     labels: Int[Tensor, " b"] | None,
     *,
     null: int,
-    scale: float | Float[Tensor, "b 1 1 1"],
+    scale: float,
 ) -> Float[Tensor, "b outputs h w"]:
     """Guided eps = eps_u + scale (eps_c - eps_u): 0 ignores the label, 1 is plain conditioning, more exaggerates it.
 
     `null` is the label that stands for "no label"; without labels nothing is guided.  Where both parts are needed they
-    run as one doubled batch.  A scale is that of all images, or of each by itself.  It is the same for every
-    parameterisation, as each is linear in eps; outputs beyond the channels of x_t, such as a learnt variance, are those
-    of the label.
+    run as one doubled batch.  It is the same for every parameterisation, as each is linear in eps; outputs beyond the
+    channels of x_t, such as a learnt variance, follow the label.
     Source: Ho & Salimans 2022, eq. 6, whose w is scale - 1.
     """
     if labels is None:
         return network(x_t, time, None)
     nothing = torch.full_like(labels, null)
-    if not isinstance(scale, Tensor) and scale in (0, 1):
+    if scale in (0, 1):
         return network(x_t, time, labels if scale else nothing)
     both = network(torch.cat([x_t, x_t]), torch.cat([time, time]), torch.cat([nothing, labels]))
     unconditional, conditional = both.chunk(2)
@@ -44,17 +42,14 @@ def guided(
     return torch.cat([mixed, conditional[:, mean.stop :]], dim=1)
 
 
-def scale_at(sigma: Level, scale: float, interval: tuple[float, float] | None) -> Level:
+def scale_at(sigma: float, scale: float, interval: tuple[float, float] | None) -> float:
     """The scale of guidance at a noise level: `scale` where low < sigma <= high, plain conditioning (1) elsewhere.
 
     An interval of None is all levels.  At high levels guidance reduces diversity, and at low ones it has no effect but
     its cost; levels are standard deviations of noise relative to images in [-1, 1].
     Source: Kynkaanniemi et al. 2024, eq. 5.
     """
-    if interval is None:
-        return scale
-    inside = (interval[0] < sigma) & (sigma <= interval[1])
-    return torch.where(inside, scale, 1.0) if isinstance(inside, Tensor) else scale if inside else 1.0
+    return scale if interval is None or interval[0] < sigma <= interval[1] else 1.0
 
 
 def training_labels(

@@ -6,11 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
-import torch
-import torch.distributed as dist
 from annotated_types import Interval, doc
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from gensweep.diffusion.gamma import wide
 from gensweep.diffusion.process import GaussianDiffusion
@@ -19,8 +17,6 @@ from gensweep.registry import Registry
 
 #: The random stream of the training levels.
 TIMESTEP_STREAM = 0
-#: Losses of each timestep that importance sampling remembers (Nichol & Dhariwal 2021, section 3.3).
-LOSSES_PER_TIMESTEP = 10
 #: Uniform random numbers are multiples of this; half of it is added, which makes their mean 1/2.
 UNIFORM_CELL = 2.0**-24
 #: Levels are e to the power of this at most, and of its negative at least, whose squares single precision can hold.
@@ -33,23 +29,18 @@ HOW_TIMES_ARE_DRAWN = doc(
 
 
 class DrawnLevels(NamedTuple):
-    """Levels of a batch.  `t` are timesteps, None where levels lie between them; `weight` makes a mean unbiased."""
+    """Levels of a batch.  `t` are timesteps, None where levels lie between them."""
 
     sigma: Float[Tensor, " b"]
     t: Int[Tensor, " b"] | None = None
-    weight: Float[Tensor, " b"] | None = None
 
 
-class TrainingLevels(nn.Module, ABC):
-    """How levels are drawn; what is learnt in training are its buffers, which are saved in checkpoints.
-
-    `discrete` says that levels are those of the process's steps, not between them.
-    """
+class TrainingLevels(ABC):
+    """How levels are drawn; `discrete` ones are the levels of the process's steps, not between them."""
 
     discrete: ClassVar[bool] = True
 
     def __init__(self, process: GaussianDiffusion) -> None:
-        super().__init__()
         self.process = process
 
     @abstractmethod
@@ -58,9 +49,6 @@ class TrainingLevels(nn.Module, ABC):
 
         `total` is the number of images in the batch over all workers; a batch begins at each multiple of it.
         """
-
-    def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
-        """Learn from the losses, not weighted, of the levels drawn; every worker calls it together."""
 
 
 #: Items are classes with positional (process) and settings keyword-only.
@@ -117,63 +105,6 @@ class LogNormal(TrainingLevels):
         return DrawnLevels(log_sigma.clamp(-MAX_LOG_SIGMA, MAX_LOG_SIGMA).exp())
 
 
-@TRAINING_LEVELS.register("importance")
-class Importance(TrainingLevels):
-    """Timesteps with p proportional to the root mean square of their last losses: it lowers the variance of the mean.
-
-    Uniform until every timestep has been drawn often enough.
-    Source: Nichol & Dhariwal 2021, eq. 18.
-    """
-
-    losses: Tensor
-    counts: Tensor
-
-    def __init__(
-        self,
-        process: GaussianDiffusion,
-        *,
-        uniform: Annotated[float, Interval(gt=0, le=1), doc("share of the draws that is always uniform")] = 0.001,
-    ) -> None:
-        super().__init__(process)
-        self.uniform = uniform
-        self.register_buffer("losses", torch.zeros(process.timesteps, LOSSES_PER_TIMESTEP))
-        self.register_buffer("counts", torch.zeros(process.timesteps, dtype=torch.int64))
-
-    def draw(self, noise: Noise, total: int) -> DrawnLevels:
-        """Independently for each sample, with the weights 1 / (timesteps p) that leave the mean as it is."""
-        p = self.probabilities()
-        # The middles of 2^31 cells, in double precision: p may be 10^-8.
-        u = (noise.integers(2**31, stream=TIMESTEP_STREAM).to(p) + 0.5) / 2**31
-        t = torch.searchsorted(p.cumsum(0), u, right=True).clamp(max=len(p) - 1)
-        return DrawnLevels(self.process.sigma_at(t), t, (1 / (len(p) * p[t])).float())
-
-    def probabilities(self) -> Float[Tensor, " t"]:
-        """How often each timestep is drawn."""
-        root = wide(self.losses).square().mean(dim=1).sqrt()
-        even = torch.full_like(root, 1 / len(root))
-        learnt = (self.counts.min() >= LOSSES_PER_TIMESTEP) & (root.sum() > 0)
-        return torch.where(learnt, torch.lerp(root / root.sum(), even, self.uniform), even)
-
-    def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
-        """Remember the losses of all workers, in the order of the images in the batch."""
-        assert drawn.t is not None, "levels that were drawn here are timesteps"
-        t, values, present = _gathered(drawn.t, losses, noise.samples % total, total)
-        # Positions of the batch that no worker has get a timestep of their own, which is dropped.
-        none = len(self.counts)
-        t = torch.where(present, t, none)
-        number = torch.zeros(none + 1, dtype=torch.int64, device=t.device).index_add_(0, t, torch.ones_like(t))
-        order = t.argsort(stable=True)
-        position = torch.empty_like(t)
-        position[order] = torch.arange(total, device=t.device) - torch.searchsorted(t[order].contiguous(), t[order])
-        kept = present & (position >= number[t] - LOSSES_PER_TIMESTEP)
-        old = torch.cat([self.counts, self.counts.new_zeros(1)])
-        slot = torch.where(kept, (old[t] + position) % LOSSES_PER_TIMESTEP, 0)
-        table = torch.cat([self.losses, self.losses.new_zeros(1, LOSSES_PER_TIMESTEP)])
-        table[torch.where(kept, t, none), slot] = values.to(table)
-        self.losses.copy_(table[:-1])
-        self.counts += number[:-1]
-
-
 def draw_times(noise: Noise, total: int, drawing: Drawing) -> Float[Tensor, " b"]:
     """Times between 0 and 1, in continuous time, for the samples, which are positions in the training stream.
 
@@ -190,16 +121,3 @@ def _antithetic(noise: Noise, total: int) -> tuple[Float[Tensor, " 1"], Int[Tens
     """One uniform number for all images of a batch, on whatever worker, and the position of each in the batch."""
     position = noise.samples % total
     return Noise(noise.key, (noise.samples - position)[:1]).uniform(stream=TIMESTEP_STREAM), position
-
-
-def _gathered(
-    t: Int[Tensor, " b"], losses: Float[Tensor, " b"], position: Int[Tensor, " b"], total: int
-) -> tuple[Int[Tensor, " total"], Float[Tensor, " total"], Bool[Tensor, " total"]]:
-    """Timesteps and losses of all workers by position in the batch, and which positions have any."""
-    table = torch.zeros(3, total, device=losses.device)
-    table[:, position] = torch.stack([t.float(), losses.float(), torch.ones_like(losses, dtype=torch.float32)])
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        dist.all_reduce(table)
-    # Two workers with the same position have the same values there.
-    mean = table[:2] / table[2].clamp(min=1)
-    return mean[0].round().long(), mean[1], table[2] > 0

@@ -137,7 +137,7 @@ def spaced(falling: Float64[Tensor, " count"], spacing: Spacing) -> list[float]:
     return [*falling.tolist(), 0.0]
 
 
-def karras_sigmas(count: int, low: float, high: float, rho: float = KARRAS_RHO) -> Float64[Tensor, " count"]:
+def karras_sigmas(count: int, low: float, high: float) -> Float64[Tensor, " count"]:
     """Levels from high to low, even in sigma^(1/rho).  Source: Karras et al. 2022, eq. 5."""
-    ends = high ** (1 / rho), low ** (1 / rho)
-    return torch.linspace(*ends, count, dtype=torch.float64) ** rho
+    ends = high ** (1 / KARRAS_RHO), low ** (1 / KARRAS_RHO)
+    return torch.linspace(*ends, count, dtype=torch.float64) ** KARRAS_RHO

@@ -14,7 +14,7 @@ from annotated_types import Interval, doc
 from jaxtyping import Float64
 from torch import Tensor
 
-from gensweep.diffusion.process import KARRAS_RHO, karras_sigmas
+from gensweep.diffusion.process import karras_sigmas
 from gensweep.registry import Registry
 
 #: timesteps -> alpha_bar, strictly decreasing inside (0, 1), in float64.
@@ -92,13 +92,12 @@ def karras(
     *,
     sigma_min: Annotated[float, Interval(ge=1e-4, le=1), doc("lowest noise level")] = 0.002,
     sigma_max: Annotated[float, Interval(gt=1, le=1000), doc("highest noise level")] = 80.0,
-    rho: Annotated[float, Interval(ge=1, le=100), doc("more puts more of the levels near the lowest")] = KARRAS_RHO,
 ) -> Float64[Tensor, " t"]:
-    """Noise levels from sigma_min to sigma_max, even in sigma^(1/rho); alpha_bar = 1 / (1 + sigma^2).
+    """Noise levels from sigma_min to sigma_max, even in sigma^(1/7); alpha_bar = 1 / (1 + sigma^2).
 
     A single timestep has sigma_max.  Source: Karras et al. 2022, eq. 5.
     """
-    return 1 / (1 + karras_sigmas(timesteps, sigma_min, sigma_max, rho).flip(0).square())
+    return 1 / (1 + karras_sigmas(timesteps, sigma_min, sigma_max).flip(0).square())
 
 
 def _from_curve(curve: Float64[Tensor, " times"]) -> Float64[Tensor, " t"]:

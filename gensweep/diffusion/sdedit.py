@@ -17,7 +17,6 @@ from gensweep.diffusion.samplers.sampler import (
     START_STREAM,
     Denoise,
     Denoised,
-    Level,
     Levels,
     Sampler,
     Spacing,
@@ -105,8 +104,8 @@ def _keeping(denoise: Denoise, image: Float[Tensor, "b c h w"], redraw: Bool[Ten
     network always sees them at the level at which it sees the others.
     """
 
-    def denoise_the_rest(x: Tensor, sigma: Level) -> Denoised:
-        x_0, fraction = denoise(x, sigma)
+    def denoise_the_rest(x: Tensor, *levels: float) -> Denoised:
+        x_0, fraction = denoise(x, *levels)
         return Denoised(torch.where(redraw, x_0, image), fraction)
 
     return denoise_the_rest

@@ -20,7 +20,6 @@ from gensweep.diffusion.samplers.sampler import (
     START_STREAM,
     Denoise,
     Denoised,
-    Level,
     Process,
     Sampler,
     from_noise,
@@ -46,7 +45,7 @@ GuidanceInterval: TypeAlias = Annotated[
     doc("noise levels (low, high] at which guidance is used, elsewhere it is 1; null: all (Kynkaanniemi et al. 2024)"),
 ]
 SamplingPrecision: TypeAlias = Annotated[
-    Precision, doc("of the network where it draws samples; auto: what a sweep finds to be the fastest")
+    Precision, doc("of the network where it draws samples; auto: bfloat16 on devices with units for it")
 ]
 
 
@@ -101,7 +100,7 @@ class DenoisingFamily:
         """The process that a network like `networks[sampled]` denoises."""
         return self.process
 
-    def at_level(self, network: nn.Module) -> Callable[[Level], Callable[..., Tensor]]:
+    def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
         """The network as it is called at a noise level where it draws samples."""
         return lambda sigma: network
 
@@ -115,15 +114,12 @@ class DenoisingFamily:
         at_level, time = self.at_level(network), self.process_of(network).network_time
         shown = labels if self.classes else None
 
-        def denoise(x: Tensor, sigma: Level) -> Denoised:
+        def denoise(x: Tensor, sigma: float, *_: float) -> Denoised:
             def predict(x: Tensor, time: Tensor) -> Tensor:
                 scale = scale_at(sigma, self.guidance, self.guidance_interval)
                 return guided(at_level(sigma), x, time, shown, null=self.classes, scale=scale)
 
-            if isinstance(sigma, Tensor):
-                levels = sigma.flatten()
-            else:
-                levels = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
+            levels = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
             return denoised(predict, self.parameterisation, time, x, levels)
 
         return denoise

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
-import torch
 from annotated_types import Interval, doc
 from torch import Tensor, nn
 
@@ -15,7 +14,6 @@ from gensweep.diffusion.levels import TRAINING_LEVELS, TrainingLevels
 from gensweep.diffusion.likelihood import bound
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import GaussianDiffusion, q_sample
-from gensweep.diffusion.samplers.sampler import Level
 from gensweep.diffusion.schedules import SCHEDULES, Schedule
 from gensweep.errors import ParameterError
 from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision, sampling_network
@@ -96,7 +94,6 @@ class DiffusionFamily(DenoisingFamily):
         outputs = 2 * channels if self.loss.learns_variance else channels
         super().__init__((channels, size, size), classes, channels, outputs, **settings)
         self.sampling_precision = sampling_precision
-        self.memories = {"levels": self.levels}
         self.bound = bound
 
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
@@ -109,12 +106,9 @@ class DiffusionFamily(DenoisingFamily):
         labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
         output = networks[self.sampled](noisy, time, labels).float()
         losses = self.loss(Prediction(self.process, coefficients, batch.images, eps, drawn, output))
-        weighted = losses if drawn.weight is None else drawn.weight * losses
-        yield Loss(self.sampled, weighted.mean(), "diffusion")
-        # After the loss, so that all parts of a batch have drawn from what the batches before it taught.
-        self.levels.observe(drawn, losses.detach(), batch.noise, batch.total)
+        yield Loss(self.sampled, losses.mean(), "diffusion")
 
-    def at_level(self, network: nn.Module) -> Callable[[Level], Callable[..., Tensor]]:
+    def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
         """The network in the sampling precision; at levels above MAX_EXACT_SIGMA that is always its own."""
         drawing = sampling_network(network, self.sampling_precision)
-        return lambda sigma: network if (torch.as_tensor(sigma) > MAX_EXACT_SIGMA).any() else drawing
+        return lambda sigma: network if sigma > MAX_EXACT_SIGMA else drawing

@@ -160,10 +160,10 @@ class Likelihood(Protocol):
 
 
 @runtime_checkable
-class Uneven(Protocol):
+class MixedCost(Protocol):
     """A family that does more work for some of the training images than for the others."""
 
-    def even_parts(self) -> Sequence[tuple[float, Family]]:
+    def by_cost(self) -> Sequence[tuple[float, Family]]:
         """Families that do the same work for every image, each with the share of images that this one treats so."""
         ...
 

@@ -15,7 +15,7 @@ from gensweep.diffusion.guidance import training_labels
 from gensweep.diffusion.levels import HOW_TIMES_ARE_DRAWN, Drawing, draw_times
 from gensweep.diffusion.pairing import PAIRINGS, Pairing
 from gensweep.diffusion.parameterisations import velocity
-from gensweep.diffusion.samplers.sampler import SAMPLERS, Level, Sampler
+from gensweep.diffusion.samplers.sampler import SAMPLERS, Sampler
 from gensweep.diffusion.straight_path import PATH_TIMES, PathTimes, StraightPath, network_time
 from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision, sampling_network
 from gensweep.families.family import FAMILIES, Batch, BoundPoints, Loss
@@ -84,7 +84,7 @@ class FlowFamily(DenoisingFamily):
         output = networks[self.sampled](x_t, network_time(t), labels).float()
         yield Loss(self.sampled, (output - (eps - batch.images)).square().mean(), "velocity")
 
-    def at_level(self, network: nn.Module) -> Callable[[Level], Callable[..., Tensor]]:
+    def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
         """The network in the sampling precision: an error of the velocity is as small in the image at every level."""
         drawing = sampling_network(network, self.sampling_precision)
         return lambda sigma: drawing

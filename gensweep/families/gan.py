@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, ParameterError
 from gensweep.families.family import FAMILIES, Batch, Conditional, Loss
 from gensweep.families.optimizers import Adam, Beta1, Beta2, Clip, Rate, RateSchedule, Warmup
 from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES, GanLoss, PairLoss, Penalty, Place, between
@@ -130,9 +130,11 @@ def adversarial(
         wanted = ", ".join(name for name, given in changes.items() if given)
         raise ConfigError(f"{wanted}: reached at the end of a burn-in, so give its length in images as gan.burn_in")
     if augment.settles and made.loss.boundary is None:
-        raise ConfigError(
-            "the augmentation follows how often real images are taken for real, and this loss draws no line "
-            "between real and fake; use another loss, or a family and an augmentation that do not adapt"
+        able = [kind for kind in GAN_LOSSES if GAN_LOSSES[kind]().boundary is not None]
+        raise ParameterError(
+            "loss",
+            "this one draws no line between real and fake images, and the augmentation follows how often real ones are "
+            f"taken for real; take another loss ({', '.join(able)})",
         )
     return made
 

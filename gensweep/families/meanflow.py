@@ -17,7 +17,7 @@ from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.levels import UNIFORM_CELL, draw_times
 from gensweep.diffusion.mean_velocity import have_intervals, most_intervals, velocity_of_identity
 from gensweep.diffusion.parameterisations import NETWORK_TIMES
-from gensweep.diffusion.samplers.sampler import Denoise, Denoised, Level, StepLevel
+from gensweep.diffusion.samplers.sampler import Denoise, Denoised
 from gensweep.errors import ParameterError
 from gensweep.families.denoising import sampling_network
 from gensweep.families.family import FAMILIES, Batch, Loss
@@ -110,7 +110,7 @@ class MeanFlowFamily(FlowFamily):
         signals = {"velocity_error": error.detach().mean() / z[0].numel()}
         yield Loss(self.sampled, (weight * error).mean(), "mean_velocity", signals=signals)
 
-    def even_parts(self) -> list[tuple[float, MeanFlowFamily]]:
+    def by_cost(self) -> list[tuple[float, MeanFlowFamily]]:
         """Of images that learn a mean velocity, and of those that learn the velocity."""
         both = []
         for share, kind in ((self.mean.share, 1.0), (1 - self.mean.share, 0.0)):
@@ -127,10 +127,10 @@ class MeanFlowFamily(FlowFamily):
         at_a_level, drawing = super().denoise(network, labels), sampling_network(network, self.sampling_precision)
         shown = labels if self.classes else None
 
-        def denoise(x: Tensor, sigma: Level) -> Denoised:
-            if not isinstance(sigma, StepLevel):
+        def denoise(x: Tensor, sigma: float, until: float | None = None) -> Denoised:
+            if until is None:
                 return at_a_level(x, sigma)
-            t, r = sigma / (1 + sigma), sigma.until / (1 + sigma.until)
+            t, r = sigma / (1 + sigma), until / (1 + until)
 
             def mean_velocity(z: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
                 return drawing(z, interval_times(torch.full_like(t, r), t), labels)

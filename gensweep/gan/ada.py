@@ -7,10 +7,8 @@ Source: Karras et al. 2020 (ADA), appendix B: order, distributions and strengths
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
 
 import torch
-from annotated_types import MinLen, doc
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -56,20 +54,13 @@ class Ada(Adaptive):
         target: SignTarget = 0.6,
         images: AdaptationImages = 500_000,
         interval: AdaptationInterval = 4,
-        transforms: Annotated[
-            tuple[Literal["blit", "geometry", "color"], ...],
-            MinLen(1),
-            doc("blit: flips, quarter turns, whole pixels; geometry: other warps; color: brightness, contrast, hue"),
-        ] = ("blit", "geometry", "color"),
     ) -> None:
         super().__init__(target, images, interval)
-        self.transforms = transforms
 
     def forward(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
         """Warped, then recoloured."""
         p = self.probability
-        x = warped(images, noise, stream, p, blit="blit" in self.transforms, geometry="geometry" in self.transforms)
-        return Augmented(recoloured(x, noise, stream + 16, p) if "color" in self.transforms else x)
+        return Augmented(recoloured(warped(images, noise, stream, p), noise, stream + 16, p))
 
     def signals(self) -> dict[str, Tensor]:
         """The probability of each transform."""
@@ -77,7 +68,13 @@ class Ada(Adaptive):
 
 
 def warped(
-    images: Float[Tensor, "b c s s"], noise: Noise, stream: int, p: Float[Tensor, ""], *, blit: bool, geometry: bool
+    images: Float[Tensor, "b c s s"],
+    noise: Noise,
+    stream: int,
+    p: Float[Tensor, ""],
+    *,
+    blit: bool = True,
+    geometry: bool = True,
 ) -> Float[Tensor, "b c s s"]:
     """Square images, warped; those that no transform was drawn for stay the same to the bit.
 

@@ -37,7 +37,7 @@ def norm_act(
     mask = dropout.mask(x.shape) if isinstance(dropout, Dropout) else None
     kept, factor = (None, 1.0) if mask is None else mask
     settings = norm.num_groups, norm.eps, act, factor
-    return _NormAct.apply(x, norm.weight, norm.bias, scale_shift, kept, settings)  # type: ignore[no-any-return, no-untyped-call]
+    return _NormAct.apply(x, norm.weight, norm.bias, scale_shift, kept, settings)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
 
 
 def composed(

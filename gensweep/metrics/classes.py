@@ -19,8 +19,9 @@ from gensweep.metrics.collected import CollectedFeatures
 from gensweep.metrics.metric import MAX_FEATURES_KEPT, METRICS
 from gensweep.metrics.moments import require_finite
 from gensweep.metrics.probe import HELD_OUT_STRIDE
-from gensweep.metrics.processes import Metric, Mode, in_order, require_generated, require_real, summed
+from gensweep.metrics.processes import Metric, in_order, require_generated, require_real, summed
 from gensweep.metrics.real import Real
+from gensweep.results import Mode
 
 #: Real and generated images that a class needs: with fewer the bias of the distance hides the difference.
 MIN_IMAGES_PER_CLASS = 10
@@ -42,7 +43,6 @@ class Agreement(Metric):
     mode: ClassVar[Mode] = "max"
     labelled: ClassVar[bool] = True
     of_training: ClassVar[bool] = True
-    _state_dict_all_req_keys = ("_state",)
 
     def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
         self.check_reference(reference)
@@ -91,7 +91,6 @@ class FrechetDistanceByClass(CollectedFeatures):
     mode: ClassVar[Mode] = "min"
     name: ClassVar[str] = "a distance by class"
     labelled: ClassVar[bool] = True
-    _state_dict_all_req_keys = ("_features", "_labels")
 
     def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
         self.check_reference(reference)
@@ -161,7 +160,7 @@ def _factor(x: Float[Tensor, "n d"]) -> Float64[Tensor, "r d"]:
 
 
 def detail_names(class_names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
-    """Names of classes as MLflow takes them in the name of a metric; those that are taken then get their number."""
+    """Names of classes that are valid in the name of a metric; repeated and `taken` ones get their number."""
     names, found = [re.sub(r"[^\w.\- ]", "_", name) for name in class_names], list[str]()
     for label, name in enumerate(names):
         if name in taken or names.count(name) > 1:

@@ -5,9 +5,8 @@ They compare the first `MAX_FEATURES_KEPT` generated images with as many real on
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +24,6 @@ class CollectedFeatures(Metric):
     reference: Real
     name: ClassVar[str]
     fewest: ClassVar[int] = 2
-    _state_dict_all_req_keys: tuple[str, ...] = ("_features",)
 
     @classmethod
     def check_reference(cls, real: Real) -> None:
@@ -42,7 +40,6 @@ class CollectedFeatures(Metric):
         # Batches as they come: all metrics of an evaluation hold the same ones, and memory is taken once.
         self._batches: list[Tensor] = []
         self._count = 0
-        self._features = self._joined()
 
     def update(self, output: Float[Tensor, "b d"]) -> None:
         """Take in the features of generated images."""
@@ -51,27 +48,12 @@ class CollectedFeatures(Metric):
         self._batches.append(features[: MAX_FEATURES_KEPT - self._count])
         self._count += len(self._batches[-1])
 
-    def state_dict(self) -> OrderedDict[str, Any]:
-        """Everything that has been taken in, for ignite."""
-        self._features = self._joined()
-        state: OrderedDict[str, Any] = super().state_dict()
-        self._features = self._features[:0]
-        return state
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        super().load_state_dict(state_dict)
-        self._batches, self._count = [self._features], len(self._features)
-
     def _generated(self) -> Float[Tensor, "n d"]:
         """Those of all processes, in their order.  Raises GensweepError if they are fewer than `fewest`."""
-        features = in_order(self._joined())[:MAX_FEATURES_KEPT]
+        none = torch.zeros(0, self.reference.features.shape[1], device=self._device)
+        features = in_order(torch.cat([none, *self._batches]))[:MAX_FEATURES_KEPT]
         require_generated(len(features), self.fewest, self.name)
         return features
-
-    def _joined(self) -> Float[Tensor, "n d"]:
-        none = torch.zeros(0, self.reference.features.shape[1], device=self._device)
-        return torch.cat([none, *self._batches])
 
     def _real(self, most: int | None = None) -> Float[Tensor, "m d"]:
         """Real features, on the device.  Raises ParameterError if they are fewer than `fewest`."""

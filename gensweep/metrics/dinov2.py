@@ -75,7 +75,6 @@ def _extractor(network: nn.Module, device: torch.device | str, resolution: int, 
         network.to(device=device),
         prepare,
         id=f"dinov2_vits14/{DINOV2_FEATURES}@{resolution}px/float32/sha256:{file_sha256(file)[:12]}",
-        title="FD-DINOv2-S",
         num_features=DINOV2_FEATURES,
     )
 

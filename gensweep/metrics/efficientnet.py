@@ -47,7 +47,6 @@ def efficientnet_lite0(
         convert_conv2d_weight_memory_format(pooled, torch.channels_last),
         prepare,
         id=f"efficientnet_lite0/{EFFICIENTNET_FEATURES}@{resolution}px/{precision}/sha256:{file_sha256(file)[:12]}",
-        title="FD-EffNetLite0",
         num_features=EFFICIENTNET_FEATURES,
     )
 

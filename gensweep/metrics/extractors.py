@@ -34,8 +34,7 @@ class Extractor(nn.Module):
     """A frozen network together with the way its input is prepared.
 
     `id` names network, features, resolution, precision and weights; scores with different ids are never compared.
-    `title` is the name of its Frechet distance in tables: "FID" for the FID-2015 network and for no other.  `head` goes
-    on from features to logits of the classes that the network was trained on, if it is an Inception.
+    `head` makes logits of the classes that the network was trained on from features, if it is an Inception.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class Extractor(nn.Module):
         prepare: Prepare,
         *,
         id: str,
-        title: str,
         num_features: int,
         head: nn.Linear | None = None,
     ) -> None:
@@ -52,7 +50,6 @@ class Extractor(nn.Module):
         self.network = network.eval().requires_grad_(False)
         self.prepare = prepare
         self.id = id
-        self.title = title
         self.num_features = num_features
         self.head = None if head is None else head.requires_grad_(False)
 

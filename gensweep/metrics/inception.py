@@ -1,8 +1,4 @@
-"""Inception v3 in its two well-known forms: the network of the literature's FID, and torchvision's.
-
-They differ in weights, in three kinds of pooling and in the resizing of images, so their distances do not compare;
-only the first is called FID.
-"""
+"""Inception v3 as the literature's FID has it; its distance alone is called FID."""
 
 from __future__ import annotations
 
@@ -28,11 +24,6 @@ FID_2015_WEIGHTS = published(
     sha256="6726825d",
     extractor="inception",
 )
-TORCHVISION_WEIGHTS = published(
-    "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
-    sha256="0cc3c7bd",
-    extractor="torchvision_inception",
-)
 
 
 @EXTRACTORS.register("inception")
@@ -50,31 +41,12 @@ def from_weights(file: Path, device: torch.device | str) -> Extractor:
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     # The Inception score of the literature is of these logits without their bias.
     network.get_submodule("fc").register_parameter("bias", None)
-    return _extractor(network, device, file, name="inception2015", title="FID", antialias=False)
+    return _extractor(network, device, file)
 
 
-@EXTRACTORS.register("torchvision_inception")
-def torchvision_inception(device: torch.device | str, cache: Path, *, weights: WeightsFile = None) -> Extractor:
-    """Torchvision's Inception v3 (IMAGENET1K_V1), 2,048 pooled features; its distance is not the literature's FID.
-
-    Source: torchvision, `inception_v3`.
-    """
-    file = TORCHVISION_WEIGHTS.locate(weights, cache)
-    network = _torchvision_network(num_classes=1000, aux_logits=True)
-    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    network.register_module("AuxLogits", None)  # serves training only
-    return _extractor(
-        network, device, file, name="torchvision_inception", title="FD-TorchvisionInception", antialias=True
-    )
-
-
-def _extractor(
-    network: nn.Module, device: torch.device | str, file: Path, *, name: str, title: str, antialias: bool
-) -> Extractor:
+def _extractor(network: nn.Module, device: torch.device | str, file: Path) -> Extractor:
     def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
-        x = F.interpolate(
-            images.float() / 255, size=(INCEPTION_PIXELS, INCEPTION_PIXELS), mode="bilinear", antialias=antialias
-        )
+        x = F.interpolate(images.float() / 255, size=(INCEPTION_PIXELS, INCEPTION_PIXELS), mode="bilinear")
         return (2 * x - 1).contiguous(memory_format=torch.channels_last)
 
     network = network.eval()
@@ -87,19 +59,10 @@ def _extractor(
     return Extractor(
         convert_conv2d_weight_memory_format(network.to(device=device), torch.channels_last),
         prepare,
-        id=f"{name}/{INCEPTION_FEATURES}@{INCEPTION_PIXELS}px/float32/sha256:{file_sha256(file)[:12]}",
-        title=title,
+        id=f"inception2015/{INCEPTION_FEATURES}@{INCEPTION_PIXELS}px/float32/sha256:{file_sha256(file)[:12]}",
         num_features=INCEPTION_FEATURES,
         head=head.to(device=device),
     )
-
-
-def _torchvision_network(*, num_classes: int, aux_logits: bool) -> nn.Module:
-    # torchvision takes longer to import than torch, and the trials that use another extractor need not wait for it
-    from torchvision.models.inception import Inception3
-
-    network: nn.Module = Inception3(num_classes=num_classes, aux_logits=aux_logits, init_weights=False)
-    return network
 
 
 def fid_network() -> nn.Module:
@@ -108,7 +71,10 @@ def fid_network() -> nn.Module:
     It is torchvision's, with TensorFlow's pooling in blocks A, C and E: averages leave padded zeros out, and the last
     block takes a maximum.
     """
-    network = _torchvision_network(num_classes=1008, aux_logits=False)
+    # torchvision takes longer to import than torch, and the trials that use another extractor need not wait for it
+    from torchvision.models.inception import Inception3
+
+    network: nn.Module = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
     average = partial(F.avg_pool2d, kernel_size=3, stride=1, padding=1, count_include_pad=False)
     for name in ("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7b"):
         _repool(network.get_submodule(name), average)

@@ -15,8 +15,9 @@ from torch import Tensor
 from gensweep.errors import ParameterError
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.processes import Metric, Mode, before, require_generated, summed
+from gensweep.metrics.processes import Metric, before, require_generated, summed
 from gensweep.metrics.real import Real
+from gensweep.results import Mode
 
 #: Parts of the images whose scores are averaged.  Source: Salimans et al. 2016, section 4.
 SCORE_PARTS = 10
@@ -38,7 +39,6 @@ class InceptionScore(Metric):
     mode: ClassVar[Mode] = "max"
     needs_head: ClassVar[bool] = True
     of_training: ClassVar[bool] = True  # in name only: whatever is compared with, the score is the same
-    _state_dict_all_req_keys = ("_state",)
 
     def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
         self.check_reference(reference)
@@ -52,8 +52,8 @@ class InceptionScore(Metric):
         if real.head is None:
             raise ParameterError(
                 "metrics",
-                "inception_score needs an extractor whose network classifies images; take the extractor inception (the "
-                "literature's) or torchvision_inception, or leave it out",
+                "inception_score needs an extractor whose network classifies images; take the extractor inception, or "
+                "leave it out",
             )
 
     @classmethod

@@ -12,7 +12,7 @@ from torch import Tensor
 from gensweep.metrics.collected import CollectedFeatures
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.pairs import products
-from gensweep.metrics.processes import Mode
+from gensweep.results import Mode
 
 
 @METRICS.register("kid")

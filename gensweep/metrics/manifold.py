@@ -18,7 +18,7 @@ from torch import Tensor
 from gensweep.metrics.collected import CollectedFeatures
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.pairs import covering, nearest
-from gensweep.metrics.processes import Mode
+from gensweep.results import Mode
 
 
 class Neighbours(CollectedFeatures):
@@ -39,7 +39,7 @@ class Neighbours(CollectedFeatures):
     ) -> Bool[Tensor, " each"] | Int64[Tensor, " each"]: ...
 
     def _radii(self, x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
-        return nearest(x, x, self.k, without_own=True)[0][:, -1]
+        return nearest(x, k=self.k)[0][:, -1]
 
     def _radii_of_real(self, real: Float[Tensor, "m d"]) -> Float64[Tensor, " m"]:
         # One evaluation has as many images as the last.
@@ -104,4 +104,4 @@ class Coverage(Neighbours):
     name, k, fewest = "coverage", 5, 6
 
     def _found(self, generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Bool[Tensor, " m"]:
-        return nearest(real, generated)[0][:, 0] <= self._radii_of_real(real)
+        return nearest(generated, real)[0][:, 0] <= self._radii_of_real(real)

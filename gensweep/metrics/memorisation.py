@@ -13,9 +13,10 @@ from torch import Tensor
 
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.pairs import NearestSearch
-from gensweep.metrics.processes import Metric, Mode, in_order, require_generated, require_real
+from gensweep.metrics.pairs import nearest
+from gensweep.metrics.processes import Metric, in_order, require_generated, require_real
 from gensweep.metrics.real import Real
+from gensweep.results import Mode
 
 #: A copy is at least as near to a training image as the nearest 1 % of training images are to each other ...
 COPY_QUANTILE = 0.01
@@ -30,7 +31,7 @@ class AuthenticShare(Metric):
     An image is authentic if it is farther from its nearest training image than that is from the nearest other one.
     Of real images that nobody trained on somewhat more than half are, since the nearest image is often one that is
     near to many; hold a score against that of a test split.  A model that knows its training images by heart gets 0,
-    and one that draws no such images at all 100, so it is no objective.
+    and one that draws unlike images gets 100, so do not search by it.
     The detail `memorised` is the share of generated images that are as near to a training image as only 1 % of these
     are to each other; of unseen real images that is about 0.01.
     Source: Alaa et al. 2022, section 3.3 and appendix; over all features, as Stein et al. 2023 do.
@@ -39,12 +40,10 @@ class AuthenticShare(Metric):
     mode: ClassVar[Mode] = "max"
     of_training: ClassVar[bool] = True
     fooled_by_noise: ClassVar[bool] = True
-    _state_dict_all_req_keys = ("_found",)
 
     def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
         self.check_reference(reference)
         super().__init__(reference, device)
-        self._search = NearestSearch(reference.features.to(self._device))
 
     @classmethod
     def check_reference(cls, real: Real) -> None:
@@ -59,9 +58,10 @@ class AuthenticShare(Metric):
         """Look for the training images that are nearest to generated ones."""
         features = output.detach().to(self._device)
         require_finite(features)
-        distance, position = self._search.nearest(features)
-        # Sixteen bytes an image are kept.
-        self._found = torch.cat([self._found, torch.stack([distance, position.double()], 1)])
+        if len(features):
+            # Sixteen bytes an image are kept.
+            found = torch.cat(nearest(self.reference.features, features), 1)
+            self._found = torch.cat([self._found, found.to(self._found)])
 
     def compute(self) -> float:
         """The percentage over the images of all processes."""

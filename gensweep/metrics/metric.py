@@ -18,10 +18,11 @@ from gensweep.errors import GensweepError
 from gensweep.metrics.diversity import diversity, variation
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.processes import Metric, Mode, Needs, in_order, require_generated, require_real, summed
+from gensweep.metrics.processes import Metric, Needs, in_order, require_generated, require_real, summed
 from gensweep.metrics.real import Real
 from gensweep.metrics.uncertainty import MIN_IMAGES, Estimate, Target, estimate_distance
 from gensweep.registry import Registry
+from gensweep.results import Mode
 
 #: Generated images (the first) whose features are kept, for what needs each of them.
 MAX_FEATURES_KEPT = 10_000
@@ -52,7 +53,6 @@ class FrechetDistance(Metric):
 
     mode: ClassVar[Mode] = "min"
     of_moments: ClassVar[bool] = True
-    _state_dict_all_req_keys = ("_state", "_first")
 
     def __init__(self, reference: _HasMoments, device: torch.device | str = "cpu") -> None:
         moments = reference.moments
@@ -109,7 +109,6 @@ class BitsPerDim(Metric):
 
     mode: ClassVar[Mode] = "min"
     needs: ClassVar[Needs] = "likelihood"
-    _state_dict_all_req_keys = ("_state",)
 
     def reset(self) -> None:
         """Forget all images."""

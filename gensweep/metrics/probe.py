@@ -5,15 +5,14 @@ Shapes: n images, d features, k classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.eigen import symmetric_eigen
 from gensweep.metrics.moments import require_finite
 
 #: The ridge penalties that are tried, as multiples of the mean eigenvalue of the features' scatter.
@@ -88,11 +87,12 @@ def fit_classifier(
 def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> LinearProbe:
     """Ridge regression on one-hot labels, with the penalty of the least leave-one-out squared error.
 
-    With H = X (X^T X + penalty)^-1 X^T + 1/n on centred features, the error at an image that is left out is its
-    residual divided by 1 - H_ii, so one fit is enough.  A class without images is never predicted.
+    A class without images is never predicted.
     Raises GensweepError for images of fewer than 2 classes, a label outside 0..classes-1, or NaN features.
-    Source: Golub, Heath & Wahba 1979, eq. 1.4 (PRESS).
+    Source: Golub, Heath & Wahba 1979, eq. 1.4 (PRESS), as in scikit-learn's RidgeCV.
     """
+    from sklearn.linear_model import RidgeCV  # whose import takes a second
+
     n = len(features)
     if classes < 2 or n < 2:
         raise GensweepError(f"a probe needs at least 2 classes and 2 images, but got {classes} and {n}")
@@ -101,36 +101,8 @@ def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes
     if (found := int((torch.bincount(labels, minlength=classes) > 0).sum())) < 2:
         raise GensweepError(f"a probe needs images of at least 2 classes, but all {n} are of {found}")
     require_finite(features)
-    mean = features.mean(0, dtype=torch.float64)
-    shares = torch.bincount(labels, minlength=classes).to(mean) / n
-    scatter, towards = mean.new_zeros(len(mean), len(mean)), mean.new_zeros(len(mean), classes)
-    for x, y in _rows(features, labels, mean, shares):
-        scatter.addmm_(x.T, x)
-        towards.addmm_(x.T, y)
-    eigenvalues, vectors = symmetric_eigen(scatter)
-    eigenvalues.clamp_(min=0)
-    along = vectors.T @ towards
-    penalties = mean.new_tensor(PROBE_PENALTIES) * eigenvalues.mean().clamp(min=torch.finfo(mean.dtype).tiny)
-    errors = torch.zeros_like(penalties)
-    for x, y in _rows(features, labels, mean, shares):
-        turned = x @ vectors
-        for i, penalty in enumerate(penalties):
-            shrunk = turned / (eigenvalues + penalty)
-            unseen = 1 - 1 / n - (shrunk * turned).sum(1, keepdim=True)
-            errors[i] += ((y - shrunk @ along) / unseen.clamp(min=1e-12)).square().sum()
-    penalty = penalties[errors.argmin()]
-    weights = vectors @ (along / (eigenvalues + penalty)[:, None])
-    return LinearProbe(weights, shares - mean @ weights, float(penalty))
-
-
-def _rows(
-    features: Float[Tensor, "n d"],
-    labels: Int[Tensor, " n"],
-    mean: Float64[Tensor, " d"],
-    shares: Float64[Tensor, " k"],
-) -> Iterator[tuple[Float64[Tensor, "b d"], Float64[Tensor, "b k"]]]:
-    """Centred features and centred one-hot labels."""
-    for rows, named in zip(torch.split(features, PROBE_BATCH), torch.split(labels, PROBE_BATCH), strict=True):
-        one_hot = torch.zeros(len(rows), len(shares)).to(mean)
-        one_hot[torch.arange(len(rows)), named] = 1
-        yield rows.to(mean) - mean, one_hot - shares
+    x = features.double()
+    scale = x.var(0, correction=0).mean().clamp(min=torch.finfo(torch.float64).eps) * n
+    penalties = torch.tensor(PROBE_PENALTIES, dtype=torch.float64) * scale
+    found = RidgeCV(penalties.numpy()).fit(x.numpy(), one_hot(labels, classes).double().numpy())
+    return LinearProbe(torch.from_numpy(found.coef_.T), torch.from_numpy(found.intercept_), float(found.alpha_))

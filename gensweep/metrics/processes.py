@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from copy import deepcopy
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
@@ -19,15 +17,15 @@ from torch import Tensor
 from gensweep.errors import GensweepError, ParameterError
 from gensweep.metrics.real import Real
 from gensweep.metrics.uncertainty import Estimate
+from gensweep.results import Mode
 
 with warnings.catch_warnings():
     # ignite imports torch.distributed.optim, which still uses torch.jit
-    warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
+    warnings.filterwarnings("ignore", ".*torch.jit")
     import ignite.distributed as idist
     from ignite.metrics import Metric as IgniteMetric
 
-#: Which scores are the better ones, and what a metric is computed from.
-Mode: TypeAlias = Literal["min", "max"]
+#: What a metric is computed from.
 Needs: TypeAlias = Literal["samples", "likelihood"]
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
@@ -82,15 +80,6 @@ class Metric(IgniteMetric):
         All processes must call it, after `compute`; None if the metric does not look for copies.
         """
         return None
-
-    def state_dict(self) -> OrderedDict[str, Any]:
-        """Everything that has been taken in: a copy, which does not change with later updates."""
-        state: OrderedDict[str, Any] = deepcopy(super().state_dict())
-        return state
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        super().load_state_dict(deepcopy(state_dict))
 
 
 def require_generated(count: int, fewest: int, metric: str) -> None:

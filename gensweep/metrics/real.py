@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.kept import kept
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.pairs import NearestSearch
+from gensweep.metrics.pairs import nearest
 from gensweep.metrics.probe import Classifier, LinearProbe, fit_classifier
 from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.noise import Noise
@@ -55,11 +55,6 @@ def reference_name(images: _RealImages) -> str:
     """The `reference` of an Identity: name, number of images, size and the start of the fingerprint."""
     n, _, height, width = images.pixels.shape
     return f"{images.name} ({n:,} images, {width}x{height})#{images.fingerprint[:16]}"
-
-
-def name_in(reference: str) -> str:
-    """The name of the images in their `reference_name`, without what tells them from others of that name."""
-    return reference.partition(" (")[0]
 
 
 def labels_hash(images: _RealImages) -> str:
@@ -142,9 +137,7 @@ class Real:
         """How far each of those images is from the nearest other one."""
 
         def compute() -> dict[str, Tensor]:
-            device = next(self.extractor.parameters()).device
-            features = self.features.to("cpu" if device.type == "mps" else device)
-            return {"distances": NearestSearch(features).nearest()[0].cpu()}
+            return {"distances": nearest(self.features)[0][:, 0].contiguous()}
 
         return self._kept(DISTANCES_FORMAT, compute)["distances"]
 

@@ -15,12 +15,18 @@ would have then, which is a line through the estimated one.  Its slope follows f
 cumulant of the estimate over its variance as well, both where the distance is smooth and skewed by single images, and
 where it is a sum of squares (as near 0); that gives the first term of the quantiles' Cornish-Fisher expansion.
 
+At a distance of 0 the estimate is a weighted sum of squares, all of its variance is due to pairs, and that part is
+known far better than where the line meets 0.  So 0 is in the interval if the estimate passes a test with that variance.
+The upper tail of this sum is that of its few heavy terms, which the third cumulant gives.  The lower tail is that of
+all terms together: of a gamma distribution with the sum's mean, which is the bias of the plain distance, and variance.
+
 With hardly more images than directions, or fewer, the correction is partly a guess.  Half as many images need a larger
 one, so what halving them changes is about the bias that the guess leaves; its square, the mean over some random
 halvings, is part of the variance.  Then the jackknife is that of the plain distance, with what is due to pairs counted
 twice.
 Source: Silverstein 1995; El Karoui 2009 (scales); Quenouille 1956 (leaving out); Efron & Stein 1981 (the variance);
-Wilson 1927 (the variance at each value that an interval may hold); Hall 1992, section 2.6 (skewed estimates).
+Wilson 1927 (the variance at each value that an interval may hold); Hall 1992, section 2.6 (skewed estimates);
+Box 1954 (a sum of squares as a gamma distribution).
 
 Shapes: n images, d features, r directions in which the reference varies.
 """
@@ -103,22 +109,31 @@ def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimat
         raise GensweepError(f"an interval needs at least {MIN_IMAGES} images, but got {n}; raise the number of samples")
     sample, directions = _Sample(features.to(target.mean), target), target.factor.shape[1]
     needed = math.ceil(MIN_IMAGES_PER_DIRECTION * directions)
-    corrected, influences, variance, slope = _guessed(sample) if n < needed else _measured(sample, directions / n)
-    twice = float(influences.var()) / n
-    low, high = _interval(corrected, variance, slope, twice / 2)
+    found = _guessed(sample) if n < needed else _measured(sample, directions / n)
+    low, high = _interval(found, float(sample.distance) - found.value)
     # No distance is negative: if the estimate is, the error is that of a distance of 0.
-    variance = max(variance + slope * max(-corrected, 0), twice / 2)
-    scale = (variance / twice) ** 0.5 if twice else 0.0
-    return Estimate(corrected, variance**0.5, low, high, needed, (influences * scale + corrected).cpu())
+    error = math.sqrt(found.above_0 if found.value > 0 else found.variance_at_0)
+    spread = math.sqrt(float(found.influences.var()) / n)
+    influences = found.influences * (error / spread if spread else 0.0) + found.value
+    return Estimate(found.value, error, low, high, needed, influences.cpu())
 
 
 class _Corrected(NamedTuple):
-    """An estimate, the influences of images on it, and its variance with the slope of that."""
+    """An estimate, the influences of images on it, its variance with the slope of that, and its variance at 0.
+
+    The variance may be negative, by chance, where that at 0 is meant.
+    """
 
     value: float
     influences: Float64[Tensor, " n"]
     variance: float
     slope: float
+    variance_at_0: float
+
+    @property
+    def above_0(self) -> float:
+        """The variance of an estimate that is not negative: at least the part due to pairs."""
+        return max(self.variance, self.variance_at_0)
 
 
 def _measured(sample: _Sample, crowding: float) -> _Corrected:
@@ -133,7 +148,7 @@ def _measured(sample: _Sample, crowding: float) -> _Corrected:
         counted *= 1 - 1 / (JACKKNIFE_PARTS - 1)  # added to the variance of pairs, as those within a part are left out
     pairs = sample.pairs()
     variance = float(influences.var()) / n - counted * pairs.variance
-    return _Corrected(value, influences, variance, pairs.variance_slope(influences))
+    return _Corrected(value, influences, variance, pairs.variance_slope(influences), pairs.variance)
 
 
 def _guessed(sample: _Sample) -> _Corrected:
@@ -144,26 +159,39 @@ def _guessed(sample: _Sample) -> _Corrected:
         second = _parts(sample.x, 2, halving).bool()
         halves = [_Sample(sample.x[half], sample.target).unbiased for half in (~second, second)]
         bias += (sum(halves) / 2 - value) ** 2 / GUESS_HALVINGS
-    return _Corrected(value, influences, float(influences.var()) / sample.n + bias, 0.0)
+    variance = float(influences.var()) / sample.n + bias
+    return _Corrected(value, influences, variance, 0.0, variance)
 
 
 def _parts(x: Float64[Tensor, "n d"], count: int, stream: int = 0) -> Int[Tensor, " n"]:
-    """Which of so many equal parts each image is in: at random but always the same, as classes may take turns."""
+    """Which of `count` equal parts each image is in: at random, but always the same."""
     drawn = Noise(0, torch.arange(len(x), device=x.device)).uniform(stream=stream)
     return drawn.argsort(stable=True) % count
 
 
-def _interval(estimate: float, variance: float, slope: float, least: float) -> tuple[float, float]:
-    """All F with |estimate - F - slope (z^2 - 1) / 6|^2 <= z^2 (variance + slope (F - estimate)), where z = 1.96.
+def _interval(found: _Corrected, bias: float) -> tuple[float, float]:
+    """The 95 % interval of a distance; `bias` is that of the plain distance.
 
-    The variance may be negative, where it is not at the distances that count.  The interval is as wide as a variance of
-    `least` makes it, at least.
+    An end is a distance F with |estimate - skew - F|^2 = z^2 V(F), where z = 1.96 and V(F) is the variance at F.  The
+    skew is the third cumulant over the variance, times (z^2 - 1) / 6.
     """
-    z2 = STANDARD_ERRORS**2
-    skew = slope * (z2 - 1) / 6
-    shift = z2 * slope / 2
-    half = math.sqrt(max(z2 * (variance - slope * skew) + shift**2, z2 * least))
-    return estimate - skew + shift - half, estimate - skew + shift + half
+    slope, at_0, cumulants = found.slope, found.variance_at_0, (STANDARD_ERRORS**2 - 1) / 6
+    reach, centre = STANDARD_ERRORS * math.sqrt(at_0), found.value - cumulants * slope
+    if centre <= reach:  # images like the reference may give this estimate
+        # The third cumulant over the variance of a gamma distribution of mean `bias` and this variance.
+        lower_tail = min(slope, 2 * at_0 / bias) if bias > 0 else slope
+        upper = found.value - cumulants * lower_tail
+        return centre - reach, _end(upper, at_0, slope, 1) if upper > -reach else upper + reach
+    at_estimate, rise = found.above_0 - slope * found.value, (found.above_0 - at_0) / found.value
+    # Where V is the line from the variance at 0 to that of the estimate, the interval does not hold 0.
+    low = max(_end(centre, at_estimate, slope, -1), _end(centre, at_0, rise, -1))
+    return low, _end(centre, at_estimate, slope, 1)
+
+
+def _end(centre: float, intercept: float, slope: float, sign: int) -> float:
+    """The lower or upper F with (centre - F)^2 = z^2 (intercept + slope F)."""
+    shift = STANDARD_ERRORS**2 * slope / 2
+    return centre + shift + sign * math.sqrt(STANDARD_ERRORS**2 * (intercept + slope * centre) + shift**2)
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated
 
 import torch
-from annotated_types import doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, MapToVector, VectorToMap
 from gensweep.nn.dcgan import initialise, stage_widths
 from gensweep.nn.layers import BatchNorm2d
-from gensweep.nn.networks import AUTOENCODERS, Autoencoder, ImageWidth, Width, check_doubling_size
+from gensweep.nn.networks import AUTOENCODERS, Autoencoder, ImageWidth, check_doubling_size
 
 
 @AUTOENCODERS.register("conv")
@@ -25,7 +23,6 @@ def conv(
     outputs: int | None = None,
     *,
     width: ImageWidth = 64,
-    encoder_width: Annotated[Width | None, doc("the same of the encoder; null: width")] = None,
 ) -> Autoencoder:
     """DCGAN's discriminator without its verdict, and its generator without tanh.
 
@@ -34,7 +31,7 @@ def conv(
     """
     check_doubling_size("conv", size)
     decoder = ConvolutionalDecoder(outputs or channels, size, classes, latent, width)
-    encoder = ConvolutionalEncoder(channels, size, classes, latent, encoder_width or width)
+    encoder = ConvolutionalEncoder(channels, size, classes, latent, width)
     return Autoencoder(encoder.apply(initialise), decoder.apply(initialise))
 
 
@@ -58,8 +55,6 @@ class ConvolutionalEncoder(nn.Module):
         """Labels are needed if the network has classes, and not looked at if it has none."""
         features = self.first(x)
         if self.label is not None:
-            if labels is None:
-                raise ValueError("a class-conditional encoder needs labels")
             features = features + self.label(labels)[:, :, None, None]
         encoded: Tensor = self.posterior(self.layers(features))
         return encoded.flatten(1)
@@ -82,7 +77,5 @@ class ConvolutionalDecoder(nn.Module):
     def forward(self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b o h w"]:
         """Labels are needed if the network has classes, and not looked at if it has none."""
         if self.label is not None:
-            if labels is None:
-                raise ValueError("a class-conditional decoder needs labels")
             z = torch.cat([z, self.label(labels)], dim=1)
         return self.layers(z[:, :, None, None])  # type: ignore[no-any-return]

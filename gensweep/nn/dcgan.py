@@ -75,7 +75,6 @@ class DcganGenerator(nn.Module):
     def __init__(self, channels: int, size: int, classes: int, latent: int, width: int, in_norms: bool) -> None:
         super().__init__()
         widths = stage_widths(size, width)[::-1]
-        self.classes = classes
         self.label = nn.Embedding(classes, latent) if classes and not in_norms else None
         inputs = latent if self.label is None else 2 * latent
         layers: list[nn.Module] = [VectorToMap(inputs, widths[0], 4, bias=False)]
@@ -86,8 +85,6 @@ class DcganGenerator(nn.Module):
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b c h w"]:
         """Images in [-1, 1].  Labels are needed if the network has classes, and not looked at if it has none."""
-        if self.classes and labels is None:
-            raise ValueError("a class-conditional generator needs labels")
         if self.label is not None:
             z = torch.cat([z, self.label(labels)], dim=1)
         x = z[:, :, None, None]

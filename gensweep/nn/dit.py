@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensweep.errors import ParameterError
-from gensweep.nn.attention import attend, usual_heads
-from gensweep.nn.layers import Conditioning, run_block, zero_initialised
+from gensweep.kernels import attend
+from gensweep.nn.layers import Conditioning, run_block, usual_heads, zero_initialised
 from gensweep.nn.networks import DENOISERS, Checkpointing, Count, GroupedWidth
 from gensweep.nn.precision import in_full
 

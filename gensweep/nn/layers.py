@@ -13,6 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 M = TypeVar("M", bound=nn.Module)
 
+#: The most channels of an attention head where the number of heads is not set.
+USUAL_HEAD_CHANNELS = 64
 #: Where a network is differentiated by its times, their sinusoids turn so much slower: by 10 in [0, 1000) at most.
 INTERVAL_PACE = 0.01
 
@@ -22,6 +24,12 @@ def zero_initialised(module: M) -> M:
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
+
+
+def usual_heads(channels: int) -> int:
+    """The smallest number of attention heads of up to 64 channels that divides the channels."""
+    least = -(-channels // USUAL_HEAD_CHANNELS)
+    return next(heads for heads in range(least, channels + 1) if channels % heads == 0)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -142,4 +150,4 @@ class _AllReduce(torch.autograd.Function):
 
 
 def _all_reduced(x: Tensor) -> Tensor:
-    return _AllReduce.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+    return _AllReduce.apply(x)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]

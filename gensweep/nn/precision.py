@@ -16,7 +16,7 @@ MemoryFormat: TypeAlias = Literal["auto", "channels_last", "contiguous"]
 
 
 def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """What a precision means; "auto", where nobody has measured, is bfloat16 where a GPU or AMX has units for it."""
+    """What a precision means; "auto" is bfloat16 where a GPU or AMX has units for it."""
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":

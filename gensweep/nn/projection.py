@@ -34,9 +34,7 @@ class ConditionalBatchNorm2d(BatchNorm2d):
     def forward(
         self, input: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        """Raises ValueError without labels."""
-        if labels is None:
-            raise ValueError("a class-conditional batch norm needs labels")
+        """The images, normalised, then scaled and shifted by their labels."""
         x = super().forward(input)
         scale, shift = self.label_scale(labels), self.label_shift(labels)
         return torch.addcmul(shift[:, :, None, None].to(x.dtype), x, scale[:, :, None, None].to(x.dtype))
@@ -92,13 +90,9 @@ class ProjectionDiscriminator(nn.Module):
         labels: Int[Tensor, " b"] | None,
         time: Float[Tensor, " b"] | None,
     ) -> Float[Tensor, " b"]:
-        """The logits for these labels and times.  Raises ValueError without those that the network needs."""
+        """The logits for these labels and times, which are needed if the network has such parts."""
         if self.label is not None:
-            if labels is None:
-                raise ValueError("a class-conditional discriminator needs labels")
             logits = logits + (self.label(labels) * features).sum(dim=1)
         if self.time is not None:
-            if time is None:
-                raise ValueError("a discriminator of noisy images needs times")
             logits = logits + self.time(features, time)
         return logits

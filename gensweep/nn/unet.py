@@ -8,14 +8,12 @@ import torch
 from annotated_types import MinLen, doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gensweep.errors import ConfigError
-from gensweep.kernels import doubling_conv, norm_act, same_conv, winograd
+from gensweep.kernels import attend, norm_act, upsampling_conv
 from gensweep.kernels.dropout import Dropout
-from gensweep.nn.attention import attend, usual_heads
 from gensweep.nn.convolutions import SameConv2d
-from gensweep.nn.layers import Conditioning, group_norm, run_block, zero_initialised
+from gensweep.nn.layers import Conditioning, group_norm, run_block, usual_heads, zero_initialised
 from gensweep.nn.networks import DENOISERS, Checkpointing, Count, DenoiserWidth, DropoutShare, Width
 from gensweep.nn.precision import in_full
 
@@ -170,23 +168,14 @@ class Attention(nn.Module):
 
 
 class Upsample(nn.Conv2d):
-    """Twice the resolution, by repeating pixels and a convolution.
-
-    Repeating pixels is a transposed convolution with ones, so both are a single one, of the sums of 2 x 2 weights: 16
-    products for each pixel of the input instead of 36.
-    """
+    """Twice the resolution, by repeating pixels and a convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, padding=1)
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c i j"]:
         """Features of twice the height and width."""
-        if input.dtype == torch.float32 and winograd.is_compiled(winograd.same(), input, self.weight):  # 9 products
-            return same_conv(F.interpolate(input, scale_factor=2.0), self.weight, self.bias)
-        by_pixels = self.weight.is_contiguous(memory_format=torch.channels_last)
-        layout = torch.channels_last if by_pixels else torch.contiguous_format
-        turned = self.weight.transpose(0, 1).flip(2, 3).contiguous(memory_format=layout)
-        return doubling_conv(input, 4 * F.avg_pool2d(turned, 2, stride=1, padding=1), self.bias)
+        return upsampling_conv(input, self.weight, self.bias)
 
 
 def most_levels(size: int) -> int:

@@ -1,132 +1,210 @@
-"""Which figures a report has, and what of its trials each shows."""
+"""The figures of a report: score at each budget, score against cost, and the importance of settings."""
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from gensweep.report.anchor_levels import anchor_levels
-from gensweep.report.budget_charts import budget_plan, cost_plan, front_plan, trainings_plan
-from gensweep.report.comparison import Comparison
-from gensweep.report.figures import draw_bars, draw_panel
-from gensweep.report.importance_charts import settings_plan
-from gensweep.report.plots import Axis, Bars, Dot, FigureData, Line, Note, Panel
-from gensweep.report.trial_notes import MAX_DRAWN_TRIALS, Runs, trial_note
-from gensweep.report.wording import score
-from gensweep.results import Score, better
-from gensweep.tracking.artifacts import metric_history
+from gensweep.families.spelling import family_name
+from gensweep.report.figures import Crossing, Dot, Figure, Level, Line, Panel
+from gensweep.report.verdict import format_group
+from gensweep.report.wording import (
+    counted,
+    format_amount,
+    format_named,
+    format_range,
+    format_settings,
+    rough,
+    score,
+    short_names,
+)
+from gensweep.results import Unit, order_of
+from gensweep.verdict.importance import VarianceShares, importance
+from gensweep.verdict.pareto import objective_rows, priced_models, sampling_unit
 
 if TYPE_CHECKING:
-    from gensweep.report.budget_verdict import BudgetVerdict
+    from gensweep.verdict.comparison import Comparison
+    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.recommendation import Recommendation
 
-#: Panels of what GANs log: signals, and what is said of each beside its group's name.
-SIGNAL_PANELS = {
-    "part of images that the discriminator is right about": {
-        "signal/accuracy_real": "",
-        "signal/accuracy_fake": ", generated images",
-        "signal/accuracy_pairs": ", pairs of both",
-    },
-    "probability of an augmentation": {"signal/augmentation": ""},
-    "timesteps of the diffusion": {"signal/diffusion_length": ""},
-}
+#: Trials of which figures show anything, the best ones: the page stays below 5 MB, and more could not be told apart.
+MAX_DRAWN_TRIALS = 300
+#: Seconds of each unit of time on an axis; the largest is taken that is not more than half of the largest value.
+_TIMES = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 
 
-class Chart(NamedTuple):
-    """A figure with a headline, a caption, the series that a panel distinguishes, and its panels: title and SVG."""
+def budget_figure(comparison: Comparison, verdict: Recommendation) -> Figure | None:
+    """Curves of groups with their bands, of single trainings behind them, and the flips of the verdict.
 
-    name: str
-    caption: str
-    series: tuple[int, ...]
-    panels: tuple[tuple[str, str], ...]
-
-
-def draw_lead(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Chart | None:
-    """The figure of the first screen: what a budget buys; None if no training is on record."""
-    plan = budget_plan(comparison, verdict, runs)
-    return _drawn(plan, "lead", large=True) if plan.panels else None
-
-
-def draw_charts(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> list[Chart]:
-    """All other figures that the ranked trials have something for."""
-    plans = [
-        front_plan(comparison, verdict, runs),
-        cost_plan(comparison, verdict, runs),
-        settings_plan(comparison, runs),
-        trainings_plan(comparison, verdict, runs),
-        _history(comparison, runs),
-        _signals(comparison, runs),
-    ]
-    return [_drawn(plan, f"figure-{number}") for number, plan in enumerate(plans, 1) if plan.panels]
-
-
-def _drawn(plan: FigureData, name: str, *, large: bool = False) -> Chart:
-    panels, colours = [], set[int]()
-    for number, panel in enumerate(plan.panels, 1):
-        title = f"{plan.name}: {panel.title}" if panel.title else plan.name
-        if isinstance(panel, Bars):
-            svg = draw_bars(panel, f"{name}-{number}", title, plan.caption)
-        else:
-            svg = draw_panel(panel, f"{name}-{number}", title, plan.caption, large=large)
-            found = {mark.colour for marks in (panel.lines, panel.dots) for mark in marks}
-            colours |= found if len(found) > 1 else set()
-        panels.append((panel.title, svg))
-    return Chart(plan.name, plan.caption, tuple(sorted(colours)), tuple(panels))
-
-
-def _history(comparison: Comparison, runs: Runs) -> FigureData:
-    lines, dots = [], []
-    for colour, group in enumerate(comparison.groups.values()):
-        entries = sorted(group, key=lambda each: each.trial.trial)
-        best = accumulate((each.score for each in entries), _better_one)
-        lines.append(Line(colour, _corners([(number, each.value) for number, each in enumerate(best, 1)]), step=True))
-        dots += [
-            Dot(
-                colour,
-                number,
-                each.score.value,
-                trial_note(comparison, each, runs),
-                hollow=each.trial.status == "pruned",
-                faint=True,
+    None if no training is on record.
+    """
+    trained = verdict.trained
+    if trained is None:
+        return None
+    extra = verdict.overheads
+    everything = [point.spent + extra.get(curve.group, 0.0) for curve in trained.curves for point in curve.points]
+    title, per = _axis(trained.unit, "training and drawing" if verdict.draw else "training", everything)
+    lines, dots, drawn = list[Line](), list[Dot](), {curve.group for curve in verdict.curves}
+    for curve in trained.curves:
+        entry, paid = trained.entries[curve.trial], extra.get(curve.group, 0.0)
+        if entry.rank <= MAX_DRAWN_TRIALS:
+            points = [((each.spent + paid) / per, order_of(each.order, comparison.score.mode)) for each in curve.points]
+            # The best training stands for a group that has no curve.
+            lines.append(
+                Line(series_of(comparison, entry), points, _note(comparison, entry), faint=curve.group in drawn)
             )
-            for number, each in enumerate(entries, 1)
-            if each.rank <= MAX_DRAWN_TRIALS
+            drawn.add(curve.group)
+            dots.append(_dot(comparison, verdict, entry, *points[-1], faint=entry is not verdict.recommended))
+    for group in verdict.curves:
+        points = [(point.budget / per, point.best) for point in group.points]
+        band = [
+            (each.budget / per, each.low, each.high)
+            for each in group.points
+            if each.low is not None and each.high is not None
         ]
-    levels = anchor_levels(comparison, [dot.y for dot in dots])
+        lines.append(Line(list(comparison.groups).index(group.group), points, band=band))
+    tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations"
+    strong = f"Strong: what {tries} is expected to reach, with its 95 % band. " if verdict.curves else ""
     caption = (
-        f"Each trial's best {comparison.title} in the order of trials; the line is the best so far. "
-        f"{comparison.direction} is better. Hollow: stopped early."
+        f"{strong}Faint: trainings; hollow ends were stopped early. Dashed: where the verdict flips, with its 95 % "
+        f"interval. Dotted: its budget. {comparison.direction} is better."
     )
-    return FigureData(
-        "Optimisation history",
-        caption,
-        [Panel(Axis("trial", log=False, whole=True), Axis(comparison.title), lines=lines, dots=dots, levels=levels)],
+    crossings = list(_crossings(comparison, verdict, trained.unit, per))
+    panel = Panel(title, comparison.title, lines, dots, _levels(comparison), crossings)
+    return Figure("What a budget buys", caption, [panel])
+
+
+def draw_charts(comparison: Comparison, verdict: Recommendation) -> list[Figure]:
+    """All other figures that the ranked trials have something for."""
+    figures = [_objectives(comparison, verdict), _costs(comparison, verdict), _importance(comparison)]
+    return [figure for figure in figures if figure.panels or figure.bars]
+
+
+def _costs(comparison: Comparison, verdict: Recommendation) -> Figure:
+    """Score against the cost of training until the best checkpoint, and against the cost of drawing an image."""
+    models = priced_models(comparison, verdict) if len(comparison.entries) > 1 else []
+    training = [(row.entry, row.training, row.on_front) for row in models if row.training]
+    sampling = [(row.entry, row.sampling, row.on_front) for row in models if row.sampling]
+    unit, panels = models[0].unit if models else "images", list[Panel]()
+    drawing = sampling_unit(unit)
+    for kind, what, of, priced in ((unit, "training", "", training), (drawing, "sampling", " an image", sampling)):
+        title, per = _axis(kind, what, [paid for _, paid, _ in priced])
+        places = [(entry, paid / per, format_amount(paid, kind) + of, front) for entry, paid, front in priced]
+        panels += _scatter(comparison, verdict, f"{title}{of}", places)
+    caption = (
+        "Training counts until the best checkpoint. Strong: on the Pareto front, so that no other trial is at least as "
+        "good in score, training, sampling, parameters and memory all at once. Hollow: stopped early. The ring is the "
+        "verdict's."
+    )
+    return Figure(f"{comparison.title} against cost", caption, panels)
+
+
+def _objectives(comparison: Comparison, verdict: Recommendation) -> Figure:
+    """The score against each further objective of a sweep."""
+    rows, panels = objective_rows(comparison), list[Panel]()
+    for metric in [each.metric for each in rows[0][0].trial.objectives[1:]] if rows else ():
+        values = [(entry, entry.trial.objective_values[metric], front) for entry, front in rows]
+        places = [(entry, x, f"{metric} {format_named(metric, x)}", front) for entry, x, front in values]
+        panels += _scatter(comparison, verdict, metric, places)
+    caption = "Strong: on the front, so that no other trial is at least as good in all objectives at once."
+    return Figure("The objectives", caption, panels)
+
+
+def _scatter(
+    comparison: Comparison, verdict: Recommendation, title: str, places: Iterable[tuple[RankedTrial, float, str, bool]]
+) -> list[Panel]:
+    """Scores against something: each trial with its place, that in words, and whether it stands out."""
+    dots = [
+        _dot(comparison, verdict, entry, x, entry.score.value, words, faint=not strong)
+        for entry, x, words, strong in places
+        if entry.rank <= MAX_DRAWN_TRIALS
+    ]
+    return [Panel(title, comparison.title, dots=dots, levels=_levels(comparison))] if dots else []
+
+
+def _dot(
+    comparison: Comparison, verdict: Recommendation, entry: RankedTrial, x: float, y: float, *more: str, faint: bool
+) -> Dot:
+    note = (*_note(comparison, entry), *more)
+    return Dot(
+        series_of(comparison, entry), x, y, note, entry.trial.status == "pruned", entry is verdict.recommended, faint
     )
 
 
-def _better_one(best: Score, new: Score) -> Score:
-    return new if better(new, best) else best
+def _note(comparison: Comparison, entry: RankedTrial) -> tuple[str, ...]:
+    """The tooltip of a trial."""
+    trial, ending = entry.trial, "" if entry.trial.status == "finished" else f", {entry.trial.status}"
+    settings = format_settings(trial.at_best.params, entry.differs)
+    name = f"{trial.name} ({family_name(trial.family)}{ending})"
+    return name, f"{comparison.title} {score(entry.score.value)}", *([settings] if settings else [])
 
 
-def _corners(steps: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points of a line of steps where it changes, its first and its last one."""
-    changes = [new for old, new in pairwise(steps) if new[1] != old[1]]
-    return list(dict.fromkeys([steps[0], *changes, steps[-1]]))
+def series_of(comparison: Comparison, entry: RankedTrial) -> int:
+    """The number of a trial's group, which decides on its colour and symbol."""
+    return list(comparison.groups).index(comparison.group_of(entry.trial))
 
 
-def _signals(comparison: Comparison, runs: Runs) -> FigureData:
-    """Panels of what the best trial of each group logged, those without a point left out."""
-    panels = []
-    for panel, signals in SIGNAL_PANELS.items():
-        lines = []
-        for colour, (name, group) in enumerate(comparison.groups.items()):
-            best = group[0].trial
-            for signal, words in signals.items():
-                if points := metric_history(best, signal):
-                    end = f"{best.name}, at the end {score(points[-1][1])}"
-                    said = Note((f"{comparison.group_name(name)}{words}", end), runs(best.run_id))
-                    of_pairs = signal == "signal/accuracy_pairs"
-                    lines.append(Line(colour, points, said, faint=of_pairs, dashed=bool(words) and not of_pairs))
-        if lines:
-            panels.append(Panel(Axis("training images"), Axis(""), panel, lines=lines))
-    caption = "What the best GAN of each group logged as it trained; dashed: of generated images; faint: of pairs."
-    return FigureData("How the games went", caption, panels)
+def _axis(unit: Unit, what: str, amounts: Sequence[float]) -> tuple[str, float]:
+    """The title of an axis of compute, and how much of the unit its numbers count."""
+    if unit != "device_seconds":
+        return f"{what} {'FLOPs' if unit == 'flops' else 'images'}", 1.0
+    largest = max(amounts, default=0.0)
+    name = next((name for name, seconds in _TIMES.items() if largest >= 2 * seconds), "seconds")
+    return f"{what} {name}", _TIMES[name]
+
+
+def _levels(comparison: Comparison) -> list[Level]:
+    """The score of real images."""
+    floor = comparison.anchors.floor
+    if floor is None:
+        return []
+    ends = "" if floor.interval is None else " ({} to {})".format(*map(rough, floor.interval))
+    return [Level("real images", floor.value, (f"{floor.images:,} held-out real images", rough(floor.value) + ends))]
+
+
+def _crossings(comparison: Comparison, verdict: Recommendation, unit: Unit, per: float) -> Iterator[Crossing]:
+    """Flips, each with its interval and the best group on either side, and the budget of the verdict."""
+    for flip in verdict.flips:
+        if flip.low is not None and flip.high is not None:
+            below, above = format_group(comparison, verdict, flip.below), format_group(comparison, verdict, flip.above)
+            ends = f"95 %: {format_range(flip.low, flip.high, unit)}"
+            note = (f"below {format_amount(flip.value, unit)} {below}, above {above}", ends)
+            yield Crossing(
+                f"{below} \u2190", f"\u2192 {above}", flip.value / per, (flip.low / per, flip.high / per), note
+            )
+    if verdict.budget is not None:
+        at, words = verdict.budget.value / per, f"the verdict: {format_amount(verdict.budget.value, unit)}"
+        yield Crossing("", "", at, (at, at), (words,), faint=True)
+
+
+def _importance(comparison: Comparison) -> Figure:
+    """The shares of the family, of the settings within each, and of the rest, which are 1 together."""
+    found = importance(comparison)
+    if found is None:
+        return Figure("What mattered", "")
+    short = short_names(each.setting for each in found.settings)
+    family = "" if found.family is None else "{}: "
+    bars = [(family.format(family_name(each.family)) + short[each.setting], each.estimate) for each in found.settings]
+    bars = [
+        *([] if found.family is None else [("family", found.family)]),
+        *bars,
+        ("interactions and noise", found.rest),
+    ]
+    return Figure("What mattered", format_importance(found, comparison.title), bars=bars)
+
+
+def format_importance(found: VarianceShares, title: str) -> str:
+    """The caption of an importance; `title` is the name of the scores."""
+    trials = counted(found.finished + found.stopped, "trial")
+    if found.stopped:
+        trials += (
+            f" ({found.stopped} of them stopped early because they were behind, with the scores that they had then)"
+        )
+    if found.clones:
+        trials += f" (without {counted(found.clones, 'clone')}, whose settings changed during training)"
+    measure = f"the logarithm of {title}" if found.log else title
+    return (
+        f"Where the variance of {measure} among {trials} comes from, with 95 % intervals. Each share is that of one "
+        "setting alone, in the order of its values; what settings do together, and chance, is the rest. "
+        "An interval that reaches 0 says that the setting may not matter at all."
+    )

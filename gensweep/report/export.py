@@ -7,42 +7,46 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gensweep.families.spelling import family_name
-from gensweep.report.collapse import diversity_words, trial_warnings
-from gensweep.report.commands import reproduce_command
-from gensweep.report.pareto_table import objective_front, pareto_rows
-from gensweep.report.ranked_trials import varied_by_family
-from gensweep.report.verdict_json import curves_json, verdict_json
+from gensweep.metrics.titles import metric_title
+from gensweep.report.caveats import caveats
+from gensweep.report.commands import left_out_reasons, reproduce_command
+from gensweep.report.trial_warnings import format_diversity, trial_warnings
+from gensweep.report.verdict import format_best_score, format_verdict
 from gensweep.report.wording import (
-    amount_words,
-    anchor_words,
     count,
     counted,
     duration,
-    further_words,
-    guess_words,
-    identity_words,
-    interval_words,
-    lineage_words,
-    metric_title,
+    format_amount,
+    format_anchors,
+    format_further,
+    format_guess,
+    format_identity,
+    format_interval,
+    format_lineage,
+    format_named,
+    format_settings,
     score,
-    setting_words,
     size,
 )
+from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
+from gensweep.verdict.ranked_trials import varied_by_family
 
 if TYPE_CHECKING:
-    from gensweep.report.budget_verdict import BudgetVerdict
-    from gensweep.report.comparison import Comparison
-    from gensweep.report.ranked_trials import RankedTrial
     from gensweep.results import Score
-    from gensweep.tracking.records import SweepRecord, TrialRecord
+    from gensweep.sweep.stored_sweeps import StoredSweep
+    from gensweep.sweep.trial_state import TrialState
+    from gensweep.verdict.comparison import Comparison
+    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.recommendation import Recommendation
 
 
-def comparison_json(comparison: Comparison, judged: BudgetVerdict) -> dict[str, Any]:
+def comparison_json(comparison: Comparison, judged: Recommendation) -> dict[str, Any]:
     """The object that `best --compare --format json` prints."""
+    unit = None if judged.trained is None else judged.trained.unit
     return {
         "sweeps": [sweep.name for sweep in comparison.sweeps],
         "entries": [entry_json(entry) for entry in comparison.entries],
-        "not_comparable": [asdict(item) for item in comparison.not_comparable],
+        "not_comparable": [asdict(item) for item in left_out_reasons(comparison)],
         "failed": [_names(trial) | {"error": trial.error} for trial in comparison.failed],
         "too_close": [
             _names(tie.trial) | {"difference": tie.difference, "interval": tie.interval, "paired": tie.paired}
@@ -50,20 +54,60 @@ def comparison_json(comparison: Comparison, judged: BudgetVerdict) -> dict[str, 
         ],
         "rungs": [asdict(rung) for rung in comparison.rungs],
         "verdict": verdict_json(comparison, judged),
-        **curves_json(judged),
-        "pareto": [row.as_dict() for row in pareto_rows(comparison, judged)],
+        "curves": [
+            {"group": curve.group, "unit": unit, "points": [asdict(point) for point in curve.points]}
+            for curve in judged.curves
+        ],
+        "pareto": [
+            _names(row.entry.trial)
+            | {"family": row.entry.trial.family, "score": row.entry.score.value}
+            | {key: getattr(row, key) for key in ("unit", "training", "sampling", "params", "memory")}
+            for row in pareto_rows(comparison, judged)
+        ],
         **front_json(comparison),
     }
 
 
-def best_json(entry: RankedTrial, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The object that `best SWEEP --format json` prints: an entry with its configuration."""
-    return entry_json(entry) | {"config": dict(config), "reproduce": reproduce_command(entry.trial)}
+def verdict_json(comparison: Comparison, verdict: Recommendation) -> dict[str, Any]:
+    """The key `verdict` of `best --compare --format json`."""
+    budget, best, winner = verdict.budget, verdict.best_score, verdict.recommended.trial
+    unit = None if budget is None else budget.unit
+    return {
+        "text": format_verdict(comparison, verdict),
+        "budget": None if budget is None else {"unit": budget.unit, "value": budget.value},
+        "draw": verdict.draw,
+        "best_score": _names(best.trial) | {"family": best.trial.family, "value": best.score.value},
+        "recommended": _names(winner) | {"family": winner.family},
+        "reason": format_best_score(comparison, verdict),
+        "score": {"value": verdict.score, "interval": verdict.interval},
+        "group": verdict.group,
+        "probability": verdict.probability,
+        "too_close": verdict.too_close,
+        "seeds": verdict.seeds,
+        "tries": verdict.tries,
+        "flips": [{"unit": unit} | asdict(flip) for flip in verdict.flips],
+        **comparison.anchors.as_dict(),
+        "warnings": list(caveats(comparison, verdict)),
+    }
+
+
+def best_json(comparison: Comparison, judged: Recommendation, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The object that `best SWEEP --format json` prints: the best score with its configuration."""
+    best = comparison.best_score
+    more = {"reproduce": reproduce_command(best.trial), "recommended": judged.recommended.trial.trial}
+    return entry_json(best) | {"config": dict(config)} | more
 
 
 def front_json(comparison: Comparison) -> dict[str, Any]:
     """The trials on the front of a sweep's objectives; none if it has one objective."""
-    return {"objective_front": [row.as_dict() for row in objective_front(comparison)]}
+    trials = [entry.trial for entry in objective_front(comparison)]
+    return {
+        "objective_front": [
+            _names(trial)
+            | {"family": trial.family, "objectives": trial.objective_values, "params": dict(trial.at_best.params)}
+            for trial in trials
+        ]
+    }
 
 
 def entry_json(entry: RankedTrial) -> dict[str, Any]:
@@ -72,37 +116,45 @@ def entry_json(entry: RankedTrial) -> dict[str, Any]:
     return {
         "rank": entry.rank,
         **_names(trial),
-        "family": trial.family,
         "objective": score_json(entry.score),
         "rescored": None if trial.rescored is None else score_json(trial.rescored),
         "further_scores": [score_json(each) for each in trial.further_scores],
-        "cost": asdict(trial.cost),
-        "params": dict(trial.params),
         "checkpoint": trial.checkpoint,
-        "status": trial.status,
-        **_limits_json(trial),
-        **_lineage_json(trial),
-        **_signals_json(trial),
+        **_trial_json(trial),
     }
 
 
-def trial_json(trial: TrialRecord) -> dict[str, Any]:
-    """One element of the list that `trials SWEEP --format json` prints; without a score, `objective` is null."""
+def _trial_json(trial: TrialState) -> dict[str, Any]:
     return {
-        "trial": trial.trial,
-        "run_id": trial.run_id,
         "family": trial.family,
         "status": trial.status,
-        "repeat_of": trial.repeat_of,
-        **_lineage_json(trial),
-        "objective": None if trial.objective is None else trial.objective.value,
-        "identity": None if trial.objective is None else trial.objective.identity.as_dict(),
-        "images": trial.cost.images,
-        "params": dict(trial.params),
-        "error": trial.error,
-        **_limits_json(trial),
-        **_signals_json(trial),
+        "cost": asdict(trial.cost),
+        "params": dict(trial.at_best.params),
+        "objectives": trial.objective_values,
+        "broken_limits": list(trial.broken_limits),
+        "lineage": [{"source": each.source, "images": each.images, "changed": each.changed} for each in trial.lineage],
+        "best_of": trial.best_of,
+        "signals": dict(trial.signals),
+        "warnings": trial_warnings(trial),
     }
+
+
+def trials_json(sweep: StoredSweep) -> list[dict[str, Any]]:
+    """The list that `trials SWEEP --format json` prints; without a score, `objective` is null."""
+    best = sweep.state.best
+    return [
+        {
+            "trial": trial.trial,
+            "best": trial is best,
+            "repeat_of": trial.repeat_of,
+            "objective": None if trial.score is None else trial.score.value,
+            "identity": None if trial.score is None else trial.score.identity.as_dict(),
+            "images": trial.cost.images,
+            "error": trial.error,
+            **_trial_json(trial),
+        }
+        for trial in sweep.trials
+    ]
 
 
 def score_json(value: Score) -> dict[str, Any]:
@@ -118,118 +170,127 @@ def score_json(value: Score) -> dict[str, Any]:
     }
 
 
-def comparison_rows(comparison: Comparison, judged: BudgetVerdict, limit: int | None = None) -> list[dict[str, Any]]:
+def comparison_rows(comparison: Comparison, judged: Recommendation, limit: int | None = None) -> list[dict[str, Any]]:
     """Rows of the table of `best --compare`, best first, with the cost until the best checkpoint and the whole one."""
     costs, unit = ({}, "images") if judged.trained is None else (judged.trained.costs, judged.trained.unit)
     intervals = any(entry.score.interval for entry in comparison.entries)
     return [
         {
             "#": entry.rank,
-            "sweep": comparison.sweep_of(trial),
+            "sweep": trial.sweep,
             "trial": trial.trial,
             "family": family_name(trial.family),
             comparison.title: entry.score.value,
-            **({"without bias, 95 %": interval_words(entry.score)} if intervals else {}),
-            "diversity": diversity_words(trial.signals),
-            "to best": amount_words(to_best, unit),
-            "whole": amount_words(whole, unit),
+            **({"without bias, 95 %": format_interval(entry.score)} if intervals else {}),
+            "diversity": format_diversity(trial.signals),
+            "to best": format_amount(to_best, unit),
+            "whole": format_amount(whole, unit),
             "train s": _rounded(trial.cost.train_seconds),
             "params": count(trial.cost.params),
-            "what differs": setting_words(trial.params, entry.differs),
+            "what differs": format_settings(trial.at_best.params, entry.differs),
         }
         for entry in comparison.entries[:limit]
         for trial in [entry.trial]
-        for to_best, whole in [costs.get(trial.run_id, (None, None))]
+        for to_best, whole in [costs.get(trial.name, (None, None))]
     ]
 
 
-def trial_rows(sweep: SweepRecord) -> list[dict[str, Any]]:
+def trial_rows(sweep: StoredSweep) -> list[dict[str, Any]]:
     """Rows of the table of `trials SWEEP`, in order of the trials' names."""
-    several = len({trial.family for trial in sweep.trials}) > 1
+    best, several = sweep.state.best, len({trial.family for trial in sweep.trials}) > 1
     differs = varied_by_family(sweep.trials)
-    scores = [trial.objective for trial in sweep.trials if trial.objective is not None]
+    scores = [trial.score for trial in sweep.trials if trial.score is not None]
     unlike = len({score.identity for score in scores}) > 1
-    title = metric_title(sweep.metric, scores[0].identity) if scores else sweep.metric
+    title = metric_title(sweep.state.metric, scores[0].identity) if scores else sweep.state.metric
     return [
         {
-            "trial": ("* " if trial.best else "") + trial.trial,
+            "trial": ("* " if trial is best else "") + trial.trial,
             "status": trial.status,
             **({"family": family_name(trial.family)} if several else {}),
-            title: None if trial.objective is None else trial.objective.value,
-            **({"scored by": _scored_by(trial)} if unlike else {}),
-            "diversity": diversity_words(trial.signals),
+            title: None if trial.score is None else trial.score.value,
+            **({"scored by": trial.score and counted(trial.score.identity.samples, "image")} if unlike else {}),
+            "diversity": format_diversity(trial.signals),
             "images": count(trial.cost.images),
             "train s": _rounded(trial.cost.train_seconds),
             "params": count(trial.cost.params),
             "memory/image": size(trial.cost.activation_bytes),
-            "what differs": _failure(trial) or setting_words(trial.params, differs[trial.run_id]),
+            "what differs": _failure(trial) or format_settings(trial.at_best.params, differs[trial.name]),
         }
         for trial in sweep.trials
     ]
-
-
-def _scored_by(trial: TrialRecord) -> str | None:
-    """How many images, and of how few steps, a score is of; others of its sweep are of others."""
-    if trial.objective is None:
-        return None
-    identity = trial.objective.identity
-    return counted(identity.samples, "image") + ("" if identity.steps is None else f", {identity.steps} steps")
 
 
 def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
     """What there is to say about one trial, for people: name -> words."""
     trial, cost = entry.trial, entry.trial.cost
     return {
-        "run": f"{trial.name} ({trial.run_id})",
+        "run": trial.name,
         "family": family_name(trial.family),
         title: score(entry.score.value),
-        "without bias": f"{interval_words(entry.score) or 'not known'}. {guess_words(entry.score)}".rstrip(". "),
-        "on fresh seeds": _rescored_words(trial.rescored, entry.score),
-        **({"further": "; ".join(map(further_words, trial.further_scores))} if trial.further_scores else {}),
-        "diversity": diversity_words(trial.signals),
-        "measured as": identity_words(entry.score.identity),
-        "read beside": anchor_words(entry.score.anchors, entry.score.identity.samples) or "not known",
+        "without bias": f"{format_interval(entry.score) or 'not known'}. {format_guess(entry.score)}".rstrip(". "),
+        "on fresh seeds": _format_rescored(trial.rescored, entry.score),
+        **({"further": "; ".join(map(format_further, trial.further_scores))} if trial.further_scores else {}),
+        "diversity": format_diversity(trial.signals),
+        "measured as": format_identity(entry.score.identity),
+        "read beside": format_anchors(entry.score.anchors, entry.score.identity.samples) or "not known",
         "cost": f"{count(cost.images)} images, {duration(cost.train_seconds)} training, "
         f"{duration(cost.sample_seconds)} sampling, {count(cost.params)} parameters, "
         f"{size(cost.activation_bytes)} memory an image of the batch",
-        **({"lineage": lineage_words(trial.lineage)} if trial.lineage else {}),
+        **({"lineage": format_lineage(trial.lineage, trial.best_of)} if trial.lineage else {}),
         "checkpoint": trial.checkpoint or "not kept",
         "reproduce": reproduce_command(trial),
     }
 
 
-def _names(trial: TrialRecord) -> dict[str, Any]:
-    return {"sweep": trial.sweep, "trial": trial.trial, "run_id": trial.run_id}
+def _names(trial: TrialState) -> dict[str, Any]:
+    return {"sweep": trial.sweep, "trial": trial.trial}
 
 
-def _signals_json(trial: TrialRecord) -> dict[str, Any]:
-    """The signals of the best checkpoint, and what they warn of."""
-    return {"signals": dict(trial.signals), "warnings": trial_warnings(trial)}
-
-
-def _limits_json(trial: TrialRecord) -> dict[str, Any]:
-    """What it has of each objective, if its sweep has several, and the constraints that it breaks, in words."""
-    values = {each.metric: each.value for each in trial.objectives}
-    return {"objectives": values, "broken_limits": list(trial.broken_limits)}
-
-
-def _lineage_json(trial: TrialRecord) -> dict[str, Any]:
-    """The clonings by which a trial came to its weights; empty if these are its own from the beginning."""
-    return {"lineage": [step._asdict() for step in trial.lineage]}
-
-
-def _rescored_words(rescored: Score | None, chosen: Score) -> str:
+def _format_rescored(rescored: Score | None, chosen: Score) -> str:
     if rescored is None:
         return "not scored again"
-    interval = interval_words(rescored)
+    interval = format_interval(rescored)
     words = f"{score(rescored.value)} ({score(rescored.value - chosen.value)} against the score it was chosen by)"
     return f"{words}; without bias {interval}" if interval else words
 
 
-def _failure(trial: TrialRecord) -> str:
+def _failure(trial: TrialState) -> str:
     """Why it failed, or was not trained."""
     return (trial.error or "").strip().partition("\n")[0] if trial.status in ("failed", "infeasible") else ""
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1) if value < 10 else round(value)
+
+
+def pareto_table(comparison: Comparison, verdict: Recommendation) -> list[dict[str, Any]]:
+    """The front as rows of a table for people."""
+    return [
+        {
+            "on the Pareto front": row.entry.trial.name,
+            "family": family_name(row.entry.trial.family),
+            comparison.title: row.entry.score.value,
+            "training": format_amount(row.training, row.unit),
+            "an image": format_amount(row.sampling, sampling_unit(row.unit)),
+            "params": count(row.params),
+            "memory": size(row.memory),
+        }
+        for row in pareto_rows(comparison, verdict)
+    ]
+
+
+def front_table(comparison: Comparison) -> list[dict[str, Any]]:
+    """The front of the objectives as rows of a table for people."""
+    return [
+        {
+            "on the front of the objectives": entry.trial.name,
+            "family": family_name(entry.trial.family),
+            comparison.title: entry.score.value,
+            **{
+                each.metric: format_named(each.metric, entry.trial.objective_values[each.metric])
+                for each in entry.trial.objectives[1:]
+            },
+            "what differs": format_settings(entry.trial.at_best.params, entry.differs),
+        }
+        for entry in objective_front(comparison)
+    ]

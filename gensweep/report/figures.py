@@ -1,36 +1,23 @@
-"""The figures of the report, drawn by Vega-Lite as SVG that has the page's colours and font."""
+"""The figures of the report: their marks, and how they are written as SVG with the page's colours and font.
+
+A `colour` is the number of a series.  A `note` is the lines of a mark's tooltip.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gensweep.report.page_svg import page_svg, printable
-from gensweep.report.plots import Bars, Note, Panel, SharedNote
-from gensweep.report.vega import (
-    FAINT,
-    INK,
-    PAGE,
-    Span,
-    Spec,
-    axis_channel,
-    field,
-    fixed,
-    given,
-    interpolation,
-    marks,
-    number,
-    said,
-    span,
-    svg_of,
-)
+if TYPE_CHECKING:
+    from gensweep.verdict.variance import ShareInterval
 
 #: How many series colours the page defines: --c0 and so on.
 COLOURS = 8
-#: Vega's symbols of the series, for eyes that do not tell the colours apart.
-SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
-#: The same for legends, as paths of an SVG of which the corners are at -6 and 6.
+INK, FAINT, GRID, PAGE = "var(--ink)", "var(--faint)", "var(--rule)", "var(--page)"
+#: Symbols of the series, for eyes that do not tell the colours apart: paths of which the corners are at -6 and 6.
 SYMBOL_PATHS = (
     "M5,0A5,5 0 1,1 -5,0A5,5 0 1,1 5,0Z",
     "M-5,-5h10v10h-10Z",
@@ -41,159 +28,282 @@ SYMBOL_PATHS = (
     "M5.5,0L-4.5,5.5v-11Z",
     "M-5.5,0L4.5,5.5v-11Z",
 )
-#: Pixels of width and height, for a column of the page and for a telephone.
-SIZES = {"broad": (500, 270), "slim": (345, 250)}
-#: The same for a figure that has the first screen to itself.
-LARGE_SIZES = {"broad": (680, 350), "slim": (345, 300)}
-#: Pixels of height of a bar with the space around it, and of all that is not a bar.
-BAR_PIXELS, BARS_MARGIN_PIXELS = 26, 12
-#: Pixels of a bar's label at most; the rest is cut off, but not under the pointer.
-LABEL_PIXELS = {"broad": 190, "slim": 130}
-#: Pixels of an average character of a label in a wide font of a page, and in the font that Vega measures with.
-CHARACTER_PIXELS, VEGA_CHARACTER_PIXELS = 7.4, 6.0
+#: Pixels of a panel, and of its margins for titles and labels: above, below and on the right.
+WIDTH, HEIGHT = 560, 300
+TOP, BOTTOM, RIGHT = 26, 40, 10
+#: Pixels of a bar with the space around it, and of its label at most; the tooltip has the whole name.
+BAR_PIXELS, LABEL_PIXELS = 26, 220
+#: Pixels of an average character of a label in a wide font.
+CHARACTER_PIXELS = 7.4
+#: The smallest ratio of the largest to the smallest value that gets a logarithmic axis.
+MIN_LOG_RATIO = 12
+#: The part of an axis, at each end, that is left free beyond the outermost value.
+PADDING = 0.04
+#: A logarithmic axis with more labels than this labels powers of ten only; a linear axis aims at `LABELS`.
+MAX_LOG_LABELS, LABELS = 7, 5
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 
 
-def draw_panel(panel: Panel, name: str, title: str, description: str, *, large: bool = False) -> str:
-    """The SVG elements of a panel, one for each width of the page; `name` is an id that no other figure has."""
-    sizes = LARGE_SIZES if large else SIZES
-    return _drawn(lambda look: svg_of(_panel_layers(panel), *sizes[look]), name, title, description)
+@dataclass(frozen=True)
+class Line:
+    """Joined points; faint ones stand back.  The `band` are intervals, (x, low, high), around it."""
+
+    colour: int
+    points: Sequence[tuple[float, float]]
+    note: tuple[str, ...] = ()
+    faint: bool = False
+    band: Sequence[tuple[float, float, float]] = ()
 
 
-def draw_bars(bars: Bars, name: str, title: str, description: str) -> str:
-    """The SVG elements of bars, one for each width of the page."""
-    height = BAR_PIXELS * len(bars.bars) + BARS_MARGIN_PIXELS
-    return _drawn(
-        lambda look: svg_of(_bar_layers(bars, LABEL_PIXELS[look]), SIZES[look][0], height), name, title, description
-    )
+@dataclass(frozen=True)
+class Dot:
+    """A point: hollow if its training was stopped early, with a ring if it is the recommended trial."""
+
+    colour: int
+    x: float
+    y: float
+    note: tuple[str, ...] = ()
+    hollow: bool = False
+    ringed: bool = False
+    faint: bool = False
 
 
-def series_colour(index: int) -> str:
-    """The variable of the page that holds the colour of a series; they repeat."""
-    return f"var(--c{index % COLOURS})"
+@dataclass(frozen=True)
+class Level:
+    """A height with a name, such as the score of real images."""
+
+    name: str
+    y: float
+    note: tuple[str, ...] = ()
 
 
-def _drawn(draw: Callable[[str], str], name: str, title: str, description: str) -> str:
-    return "\n".join(page_svg(draw(look), f"{name}-{look}", look, title, description) for look in SIZES)
+@dataclass(frozen=True)
+class Crossing:
+    """A place on the horizontal axis with words on its left and right, and its interval; faint ones are dotted."""
+
+    below: str
+    above: str
+    x: float
+    interval: tuple[float, float]
+    note: tuple[str, ...] = ()
+    faint: bool = False
 
 
-def _panel_layers(panel: Panel) -> list[Spec]:
-    x, y = span(panel.x, list(panel.widths())), span(panel.y, list(panel.heights()))
-    above: Spec = {"titleAngle": 0, "titleAlign": "left", "titleX": 0, "titleY": -12, "titleBaseline": "bottom"}
-    axes = {"x": axis_channel("x", panel.x, x, grid=False), "y": axis_channel("y", panel.y, y, domain=False, **above)}
-    return [*_intervals(panel, x, y), *_lines(panel, axes), *_names(panel), *_dots(panel, axes)]
+@dataclass(frozen=True)
+class Panel:
+    """One coordinate system with the titles of its axes."""
+
+    x: str
+    y: str
+    lines: Sequence[Line] = ()
+    dots: Sequence[Dot] = ()
+    levels: Sequence[Level] = ()
+    crossings: Sequence[Crossing] = ()
+
+    def widths(self) -> Iterator[float]:
+        """Everything that must have its place on the horizontal axis."""
+        yield from (x for line in self.lines for x, _ in line.points)
+        yield from (dot.x for dot in self.dots)
+        yield from (crossing.x for crossing in self.crossings)
+
+    def heights(self) -> Iterator[float]:
+        """Everything that must have its place on the vertical axis; bands may be cut off."""
+        yield from (y for line in self.lines for _, y in line.points)
+        yield from (dot.y for dot in self.dots)
+        yield from (level.y for level in self.levels)
 
 
-def _lines(panel: Panel, axes: Spec) -> list[Spec]:
-    """One layer for all lines of a kind, faint ones first."""
-    layers: list[Spec] = []
-    for strong, dashed, step in sorted({(not line.faint, line.dashed, line.step) for line in panel.lines}):
-        rows = [
-            {"x": at, "y": value, "line": index, "colour": series_colour(line.colour), **said(line.note)}
-            for index, line in enumerate(panel.lines)
-            if (not line.faint, line.dashed, line.step) == (strong, dashed, step)
-            for at, value in line.points
+@dataclass(frozen=True)
+class Figure:
+    """A headline, a caption, and panels, or `bars`: named shares of 1 below each other."""
+
+    name: str
+    caption: str
+    panels: Sequence[Panel] = ()
+    bars: Sequence[tuple[str, ShareInterval]] = ()
+
+    @property
+    def series(self) -> list[int]:
+        """The colours that the figure distinguishes; empty if it has one."""
+        found = {dot.colour for panel in self.panels for dot in panel.dots}
+        return sorted(found) if len(found) > 1 else []
+
+    def svgs(self, name: str) -> list[str]:
+        """The SVG element of each panel, or of the bars; `name` is an id that no other figure has."""
+        drawn = [(HEIGHT, _panel(panel)) for panel in self.panels]
+        drawn += [(BAR_PIXELS * len(self.bars), _bars(self.bars))] if self.bars else []
+        # Within <defs> the words are no tooltip of the whole figure.
+        return [
+            f'<svg class="figure" viewBox="0 0 {WIDTH} {height}" style="--natural: {WIDTH}px" '
+            f'role="graphics-document" aria-labelledby="{name}-{number}-title" '
+            f'aria-describedby="{name}-{number}-description"><defs>'
+            f'<title id="{name}-{number}-title">{escape(self.name)}</title>'
+            f'<desc id="{name}-{number}-description">{escape(self.caption)}</desc></defs>{"".join(marks)}</svg>'
+            for number, (height, marks) in enumerate(drawn, 1)
         ]
-        layers += marks(
-            "line",
-            rows,
-            {**axes, "detail": field("line"), "stroke": given("colour")},
-            strokeWidth=2.8 if strong else 1.2,
-            strokeOpacity=1.0 if strong else 0.35,
-            strokeDash=[4, 3] if dashed else [1, 0],
-            interpolate=interpolation(step),
-            clip=True,
-        )
-    return layers
 
 
-def _intervals(panel: Panel, x: Span, y: Span) -> list[Spec]:
-    """Bands of lines, of levels and of crossings, and the invisible places at which all lines are read."""
-    layers: list[Spec] = []
-    wide, high = {"x": number("x"), "x2": {"field": "x2"}}, {"y": number("y"), "y2": {"field": "y2"}}
-    for band in panel.bands:
-        rows: list[Spec] = [{"x": at, "y": y.within(low), "y2": y.within(up)} for at, low, up in band.points]
-        look = {"color": series_colour(band.colour), "opacity": 0.2, "interpolate": interpolation(band.step)}
-        layers += marks("area", rows, {"x": number("x"), **high}, clip=True, **look)
-    intervals = [each.interval for each in panel.levels if each.interval is not None]
-    rows = [{"y": y.within(low), "y2": y.within(up)} for low, up in intervals]
-    layers += marks("rect", rows, high, color=FAINT, opacity=0.15, clip=True)
-    whole = {**wide, "y": fixed(0), "y2": fixed("height")}
-    rows = [{"x": x.within(low), "x2": x.within(up)} for each in panel.crossings for low, up in [each.interval]]
-    layers += marks("rect", rows, whole, color=FAINT, opacity=0.18, clip=True)
-    return layers + marks("rect", _strips(panel.readings, x), whole, opacity=0)
+class Scale(NamedTuple):
+    """The values at both ends of an axis, in pixels `start` and `end`, and its labelled ticks."""
+
+    log: bool
+    low: float
+    high: float
+    start: float
+    end: float
+    ticks: list[tuple[float, str]]
+
+    def place(self, value: float) -> float:
+        """The pixel of a value, or of the end beyond which it is: zero has no place on a logarithmic axis."""
+        inside = min(max(value, self.low), self.high)
+        if self.log:
+            share = math.log(inside / self.low) / math.log(self.high / self.low)
+        else:
+            share = (inside - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
 
 
-def _strips(readings: Sequence[SharedNote], x: Span) -> list[Spec]:
-    """The parts of the horizontal axis that are nearest to each reading."""
-    if not readings:
-        return []
-    ordered = sorted(readings, key=lambda each: each.x)
-    middles = [
-        math.sqrt(first.x * second.x) if x.log else (first.x + second.x) / 2 for first, second in pairwise(ordered)
-    ]
-    edges = [x.low, *middles, x.high]
-    parts = zip(ordered, pairwise(edges), strict=True)
-    return [{"x": low, "x2": high, **said(each.note)} for each, (low, high) in parts]
+def _scale_of(values: Sequence[float], start: float, end: float) -> Scale:
+    """The scale of an axis that shows these values between two pixels."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if log := low > 0 and high >= MIN_LOG_RATIO * low:
+        room = (high / low) ** PADDING
+        low, high = low / room, high * room
+    else:
+        room = PADDING * (high - low) or 0.5 * abs(high) or 0.5
+        low, high = low - room, high + room
+    ticks = _log_ticks(low, high) if log else _linear_ticks(low, high)
+    return Scale(log, low, high, start, end, [(tick, _label(tick)) for tick in ticks])
 
 
-def _dots(panel: Panel, axes: Spec) -> list[Spec]:
-    rows: list[Spec] = [
-        {
-            "x": dot.x,
-            "y": dot.y,
-            "colour": series_colour(dot.colour),
-            "fill": PAGE if dot.hollow else series_colour(dot.colour),
-            "symbol": SYMBOLS[dot.colour % len(SYMBOLS)],
-            "opacity": 0.55 if dot.faint else 1.0,
-            **said(dot.note),
-        }
-        for dot in panel.dots
-    ]
-    look = {"stroke": given("colour"), "fill": given("fill"), "shape": given("symbol")}
-    layers = marks(
-        "point", rows, {**axes, **look, "opacity": given("opacity", "quantitative")}, size=45, strokeWidth=1.6
+def _label(value: float) -> str:
+    """A number of an axis: 0.5, 20, 60k, 2M, 20T."""
+    power = 0 if abs(value) < 1000 else min(int(math.log10(abs(value)) / 3 + 1e-9), len(_PREFIXES) - 1)
+    return f"{value / 1000**power:g}{_PREFIXES[power]}"
+
+
+def _linear_ticks(low: float, high: float) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten."""
+    wanted = (high - low) / LABELS
+    power = 10.0 ** math.floor(math.log10(wanted))
+    step = min((digit * power for digit in (1, 2, 5, 10)), key=lambda each: abs(math.log(each / wanted)))
+    return [round(number * step, 300) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten, or the powers alone, not all if there are many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    several = [digit * 10.0**power for power in powers for digit in (1, 2, 5) if low <= digit * 10.0**power <= high]
+    if len(several) <= MAX_LOG_LABELS:
+        return several
+    alone = [10.0**power for power in powers if low <= 10.0**power <= high]
+    return alone[:: math.ceil(len(alone) / MAX_LOG_LABELS)]
+
+
+def _mark(tag: str, note: Sequence[str] = (), /, **attributes: Any) -> str:
+    """An element; the lines of a note are its tooltip, which browsers show even where scripts are off."""
+    words = (
+        f'{key.replace("_", "-")}="{value:.6g}"' if isinstance(value, float) else f'{key.replace("_", "-")}="{value}"'
+        for key, value in attributes.items()
     )
-    rings: list[Spec] = [{"x": dot.x, "y": dot.y} for dot in panel.dots if dot.ringed]
-    place = {"x": number("x"), "y": number("y")}
-    return layers + marks("point", rings, place, size=190, stroke=INK, strokeWidth=1.6, filled=False)
+    start = f"<{tag} {' '.join(words)}"
+    if not note:
+        return f"{start}/>"
+    return f'{start} role="graphics-symbol"><title>{escape(chr(10).join(note))}</title></{tag}>'
 
 
-def _names(panel: Panel) -> list[Spec]:
+def _text(words: str, x: float, y: float, anchor: str = "start", fill: str = FAINT) -> str:
+    return f'<text x="{x:.6g}" y="{y:.6g}" font-size="12" text-anchor="{anchor}" fill="{fill}">{escape(words)}</text>'
+
+
+def _colour(series: int) -> str:
+    return f"var(--c{series % COLOURS})"
+
+
+def _panel(panel: Panel) -> Iterator[str]:
+    y = _scale_of(list(panel.heights()), HEIGHT - BOTTOM, TOP)
+    left = CHARACTER_PIXELS * max(len(words) for _, words in y.ticks or [(0.0, "")]) + 6
+    x = _scale_of(list(panel.widths()), left, WIDTH - RIGHT)
+    yield from _axes(panel, x, y)
+    for line in sorted(panel.lines, key=lambda each: not each.faint):
+        yield from _line(line, x, y)
+    yield from _names(panel, x, y)
+    for dot in panel.dots:
+        yield from _dot(dot, x.place(dot.x), y.place(dot.y))
+
+
+def _axes(panel: Panel, x: Scale, y: Scale) -> Iterator[str]:
+    yield _text(panel.y, 0, y.end - 12)
+    for value, words in y.ticks:
+        at = y.place(value)
+        yield _mark("line", x1=x.start, x2=x.end, y1=at, y2=at, stroke=GRID)
+        yield _text(words, x.start - 6, at + 4, "end")
+    yield _mark("line", x1=x.start, x2=x.end, y1=y.start, y2=y.start, stroke=GRID)
+    free = -math.inf
+    for value, words in x.ticks:
+        at, half = x.place(value), CHARACTER_PIXELS * len(words) / 2
+        if at - half > free:
+            yield _text(words, at, y.start + 16, "middle")
+            free = at + half
+    yield _text(panel.x, (x.start + x.end) / 2, y.start + 34, "middle")
+
+
+def _line(line: Line, x: Scale, y: Scale) -> Iterator[str]:
+    """A line over its band."""
+    lows, highs = ([(at, ends[side]) for at, *ends in line.band] for side in (0, 1))
+    if line.band:
+        path = _path([*lows, *reversed(highs)], x, y)
+        yield _mark("path", d=f"{path}Z", fill=_colour(line.colour), opacity=0.2)
+    look = {"stroke_width": 1.2, "stroke_opacity": 0.35} if line.faint else {"stroke_width": 2.8}
+    yield _mark("path", line.note, d=_path(line.points, x, y), fill="none", stroke=_colour(line.colour), **look)
+
+
+def _path(points: Sequence[tuple[float, float]], x: Scale, y: Scale) -> str:
+    return "M" + "L".join(f"{x.place(at):.6g},{y.place(value):.6g}" for at, value in points)
+
+
+def _dot(dot: Dot, x: float, y: float) -> Iterator[str]:
+    colour = _colour(dot.colour)
+    yield _mark(
+        "path",
+        dot.note,
+        transform=f"translate({x:.6g},{y:.6g}) scale(.7)",
+        d=SYMBOL_PATHS[dot.colour % len(SYMBOL_PATHS)],
+        fill=PAGE if dot.hollow else colour,
+        stroke=colour,
+        stroke_width=2.3,
+        opacity=0.55 if dot.faint else 1,
+    )
+    if dot.ringed:
+        yield _mark("circle", cx=x, cy=y, r=7, fill="none", stroke=INK, stroke_width=1.6)
+
+
+def _names(panel: Panel, x: Scale, y: Scale) -> Iterator[str]:
     """Levels and crossings, which have their names beside them."""
-    rows: list[Spec] = [{"y": each.y, "name": printable(each.name), **said(each.note)} for each in panel.levels]
-    layers = marks("rule", rows, {"y": number("y")}, color=INK, strokeWidth=1.2, strokeDash=[1, 3])
-    place = {"y": number("y"), "x": fixed("width"), "text": field("name")}
-    layers += marks("text", rows, place, align="right", baseline="bottom", dy=-3, fill=FAINT)
-    rows = [
-        {"x": each.x, "below": printable(each.below), "above": printable(each.above), **said(each.note)}
-        for each in panel.crossings
-    ]
-    whole = {"x": number("x"), "y": fixed(0), "y2": fixed("height")}
-    for faint, dash in ((False, [5, 3]), (True, [1, 3])):
-        alike = [row for row, each in zip(rows, panel.crossings, strict=True) if each.faint == faint]
-        layers += marks("rule", alike, whole, color=INK, strokeWidth=1.4, strokeDash=dash, clip=True)
-    for side, align, gap in (("below", "right", -5), ("above", "left", 5)):
-        place = {"x": number("x"), "y": fixed(0), "text": field(side)}
-        layers += marks("text", rows, place, align=align, baseline="top", dx=gap, dy=3, fill=INK)
-    return layers
+    for level in panel.levels:
+        at, look = y.place(level.y), {"stroke": INK, "stroke_width": 1.2, "stroke_dasharray": "1,3"}
+        yield _mark("line", level.note, x1=x.start, x2=x.end, y1=at, y2=at, **look)
+        yield _text(level.name, x.end, at - 4, "end")
+    for crossing in panel.crossings:
+        at, (start, end) = x.place(crossing.x), map(x.place, crossing.interval)
+        size = {"width": end - start, "height": y.start - y.end}
+        yield _mark("rect", x=start, y=y.end, **size, fill=FAINT, opacity=0.18)
+        look = {"stroke": INK, "stroke_width": 1.4, "stroke_dasharray": "1,3" if crossing.faint else "5,3"}
+        yield _mark("line", crossing.note, x1=at, x2=at, y1=y.start, y2=y.end, **look)
+        yield _text(crossing.below, at - 5, y.end + 13, "end", INK)
+        yield _text(crossing.above, at + 5, y.end + 13, "start", INK)
 
 
-def _bar_layers(bars: Bars, label_pixels: int) -> list[Spec]:
-    rows: list[Spec] = []
-    for bar in bars.bars:
-        ends = () if bar.interval is None else (f"95 %: {100 * bar.interval[0]:.0f} to {100 * bar.interval[1]:.0f} %",)
-        low, high = bar.interval or (bar.share, bar.share)
-        words = f"{100 * bar.share:.0f} %"
-        numbers = {"x": bar.share, "low": low, "high": high, "share": words}
-        rows.append({"name": printable(bar.name), **numbers, **said(Note((bar.name, words, *ends)))})
-    longest = CHARACTER_PIXELS * max(len(bar.name) for bar in bars.bars)
-    room = min(longest, CHARACTER_PIXELS / VEGA_CHARACTER_PIXELS * label_pixels)
-    names = {"labelLimit": label_pixels, "minExtent": room, "labelColor": INK, "domain": False}
-    y = field("name", sort=None, axis=names, title=None)
-    x = number("x", scale={"domain": [0, 1.12], "nice": False}, axis=None)
-    layers = marks("bar", rows, {"x": x, "y": y}, color=series_colour(bars.colour), height={"band": 0.62})
-    if any(bar.interval is not None for bar in bars.bars):
-        ends_of = {"x": number("low"), "x2": {"field": "high"}, "y": y}
-        layers += marks("rule", rows, ends_of, color=INK, strokeWidth=1.4)
-    place = {"x": number("high"), "y": y, "text": field("share")}
-    return layers + marks("text", rows, place, align="left", dx=5, fill=FAINT)
+def _bars(bars: Sequence[tuple[str, ShareInterval]]) -> Iterator[str]:
+    most = int(LABEL_PIXELS / CHARACTER_PIXELS)
+    names = [name if len(name) <= most else f"{name[: most - 1]}…" for name, _ in bars]
+    start = CHARACTER_PIXELS * max(map(len, names)) + 6
+    unit = (WIDTH - start) / 1.12
+    for row, ((whole, shown), name) in enumerate(zip(bars, names, strict=True)):
+        middle, words = BAR_PIXELS * (row + 0.5), f"{100 * shown.share:.0f} %"
+        note = [whole, words, f"95 %: {100 * shown.low:.0f} to {100 * shown.high:.0f} %"]
+        yield _mark("rect", note, x=start, y=middle - 8, width=unit * shown.share, height=16, fill=_colour(0))
+        yield _text(name, start - 6, middle + 4, "end", INK)
+        ends = {"x1": start + unit * shown.low, "x2": start + unit * shown.high}
+        yield _mark("line", **ends, y1=middle, y2=middle, stroke=INK, stroke_width=1.4)
+        yield _text(words, start + unit * shown.high + 5, middle + 4)

@@ -4,146 +4,125 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+import io
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import yaml
+from markupsafe import Markup, escape
+from PIL import Image
 
-from gensweep.errors import GensweepError
 from gensweep.families.spelling import family_name
-from gensweep.report.budget_verdict import BudgetVerdict
-from gensweep.report.charts import draw_charts, draw_lead
-from gensweep.report.collapse import diversity_words, trial_warnings
-from gensweep.report.commands import reproduce_command
-from gensweep.report.comparison import Comparison
+from gensweep.report import wording
+from gensweep.report.caveats import caveats
+from gensweep.report.charts import budget_figure, draw_charts, series_of
+from gensweep.report.commands import left_out_reasons, reproduce_command
 from gensweep.report.figures import SYMBOL_PATHS
-from gensweep.report.page_pictures import sample_tiles
-from gensweep.report.pareto_table import objective_front, pareto_rows, sampling_unit
-from gensweep.report.plan_ahead import PLANNED_FACTOR, PlanAhead, plan_ahead
-from gensweep.report.templates import environment, script_text, write_whole
-from gensweep.report.trial_notes import series_numbers
-from gensweep.report.verdict import verdict_sentences
-from gensweep.report.wording import (
-    amount_words,
-    anchor_words,
-    count,
-    duration,
-    guess_words,
-    identity_words,
-    interval_words,
-    lineage_words,
-    named_amount,
-    number,
-    score,
-    setting_list,
-    size,
-)
-from gensweep.tracking.artifacts import trial_config
-from gensweep.tracking.store import MODEL_TRAINING, runs_page, ui_command
+from gensweep.report.templates import data_url, environment, write_whole
+from gensweep.report.trial_warnings import format_diversity, trial_warnings
+from gensweep.report.verdict import format_rung, format_sentences
+from gensweep.sweep.stored_sweeps import trial_config
+from gensweep.verdict.comparison import Comparison
+from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
+from gensweep.verdict.ranked_trials import RankedTrial
+from gensweep.verdict.recommendation import Recommendation
 
-if TYPE_CHECKING:
-    from gensweep.tracking.records import TrialRecord
 
-#: What the template may call by name.
-FILTERS: tuple[Callable[..., Any], ...] = (
-    amount_words,
-    anchor_words,
-    count,
-    diversity_words,
-    duration,
-    family_name,
-    guess_words,
-    identity_words,
-    interval_words,
-    lineage_words,
-    named_amount,
-    number,
-    score,
-    setting_list,
-    size,
-    trial_warnings,
-)
+def breakable(name: str) -> Markup:
+    """A text that a narrow column breaks after a slash, before it breaks inside of a word."""
+    return escape(name).replace("/", Markup("/<wbr>"))
+
+
+#: Filters of the template, beside all functions of `wording`.
+FILTERS = (breakable, family_name, format_diversity, format_rung, trial_warnings)
 #: Rows of the ranking that are shown at once, and that the page holds; all of 10,000 would be 9 MB.
 TABLE_ROWS, MOST_ROWS = 12, 1000
 #: Grids of samples, at most.
 MAX_GRIDS = 8
+#: Pixels of the longer side of a picture at most, and the quality of WebP: a page of 17 pictures has less than 5 MB.
+MAX_PIXELS, QUALITY = 1024, 90
 
 
-def write_report(comparison: Comparison, judged: BudgetVerdict, file: Path) -> None:
+def write_report(comparison: Comparison, judged: Recommendation, file: Path) -> None:
     """Write the page, whole or not at all.
 
     Raises GensweepError if the file cannot be written.
     """
-    write_whole(file, render(comparison, judged, plan_ahead(comparison, judged)), "name another file: --html FILE")
+    write_whole(file, render(comparison, judged), "name another file: -o FILE")
 
 
-def render(comparison: Comparison, judged: BudgetVerdict, ahead: PlanAhead | None = None) -> str:
-    """The page as text, with what it says of a larger budget.  Whatever users named is escaped."""
-    pages, groups, page = environment(), comparison.groups, runs_page()
-
-    def runs(run_id: str) -> str | None:
-        return None if page is None else f"{page}{run_id}{MODEL_TRAINING}"
-
-    shown = [judged.winner if judged.winner in group else group[0] for group in groups.values()]
+def render(comparison: Comparison, judged: Recommendation) -> str:
+    """The page as text.  Whatever users named is escaped."""
+    pages, groups = environment(), comparison.groups
+    shown = [judged.recommended if judged.recommended in group else group[0] for group in groups.values()]
     grids, real = sample_tiles(shown[:MAX_GRIDS])
-    pages.filters |= {function.__name__: function for function in FILTERS}
+    pages.filters |= {name: each for name, each in vars(wording).items() if callable(each)}
+    pages.filters |= {each.__name__: each for each in FILTERS}
     return pages.get_template("report.html.j2").render(
         comparison=comparison,
-        headline=(sentences := verdict_sentences(comparison, judged))[0],
+        headline=(sentences := format_sentences(comparison, judged))[0],
         sentences=sentences[1:],
-        warnings=judged.warnings,
-        winner=judged.winner,
+        warnings=list(caveats(comparison, judged)),
+        recommended=judged.recommended,
+        left_out=left_out_reasons(comparison),
         ranking=(
-            ranking := [entry for entry in comparison.entries if entry.rank <= MOST_ROWS or entry is judged.winner]
+            ranking := [entry for entry in comparison.entries if entry.rank <= MOST_ROWS or entry is judged.recommended]
         ),
         unlisted=len(comparison.entries) - len(ranking),
-        ahead=ahead,
-        planned_factor=PLANNED_FACTOR,
         pareto=pareto_rows(comparison, judged) if len(comparison.entries) > 1 else [],
         front=objective_front(comparison),
         sampling_unit=sampling_unit,
         intervals=any(entry.score.interval for entry in comparison.entries),
-        close={tie.trial.run_id for tie in comparison.ties},
-        facts=_facts(comparison),
+        close={tie.trial.name for tie in comparison.ties},
         grids=grids,
         real=real,
         groups=[comparison.group_name(group) for group in groups],
-        colours=series_numbers(comparison),
+        series_of=lambda entry: series_of(comparison, entry),
         symbols=SYMBOL_PATHS,
         table_rows=TABLE_ROWS,
-        lead=draw_lead(comparison, judged, runs),
-        charts=draw_charts(comparison, judged, runs),
-        runs=runs,
-        ui_command=ui_command(),
-        config=_config(judged.winner.trial),
-        command=reproduce_command(judged.winner.trial),
-        script=(script := script_text()),
+        lead=budget_figure(comparison, judged),
+        charts=draw_charts(comparison, judged),
+        config=yaml.safe_dump(
+            trial_config(judged.recommended.trial), sort_keys=False, allow_unicode=True, default_flow_style=False
+        ),
+        command=reproduce_command(judged.recommended.trial),
+        script=(script := files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")),
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-def _facts(comparison: Comparison) -> dict[str, str]:
-    trials = [trial for sweep in comparison.sweeps for trial in sweep.trials]
-    statuses = [trial.status for trial in trials]
-    ends = [
-        f"{statuses.count(status)} {status}"
-        for status in ("finished", "pruned", "failed", "infeasible", "stopped", "running", "paused", "waiting")
-        if status in statuses
+class SampleTile(NamedTuple):
+    """Images of a model and likely copies of training images, as URLs."""
+
+    entry: RankedTrial
+    samples: str
+    suspects: str | None
+
+
+def sample_tiles(entries: Sequence[RankedTrial]) -> tuple[list[SampleTile], str | None]:
+    """The sample grids of trials that have one, and a grid of real images."""
+    tiles = [
+        SampleTile(entry, samples, _picture(entry, "suspects"))
+        for entry in entries
+        if (samples := _picture(entry, "samples")) is not None
     ]
-    return {
-        "sweeps": str(len(comparison.sweeps)),
-        "trials": f"{len(trials)} ({', '.join(ends)})",
-        "images trained on": count(sum(trial.cost.images or 0 for trial in trials)),
-        "time in training": duration(sum(trial.cost.train_seconds or 0 for trial in trials)),
-    }
+    return tiles, next(filter(None, (_picture(entry, "real") for entry in entries)), None)
 
 
-def _config(trial: TrialRecord) -> str:
-    try:
-        tree = trial_config(trial)
-    except GensweepError as error:
-        return f"# {error}\n"
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=False)
+def _picture(entry: RankedTrial, key: str) -> str | None:
+    """A picture of a trial's best checkpoint, else of its latest, as a URL; None if it has none."""
+    trial, checkpoint = entry.trial, entry.trial.checkpoint
+    if checkpoint is None or not (source := Path(checkpoint, f"{key}.png")).is_file():
+        kept = {} if trial.folder is None else trial.folder.pictures_of(trial.best_of or trial.trial, key)
+        if not kept:
+            return None
+        source = kept.get(0 if trial.best is None else trial.best.evaluation.images, kept[max(kept)])
+    file = io.BytesIO()
+    with Image.open(source) as picture:
+        picture.thumbnail((MAX_PIXELS, MAX_PIXELS))
+        picture.convert("RGB").save(file, "WEBP", quality=QUALITY)
+    return data_url("picture.webp", file.getvalue())

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from gensweep.data.picture_files import file_names, is_picture
+from gensweep.data.picture_files import is_picture, list_files
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_problem
 from gensweep.training.class_grid import write_class_grid
@@ -30,7 +30,8 @@ def check_output(output: Path, count: int, read: Iterable[Path] = ()) -> None:
     for file in read:
         if output.resolve() in (file.resolve(), file.resolve().parent):
             raise ConfigError(f"--output {output}: {file} could be written over; name another file or folder")
-    if not grid and output.is_dir() and (others := _other_pictures(output, count)):
+    names = {f"{index:06d}.png" for index in range(count)}
+    if not grid and output.is_dir() and (others := sorted({*filter(is_picture, list_files(output).files)} - names)):
         raise ConfigError(
             f"--output {output}: it holds other pictures, such as {others[0]}, among which these {count} would come; "
             "name another folder, or take them away"
@@ -61,18 +62,7 @@ def write_pictures(
         write_grid(shown, output, columns=len(shown) if after is not None and len(after) else None)
         return [output]
     output.mkdir(parents=True, exist_ok=True)
-    files = [output / _name(index) for index in range(len(images))]
+    files = [output / f"{index:06d}.png" for index in range(len(images))]
     for image, file in zip(images, files, strict=True):
         write_picture(image, file)
     return files
-
-
-def _name(index: int) -> str:
-    return f"{index:06d}.png"
-
-
-def _other_pictures(folder: Path, count: int) -> list[str]:
-    """The pictures below a folder that are none of the images 0..count-1, by name."""
-    found = set(filter(is_picture, file_names(folder)[0]))
-    found.difference_update(map(_name, range(count)))
-    return sorted(found)

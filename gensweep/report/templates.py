@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,17 +19,6 @@ def environment(package: str = "gensweep.report") -> Environment:
 
     loader = ChoiceLoader([PackageLoader(name, ".") for name in dict.fromkeys([package, "gensweep.report"])])
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
-def script_text() -> str:
-    """The script of the report, as it goes into the page."""
-    return files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")
-
-
-def light_colours() -> dict[str, str]:
-    """The colours of the light page by the names of their variables, such as "ink" and "c0"."""
-    css = files("gensweep.report").joinpath("style.css.j2").read_text(encoding="utf-8")
-    return dict(re.findall(r"--(\w+): (#\w+);", css[: css.index("}")]))
 
 
 def data_url(file: str, data: bytes) -> str:

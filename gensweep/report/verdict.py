@@ -6,32 +6,35 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gensweep.families.spelling import family_name
-from gensweep.report.wording import amount_range, amount_words, chance_words, further_words, rough, score
+from gensweep.report.wording import count, format_amount, format_further, format_probability, format_range, rough, score
 
 if TYPE_CHECKING:
-    from gensweep.compute.flips import Flip
-    from gensweep.report.budget_verdict import BudgetVerdict
-    from gensweep.report.comparison import Comparison
+    from gensweep.verdict.comparison import Comparison
+    from gensweep.verdict.flips import Flip
+    from gensweep.verdict.recommendation import Recommendation
+    from gensweep.verdict.rungs import Rung
 
 
-def verdict_words(comparison: Comparison, verdict: BudgetVerdict) -> str:
+def format_verdict(comparison: Comparison, verdict: Recommendation) -> str:
     """The sentences of the verdict in one line."""
-    return " ".join(verdict_sentences(comparison, verdict))
+    return " ".join(format_sentences(comparison, verdict))
 
 
-def verdict_sentences(comparison: Comparison, verdict: BudgetVerdict) -> list[str]:
+def format_sentences(comparison: Comparison, verdict: Recommendation) -> list[str]:
     """Who wins, at which budget, how sure that is and on how many seeds; where it flips; what the scores hide."""
+    # What is known of the best checkpoint of the whole training, which may have been longer.
+    of_best = [*_cost(verdict), *_ties(comparison, verdict), *_fresh_seeds(verdict)]
     sentences = [
-        _winner(comparison, verdict),
+        _recommended(comparison, verdict),
+        *filter(None, [format_best_score(comparison, verdict)]),
         *(_flip(comparison, verdict, flip) for flip in verdict.flips),
         *_expected(comparison, verdict),
-        # What is known of the best checkpoint of the whole training, which may have been longer.
-        *(_of_best(comparison, verdict) if verdict.pays_for_best else ()),
+        *(of_best if verdict.pays_for(verdict.recommended) else ()),
     ]
     return [f"{each}." for each in sentences]
 
 
-def group_words(comparison: Comparison, verdict: BudgetVerdict, group: str) -> str:
+def format_group(comparison: Comparison, verdict: Recommendation, group: str) -> str:
     """A group as one would write it in a sentence: its family, if no other group has the same."""
     families: dict[str, set[str]] = {}
     for curve in verdict.trained.curves if verdict.trained is not None else ():
@@ -42,23 +45,44 @@ def group_words(comparison: Comparison, verdict: BudgetVerdict, group: str) -> s
     return family_name(next(iter(mine))) if len(mine) == 1 and kinds.count(mine) == 1 else comparison.group_name(group)
 
 
-def _winner(comparison: Comparison, verdict: BudgetVerdict) -> str:
-    name, at = comparison.name_of(verdict.winner.trial), "" if verdict.budget is None else f"at {_budget(verdict)} "
+def _recommended(comparison: Comparison, verdict: Recommendation) -> str:
+    name, at = verdict.recommended.trial.name, "" if verdict.budget is None else f"at {_budget(verdict)} "
     found = f"{comparison.title} {score(verdict.score)}{_seeds(verdict)}"
     if verdict.probability is None:
         sure = "" if len(comparison.entries) < 2 else "; how sure that is, is not known"
         sentence = f"{at}the best is {name}, {found}{sure}"
     else:
-        who, model = (name, found) if verdict.group is None else (group_words(comparison, verdict, verdict.group), None)
-        chance = f"with a probability of {chance_words(verdict.probability)}: {model or f'{name}, {found}'}"
+        who, model = (
+            (name, found) if verdict.group is None else (format_group(comparison, verdict, verdict.group), None)
+        )
+        chance = f"with a probability of {format_probability(verdict.probability)}: {model or f'{name}, {found}'}"
         lead = f"too close to call {at}: {who} leads" if verdict.too_close else f"{at}take {who}, the best"
         sentence = f"{lead.replace(' :', ':')} {chance}"
     return sentence[:1].upper() + sentence[1:]
 
 
-def _seeds(verdict: BudgetVerdict) -> str:
-    """On how many seeds the winner's score is, and what another one may give."""
-    if verdict.winner.trial.imported:
+def format_best_score(comparison: Comparison, verdict: Recommendation) -> str | None:
+    """A line that names the best score and the recommended trial; None if they are the same."""
+    if verdict.reason is None:
+        return None
+    first = verdict.best_score
+    group = "" if verdict.trained is None else verdict.trained.groups.get(first.trial.name, "")
+    group = group and format_group(comparison, verdict, group)
+    reason = {
+        "alone": f"{group} has no other configuration to judge it by",
+        "group": f"{group} is expected to do worse",
+        "budget": "the best score took more training",
+        "seeds": "it is better on average of seeds",
+        "cost": "the cost of the best score is not on record",
+        "clone": "the settings of the best score changed during training",
+    }[verdict.reason]
+    scored = f"{first.trial.name} ({comparison.title} {score(first.score.value)})"
+    return f"Best score: {scored}; recommended: {verdict.recommended.trial.name}, as {reason}"
+
+
+def _seeds(verdict: Recommendation) -> str:
+    """On how many seeds the recommended trial's score is, and what another one may give."""
+    if verdict.recommended.trial.imported:
         return ""
     if verdict.seeds == 1:
         return ", on one seed"
@@ -67,21 +91,21 @@ def _seeds(verdict: BudgetVerdict) -> str:
     return f" on average of {verdict.seeds} seeds{words}"
 
 
-def _budget(verdict: BudgetVerdict) -> str:
+def _budget(verdict: Recommendation) -> str:
     assert verdict.budget is not None
-    words = amount_words(verdict.budget.value, verdict.budget.unit)
+    words = format_amount(verdict.budget.value, verdict.budget.unit)
     return f"{words} of training" if not verdict.draw else f"{words} for training and {verdict.draw:,} images"
 
 
-def _flip(comparison: Comparison, verdict: BudgetVerdict, flip: Flip) -> str:
+def _flip(comparison: Comparison, verdict: Recommendation, flip: Flip) -> str:
     assert verdict.trained is not None
     unit, what = verdict.trained.unit, "" if verdict.draw else " of training"
-    below, above = group_words(comparison, verdict, flip.below), group_words(comparison, verdict, flip.above)
-    interval = amount_range(flip.low, flip.high, unit)
-    return f"Below {amount_words(flip.value, unit)}{what} take {below}, above it {above} (95 %: {interval})"
+    below, above = format_group(comparison, verdict, flip.below), format_group(comparison, verdict, flip.above)
+    interval = format_range(flip.low, flip.high, unit)
+    return f"Below {format_amount(flip.value, unit)}{what} take {below}, above it {above} (95 %: {interval})"
 
 
-def _expected(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
+def _expected(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
     """What so many tries of each group are expected to reach."""
     if verdict.group is None or verdict.budget is None:
         return
@@ -91,42 +115,41 @@ def _expected(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
             if point.budget == verdict.budget.value:
                 ends = [rough(end) for end in (point.low, point.high) if end is not None]
                 band = f" ({' to '.join(ends)})" if ends else ""
-                parts.append(f"{group_words(comparison, verdict, curve.group)} {rough(point.best)}{band}")
+                parts.append(f"{format_group(comparison, verdict, curve.group)} {rough(point.best)}{band}")
     tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations, each"
     yield f"Expected of {tries} trained for that: {', '.join(parts)}"
 
 
-def _of_best(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
-    yield from _cost(verdict)
-    yield from _settings(comparison, verdict)
-    yield from _fresh_seeds(verdict)
-
-
-def _cost(verdict: BudgetVerdict) -> Iterator[str]:
-    """What the winner took until its best checkpoint, if that was not the end."""
-    if verdict.trained is not None and verdict.winner.trial.run_id in verdict.trained.costs:
-        best, whole = verdict.trained.costs[verdict.winner.trial.run_id]
+def _cost(verdict: Recommendation) -> Iterator[str]:
+    """What the recommended trial took until its best checkpoint, if that was not the end."""
+    if verdict.trained is not None and verdict.recommended.trial.name in verdict.trained.costs:
+        best, whole = verdict.trained.costs[verdict.recommended.trial.name]
         if best < whole:
-            took, of = (amount_words(each, verdict.trained.unit) for each in (best, whole))
+            took, of = (format_amount(each, verdict.trained.unit) for each in (best, whole))
             yield f"Its best checkpoint took {took} of the {of} of its training"
 
 
-def _settings(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
+def _ties(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
     """Trials whose scores cannot be told from that of the best trial."""
-    if comparison.ties and verdict.winner is comparison.winner:
+    if comparison.ties and verdict.recommended is comparison.best_score:
         tie = min(comparison.ties, key=lambda each: each.interval[0])
         low, high = (rough(value) for value in tie.interval)
         others = "" if len(comparison.ties) == 1 else f" and {len(comparison.ties) - 1} more"
         pairs = ", image by image" if tie.paired else ""
-        who = f"{comparison.name_of(tie.trial)}{others}"
+        who = f"{tie.trial.name}{others}"
         yield f"By its score {who} may be as good (behind by {low} to {high} at 95 %{pairs})"
 
 
-def _fresh_seeds(verdict: BudgetVerdict) -> Iterator[str]:
-    winner = verdict.winner
-    if (again := winner.trial.rescored) is not None:
-        excess = rough(abs(again.value - winner.score.value))
-        worse = "worse" if again.order > winner.score.order else "better"
+def _fresh_seeds(verdict: Recommendation) -> Iterator[str]:
+    entry = verdict.recommended
+    if (again := entry.trial.rescored) is not None:
+        excess = rough(abs(again.value - entry.score.value))
+        worse = "worse" if again.order > entry.score.order else "better"
         yield f"Scored again on fresh seeds: {score(again.value)}, {excess} {worse}"
-    if further := winner.trial.further_scores:
-        yield f"Further on fresh seeds: {'; '.join(map(further_words, further))}"
+    if further := entry.trial.further_scores:
+        yield f"Further on fresh seeds: {'; '.join(map(format_further, further))}"
+
+
+def format_rung(rung: Rung) -> str:
+    """Where on the way a rung is: "25 % of the training", "15k images"."""
+    return f"{100 * rung.share:.3g} % of the training" if rung.images is None else f"{count(rung.images)} images"

@@ -6,30 +6,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gensweep.metrics.titles import metric_title
+from gensweep.verdict.recommendation import SURE
+
 if TYPE_CHECKING:
     from gensweep.results import Anchors, Identity, Score, Unit
-    from gensweep.tracking.records import CloneStep
-
-#: Below this probability of being the best one, a lead is too close to call.
-SURE = 0.95
-_EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
-# Only features of the FID-2015 Inception network make a Frechet distance an FID, and a kernel distance a KID.
-_DISTANCES = {"fd": ("FID", "FD"), "fid": ("FID", "FD"), "kid": ("KID", "KD")}
-_TITLES = {"bpd": "bits/dim"}
+    from gensweep.sweep.events import Cloned
 
 
-def metric_title(metric: str, identity: Identity | None) -> str:
-    """The column head of a score: "FID" for the literature's network only, "FD-EffNetLite0" and the like otherwise."""
-    if metric not in _DISTANCES:
-        return _TITLES.get(metric, metric)
-    literatures, distance = _DISTANCES[metric]
-    extractor = "" if identity is None else (identity.extractor or "").partition("/")[0]
-    if extractor == "inception2015":
-        return literatures
-    return f"{distance}-{_EXTRACTORS.get(extractor, extractor)}" if extractor else distance
-
-
-def identity_words(identity: Identity, *, name_weights: bool = True) -> str:
+def format_identity(identity: Identity, *, name_weights: bool = True) -> str:
     """What a score was measured with, as a phrase."""
     words = metric_title(identity.metric, identity)
     real = identity.timesteps is not None  # a likelihood
@@ -38,21 +23,21 @@ def identity_words(identity: Identity, *, name_weights: bool = True) -> str:
     if real:
         words += f", {identity.timesteps} noise levels or {identity.latents} latents an image"
     if name_weights:
-        words += f", {_weights_words(identity.weights)}"
-    if identity.steps is not None:
-        words += f", {identity.steps} sampler steps"
+        factor = identity.weights.partition("@")[2]
+        words += ", raw weights" if identity.weights == "raw" else ", averaged (EMA) weights"
+        words += f", {factor} times the half-life" if factor else ""
     if identity.extractor is not None:
         words += f"; features: {identity.extractor}"
     return f"{words}; quantisation: {identity.quantisation}"
 
 
-def further_words(value: Score) -> str:
-    """A score of another metric than the objective, or of more images: "FID 3.21 of 50,000 images against cifar10"."""
+def format_further(value: Score) -> str:
+    """A score that does not rank: "FID 3.21 of 50,000 images against cifar10"."""
     title, reference = metric_title(value.metric, value.identity), value.identity.reference.partition("#")[0]
     return f"{title} {score(value.value)} of {value.identity.samples:,} images against {reference}"
 
 
-def guess_words(value: Score) -> str:
+def format_guess(value: Score) -> str:
     """Whether the value without bias is partly a guess, as a sentence; "" if it is not."""
     if not value.guessed or value.corrected is None:
         return ""
@@ -63,14 +48,6 @@ def guess_words(value: Score) -> str:
     )
 
 
-def _weights_words(weights: str) -> str:
-    """Which weights drew the images: "averaged (EMA) weights" and the like."""
-    if weights == "raw":
-        return "raw weights"
-    factor = weights.partition("@")[2]
-    return f"averaged (EMA) weights{f', {factor} times the half-life' if factor else ''}"
-
-
 def score(value: float | None) -> str:
     """A score with about four digits."""
     if value is None or not math.isfinite(value):
@@ -78,10 +55,10 @@ def score(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def interval_words(value: Score) -> str:
+def format_interval(value: Score) -> str:
     """The score without the bias of few images and its 95 % interval: "1,702 (1,655 to 1,749)"; "" if it has none.
 
-    "~1,702 (1,655 to 1,749)" is one that is partly guessed (see `guess_words`).
+    "~1,702 (1,655 to 1,749)" is one that is partly guessed (see `format_guess`).
     """
     if value.interval is None or value.corrected is None:
         return ""
@@ -94,7 +71,7 @@ def number(value: float | None) -> str:
     return "" if value is None or not math.isfinite(value) else str(value)
 
 
-def anchor_words(anchors: Anchors, samples: int) -> str:
+def format_anchors(anchors: Anchors, samples: int) -> str:
     """What a score of so many images is read beside, as a sentence; "" if that is not known.
 
     "Real images score 30.6 (28.5 to 32.8), the mean image 340."
@@ -118,7 +95,7 @@ def rough(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def chance_words(probability: float) -> str:
+def format_probability(probability: float) -> str:
     """A probability in percent, which rounding carries neither to certainty nor up to SURE."""
     percent = round(100 * probability)
     if probability < SURE:
@@ -141,7 +118,7 @@ def count(value: float | None) -> str:
     return f"{value:.0f}"
 
 
-def amount_words(value: float | None, unit: Unit) -> str:
+def format_amount(value: float | None, unit: Unit) -> str:
     """So much compute: 7.3 TFLOPs, 4 min 10 s, 60k images."""
     if unit == "device_seconds":
         return duration(value)
@@ -152,12 +129,9 @@ def amount_words(value: float | None, unit: Unit) -> str:
     return f"{number.removesuffix(prefix)} {prefix}FLOPs"
 
 
-def amount_range(low: float | None, high: float | None, unit: Unit) -> str:
-    """From one amount to another: 25 to 70 s, 3.9 to 8.1 TFLOPs."""
-    first, last = amount_words(low, unit), amount_words(high, unit)
-    number, _, rest = first.partition(" ")
-    alike = " " not in rest and rest == last.partition(" ")[2]
-    return f"{number if alike else first} to {last}"
+def format_range(low: float | None, high: float | None, unit: Unit) -> str:
+    """From one amount to another: 25 s to 70 s."""
+    return f"{format_amount(low, unit)} to {format_amount(high, unit)}"
 
 
 def size(amount: float | None) -> str:
@@ -182,10 +156,10 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def named_amount(name: str, value: float | None) -> str:
+def format_named(name: str, value: float | None) -> str:
     """A score or a cost as its name says what it counts: operations, seconds, bytes, images."""
     if name.endswith("flops"):
-        return amount_words(value, "flops")
+        return format_amount(value, "flops")
     if name.endswith("seconds"):
         return duration(value)
     if name.endswith("bytes"):
@@ -222,21 +196,25 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
     return short
 
 
-def setting_list(params: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+def format_setting_list(params: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
     """The named settings as ["timesteps=200", "width=64"]; those that a trial does not have are left out."""
     short = short_names(keys)
     return [f"{short[key]}={_number(params[key])}" for key in keys if key in params]
 
 
-def setting_words(params: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """`setting_list` in one line."""
-    return " ".join(setting_list(params, keys))
+def format_settings(params: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """`format_setting_list` in one line."""
+    return " ".join(format_setting_list(params, keys))
 
 
-def lineage_words(lineage: Sequence[CloneStep]) -> str:
-    """How a trial came to its weights: "after 5k images from t0004 (training.lr 0.001 to 0.0008)" and so on."""
+def format_lineage(lineage: Sequence[Cloned], best_of: str | None = None) -> str:
+    """The clonings of a trial: "after 5k images from t0004 (training.lr 0.001 to 0.0008)" and so on.
+
+    `best_of` is the trial that made its best checkpoint, if another one did.
+    """
     steps = []
     for step in lineage:
         changes = ", ".join(f"{key} {_number(old)} to {_number(new)}" for key, (old, new) in step.changed.items())
         steps.append(f"after {count(step.images)} images from {step.source} ({changes or 'nothing changed'})")
-    return ", ".join(steps)
+    earlier = f"; its best checkpoint is an earlier one of {best_of}" if best_of else ""
+    return ", ".join(steps) + earlier

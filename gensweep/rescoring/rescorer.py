@@ -1,10 +1,9 @@
-"""A trained model is scored with other sampling configurations; the scores are kept beside it, in evaluations.json."""
+"""Score a trained model with other sampling configurations."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -12,18 +11,14 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from gensweep.build.model import load_checkpoint, weights_name
-from gensweep.build.parts import build_evaluator, build_family, folder_references, load_images, statistics_references
+from gensweep.build.parts import build_evaluator, build_family, current_references, load_images
 from gensweep.config import TrialConfig
-from gensweep.diffusion.samplers.sampler import SAMPLERS, is_adaptive
-from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import write_text
-from gensweep.metrics.real import name_in
-from gensweep.results import OUTCOMES_FORMAT, Outcome, SamplingConfig, outcome_key
+from gensweep.errors import ConfigError
+from gensweep.results import Outcome, SamplingConfig, outcome_key
 from gensweep.training.checkpoint import read, tensor_names
-from gensweep.training.cost import counted_calls, draws_adaptively
+from gensweep.training.cost import counted_calls
 from gensweep.training.device import default_device
 from gensweep.training.evaluation import Evaluator, evaluate
 from gensweep.training.learner_state import weights_in
@@ -45,23 +40,25 @@ class Axes:
 
 
 class Rescorer:
-    """The model in a checkpoint folder, scored with `samples` images of a seed, by default as in its training.
+    """Scores the model in a checkpoint folder with `samples` images of a seed, by default as in its training.
 
-    `changed` are other settings of the evaluation, by dotted key.
+    `changed` are other settings of the evaluation, by dotted key.  `known` are earlier outcomes of the trial; those of
+    this checkpoint are not computed again.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
+        known: Sequence[Outcome] = (),
         samples: int | None = None,
         seed: int = 0,
         changed: Mapping[str, Any] = MappingProxyType({}),
         device: torch.device | str | None = None,
     ) -> None:
         self.folder, self.seed, self.changed = folder, seed, dict(changed)
-        self.file = folder / "evaluations.json"
         self.checkpoint = read(folder)
+        self.known = [outcome for outcome in known if outcome.checkpoint == self.checkpoint.sha256]
         self.trial = TrialConfig.from_dict(self.checkpoint.metadata)
         self.trained = _sampling_of(self.trial)
         self.samples: int = samples or self.trial.flat()["evaluation.samples"]
@@ -79,7 +76,7 @@ class Rescorer:
         """
         self._check(axes)
         trained, kept = self.trained, weights_in(tensor_names(self.folder))
-        costs = {replace(each.sampling, weights="", evaluations=0): each.sampling.evaluations for each in self.known()}
+        costs = {replace(each.sampling, weights="", evaluations=0): each.sampling.evaluations for each in self.known}
         weights, found, problems = list[str](), list[SamplingConfig](), list[str]()
         for text in axes.ema or kept[:1]:
             try:
@@ -88,8 +85,7 @@ class Rescorer:
                 problems += error.problems
         for sampler, guidance in product(axes.sampler or [trained.sampler], axes.guidance or [trained.guidance]):
             combinations = []
-            adaptive = sampler is not None and sampler in SAMPLERS and is_adaptive(SAMPLERS[sampler])
-            for steps in axes.steps or [None if adaptive else trained.steps]:
+            for steps in axes.steps or [trained.steps]:
                 try:
                     trial = self.trial_of(SamplingConfig(sampler, steps, guidance, ""))
                     sampling = _sampling_of(trial)
@@ -116,43 +112,24 @@ class Rescorer:
             changes["family.guidance"] = sampling.guidance
         return changes
 
-    def known(self) -> list[Outcome]:
-        """What has been found of this checkpoint before.  Raises GensweepError if the file cannot be read."""
-        try:
-            record = json.loads(self.file.read_text())
-            if record["format"] < OUTCOMES_FORMAT:
-                return []  # an earlier version did not know all settings of a sampler
-            if record["format"] > OUTCOMES_FORMAT:
-                versions = f"has format {record['format']}, but this gensweep reads {OUTCOMES_FORMAT}"
-                raise GensweepError(f"{self.file} {versions}; move it away")
-            found = [Outcome.from_dict(values) for values in record["outcomes"]]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise GensweepError(f"{self.file} is damaged ({error}); delete it to have it measured again") from None
-        return [outcome for outcome in found if outcome.checkpoint == self.checkpoint.sha256]
-
     def missing(self, configs: Sequence[SamplingConfig]) -> list[SamplingConfig]:
-        """Those of which no score is known, or one by other pictures or statistics than a folder or file holds now.
+        """The configurations without a known score by the pictures or statistics as they are now.
 
         Raises ConfigError if statistics are damaged.
         """
-        known = {outcome.key: outcome for outcome in self.known()}
-        folders, statistics = folder_references(self._evaluated), statistics_references(self._evaluated)
+        known = {outcome.key: outcome for outcome in self.known}
+        references = current_references(self._evaluated)
         found = {each: known.get(outcome_key(each, self.samples, self.seed, self.changed)) for each in configs}
-        return [
-            each for each, outcome in found.items() if outcome is None or _is_outdated(outcome, folders, statistics)
-        ]
+        return [each for each, outcome in found.items() if outcome is None or _is_outdated(outcome, references)]
 
     def run(
         self, configs: Sequence[SamplingConfig], progress: Callable[[int], None] | None = None
     ) -> Iterator[Outcome]:
-        """Score the model with each configuration; what is known comes at once.
+        """Score the model with each configuration, the cheapest first; known outcomes are yielded at once.
 
-        Cheap ones come first, and each outcome is on disk before it is yielded, so a later call goes on where this one
-        was stopped.  `progress` gets the number of network evaluations so far.
+        `progress` gets the number of network evaluations so far.
         """
-        known = {outcome.key: outcome for outcome in self.known()}
+        known = {outcome.key: outcome for outcome in self.known}
         evaluator, done = None, 0
         if self.missing(configs):
             evaluator = build_evaluator(self._evaluated, load_images(self._evaluated), self.device)
@@ -207,7 +184,7 @@ class Rescorer:
         result = evaluate(model.family, model.network, evaluator, key=self.seed, progress=drawn)
         if result.suspects is not None:
             write_pairs(result.suspects, self.folder / SUSPECTS_FILE)
-        outcome = Outcome(
+        return Outcome(
             sampling=sampling,
             samples=self.samples,
             seed=self.seed,
@@ -221,25 +198,10 @@ class Rescorer:
             as_trained=not changes,
             changed=self.changed,
         )
-        self.keep(outcome)
-        return outcome
-
-    def keep(self, outcome: Outcome) -> None:
-        """Put an outcome into the file, in place of an older one of the same key."""
-        try:
-            with FileLock(self.file.with_suffix(".lock")):
-                rest = [each.as_dict() for each in self.known() if each.key != outcome.key]
-                record = {"format": OUTCOMES_FORMAT, "outcomes": [*rest, outcome.as_dict()]}
-                write_text(self.file, json.dumps(record, indent=1, allow_nan=False) + "\n")
-        except OSError as error:
-            message = f"{self.file} cannot be written ({error}); copy the checkpoint to where it can"
-            raise GensweepError(message) from error
 
     def _evaluations(self, trial: TrialConfig) -> int:
         """Evaluations of the network for an image.  Raises ConfigError for settings that do not fit together."""
         family = build_family(trial, self.checkpoint.shape, len(self.checkpoint.class_names))
-        if draws_adaptively(family):
-            family = load_checkpoint(self.folder, overrides=self.overrides(_sampling_of(trial))).family
         return counted_calls(family).calls
 
 
@@ -252,10 +214,7 @@ def _sampling_of(trial: TrialConfig) -> SamplingConfig:
     return SamplingConfig(sampler.get("kind"), sampler.get("steps"), guidance, "", settings=settings)
 
 
-def _is_outdated(outcome: Outcome, folders: Collection[str], statistics: Mapping[str, str]) -> bool:
-    """Whether it was measured by other pictures of a folder than are there now, or by other statistics, by metric."""
-    names = set(map(name_in, folders))
+def _is_outdated(outcome: Outcome, references: Mapping[str, str]) -> bool:
+    """True if a score was measured by another reference than its metric has now."""
     measured = {metric: score.identity.reference for metric, score in outcome.scores.items()}
-    if any(statistics.get(metric, reference) != reference for metric, reference in measured.items()):
-        return True
-    return any(name_in(reference) in names for reference in set(measured.values()) - set(folders))
+    return any(references.get(metric, reference) != reference for metric, reference in measured.items())

@@ -7,21 +7,18 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.report.completion import sampler_names
-from gensweep.report.output import print_rows, print_warnings, progress_bar
-from gensweep.rescoring.sampling_results import SamplingResult, log_line, result_json, result_rows, result_words
+from gensweep.report.output import option_bundle, print_rows, print_warnings, progress_bar
+from gensweep.rescoring.sampling_results import SamplingResult, one_line, result_json, result_rows, result_words
 
 if TYPE_CHECKING:
     from gensweep.rescoring.rescorer import Axes, Rescorer
     from gensweep.results import Outcome, SamplingConfig
-    from gensweep.tracking.records import TrialRecord
-
-C = TypeVar("C", bound=Callable[..., Any])
+    from gensweep.sweep.trial_state import TrialState
 
 OPTIONS = (
     ("sampler", "KIND,...", "Samplers to try, such as heun,dpmpp_2m."),
@@ -36,15 +33,11 @@ class Subject(NamedTuple):
 
     name: str
     model: Rescorer
-    trial: TrialRecord | None
+    trial: TrialState | None
 
 
-def axes_options(command: C) -> C:
-    """`--sampler`, `--steps`, `--guidance` and `--ema`, each a list with commas."""
-    for name, metavar, words in reversed(OPTIONS):
-        complete = sampler_names if name == "sampler" else None
-        command = click.option(f"--{name}", metavar=metavar, shell_complete=complete, help=words)(command)
-    return command
+#: `--sampler`, `--steps`, `--guidance` and `--ema`, each a list with commas.
+axes_options = option_bundle(*(click.option(f"--{name}", metavar=value, help=words) for name, value, words in OPTIONS))
 
 
 def parse_axes(texts: Mapping[str, str | None]) -> Axes:
@@ -68,79 +61,81 @@ def parse_axes(texts: Mapping[str, str | None]) -> Axes:
     return Axes(**{name: tuple(dict.fromkeys(found)) for name, found in values.items()})
 
 
-def parse_try(text: str) -> Axes:
-    """The same from one text, such as "sampler=heun,ddim steps=10,20".  Raises ConfigError with all problems."""
-    names = [name for name, _, _ in OPTIONS]
-    pairs = [(word, *word.partition("=")) for word in text.split()]
-    problems = [
-        f"--try {word}: write NAME=VALUE,... with one of the names {', '.join(names)}"
-        for word, name, equals, _ in pairs
-        if name not in names or not equals
-    ]
-    if not pairs:
-        problems.append("--try: is empty; write for example --try 'steps=10,20'")
-    if problems:
-        raise ConfigError(problems)
-    return parse_axes({name: value for _, name, _, value in pairs})
-
-
-def subject_of(run: str | TrialRecord, **settings: Any) -> Subject:
+def subject_of(run: str | TrialState, **settings: Any) -> Subject:
     """A trial, or what a person means by a run or a checkpoint folder; the settings are those of `Rescorer`.
 
     Raises GensweepError if there is no such thing, or if its checkpoint was not kept.
     """
     from gensweep.rescoring.rescorer import Rescorer
-    from gensweep.tracking.runs import checkpoint_folder, find_trial, names_folder
+    from gensweep.sweep.stored_sweeps import find_trial, names_folder
+    from gensweep.tracking.checkpoints import checkpoint_folder
 
     if isinstance(run, str) and names_folder(run):
-        return Subject(run, Rescorer(checkpoint_folder(Path(run)), **settings), None)
+        return Subject(run, Rescorer(checkpoint_folder(run), **settings), None)
     trial = find_trial(run) if isinstance(run, str) else run
-    return Subject(trial.name, Rescorer(checkpoint_folder(trial), **settings), trial)
+    return Subject(trial.name, Rescorer(checkpoint_folder(trial), known=trial.outcomes, **settings), trial)
 
 
-def rescore(subjects: Sequence[Subject], axes: Axes, command: str | None = None) -> list[SamplingResult]:
-    """Score every subject with every combination of the values; the scores come in the order of the values.
+def rescore(subject: Subject, axes: Axes, command: str | None = None) -> list[SamplingResult]:
+    """Score a subject with every combination of the values; the scores come in the order of the values.
 
-    All combinations are checked before the first is scored.  What is done is kept beside the checkpoint and filed under
-    the run, also if the person stops it; the `command` goes on then, by default the one that runs.
+    All combinations are checked before the first is scored.  The log of the sweep gets each score at once, so after an
+    interruption the `command`, by default the running one, computes only the rest.
     """
     from gensweep.build.sampler_warnings import sampler_warnings
-    from gensweep.tracking.provenance import command_line
-
-    wanted = [(subject, subject.model.configs(axes)) for subject in subjects]
-    trials = (subject.model.trial_of(each) for subject, configs in wanted for each in configs)
-    print_warnings(sampler_warnings(trials))
-    command = command or command_line()
-    return [score for subject, configs in wanted for score in _rescore(subject, configs, command)]
-
-
-def _rescore(subject: Subject, configs: Sequence[SamplingConfig], command: str) -> list[SamplingResult]:
     from gensweep.sweep.cluster_task import ReturnedPath, SentPath, has_cluster, run_near_gpus
+    from gensweep.sweep.provenance import command_line
     from gensweep.training.result_files import SUSPECTS_FILE
 
     model = subject.model
+    configs = model.configs(axes)
+    print_warnings(sampler_warnings(map(model.trial_of, configs)))
     found: dict[SamplingConfig, SamplingResult] = {}
+    log = _log_of(subject)
     missing = model.missing(configs)
     if not missing:
-        click.echo(f"{subject.name}: all known, from {model.file}", err=True)
+        click.echo(f"{subject.name}: all known, from the log of the sweep", err=True)
     elif has_cluster():
-        outcomes = run_near_gpus(
-            score_folder, SentPath(model.folder), model.settings, configs, ReturnedPath(model.folder / SUSPECTS_FILE)
-        )
+        suspects = ReturnedPath(model.folder / SUSPECTS_FILE)
+        outcomes = run_near_gpus(score_folder, SentPath(model.folder), model.settings, missing, suspects)
+        model.known = [each for each in model.known if each.key not in {new.key for new in outcomes}] + outcomes
         for outcome in outcomes:
-            model.keep(outcome)
+            log(outcome)
+        missing = []
     try:
         with progress_bar(subject.name, sum(each.evaluations for each in missing) * model.drawn) as show:
             for outcome in model.run(configs, show):
                 found[outcome.sampling] = score = _score(subject, outcome)
-                if outcome.sampling in missing and not sys.stderr.isatty():
-                    click.echo(log_line(score), err=True)
+                if outcome.sampling in missing:
+                    log(outcome)
+                    if not sys.stderr.isatty():
+                        click.echo(one_line(score, ": "), err=True)
     except KeyboardInterrupt:
-        click.echo(f"What was scored is kept; to go on: {command}", err=True)
+        click.echo(f"What was scored is kept; to go on: {command or command_line()}", err=True)
         raise
-    finally:
-        _file(subject)
     return [found[each] for each in configs]
+
+
+def _log_of(subject: Subject) -> Callable[[Outcome], None]:
+    """A function that writes an outcome to the log of the subject's sweep, if there is one that can be written."""
+    from gensweep.cache import cache_folder
+    from gensweep.sweep.events import ScoredAgain
+
+    trial = subject.trial
+    if trial is None or trial.folder is None:
+        return lambda outcome: None
+    log, name, images = trial.folder.log, trial.trial, subject.model.checkpoint.images
+    if trial.folder.path.is_relative_to(cache_folder()):
+        click.echo(f"Note: {subject.name} was read from a storage, whose log does not get these scores", err=True)
+        return lambda outcome: None
+
+    def write(outcome: Outcome) -> None:
+        try:
+            log.append(ScoredAgain(name, outcome, images))
+        except GensweepError as error:
+            click.echo(f"Note: {error}", err=True)
+
+    return write
 
 
 def score_folder(
@@ -151,8 +146,7 @@ def score_folder(
     from gensweep.training.result_files import SUSPECTS_FILE
 
     model = Rescorer(folder, **settings)
-    missing = model.missing(configs)
-    with progress_bar(folder.name, sum(each.evaluations for each in missing) * model.drawn) as show:
+    with progress_bar(folder.name, sum(each.evaluations for each in configs) * model.drawn) as show:
         outcomes = list(model.run(configs, show))
     if (folder / SUSPECTS_FILE).is_file():
         shutil.copyfile(folder / SUSPECTS_FILE, suspects)
@@ -161,20 +155,9 @@ def score_folder(
 
 def _score(subject: Subject, outcome: Outcome) -> SamplingResult:
     """The outcome as a row of the table; the score to look at is that of the sweep's metric, if there is one."""
-    objective = None if subject.trial is None else subject.trial.objective
-    metric = objective.metric if objective and objective.metric in outcome.scores else next(iter(outcome.scores))
+    trial = subject.trial
+    metric = trial.metric if trial and trial.metric in outcome.scores else next(iter(outcome.scores))
     return SamplingResult(subject.name, outcome, subject.model.overrides(outcome.sampling), metric)
-
-
-def _file(subject: Subject) -> None:
-    from gensweep.tracking.sync import file_outcomes
-
-    if subject.trial is None or not (outcomes := subject.model.known()):
-        return
-    try:
-        file_outcomes(subject.trial, subject.model.checkpoint.images, outcomes)
-    except GensweepError as error:
-        click.echo(f"Note: {error}", err=True)
 
 
 def print_scores(scores: Sequence[SamplingResult], format: str) -> None:

@@ -1,25 +1,19 @@
-"""Scores of a trained model with other samplers, steps, guidance and weights: rows, words, score against cost."""
+"""Scores of a trained model with other samplers, steps, guidance and weights: rows and words."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.metrics.titles import metric_title
 from gensweep.report.export import score_json
-from gensweep.report.wording import anchor_words, guess_words, identity_words, interval_words, metric_title, score
+from gensweep.report.wording import format_anchors, format_guess, format_identity, format_interval, score
 from gensweep.results import Outcome, Score
 
-#: Endings of the files that a picture can be written to.
-PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 #: A score is nearly as good as the best if it is no more than this share worse.
 NEARLY_AS_GOOD = 0.05
-#: Labels of a logarithmic axis do not run into each other if each is this many times the one before.
-LABEL_RATIO = 1.25
-
 _OPTIONS = {"sampler.kind": "--sampler", "sampler.steps": "--steps", "family.guidance": "--guidance"}
 
 
@@ -68,7 +62,7 @@ def result_rows(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
                 "steps": "all" if sampling.steps is None and sampling.sampler is not None else sampling.steps,
                 "evaluations": each.evaluations,
                 **{metric_title(score.metric, score.identity): score.value for score in scores},
-                **({"without bias, 95 %": interval_words(each.score)} if intervals else {}),
+                **({"without bias, 95 %": format_interval(each.score)} if intervals else {}),
                 "ms an image": 1000 * outcome.sample_seconds / _drawn(outcome),
             }
         )
@@ -114,25 +108,20 @@ def result_words(results: Sequence[SamplingResult]) -> list[str]:
     best = _best(results)
     # Which weights drew the images is in the table where it is not the same in all rows.
     same = len({each.outcome.sampling.weights for each in results}) == 1
-    lines = [f"Measured as {identity_words(best.score.identity, name_weights=same)}; seed {best.outcome.seed}."]
-    if words := guess_words(best.score):
+    lines = [f"Measured as {format_identity(best.score.identity, name_weights=same)}; seed {best.outcome.seed}."]
+    if words := format_guess(best.score):
         lines.append(words)
-    if beside := anchor_words(best.score.anchors, best.score.identity.samples):
+    if beside := format_anchors(best.score.anchors, best.score.identity.samples):
         lines.append(beside)
     if len(results) > 1:
-        lines.append(f"Best: {_words(best, ', ')}.")
+        lines.append(f"Best: {one_line(best, ', ')}.")
         margin = NEARLY_AS_GOOD * abs(best.score.value)
         near = [each for each in results if abs(each.score.value - best.score.value) <= margin]
         cheapest = min(near, key=lambda each: (each.evaluations, each.order))
         if cheapest.evaluations < best.evaluations:
-            lines.append(f"Within {100 * NEARLY_AS_GOOD:.0f} % of it at the least cost: {_words(cheapest, ', ')}.")
+            lines.append(f"Within {100 * NEARLY_AS_GOOD:.0f} % of it at the least cost: {one_line(cheapest, ', ')}.")
     lines.append(f"To draw images this way: {sample_command(best)}")
     return lines
-
-
-def log_line(result: SamplingResult) -> str:
-    """A result as a line of a log."""
-    return _words(result, ": ")
 
 
 def sample_command(result: SamplingResult) -> str:
@@ -149,67 +138,11 @@ def sample_command(result: SamplingResult) -> str:
     return shlex.join(parts)
 
 
-def check_picture(file: Path) -> None:
-    """Raise ConfigError if a picture cannot be written under such a name."""
-    if file.suffix.lower() not in PICTURE_SUFFIXES:
-        raise ConfigError(f"--picture {file}: the name must end in {', '.join(PICTURE_SUFFIXES)}")
-
-
-def write_picture(results: Sequence[SamplingResult], file: Path) -> None:
-    """Draw score against network evaluations, a curve for each sampler, guidance and weights.
-
-    Raises GensweepError if the file cannot be written.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import NullLocator, ScalarFormatter
-
-    figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    curves = _curves(results)
-    for label, curve in curves.items():
-        points = sorted((each.evaluations, each.score.value) for each in curve)
-        axes.plot(*zip(*points, strict=True), "-o", markersize=4, linewidth=1.6, label=label)
-    values = [each.score.value for each in results]
-    axes.set_xscale("log")
-    if min(values) > 0 and max(values) > 5 * min(values):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-    ticks: list[int] = []
-    for cost in sorted({each.evaluations for each in results}):
-        if not ticks or cost >= LABEL_RATIO * ticks[-1]:
-            ticks.append(cost)
-    axes.set_xticks(ticks, [str(cost) for cost in ticks])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("network evaluations an image")
-    first = results[0]
-    axes.set_ylabel(f"{metric_title(first.metric, first.score.identity)}, {first.outcome.samples:,} images")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    if len(curves) > 1:
-        axes.legend(frameon=False)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file)
-    except OSError as error:
-        raise GensweepError(f"--picture {file}: cannot be written ({error})") from error
-
-
 def _best(results: Sequence[SamplingResult]) -> SamplingResult:
     return min(results, key=lambda each: each.order)
 
 
-def _curves(results: Sequence[SamplingResult]) -> dict[str, list[SamplingResult]]:
-    """Results by what a curve is called: whatever is not the same in all of them."""
-    parts = [_parts(each) for each in results]
-    varied = [key for key in ("run", "sampler", "guidance", "weights") if len({each[key] for each in parts}) > 1]
-    keys = varied if set(varied) - {"run"} else [*varied, "sampler"]
-    curves: dict[str, list[SamplingResult]] = {}
-    for result, each in zip(results, parts, strict=True):
-        curves.setdefault(", ".join(each[key] for key in keys if each[key]), []).append(result)
-    return curves
-
-
-def _words(result: SamplingResult, separator: str) -> str:
+def one_line(result: SamplingResult, separator: str) -> str:
     """How images were drawn, and their score."""
     plural = "s" * (result.evaluations != 1)
     parts = [*_parts(result).values(), f"{result.evaluations} network evaluation{plural} an image"]

@@ -68,11 +68,7 @@ def allot(
     fit = trials_that_fit(resources, most)
     cpus, gpus = (sum(node.get(kind, 0.0) for node in most) for kind in ("CPU", "GPU"))
     if fit < 1 and addable is not None:
-        hint = (
-            ""
-            if any(workers_that_fit(resources, node) for node in most)
-            else "; no single node has enough for one worker"
-        )
+        hint = "" if fits(resources, most) else "; no single node has enough for one worker"
         added = f", {len(addable)} of them added by the autoscaler," if addable else ""
         each = amount_words(cpus_each, gpus_each)
         raise ConfigError(

@@ -8,6 +8,7 @@ truly is not whole.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,15 +18,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gensweep.errors import GensweepError
-from gensweep.files import file_sha256, replace_folder, replacing, write_bytes
+from gensweep.files import file_sha256, parse_json, path_within, replace_folder, replacing, write_bytes
 from gensweep.remote_folder import PATIENCE, RemoteFolder, below, is_url, split_place
 
 #: The file that makes a checkpoint at a URL whole.
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
-#: The record of whose storage it is; storages of versions that wrote no manifests have none.
+#: The record of the sweep and the driver that a storage belongs to.
 OWNER_FILE = "owner.json"
 CHECKPOINTS = "checkpoints"
+#: Trial and training images of a checkpoint, as in its URI.
+_TRIAL_AND_IMAGES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/\d{12,}")
 #: Files of a checkpoint that are sent or fetched at the same time.
 TRANSFERS_AT_ONCE = 4
 #: Seconds for which the driver tries to fetch a small file or to delete something: it waits, and with it all trials.
@@ -39,6 +42,12 @@ class IncompleteCheckpointError(OSError):
 def checkpoint_uri(root: str, trial: str, images: int) -> str:
     """Where a trial's checkpoint after some training images lies, path or URL, below the root of its sweep."""
     return below(root, CHECKPOINTS, trial, f"{images:012d}")
+
+
+def is_checkpoint_of(root: str, uri: str) -> bool:
+    """True if a URI, which may come from a log of others, is that of a checkpoint below the root of this sweep."""
+    name = "/".join(_trial_and_images(uri))
+    return bool(_TRIAL_AND_IMAGES.fullmatch(name)) and uri == below(root, CHECKPOINTS, name)
 
 
 def store(folder: Path, uri: str) -> None:
@@ -66,7 +75,8 @@ def store(folder: Path, uri: str) -> None:
 def fetch(uri: str, cache: Path, *, patience: float = PATIENCE) -> Path:
     """The folder at `uri` on this machine: itself if it is local, else a copy in `cache`, which is made once.
 
-    Raises IncompleteCheckpointError if a file is missing or damaged, another OSError if the storage does not answer.
+    Raises IncompleteCheckpointError if a file is missing or damaged, another OSError if the storage does not answer,
+    GensweepError if a name leads out of the folder.
     """
     if not is_url(uri):
         return Path(uri)
@@ -88,15 +98,16 @@ def fetch(uri: str, cache: Path, *, patience: float = PATIENCE) -> Path:
 def _download(uri: str, folder: Path, patience: float) -> None:
     remote = RemoteFolder(uri, patience=patience)
     expected = _manifest(remote)
-    for name in expected:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    files = {name: path_within(folder, name, f"{MANIFEST} of the checkpoint {uri}") for name in expected}
+    for file in files.values():
+        file.parent.mkdir(parents=True, exist_ok=True)
 
     def download(name: str) -> None:
         try:
-            remote.download(name, folder / name)
+            remote.download(name, files[name])
         except FileNotFoundError:
             raise IncompleteCheckpointError(f"the checkpoint {uri} lacks {name}") from None
-        if expected[name] is not None and file_sha256(folder / name) != expected[name]:
+        if file_sha256(files[name]) != expected[name]:
             raise IncompleteCheckpointError(f"{name} of the checkpoint {uri} is damaged")
 
     with ThreadPoolExecutor(TRANSFERS_AT_ONCE) as pool:
@@ -144,8 +155,9 @@ def unused_checkpoints(root: str, useful: Collection[str]) -> list[str]:
     Trial and images tell them apart: the same storage may have been reached by another path or URL before.
     """
     names = {_trial_and_images(uri) for uri in useful}
-    found = {tuple(file.split("/")[:2]) for file in RemoteFolder(below(root, CHECKPOINTS)).files() if "/" in file}
-    return [below(root, CHECKPOINTS, *each) for each in sorted(found) if each not in names]
+    found = {"/".join(file.split("/")[:2]) for file in RemoteFolder(below(root, CHECKPOINTS)).files()}
+    uris = [below(root, CHECKPOINTS, name) for name in sorted(found)]
+    return [uri for uri in uris if is_checkpoint_of(root, uri) and _trial_and_images(uri) not in names]
 
 
 def check_visible(uri: str) -> None:
@@ -157,17 +169,13 @@ def check_visible(uri: str) -> None:
         )
 
 
-def _manifest(remote: RemoteFolder) -> dict[str, str | None]:
-    """The SHA-256 of each file of a checkpoint, which is unknown where an older version wrote it."""
+def _manifest(remote: RemoteFolder) -> dict[str, str]:
+    """The SHA-256 of each file of a checkpoint."""
     try:
-        content: dict[str, Any] = json.loads(remote.read(MANIFEST))
+        content: dict[str, Any] = parse_json(remote.read(MANIFEST))
         return {name: str(file["sha256"]) for name, file in content["files"].items()}
     except FileNotFoundError:
-        root = split_place(split_place(split_place(remote.place)[0])[0])[0]
-        files = dict.fromkeys(remote.files())
-        if not files or RemoteFolder(root).state(OWNER_FILE) is not None:
-            raise IncompleteCheckpointError(f"the checkpoint {remote.place} is incomplete") from None
-        return files
+        raise IncompleteCheckpointError(f"the checkpoint {remote.place} is incomplete") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise IncompleteCheckpointError(f"{MANIFEST} of the checkpoint {remote.place} is damaged") from None
 
@@ -178,7 +186,7 @@ def _trial_and_images(uri: str) -> tuple[str, str]:
 
 
 def _cached(uri: str, cache: Path) -> Path:
-    return cache / split_place(uri)[1]
+    return path_within(cache, split_place(uri)[1], uri)
 
 
 def _aside(target: Path) -> Path:

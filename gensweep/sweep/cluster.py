@@ -6,16 +6,24 @@ import gc
 import io
 import logging
 import os
+import resource
 import socket
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from gensweep.errors import GensweepError
-from gensweep.sweep.auth_token import close_token_file
+from gensweep.sweep.process_group import separate_process_group
 
 _log = logging.getLogger(__name__)
+
+#: Open files that Ray needs at least: with 64 it does not start, with 256 it does.
+FEWEST_OPEN_FILES = 256
+#: The rights of others than the owner.
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 SWITCHES = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine
@@ -76,6 +84,36 @@ def _check_answers(address: str) -> None:
             socket.create_connection((host, int(port)), timeout=10).close()
         except OSError as error:
             raise ConnectionError(error) from error
+
+
+def _check_open_files() -> None:
+    """Raises GensweepError if this process may open too few files for Ray, which would not name the cause."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < FEWEST_OPEN_FILES:
+        raise GensweepError(
+            f"a process may open only {limit} files here, and Ray needs {FEWEST_OPEN_FILES}; raise the limit, then run "
+            "the command again: ulimit -n 4096"
+        )
+
+
+def close_token_file() -> None:
+    """Make the token unreadable for others, where Ray reads one from a file.
+
+    Raises GensweepError if that is not possible.
+    """
+    if os.environ.get("RAY_AUTH_MODE") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    if not file.is_file() or not (file.stat().st_mode & OTHERS):
+        return
+    try:
+        file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    except OSError as error:
+        raise GensweepError(
+            f"others can read {file}, the token with which one runs code on the Ray cluster ({error.strerror}); run: "
+            f"chmod 600 {file}, and if others use this machine, make another token: ray get-auth-token --generate"
+        ) from error
+    _log.warning("others could read %s, the token of the Ray cluster; now only you can", file)
 
 
 def is_local() -> bool:
@@ -140,9 +178,12 @@ def _connect(cpus: int | None) -> None:
     address = os.environ.get("RAY_ADDRESS") or "local"
     # Only configurations and reports go through the object store.
     local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20, "num_cpus": cpus}
+    if address == "local":
+        _check_open_files()
     try:
         _check_answers(address)
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == "local" else {}))
+        with separate_process_group() if address == "local" else nullcontext():
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == "local" else {}))
     except ConnectionError as error:
         raise GensweepError(
             f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one, or unset RAY_ADDRESS to use "

@@ -28,7 +28,6 @@ from gensweep.sweep.cluster import connected
 
 if TYPE_CHECKING:
     from gensweep.sweep.carried import Carried
-    from gensweep.sweep.node_types import ClusterNodes
 
 T = TypeVar("T")
 
@@ -68,30 +67,22 @@ def run_near_gpus(work: Callable[..., T], *arguments: Any) -> T:
 
     Raises ConfigError if no node can run it, and what the function raises.
     """
-    return _run(None, work, arguments)
-
-
-def run_as_worker(resources: Resources, work: Callable[..., T], *arguments: Any) -> T:
-    """The same on a node that can hold a worker of a sweep, with what the worker would have."""
-    return _run(resources.model_copy(update={"workers": 1}), work, arguments)
-
-
-def _run(asked: Resources | None, work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     if not has_cluster():
         return work(*_replaced(arguments, lambda each: each.path))
     with last_words(f"Error: {LOST_CLUSTER}"), connected():
-        return _run_task(asked, work, arguments)
+        return _run_task(work, arguments)
 
 
-def _run_task(asked: Resources | None, work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
-    """By default a GPU is asked for, if the cluster has any.  Raises ConfigError if no node can ever hold it."""
+def _run_task(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    """Asks for a GPU if the cluster has any.  Raises ConfigError if no node can ever hold the task."""
     import ray
 
     from gensweep.sweep.carried import Carried
     from gensweep.sweep.node_types import cluster_nodes
 
-    nodes = cluster_nodes(asked or Resources(gpus_per_worker=1.0))
-    asked = asked or _near_gpus(nodes)
+    nodes = cluster_nodes(Resources(gpus_per_worker=1.0))
+    has_gpu = any(node.get("GPU") for node in [*nodes.living, *(nodes.addable or ())])
+    asked = Resources(gpus_per_worker=1.0 if has_gpu else 0.0)
     allot(asked, nodes.living, nodes.addable)
     targets: list[Path] = []
 
@@ -119,12 +110,6 @@ def _run_task(asked: Resources | None, work: Callable[..., T], arguments: tuple[
         with contextlib.suppress(Exception):  # it may have ended
             ray.cancel(stream, force=True)
     raise GensweepError("the task on the cluster ended without a result; is a node lost? Run the command again")
-
-
-def _near_gpus(nodes: ClusterNodes) -> Resources:
-    """A GPU if the cluster has or may get one, else a CPU."""
-    has_gpu = any(node.get("GPU") for node in [*nodes.living, *(nodes.addable or ())])
-    return Resources(gpus_per_worker=1.0 if has_gpu else 0.0)
 
 
 def _pieces(stream: Any, awaited: str) -> Iterator[Piece]:

@@ -1,15 +1,15 @@
-"""The command that goes on with a sweep, which every message about an end in the middle names."""
+"""The command that continues a sweep, for messages."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 
-#: The folder that holds one folder a sweep, unless somebody says otherwise.
+#: The default folder of all sweeps.
 SWEEPS = Path("sweeps")
 
 
-def going_on_command(option: str, folder: Path) -> str:
-    """What goes on with the sweep of a folder: by --resume, --retry and such."""
+def continue_command(option: str, folder: Path) -> str:
+    """The command that continues the sweep of a folder, by an option such as "resume" or "retry"."""
     elsewhere = [] if folder.parent == SWEEPS.absolute() else ["--sweeps", str(folder.parent)]
     return shlex.join(["gensweep", "tune", f"--{option}", folder.name, *elsewhere])

@@ -21,6 +21,7 @@ from uuid import uuid4
 from gensweep.cache import locked
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import GensweepError
+from gensweep.files import parse_json
 from gensweep.machine import usable_cores
 from gensweep.sweep.allotment import visible_gpus
 
@@ -74,7 +75,7 @@ def other_claims() -> list[CoreClaim]:
                 try:
                     fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    values = json.loads(opened.read())
+                    values = parse_json(opened.read())
                     found.append(CoreClaim(**{**values, "gpus": tuple(values["gpus"])}))
                 else:
                     file.unlink(missing_ok=True)
@@ -92,13 +93,8 @@ def share_for(resources: Resources, others: Sequence[CoreClaim], trials: float =
         most = min(most, math.ceil(max(1, at_once) * resources.worker_counts[0] * resources.cpus_per_worker - 1e-9))
     left = cores - sum(each.cpus for each in others)
     least = resources.worker_counts[-1] * resources.cpus_per_worker
-    if others and (left < least or (resources.gpus_per_worker and _shared_gpus(others))):
-        return None
-    return max(1, min(most, left))
-
-
-def _shared_gpus(others: Sequence[CoreClaim]) -> bool:
-    return any(gpu in other.gpus for other in others for gpu in visible_gpus())
+    shares_gpus = resources.gpus_per_worker and any(gpu in each.gpus for each in others for gpu in visible_gpus())
+    return None if others and (left < least or shares_gpus) else max(1, min(most, left))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
@@ -38,7 +39,7 @@ class Created:
     search_unit: Unit = "device_seconds"
     search_budget: float | None = None
     further: Sequence[Mapping[str, Any]] = ()
-    """Objectives beside the first one, each with its `metric` and `mode`."""
+    """Scores and costs to search for beside the first one, each with its `metric` and `mode`."""
     constraints: Sequence[Mapping[str, Any]] = ()
     """Limits, each with its `metric`, `min` and `max`."""
     start: Mapping[str, Any] | None = None
@@ -47,16 +48,10 @@ class Created:
 
 @dataclass(frozen=True)
 class WarmStarted:
-    """The search knows what came of the sweep in the folder `source`.
-
-    `known` are its trials that this sweep would train no differently: name, Optuna's parameters here, whether it
-    `finished`, and the best objective by training images (`rungs`).  `queue` are the parameters of the best of its
-    other trials, which are trained first.
-    """
+    """The best parameters of the sweep in the folder `source` come first."""
 
     kind: ClassVar[str] = "warm_started"
     source: str
-    known: Sequence[Mapping[str, Any]] = ()
     queue: Sequence[Mapping[str, Any]] = ()
 
 
@@ -89,12 +84,11 @@ class RepeatsAsked:
 class SessionStarted:
     """A driver begins to work on the sweep, with `concurrent` trials at a time.
 
-    `store` is where it shows in MLflow, "URI EXPERIMENT"; `tags` say where it comes from: command, versions, commit.
+    `tags` hold its provenance: command, versions, commit.
     """
 
     kind: ClassVar[str] = "session_started"
     concurrent: int = 1
-    store: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -177,7 +171,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Lost:
-    """A trial lost its workers, or they failed for a cause outside of it; it waits for others, with its checkpoint.
+    """A trial lost its workers, or they failed because of infrastructure; it waits, with its checkpoint.
 
     It `counts` as a failure of the trial unless a node was lost with them; `log` is a file that says more.  `stack` is
     that of workers that made no progress, as far as they could show it.
@@ -286,8 +280,8 @@ class Ended:
     status: TrialStatus
     error: str | None = None
     log: str | None = None
-    outside: bool = False
-    """Whether it failed for a cause outside of it: storage, data, lost processes."""
+    infrastructure_error: bool = False
+    """True if storage, data or lost processes failed it."""
 
 
 @dataclass(frozen=True)
@@ -304,15 +298,12 @@ class Retried:
 
 @dataclass(frozen=True)
 class ScoredAgain:
-    """A trial's checkpoint, which was made after so many training images, was scored once more.
-
-    Logs of earlier versions do not say which one it was: the best one of that time.
-    """
+    """A trial's checkpoint after some training images was scored again."""
 
     kind: ClassVar[str] = "scored_again"
     trial: str
     outcome: Outcome
-    images: int | None = None
+    images: int
 
 
 Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Stalled | Evaluated | Saved
@@ -331,6 +322,9 @@ Event: TypeAlias = (
     | SessionEnded
     | TrialEvent
 )
+
+#: A trial's name, which becomes a file name.
+_TRIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 _FIELDS = {kind: tuple(each.name for each in fields(event)) for kind, event in EVENTS.items()}
@@ -360,9 +354,14 @@ def to_record(event: Event) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> Event | None:
-    """The inverse of `to_record`; None for a kind of event that only later versions know."""
+    """The inverse of `to_record`; None for a kind of event that only later versions know.
+
+    Raises ValueError if a trial's name cannot be a file name.
+    """
     made = EVENTS.get(record["event"])
     if made is None:
         return None
     values = {name: record[name] for name in _FIELDS[made.kind] if name in record}
+    if "trial" in values and not _TRIAL.fullmatch(values["trial"]):
+        raise ValueError(f"{values['trial']!r} cannot name a trial")
     return made(**values | {name: parse(values[name]) for name, parse in _PARSERS.items() if name in values})

@@ -10,7 +10,7 @@ NAME/logs/t0007.log      what went wrong, if anything did; of the driver in driv
 NAME/optuna.db           the Optuna study, a view of the log
 NAME/ray/                book-keeping of Ray, never read again
 NAME/lock                held by the driver
-NAME/mlflow.lock         held by whoever brings MLflow up to date
+NAME/copy.lock           held by the process that sends the log to the tracking store
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -26,12 +26,13 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import expanded, write_text
+from gensweep.files import expanded, parse_json, path_within, write_text
 from gensweep.redaction import redact
 from gensweep.remote_folder import below, is_url, split_place
-from gensweep.sweep.checkpoints import CHECKPOINTS, fetch_file
-from gensweep.sweep.continuation import going_on_command
-from gensweep.sweep.log import EventLog
+from gensweep.sweep.checkpoints import CHECKPOINTS, fetch_file, is_checkpoint_of
+from gensweep.sweep.continuation import continue_command
+from gensweep.sweep.events import Created
+from gensweep.sweep.log import DamagedLogError, EventLog
 from gensweep.sweep.state import SweepState
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class SweepFolder:
         if self.exists and not resume:
             raise ConfigError(
                 f"sweep {self.name!r} exists already in {self.path}; to go on with it: "
-                f"{going_on_command('resume', self.path)}; to add trials to it: "
-                f"{going_on_command('extend', self.path)} --trials N; or choose another name with --name"
+                f"{continue_command('resume', self.path)}; to add trials to it: "
+                f"{continue_command('extend', self.path)} --trials N; or choose another name with --name"
             )
         if resume and not self.exists:
             root = self.path.parent
@@ -87,7 +88,22 @@ class SweepFolder:
 
         Raises GensweepError if the log is damaged.
         """
-        return _state(self.log.file, *self.log.version)
+        try:
+            return _state(self.log.file, *self.log.version)
+        except DamagedLogError as error:
+            root = self.root_in(self.settings.get("storage")) if self.exists else str(self.path)
+            if root == str(self.path):
+                raise
+            raise GensweepError(
+                f"{error.damage}; the storage has a copy: move {self.log.file.name} away, then run: "
+                f"gensweep tune --resume {shlex.quote(root)}"
+            ) from None
+
+    @property
+    def sweep_id(self) -> str | None:
+        """The id of the sweep that the log begins with; None without a log.  Raises GensweepError if it is damaged."""
+        first = next(self.log.read(), None)
+        return first.event.sweep_id if first is not None and isinstance(first.event, Created) else None
 
     def check_log(self) -> None:
         """Raises GensweepError if the log is damaged, or is gone or empty although a driver has worked here.
@@ -139,7 +155,7 @@ class SweepFolder:
 
     def fetched(self, trial: str) -> Path:
         """Where copies are kept of a trial's checkpoints that do not lie on this machine."""
-        return self.path / "fetched" / trial
+        return path_within(self.path / "fetched", trial, f"the sweep {self.name}")
 
     def root_in(self, storage: str | None) -> str:
         """Where the checkpoints of the sweep lie with this --storage, path or URL; by default in its own folder."""
@@ -156,6 +172,16 @@ class SweepFolder:
         on_record = any(self._was_in(each, uri, names) for each in (storage, *settings.get("former_storages", ())))
         return below(self.root_in(storage), *names) if on_record else uri
 
+    def existing(self, uri: str) -> str | None:
+        """Where a checkpoint on record is stored now, if it is at a URL or in a folder that exists."""
+        place = self.resolve(uri)
+        return place if is_url(place) or Path(place, "checkpoint.json").is_file() else None
+
+    def holds_checkpoint(self, uri: str) -> bool:
+        """True if this is where a checkpoint of this sweep is stored now: nothing else is ever deleted."""
+        storage = self.settings.get("storage") if self.exists else None
+        return is_checkpoint_of(self.root_in(storage), uri)
+
     def _was_in(self, storage: str | None, uri: str, names: tuple[str, ...]) -> bool:
         """Whether a checkpoint lay in this --storage; one that moves with the folder shows at the end of its path."""
         if storage is not None and (is_url(storage) or expanded(storage).is_absolute()):
@@ -171,19 +197,11 @@ class SweepFolder:
             file.write(redact(text).rstrip() + "\n")
         return path
 
-    def clear(self) -> None:
-        """Remove all but the lock, which is held; sweep.json goes last, as the sign that something is left."""
-        for each in sorted(self.path.iterdir(), key=lambda each: each.name == SETTINGS_FILE):
-            if each.is_dir():
-                shutil.rmtree(each)
-            elif each.name != LOCK_FILE:
-                each.unlink()
-
-    def mlflow_lock(self) -> BaseFileLock:
-        """Who has it may bring the sweep's runs in MLflow up to date: two at once would make them twice."""
+    def copy_lock(self) -> BaseFileLock:
+        """Held to send the log to the tracking store: two processes would create its runs twice."""
         from filelock import FileLock
 
-        return FileLock(self.path / "mlflow.lock", thread_local=False)
+        return FileLock(self.path / "copy.lock", thread_local=False)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -204,7 +222,7 @@ class SweepFolder:
 def parse_settings(content: bytes, place: str) -> dict[str, Any]:
     """What a sweep.json holds that lies at `place`.  Raises GensweepError if it is none."""
     try:
-        settings = json.loads(content)
+        settings = parse_json(content)
     except ValueError as error:
         raise GensweepError(f"{place} cannot be read ({error}); is it in a sweep's folder?") from error
     if not (isinstance(settings, dict) and isinstance(settings.get("sweep"), dict)):
@@ -215,7 +233,7 @@ def parse_settings(content: bytes, place: str) -> dict[str, Any]:
 @lru_cache(maxsize=8)
 def _state(file: Path, *version: int) -> SweepState:
     """A command reads a log once, which takes seconds with ten thousand trials."""
-    return SweepState.of(EventLog(file).read())
+    return SweepState.of(EventLog(file).read(), SweepFolder(file.parents[1], file.parent.name))
 
 
 class SweepInUseError(GensweepError):

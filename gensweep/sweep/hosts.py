@@ -13,12 +13,12 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.search.sweep_plan import SweepPlan
 from gensweep.sweep.allotment import NodeResources, fits
 from gensweep.sweep.carried import Carried
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.placement import living_nodes, own_node
 from gensweep.sweep.storage import START_PATIENCE, chosen_storage, missing_storage, worker_problem
-from gensweep.sweep.sweep_plan import SweepPlan
 
 _log = logging.getLogger(__name__)
 

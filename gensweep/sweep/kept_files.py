@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gensweep.files import path_within
 from gensweep.remote_folder import RemoteFolder, below
 from gensweep.sweep.events import Ended, Evaluated, Event, Lost
 from gensweep.sweep.folder import LOGS, PICTURES_FOLDER, PLUGINS_FOLDER, SweepFolder
@@ -35,11 +36,18 @@ def store_plugins(folder: SweepFolder, remote: RemoteFolder) -> None:
 
 
 def fetch_files(folder: SweepFolder, remote: RemoteFolder) -> None:
-    """Copy what the storage has more of than the sweep's folder.  Raises OSError if the storage does not answer."""
-    for name in (PICTURES_FOLDER, LOGS, PLUGINS_FOLDER):
-        stored = RemoteFolder(below(remote.place, name))
-        for path, state in stored.files().items():
-            file = folder.path / name / path
+    """Copy files that the storage has, or has more of, to the sweep's folder.
+
+    Raises OSError if the storage does not answer, GensweepError if a name there leads out of the folder; then nothing
+    was copied.
+    """
+    wanted: list[tuple[RemoteFolder, str, Path]] = []
+    for kind in (PICTURES_FOLDER, LOGS, PLUGINS_FOLDER):
+        stored = RemoteFolder(below(remote.place, kind))
+        for name, state in stored.files().items():
+            file = path_within(folder.path / kind, name, stored.place)
             if not file.is_file() or file.stat().st_size < state.size:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                stored.download(path, file)
+                wanted.append((stored, name, file))
+    for stored, name, file in wanted:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stored.download(name, file)

@@ -19,13 +19,37 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from gensweep.errors import GensweepError
-from gensweep.sweep.continuation import going_on_command
-from gensweep.sweep.events import Entered, Event, Progressed, from_record, to_record
+from gensweep.files import parse_json
+from gensweep.sweep.continuation import continue_command
+from gensweep.sweep.events import (
+    Entered,
+    Event,
+    Noted,
+    Paced,
+    Progressed,
+    Scaled,
+    Stalled,
+    Suggested,
+    from_record,
+    to_record,
+)
 
-VERSION = 2  # the first had no checksums
+VERSION = 3
 #: Bytes at the end of a record that tell it from another one: its checksum is among them.
 MARK_BYTES = 64
+#: Bytes that a power cut or an editor may leave after the last line.
+_BLANK = b"\0\r\n\t "
+#: Events that two processes may report in the same millisecond; heard twice they change nothing.
+_REPEATABLE = (Entered, Noted, Paced, Progressed, Scaled, Stalled)
 _CHECKSUM = re.compile(rb',"crc32":(\d+)}\n$')
+
+
+class DamagedLogError(GensweepError):
+    """A line of a log cannot be read, or is there twice."""
+
+    def __init__(self, file: Path, position: int, problem: object) -> None:
+        self.damage = f"{file} is damaged at byte {position} ({problem})"
+        super().__init__(f"{self.damage}; restore it from a backup, or begin a new sweep with --name")
 
 
 class LogEntry(NamedTuple):
@@ -80,7 +104,7 @@ class EventLog:
         except OSError as error:
             raise GensweepError(
                 f"{self.file} cannot be written ({error.strerror or error}); make room or mend its folder, then go on "
-                f"with: {going_on_command('resume', self.file.parent)}"
+                f"with: {continue_command('resume', self.file.parent)}"
             ) from error
 
     def mark(self, end: int) -> str | None:
@@ -94,38 +118,64 @@ class EventLog:
     def read(self, start: int = 0, trial: str | None = None) -> Iterator[LogEntry]:
         """The events behind a position, oldest first; with `trial` those that name it, without looking at others.
 
-        Raises GensweepError for a line that is damaged.
+        Raises DamagedLogError for a line that cannot be read; in a whole log also for a repeated line.
         """
         wanted = b"" if trial is None else _json({"trial": trial})[1:-1]
         if not self.file.exists():
             return
+        blank: int | None = None
+        lines, trials = set[int](), set[str]()
         with self.file.open("rb") as opened:
             end = opened.seek(start)
             for line in opened:
                 if not line.endswith(b"\n"):
                     return
                 begin, end = end, end + len(line)
-                if wanted in line and (entry := self._parsed(line, begin, end)) is not None:
-                    yield entry
+                if not line.strip(_BLANK):
+                    blank = begin if blank is None else blank
+                    continue
+                if blank is not None:  # blank lines at the end are the remains of a torn line
+                    raise DamagedLogError(self.file, blank, "an empty line")
+                if wanted not in line or (entry := self._parsed(line, begin, end)) is None:
+                    continue
+                if start == 0 and trial is None:
+                    self._check_once(line, entry.event, begin, lines, trials)
+                yield entry
+
+    def _check_once(self, line: bytes, event: Event, begin: int, lines: set[int], trials: set[str]) -> None:
+        """Raises DamagedLogError for a line or a trial that is there already."""
+        if isinstance(event, _REPEATABLE):
+            return
+        if hash(line) in lines:
+            raise DamagedLogError(self.file, begin, "the same line is there twice")
+        lines.add(hash(line))
+        if isinstance(event, Suggested):
+            if event.trial in trials:
+                raise DamagedLogError(self.file, begin, f"{event.trial} is suggested twice")
+            trials.add(event.trial)
 
     def _parsed(self, line: bytes, begin: int, end: int) -> LogEntry | None:
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             version = record["v"]
-            if version > VERSION:
+            if version != VERSION:
                 raise GensweepError(
-                    f"{self.file} was written by a later gensweep (its log has version {version}, this one reads "
-                    f"{VERSION}); update gensweep"
+                    f"{self.file} was written by another gensweep (its log has version {version}, this one reads "
+                    f"{VERSION}); use that gensweep, or begin a new sweep with --name"
                 )
-            if version > 1 and not _is_intact(line):
+            if not _is_intact(line):
                 raise ValueError("its checksum is another")
             event = from_record(record)
             return None if event is None else LogEntry(event, record["time"], end)
         except (ValueError, KeyError, TypeError) as error:
-            raise GensweepError(
-                f"{self.file} is damaged at byte {begin} ({error}); restore it from a backup, or delete that line: "
-                "what it said is then unknown"
-            ) from None
+            raise DamagedLogError(self.file, begin, error) from None
+
+
+def whole_lines(content: bytes) -> bytes:
+    """The log up to its last complete line that is not blank."""
+    lines = content[: content.rfind(b"\n") + 1]
+    end = len(lines.rstrip(_BLANK))
+    return lines[: lines.find(b"\n", end) + 1] if end else b""
 
 
 def _json(record: Mapping[str, Any]) -> bytes:
@@ -145,12 +195,10 @@ def _is_intact(line: bytes) -> bool:
 def _cut_torn_line(opened: BinaryIO) -> int:
     """Take away what a crash left of a last line; returns the size then."""
     size = opened.seek(0, os.SEEK_END)
-    if size == 0:
-        return 0
-    opened.seek(size - 1)
-    if opened.read(1) == b"\n":
+    opened.seek(max(0, size - 2))
+    if size == 0 or opened.read(2) == b"}\n":
         return size
     opened.seek(0)
-    whole = opened.read().rfind(b"\n") + 1
+    whole = len(whole_lines(opened.read()))
     opened.truncate(whole)
     return whole

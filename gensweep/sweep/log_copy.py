@@ -7,17 +7,16 @@ replaces what an earlier one, which had been taken to be lost, wrote behind its 
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 from gensweep.errors import ConfigError
-from gensweep.files import write_bytes
+from gensweep.files import parse_json, write_bytes
 from gensweep.remote_folder import RemoteFolder, below
 from gensweep.sweep.events import ScoredAgain
 from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder
 from gensweep.sweep.kept_files import store_file
-from gensweep.sweep.log import EventLog
+from gensweep.sweep.log import EventLog, whole_lines
 
 LOG_FOLDER = "log"
 #: Bytes from which on a segment is not written again.
@@ -101,13 +100,13 @@ def _whole_lines(log: EventLog, start: int, least: int | None = None) -> bytes:
     with log.file.open("rb") as opened:
         opened.seek(start)
         content = opened.read() if least is None else opened.read(least) + opened.readline()
-    return content[: content.rfind(b"\n") + 1]
+    return whole_lines(content)
 
 
 def _sweep_id(log: bytes) -> str | None:
     """The id of the sweep that a log begins with."""
     try:
-        found: str | None = json.loads(log.partition(b"\n")[0]).get("sweep_id")
+        found: str | None = parse_json(log.partition(b"\n")[0]).get("sweep_id")
     except (ValueError, AttributeError):
         return None
     return found

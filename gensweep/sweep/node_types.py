@@ -1,34 +1,28 @@
 """What nodes a cluster has, and which ones its autoscaler may add.
 
-`ray up` leaves the configuration of its autoscaler on the head.  Elsewhere (KubeRay) the driver cannot read it: then
-all that can be known is that there is an autoscaler, as it names the types of the nodes.
+`ray up` leaves the configuration of its autoscaler on the head.  Elsewhere (KubeRay) the driver cannot read it.  Then
+only the labels of the nodes show that an autoscaler may exist: they name the group of each node.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ray
-
 from gensweep.config.sweep_config import Resources
 from gensweep.sweep.allotment import NodeResources, workers_that_fit
-from gensweep.sweep.placement import drivers_node_is_head, node_resources
+from gensweep.sweep.placement import drivers_node_is_head, living_nodes, node_resources
 
 _log = logging.getLogger(__name__)
 
 #: Where `ray up` puts the autoscaler's configuration on the head.
 AUTOSCALER_CONFIG = Path("~/ray_bootstrap_config.yaml")
-STATUS_TIMEOUT = 30.0  # seconds for `ray status`, which takes 3 on an idle machine
-#: How `ray status` names the nodes of a cluster without an autoscaler: a type of its own for each.
-_NAMELESS = re.compile(r"node_[0-9a-f]{20,}")
+#: The label with which Ray names the group of a node, if an autoscaler or KubeRay started it.
+NODE_GROUP = "ray.io/node-group"
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ def cluster_nodes(resources: Resources) -> ClusterNodes:
     config = _autoscaler_config() if drivers_node_is_head() else None
     if config is not None:
         return ClusterNodes(living, addable(config, living, resources))
-    return ClusterNodes(living, None if _has_autoscaler() else ())
+    return ClusterNodes(living, None if any(NODE_GROUP in node["Labels"] for node in living_nodes()) else ())
 
 
 def addable(config: Mapping[str, Any], living: Sequence[NodeResources], asked: Resources) -> list[NodeResources] | None:
@@ -85,22 +79,3 @@ def _autoscaler_config() -> dict[str, Any] | None:
         _log.info("%s: %s", AUTOSCALER_CONFIG, error)
         return None
     return config if isinstance(config, dict) else None
-
-
-def _has_autoscaler() -> bool:
-    """Whether `ray status` names the type of any node, as only an autoscaler does."""
-    address = ray.get_runtime_context().gcs_address
-    command = [sys.executable, "-m", "ray.scripts.scripts", "status", f"--address={address}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=STATUS_TIMEOUT, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        _log.info("ray status: %s", error)
-        return False
-    return names_node_types(done.stdout)
-
-
-def names_node_types(status: str) -> bool:
-    """Whether the text of `ray status` names the type of any node."""
-    section = status.partition("Node status")[2].partition("Recent failures")[0]
-    named = re.findall(r"^ +(?:\d+ )?([\w.-]+)", section, re.MULTILINE)
-    return any(not _NAMELESS.fullmatch(name) for name in named)

@@ -18,6 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import parse_json
 from gensweep.remote_folder import RemoteFolder, split_place
 from gensweep.sweep.checkpoints import OWNER_FILE
 
@@ -53,7 +54,7 @@ class Owner:
     def of(cls, remote: RemoteFolder) -> Owner | None:
         """What the record in a folder says; None if there is none, GensweepError if it is damaged."""
         try:
-            return cls(**json.loads(remote.read(OWNER_FILE)))
+            return cls(**parse_json(remote.read(OWNER_FILE)))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as error:

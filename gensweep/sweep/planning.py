@@ -2,84 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from gensweep.build.footprint import count_parameters, images_at_once
-from gensweep.build.known_costs import KnownCosts
-from gensweep.build.parts import build_family, build_learner, load_images, run_job
-from gensweep.build.training_length import TrainingLengths
+from gensweep.build.costs import Footprint, TrialCosts, count_parameters, footprint, images_at_once
+from gensweep.build.parts import build_learner, load_images, run_job
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
+from gensweep.config.objectives import SECONDS_PER_HOUR
 from gensweep.config.points import point_of
-from gensweep.config.sweep_config import SECONDS_PER_HOUR, Resources
+from gensweep.config.ranges import corners
+from gensweep.config.sweep_config import Resources, Search
 from gensweep.data.images import Images
+from gensweep.data.loader import Loader
 from gensweep.files import expanded
 from gensweep.remote_folder import below, is_url
+from gensweep.search.space import Parameter, describe, sample, suggest
+from gensweep.search.sweep_plan import SweepPlan
+from gensweep.search.warm_start import warm_start_words, warm_starts
 from gensweep.sweep.allotment import Allotment, allot, local_nodes
-from gensweep.sweep.auto_formats import with_formats
 from gensweep.sweep.checkpoints import CHECKPOINTS
 from gensweep.sweep.cluster_task import has_cluster
-from gensweep.sweep.feasibility import feasibility
+from gensweep.sweep.events import WarmStarted
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.preflight import Precheck, all_findings, check_population, extreme_trials
-from gensweep.sweep.space import Parameter, SearchSpace
-from gensweep.sweep.sweep_plan import SweepPlan
-from gensweep.sweep.warm_start import earlier_sweeps, warm_start_words, warm_starts
 from gensweep.training.device import default_device
 from gensweep.training.distributed import Workers
-from gensweep.training.estimate import CostEstimate, Timing, estimate_cost, time_networks
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
+from gensweep.training.timing import seconds_per_image
 
 SAMPLES_SHOWN = 5  # random trials in a preview
 CORNERS_TIMED = 8  # corners at which a preview times steps
-TIMING_SECONDS = 0.3  # for each of the three things that are timed at a corner
 
 
-def plan_sweep(sweep: SweepConfig, lengths: TrainingLengths) -> SweepPlan:
+def plan_sweep(sweep: SweepConfig, costs: TrialCosts) -> SweepPlan:
     """Everything that running this sweep takes; sweep.json will hold the configuration, so that it can go on."""
-    space = SearchSpace.of(sweep)
-    corners = [budgeted(sweep, corner, lengths) for corner in space.corners()]
+    nodes = sweep.nodes()
+    corners = [at_length(sweep, trial, costs) for trial in sweep.corners]
     budget = sweep.budget
     device = default_device() if sweep.resources.gpus_per_worker else torch.device("cpu")
-    costs = KnownCosts(lengths, sweep.resources.worker_counts[-1], device)
     return SweepPlan(
         name=sweep.name,
         objective=sweep.score,
         further=sweep.objective[1:],
         constraints=sweep.constraints,
-        known=lambda config: costs.limited(TrialConfig.from_dict(config), sweep.constraints),
+        known=lambda config: known_costs(sweep, TrialConfig.from_dict(config, checked=True), costs, device),
         search=sweep.search,
         unit="images" if budget is None else budget.unit,
         budget=max(corner.flat()["training.images"] for corner in corners) if budget is None else budget.amount,
         equal=budget is not None,
         job=run_job,
-        sample=space.suggest,
-        nodes=space.nodes,
-        queue=tuple(point_of(space.nodes, settings).params for settings in sweep.search.enqueue),
-        grace=sweep.search.scheduler.first_rung or min(_first_rung(sweep, each) for each in corners),
+        sample=partial(suggest, nodes),
+        nodes=nodes,
+        queue=tuple(point_of(nodes, settings).params for settings in sweep.search.enqueue),
+        grace=sweep.search.first_rung or min(_first_rung(sweep, each) for each in corners),
         resources=sweep.resources,
         keep_best=sweep.keep_best,
         relative_paths=tuple(dict.fromkeys(line for corner in corners for line in relative_paths(corner))),
-        **_settled(sweep, lengths),
+        configure=lambda overrides: at_length(sweep, sweep.trial(overrides), costs).as_dict(),
+        settings={"sweep": sweep.as_dict()},
     )
 
 
-def settled(plan: SweepPlan, sweep: SweepConfig, lengths: TrainingLengths) -> SweepPlan:
-    """The plan of a sweep that now says what `auto` means, and is the same otherwise."""
-    return replace(plan, measure=None, **_settled(sweep, lengths))
-
-
-def _settled(sweep: SweepConfig, lengths: TrainingLengths) -> dict[str, Any]:
-    """The parts of a plan that say what `auto` means."""
-    return {
-        "configure": lambda overrides: budgeted(sweep, overrides, lengths).as_dict(),
-        "settings": {"sweep": sweep.as_dict()},
-    }
+def known_costs(sweep: SweepConfig, trial: TrialConfig, costs: TrialCosts, device: torch.device) -> dict[str, float]:
+    """Costs of a trial that are known before it trains: those with a limit, and what it takes of search.budget."""
+    found = costs.limited(trial, sweep.constraints, sweep.resources.worker_counts[-1], device)
+    budget, search = sweep.budget, sweep.search.budget
+    if search is None or search.unit in found:
+        return found
+    if budget is not None and budget.unit == search.unit:
+        return {**found, search.unit: budget.amount}
+    flops = costs.flops(trial) if search.unit == "flops" else None
+    return found if flops is None else {**found, "flops": flops}
 
 
 def relative_paths(trial: TrialConfig) -> list[str]:
@@ -89,7 +87,7 @@ def relative_paths(trial: TrialConfig) -> list[str]:
     paths = {
         "data.path": values.get("data.path"),
         "evaluation.against": against if against.endswith(("/", ".npz")) else None,
-        "finetune.base": values.get("finetune.base"),
+        "start.base": values.get("start.base"),
     }
     return [
         f"{key}: {path}"
@@ -98,15 +96,11 @@ def relative_paths(trial: TrialConfig) -> list[str]:
     ]
 
 
-def budgeted(sweep: SweepConfig, overrides: Mapping[str, Any], lengths: TrainingLengths) -> TrialConfig:
-    """A trial of the sweep, as long as its budget says.
-
-    Raises ConfigError if it is not valid, GensweepError if its images are missing.
-    """
-    trial = sweep.trial(overrides)
+def at_length(sweep: SweepConfig, trial: TrialConfig, costs: TrialCosts) -> TrialConfig:
+    """The trial with the length that the sweep's budget pays for.  Raises GensweepError if its images are missing."""
     if sweep.budget is None or sweep.budget.flops is None:
         return trial
-    return lengths.with_length(trial, sweep.budget.flops)
+    return costs.with_length(trial, sweep.budget.flops)
 
 
 def _first_rung(sweep: SweepConfig, trial: TrialConfig) -> float:
@@ -147,18 +141,17 @@ def single_trial(
 
 @dataclass(frozen=True)
 class Corner:
-    """An extreme trial: what is set, the size of its networks, and what a full run costs here (None: not timed).
+    """An extreme trial: its settings, the size of its networks, and the cost of a full run here (None: not timed).
 
-    It sees so many `images`, for so many floating point operations; a training that is bounded in time sees as many as
-    were timed here.  `share` is the number of images that go through a worker's networks at once.
+    `seconds` are those of training and drawing, at the FLOP/s of its training steps; `memory` is that of a worker.
     """
 
     params: Mapping[str, Any]
     parameters: int
     images: int | None
     flops: float | None
-    cost: CostEstimate | None
-    share: int
+    seconds: float | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -183,14 +176,12 @@ class Preview:
         search = self.sweep.search
         if search.trials is None and search.budget is not None:
             return None
-        seconds = [corner.cost.seconds for corner in self.corners if corner.cost is not None]
+        seconds = [corner.seconds for corner in self.corners if corner.seconds is not None]
         waves = (search.most_trials + search.most_repeats) / self.allotment.concurrent
         return min(seconds) * waves / SECONDS_PER_HOUR, max(seconds) * waves / SECONDS_PER_HOUR
 
 
-def preview(
-    sweep: SweepConfig, *, root: Path, storage: str | None, store_folders: Mapping[str, Path] = MappingProxyType({})
-) -> Preview:
+def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
     """Look at a sweep: sample its space, build the trials at its corners and time a few steps of them on this machine.
 
     How many trials fit is asked of the cluster at RAY_ADDRESS, if there is one.  Raises ConfigError if a trial cannot
@@ -200,31 +191,40 @@ def preview(
     torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
     extremes = extreme_trials(sweep)
     check_population(sweep)
-    formats = list[str]()
-    if not has_cluster():  # there it might start a machine that costs
-        sweep, formats = with_formats(sweep, [extreme.trial for extreme in extremes])
-    space, folder, lengths = SearchSpace.of(sweep), SweepFolder(root, sweep.name), TrainingLengths()
-    corners, plan, timings = space.corners(), plan_sweep(sweep, lengths), dict[Hashable, Timing]()
-    timed = {round(index * (len(corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
+    nodes, folder, costs = sweep.nodes(), SweepFolder(root, sweep.name), TrialCosts()
+    plan, timings = plan_sweep(sweep, costs), dict[Hashable, tuple[float, Footprint]]()
+    allotment, warm = _allotment(sweep.resources), warm_starts(plan, root)
+    timed = {round(index * (len(sweep.corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
     return Preview(
         sweep=sweep,
-        parameters=space.describe(),
-        samples=[space.sample(sweep.search.seed + index) for index in range(SAMPLES_SHOWN)],
+        parameters=list(describe(nodes)),
+        samples=[sample(nodes, sweep.search.seed + index) for index in range(SAMPLES_SHOWN)],
         corners=[
-            _corner(sweep, params, lengths, timings, timed=index in timed) for index, params in enumerate(corners)
+            _corner(sweep, trial, params, costs, timings, timed=index in timed)
+            for index, (trial, params) in enumerate(zip(sweep.corners, corners(nodes), strict=True))
         ],
-        allotment=_allotment(sweep.resources),
+        allotment=allotment,
         places={
             "sweep folder": str(folder.path) + (" (exists already)" if folder.exists else ""),
             "checkpoints": below(folder.root_in(storage), CHECKPOINTS),
         },
         findings=[
-            *(Precheck("precision", line) for line in formats),
-            *(Precheck("search", warm_start_words(known)) for known in warm_starts(plan, earlier_sweeps(plan, root))),
-            *feasibility(plan),
-            *all_findings(sweep, extremes, folder, storage, store_folders),
+            *(Precheck("search", warm_start_words(known)) for known in warm),
+            Precheck("search", startup_words(sweep.search, warm, allotment.concurrent)),
+            *all_findings(sweep, extremes, folder, storage),
         ],
     )
+
+
+def startup_words(search: Search, warm: Sequence[WarmStarted], concurrent: int) -> str:
+    """How many trials are sampled at random, where this many run at a time and none fails."""
+    kind, trials = search.sampler.kind, search.most_trials
+    queued = len(search.enqueue) + sum(len(each.queue) for each in warm)
+    # While a trial is sampled, the others that run have no score yet.
+    ended = (max(0, position - concurrent + 1) for position in range(queued, trials))
+    random = sum(count < search.startup_trials for count in ended)
+    total = "" if search.trials is None and search.budget is not None else f" of {trials}"
+    return f"{random}{total} trials are random" + ("" if kind == "random" else f", then {kind}")
 
 
 def _allotment(resources: Resources) -> Allotment:
@@ -242,30 +242,35 @@ def _allotment(resources: Resources) -> Allotment:
 
 def _corner(
     sweep: SweepConfig,
+    trial: TrialConfig,
     params: dict[str, Any],
-    lengths: TrainingLengths,
-    timings: dict[Hashable, Timing],
+    costs: TrialCosts,
+    timings: dict[Hashable, tuple[float, Footprint]],
     *,
     timed: bool,
 ) -> Corner:
-    """A corner; `timings` are those of networks that were met before, by what tells networks of unlike speed apart."""
-    trial = budgeted(sweep, params, lengths)
+    """A corner; `timings` has the pace and the memory of networks that were met before."""
+    trial = at_length(sweep, trial, costs)
     images, settings, workers = load_images(trial), trial.flat(), sweep.resources.worker_counts[0]
-    parameters, each = count_parameters(trial, images), lengths.flops_per_image(trial)
+    parameters, each = count_parameters(trial, images), costs.flops_per_image(trial)
     share = images_at_once(trial, workers)
     networks = (settings["family.kind"], parameters, each, share, settings["training.precision"])
     if timed and networks not in timings:
-        timings[networks] = time_trial(trial, images, workers)
+        timings[networks] = time_trial(trial, images, workers), footprint(trial, images, default_device())
+    bounded = settings["training.device_seconds"]
     if networks not in timings:
-        known = settings["training.device_seconds"] is None
-        length = settings["training.images"] if known else None
-        return Corner(params, parameters, length, length and each * length, None, share)
-    cost = cost_of(trial, images, timings[networks], workers)
-    return Corner(params, parameters, cost.images, each * cost.images, cost, share)
+        length = settings["training.images"] if bounded is None else None
+        return Corner(params, parameters, length, length and each * length)
+    pace, memory = timings[networks]
+    length = settings["training.images"] if bounded is None else min(settings["training.images"], int(bounded / pace))
+    evaluation: EvaluationSettings = trial.bound("evaluation")()
+    drawn = evaluation.drawn(last=True) + len(evaluation.rungs(length)) * evaluation.drawn(last=False)
+    seconds = pace * (length + drawn * costs.sample_flops(trial) / each) / workers
+    return Corner(params, parameters, length, each * length, seconds, memory.of(share))
 
 
-def time_trial(trial: TrialConfig, images: Images, workers: int) -> Timing:
-    """What the networks of a trial take on a worker like this process, from a few steps of them."""
+def time_trial(trial: TrialConfig, images: Images, workers: int) -> float:
+    """Seconds for one training image on a worker like this process."""
     device = default_device()
     training: TrainingSettings = trial.bound("training")()
     share = max(1, training.batch_size // workers)
@@ -275,16 +280,4 @@ def time_trial(trial: TrialConfig, images: Images, workers: int) -> Timing:
     parts = -(-batch // images_at_once(trial, workers))
     tried = trial.with_overrides({"training.batch_size": batch, "training.accumulation": parts})
     learner = build_learner(tried, images, device, Workers())
-    settings: EvaluationSettings = trial.bound("evaluation")()
-    return time_networks(learner, images, settings, patience=TIMING_SECONDS)
-
-
-def cost_of(trial: TrialConfig, images: Images, timing: Timing, workers: int) -> CostEstimate:
-    """The cost of a trial on `workers` like this process.
-
-    Reference statistics, which are made once for all trials, are left out.
-    """
-    family = build_family(trial, images.shape, images.classes)
-    training: TrainingSettings = trial.bound("training")()
-    settings: EvaluationSettings = trial.bound("evaluation")()
-    return estimate_cost(timing, family, images, training, settings, workers=workers)
+    return seconds_per_image(learner, Loader(images, seed=trial.seed, device=device))

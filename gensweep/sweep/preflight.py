@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from gensweep.build.footprint import (
+from gensweep.build.costs import (
     BYTES_PER_PARAMETER,
     Footprint,
     count_parameters,
@@ -35,8 +37,6 @@ from gensweep.remote_folder import is_url
 from gensweep.sweep.allotment import NodeResources, allot, limited, local_nodes, workers_that_fit
 from gensweep.sweep.core_claims import other_claims
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.node_facts import gpu_memories
-from gensweep.sweep.space import SearchSpace
 from gensweep.training.device import default_device
 
 #: Checkpoints that a place must have room for, for each trial at once: the old one stays until the new one is whole.
@@ -45,6 +45,11 @@ CHECKPOINTS_AT_ONCE = 2
 EXTREMES = 2
 #: Settings that say how large a network is.
 _NETWORK_KEYS = ("network.kind", "network.width", "network.multipliers", "network.blocks")
+
+_PRINT_MEMORIES = """
+from torch import cuda
+print(*[cuda.get_device_properties(each).total_memory for each in range(cuda.device_count())])
+"""
 
 
 class Precheck(NamedTuple):
@@ -78,16 +83,16 @@ class Extreme:
         return f"{_network_words(self.trial)} ({count}) with training.batch_size={self.batch_size}"
 
 
-def check_places(folder: SweepFolder, storage: str | None, more: Mapping[str, Path]) -> None:
+def check_places(folder: SweepFolder, storage: str | None) -> None:
     """Raises GensweepError, in one line each, for folders that this process cannot write."""
-    problems = [each.problem for each in place_findings(folder, storage, more) if each.problem]
+    problems = [each.problem for each in place_findings(folder, storage) if each.problem]
     if problems:
         raise GensweepError("\n".join(problems))
 
 
-def place_findings(folder: SweepFolder, storage: str | None, more: Mapping[str, Path]) -> Iterator[Precheck]:
-    """Whether the folders can be written that a sweep writes; `more` are further ones, by their names."""
-    for name, path in (_places(folder, storage) | dict(more)).items():
+def place_findings(folder: SweepFolder, storage: str | None) -> Iterator[Precheck]:
+    """Whether the folders can be written that a sweep writes."""
+    for name, path in _places(folder, storage).items():
         problem = write_problem(path)
         words = problem and f"{name}: {problem} ({_remedy(name)})"
         yield Precheck(name, f"{path} can be written", words)
@@ -98,7 +103,6 @@ def check_extremes(
     extremes: Sequence[Extreme],
     folder: SweepFolder,
     storage: str | None,
-    more: Mapping[str, Path],
 ) -> list[str]:
     """Raises ConfigError if a step needs more memory than a worker has, GensweepError if a disk is too full.
 
@@ -107,9 +111,7 @@ def check_extremes(
     scarce = [each.problem for each in memory_findings(sweep, extremes) if each.problem]
     if scarce and not folder.exists:
         raise ConfigError(scarce)
-    problems = [
-        each.problem for each in disk_findings(sweep, _places(folder, storage) | dict(more), extremes) if each.problem
-    ]
+    problems = [each.problem for each in disk_findings(sweep, _places(folder, storage), extremes) if each.problem]
     if problems:
         raise GensweepError("\n".join(problems))
     return scarce
@@ -120,12 +122,11 @@ def all_findings(
     extremes: Sequence[Extreme],
     folder: SweepFolder,
     storage: str | None,
-    more: Mapping[str, Path],
 ) -> Iterator[Precheck]:
     """Everything that is tried, in order; whoever uses cores of this machine is named, too."""
-    yield from place_findings(folder, storage, more)
+    yield from place_findings(folder, storage)
     yield from memory_findings(sweep, extremes)
-    yield from disk_findings(sweep, _places(folder, storage) | dict(more), extremes)
+    yield from disk_findings(sweep, _places(folder, storage), extremes)
     yield from input_findings(sweep)
     if not os.environ.get("RAY_ADDRESS"):
         for claim in other_claims():
@@ -135,7 +136,7 @@ def all_findings(
 def input_findings(sweep: SweepConfig) -> Iterator[Precheck]:
     """What keeps trials from being scored: feature extractors, references and images that are missing or too few."""
     try:
-        check_inputs([sweep.trial(params) for params in SearchSpace.of(sweep).corners()], sweep.final_settings)
+        check_inputs(sweep.corners, sweep.final_settings)
     except GensweepError as error:
         for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
             yield Precheck("inputs", problem, problem)
@@ -160,13 +161,13 @@ def check_population(sweep: SweepConfig) -> None:
     """Raises ConfigError if population based training is to search what decides about the shapes of weights."""
     if not isinstance(sweep.search.scheduler, PopulationBasedTraining):
         return
-    first, *_ = SearchSpace.of(sweep).corners()
-    images = load_images(sweep.trial(first))
-    shapes = weight_shapes(sweep.trial(first), images)
+    first = sweep.corners[0]
+    images = load_images(first)
+    shapes = weight_shapes(first, images)
     problems = []
     for node in sweep.nodes():
         values = node.values if isinstance(node, Choices) else (node.high,) if isinstance(node, Range) else ()
-        if any(weight_shapes(sweep.trial(first | {node.key: value}), images) != shapes for value in values):
+        if any(weight_shapes(first.with_overrides({node.key: value}), images) != shapes for value in values):
             problems.append(
                 f"{node.key}: pbt goes on from the weights of other trials, which do not fit a network with another "
                 f"{node.key}; give it one value, or take another scheduler, such as asha"
@@ -205,8 +206,7 @@ class _Corner(NamedTuple):
 
 def _corners(sweep: SweepConfig) -> Iterator[_Corner]:
     images = dict[str, Images]()
-    for params in SearchSpace.of(sweep).corners():
-        trial = sweep.trial(params)
+    for trial in sweep.corners:
         if (data := trial.data.model_dump_json()) not in images:
             images[data] = load_images(trial)
         yield _Corner(trial, images[data], count_parameters(trial, images[data]))
@@ -235,6 +235,16 @@ def node_memory_problem(sweep: SweepConfig, extremes: Sequence[Extreme], node: N
         trials = limited(resources, sweep.search.most_trials)
         memory, of_what = _memory_share(min(workers_that_fit(resources, node), trials * resources.worker_counts[-1]))
     return next((each.problem for each in _steps_in(memory, of_what, sweep, extremes) if each.problem), None)
+
+
+def gpu_memories() -> tuple[int, ...]:
+    """Bytes of each GPU of this machine that PyTorch can use.
+
+    Runs in its own process, because Ray hides GPUs from tasks that request none, and CUDA may crash.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
+    done = subprocess.run([sys.executable, "-c", _PRINT_MEMORIES], env=environment, capture_output=True, text=True)
+    return tuple(map(int, done.stdout.split())) if done.returncode == 0 else ()
 
 
 def _steps_in(memory: int, of_what: str, sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator[Precheck]:
@@ -282,7 +292,7 @@ def disk_findings(sweep: SweepConfig, places: Mapping[str, Path], extremes: Sequ
         trials = min(allot(sweep.resources, local_nodes(sweep.resources)).concurrent, sweep.search.most_trials)
     needed = CHECKPOINTS_AT_ONCE * largest * trials
     for name, path in places.items():
-        if name in (CACHE, STORE):
+        if name == CACHE:
             continue
         free = shutil.disk_usage(nearest_folder(path)).free
         words = f"{_gib(free)} free at {path}, {CHECKPOINTS_AT_ONCE} checkpoints of {trials} trials take {_gib(needed)}"
@@ -290,7 +300,7 @@ def disk_findings(sweep: SweepConfig, places: Mapping[str, Path], extremes: Sequ
         yield Precheck("disk", words, advice if free < needed else None)
 
 
-SWEEPS, STORAGE, SCRATCH, CACHE, STORE = "sweeps", "storage", "temporary files", "cache", "MLflow store"
+SWEEPS, STORAGE, SCRATCH, CACHE = "sweeps", "storage", "temporary files", "cache"
 
 
 def _places(folder: SweepFolder, storage: str | None) -> dict[str, Path]:
@@ -304,9 +314,7 @@ def _places(folder: SweepFolder, storage: str | None) -> dict[str, Path]:
 
 def _remedy(name: str) -> str:
     """The option or variable that names another place."""
-    return {SWEEPS: "--sweeps", STORAGE: "--storage", SCRATCH: "TMPDIR", CACHE: "GENSWEEP_CACHE"}.get(
-        name, "MLFLOW_TRACKING_URI"
-    )
+    return {SWEEPS: "--sweeps", STORAGE: "--storage", SCRATCH: "TMPDIR", CACHE: "GENSWEEP_CACHE"}[name]
 
 
 def _gib(size: int) -> str:

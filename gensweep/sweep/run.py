@@ -6,16 +6,18 @@ import math
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gensweep.causes import file_problem
-from gensweep.config.sweep_config import Repeats, Resources
+from gensweep.config.sweep_config import Repeats
 from gensweep.errors import GensweepError
 from gensweep.scratch import removing_dead_scratch, scratch_folder
+from gensweep.search.reruns import Retry
+from gensweep.search.session import Observer, Session
+from gensweep.search.sweep_plan import SweepPlan, SweepResult
 from gensweep.sweep.allotment import bundle
 from gensweep.sweep.checkpoints import removing_partial
 from gensweep.sweep.cluster import connected, is_local
@@ -24,10 +26,7 @@ from gensweep.sweep.core_claims import claimed_cores
 from gensweep.sweep.events import SessionEnded, SweepStatus
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.interruption import set_by
-from gensweep.sweep.retrying import Retry
-from gensweep.sweep.session import Observer, Session
 from gensweep.sweep.storage import HeldStorage, held_storage
-from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
 
 if TYPE_CHECKING:
     from gensweep.sweep.capacity import Capacity
@@ -69,7 +68,6 @@ def run_plan(
         removing_dead_scratch(),
         removing_partial(folder.path),
         claimed_cores(plan.name, plan.resources, stop, trials) if local else nullcontext() as cpus,
-        _measuring(plan, meanwhile=local and _has_one_thread(plan.resources)) as measured,
         connected(cpus),
         set_by(stop, signal.SIGTERM),
         ExitStack() as opened,
@@ -81,7 +79,6 @@ def run_plan(
             opened.enter_context(_no_keys_handed_on())
         capacity = Capacity(plan.resources)
         check_hosts(plan, folder, storage)
-        plan = measured()
         held = opened.enter_context(held_storage(folder, storage, plan.kept_settings))
         if retry is not None:
             retry.check(folder)
@@ -109,21 +106,6 @@ def run_plan(
 def _trials_left(plan: SweepPlan, folder: SweepFolder) -> int:
     state = folder.state()
     return plan.search.most_trials if state.created is None else state.left
-
-
-@contextmanager
-def _measuring(plan: SweepPlan, *, meanwhile: bool) -> Iterator[Callable[[], SweepPlan]]:
-    """Gives what measures a plan, or waits for what a thread has measured meanwhile, as Ray starts."""
-    if not meanwhile:
-        yield plan.measured
-        return
-    with ThreadPoolExecutor(1) as thread:
-        yield thread.submit(plan.measured).result
-
-
-def _has_one_thread(resources: Resources) -> bool:
-    """Whether a worker computes with one thread: then what is measured is its processor time, whatever else runs."""
-    return resources.cpus_per_worker < 2 and not resources.gpus_per_worker
 
 
 def _words(problem: Exception, folder: SweepFolder) -> str:
@@ -203,7 +185,7 @@ def _tune(
         except RuntimeError as error:
             if not isinstance(error.__cause__, ray.exceptions.RayError):
                 raise
-            session.begin_again(f"a process of the sweep was lost ({error})".splitlines()[0], traceback.format_exc())
+            session.requeue_all(f"a process of the sweep was lost ({error})".splitlines()[0], traceback.format_exc())
             return True
         finally:
             capacity.close()

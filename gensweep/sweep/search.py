@@ -14,10 +14,10 @@ from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
 from gensweep.phases import UNSAVED
+from gensweep.search.session import Session
 from gensweep.sweep.capacity import Capacity
 from gensweep.sweep.events import Evaluated, Saved, Stopping
 from gensweep.sweep.placement import free_dead, free_groups
-from gensweep.sweep.session import Session
 
 FREEING_INTERVAL = 1.0  # seconds between two looks for trial actors that have died
 SAVING_SECONDS = 20.0  # that trials have to save before a sweep stops: Kubernetes kills after 30
@@ -127,7 +127,7 @@ class SessionStopper(_NotStored, Stopper):
             case {"event": event}:
                 return self._session.reported(event)
             case {"taken": trial}:
-                return self._session.is_worn_out(trial)
+                return self._session.is_to_end(trial)
             case {"lost": trial, "cause": cause, "details": details, "counts": counts, "stack": stack}:
                 return self._session.lost(trial, cause, details, counts=counts, stack=stack)
         return False

@@ -1,45 +1,51 @@
 """The state of a sweep, which follows from the events of its log and from nothing else.
 
-Everybody who shows a sweep renders this state: `trials`, `best`, the live display, Optuna's study, MLflow.
+All views of a sweep render this state: `trials`, `best`, the live display, the copies in other programs.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from itertools import islice
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gensweep.config.objectives import Constraint, Objective
-from gensweep.ranking import Ranking
 from gensweep.results import Score, Unit
 from gensweep.sweep import events
 from gensweep.sweep.log import LogEntry
-from gensweep.sweep.search_spending import SearchSpending
+from gensweep.sweep.ranking import ranked
+from gensweep.sweep.spending import SearchSpending
 from gensweep.sweep.trial_state import TrialState
+
+if TYPE_CHECKING:
+    from gensweep.sweep.folder import SweepFolder
+
+_NUMBERED = re.compile(r"t(\d+)")
 
 
 class SweepState:
-    """What became of a sweep up to some event; times are in milliseconds since 1970."""
+    """What became of a sweep up to some event; times are in milliseconds since 1970.
 
-    def __init__(self) -> None:
+    `folder` is the sweep's folder, if the events come from one.
+    """
+
+    def __init__(self, folder: SweepFolder | None = None) -> None:
+        self.folder = folder
         self.created: events.Created | None = None
         self.started: int = 0
         self.sources: list[str] = []
-        """The folders of the sweeps that the search begins with, as far as what came of them is on record."""
-        self.known: list[Mapping[str, Any]] = []
-        """Trials of other sweeps whose scores the search knows."""
+        """The folders of the sweeps whose best settings are in `queue`."""
         self.queue: list[Mapping[str, Any]] = []
         """Parameters of the best trials of other sweeps, which come first."""
         self.trials: dict[str, TrialState] = {}
         self.searched: list[TrialState] = []
         """Those that the search has drawn."""
+        self.next_number = 0
+        """One more than the highest number of a trial in the log, also of trials whose `suggested` line is lost."""
         self.unfinished: list[TrialState] = []
         """Those that can go on."""
         self.clones = False
         """Whether any goes on from the checkpoint of another one."""
-        self._ranking: Ranking[TrialState] = Ranking()
-        self.spending = SearchSpending("device_seconds")
-        """What those of the search have spent, in the unit of its budget."""
         self.wanted: int = 0
         """How many trials the search is to draw."""
         self.exhausted: bool = False
@@ -50,12 +56,12 @@ class SweepState:
         """Which trials are to be trained again with other seeds, where that was asked for later than the search."""
         self.status: Literal["running"] | events.SweepStatus = "finished"
         self.error: str | None = None
-        self.failed_in_a_row: int = 0
-        """How many of the trials that ended last failed for a cause outside of them, in this session."""
+        self.infrastructure_errors_in_a_row: int = 0
+        """Consecutive trials of this session that failed because of storage, data or lost processes."""
         self.infeasible_in_a_row: int = 0
-        """How many of the trials that ended or paused last were not trained, as they break a limit."""
-        self.fruitless_in_a_row: int = 0
-        """How many of the trials that ended or paused last failed, or were not trained, in this session."""
+        """Consecutive trials that were not trained, as they break a limit."""
+        self.failures_in_a_row: int = 0
+        """Consecutive trials of this session that failed or were not trained."""
         self.objectives: tuple[Objective, ...] = ()
         self.constraints: tuple[Constraint, ...] = ()
         self.sessions: list[events.SessionStarted] = []
@@ -64,9 +70,9 @@ class SweepState:
         self.changed_at: int = 0
 
     @classmethod
-    def of(cls, entries: Iterable[LogEntry]) -> SweepState:
+    def of(cls, entries: Iterable[LogEntry], folder: SweepFolder | None = None) -> SweepState:
         """The state after some events."""
-        state = cls()
+        state = cls(folder)
         for entry in entries:
             state.apply(entry.event, entry.time)
         return state
@@ -77,13 +83,11 @@ class SweepState:
         match event:
             case events.Created():
                 self.created, self.wanted, self.started = event, event.trials, time
-                self.spending = SearchSpending(event.search_unit)
                 first = Objective(metric=event.metric, mode=event.mode)
                 self.objectives = (first, *(Objective(**each) for each in event.further))
                 self.constraints = tuple(Constraint(**each) for each in event.constraints)
             case events.WarmStarted():
                 self.sources.append(event.source)
-                self.known += event.known
                 self.queue += event.queue
             case events.Extended():
                 self.beyond_budget += event.trials - self.wanted
@@ -95,7 +99,7 @@ class SweepState:
             case events.SessionStarted():
                 self.sessions.append(event)
                 self.status, self.error, self.scaled = "running", None, None
-                self.failed_in_a_row = self.fruitless_in_a_row = 0
+                self.infrastructure_errors_in_a_row = self.failures_in_a_row = 0
                 for trial in self.trials.values():
                     trial.losses, trial.phase = [], None
             case events.Scaled():
@@ -106,7 +110,6 @@ class SweepState:
                 self.status, self.error = event.status, event.error
                 for trial in [*self.running, *self.waiting]:
                     trial.status, trial.ended_at = "stopped", time
-                    self._ranking.update(trial)
             case events.Suggested():
                 trial = TrialState(
                     event.trial,
@@ -120,35 +123,39 @@ class SweepState:
                     event.known,
                     self.objectives,
                     self.constraints,
+                    folder=self.folder,
                 )
                 start = None if self.created is None else self.created.start
                 if start is not None and trial.number == 0 and trial.repeat_of is None:
                     trial.images, trial.saved = start["images"], {start["images"]: start["uri"]}
                 self.trials[trial.trial] = trial
+                self.next_number = max(self.next_number, trial.number + 1)
                 self.unfinished.append(trial)
-                self.spending.update(trial)
                 if trial.repeat_of is None:
                     self.searched.append(trial)
             case _ if event.trial in self.trials:
                 self._apply_to(self.trials[event.trial], event, time)
+            case _ if number := _NUMBERED.match(event.trial):
+                self.next_number = max(self.next_number, int(number[1]) + 1)
 
     def _apply_to(self, trial: TrialState, event: events.TrialEvent, time: int) -> None:
         ended = trial.ended
-        trial.apply(event, time)
-        self.spending.update(trial)
+        if isinstance(event, events.Cloned):
+            trial.clone(event, self.trials[event.source])
+        else:
+            trial.apply(event, time)
         if trial.ended and not ended:
             self.unfinished = [each for each in self.unfinished if each is not trial]
         elif ended and not trial.ended:
             self.unfinished = [each for each in self.trials.values() if not each.ended]
-        if not isinstance(event, events.Progressed):
-            self._ranking.update(trial)
         self.clones |= isinstance(event, events.Cloned)
         if isinstance(event, events.Ended) and event.status != "stopped":
-            self.failed_in_a_row = self.failed_in_a_row + 1 if event.outside else 0
+            self.infrastructure_errors_in_a_row = (
+                self.infrastructure_errors_in_a_row + 1 if event.infrastructure_error else 0
+            )
         if trial.repeat_of is None and ((trial.ended and not ended) or isinstance(event, events.Paused)):
-            infeasible, fruitless = trial.status == "infeasible", trial.status in ("infeasible", "failed")
-            self.infeasible_in_a_row = self.infeasible_in_a_row + 1 if infeasible else 0
-            self.fruitless_in_a_row = self.fruitless_in_a_row + 1 if fruitless else 0
+            self.infeasible_in_a_row = self.infeasible_in_a_row + 1 if trial.status == "infeasible" else 0
+            self.failures_in_a_row = self.failures_in_a_row + 1 if trial.status in ("infeasible", "failed") else 0
 
     @property
     def metric(self) -> str:
@@ -169,6 +176,16 @@ class SweepState:
         """What a training has spent after so many images, in the unit of its budget."""
         budget = None if self.created is None else self.created.budget
         return images if budget is None or not trial.length else budget * images / trial.length
+
+    @property
+    def spending(self) -> SearchSpending:
+        """What the search has spent, in the unit of its budget."""
+        return SearchSpending.of(self.searched, "device_seconds" if self.created is None else self.created.search_unit)
+
+    @property
+    def training(self) -> list[TrialState]:
+        """Trials of the search that have neither ended nor paused."""
+        return [trial for trial in self.unfinished if trial.status != "paused" and trial.repeat_of is None]
 
     @property
     def wanted_once_exhausted(self) -> int:
@@ -225,20 +242,21 @@ class SweepState:
     @property
     def ranking(self) -> list[TrialState]:
         """The trials that can be ranked, the best first."""
-        return list(self._ranking)
+        return ranked(self.trials.values())
 
     @property
     def best(self) -> TrialState | None:
         """The best trial."""
-        return next(iter(self._ranking), None)
+        return next(iter(self.ranking), None)
 
     @property
     def best_score(self) -> Score | None:
         """The score of the best trial."""
-        return None if self.best is None else self.best.objective
+        best = self.best
+        return None if best is None else best.score
 
     @property
     def kept(self) -> list[TrialState]:
         """The trials whose best checkpoint is kept in the tracking server: the first of those that have ended."""
         count = 0 if self.created is None else self.created.keep_best
-        return list(islice((trial for trial in self._ranking if trial.ended), count))
+        return [trial for trial in self.ranking if trial.ended][:count]

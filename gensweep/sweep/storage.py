@@ -9,10 +9,11 @@ STORAGE/SWEEP/checkpoints/t0007/ checkpoints (see gensweep.sweep.checkpoints)
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from gensweep.files import expanded, write_bytes
 from gensweep.redaction import check_without_secret
 from gensweep.remote_folder import PATIENCE, RemoteFolder, below, is_url, split_place
 from gensweep.sweep.checkpoints import delete, unused_checkpoints
-from gensweep.sweep.continuation import going_on_command
+from gensweep.sweep.continuation import continue_command
 from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder, parse_settings
 from gensweep.sweep.kept_files import fetch_files, store_plugins
 from gensweep.sweep.log_copy import LogCopy, reconcile, stored_log
@@ -70,7 +71,7 @@ def chosen_storage(folder: SweepFolder, asked: str | None) -> str | None:
             raise ConfigError(
                 f"the checkpoints of sweep {folder.name!r} lie in {recorded}, below the folder where it was started, "
                 f"and {old} does not hold this sweep; go on in that folder, or say once where they lie: "
-                f"{going_on_command('resume', folder.path)} --storage FOLDER"
+                f"{continue_command('resume', folder.path)} --storage FOLDER"
             )
         return recorded
     if _may_go_on_in(root, folder):
@@ -190,7 +191,7 @@ def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any
                 "%s misses the last %d bytes of the log; on this machine, %s sends them",
                 root,
                 missing,
-                going_on_command("resume", folder.path),
+                continue_command("resume", folder.path),
             )
 
 
@@ -199,28 +200,12 @@ def adopt(root: Path, place: str) -> tuple[str, str]:
 
     Raises ConfigError if the storage holds no sweep there, or if the folder is that of another sweep.
     """
-    check_without_secret("the place of a sweep", place)
-    place = place if is_url(place) else str(expanded(place).absolute())
+    stored = _stored_sweep(place)
+    place, owner, settings = stored.remote.place, stored.owner, stored.settings
     storage, name = split_place(place)
     folder = SweepFolder(root, name)
-    try:
-        remote = RemoteFolder(place, patience=START_PATIENCE)
-        owner = Owner.of(remote)
-        settings = parse_settings(remote.read(SETTINGS_FILE), below(place, SETTINGS_FILE)) if owner is not None else {}
-        log = stored_log(remote) if owner is not None else b""
-    except FileNotFoundError:
-        owner = None
-    except (OSError, ValueError) as error:
-        raise GensweepError(f"{place} cannot be read: {error}") from error
-    if owner is None and (Path(place) / SETTINGS_FILE).is_file():
-        command = going_on_command("resume", Path(place))
-        raise ConfigError(f"{place} is the folder of a sweep, which goes on by its name: {command}")
-    if owner is None:
-        raise ConfigError(
-            f"{place} holds no sweep; it should be the storage with the sweep's name, such as s3://bucket/sweeps/NAME"
-        )
     created = folder.state().created
-    if created is None:  # a folder without a log is that of an adoption which was interrupted, or of some other sweep
+    if created is None:  # a folder without a log is that of an adoption which was interrupted, or of another sweep
         is_another = folder.exists and folder.settings.get("sweep") != settings.get("sweep")
     else:
         is_another = created.sweep_id != owner.sweep_id
@@ -231,49 +216,65 @@ def adopt(root: Path, place: str) -> tuple[str, str]:
         )
     if created is None or not folder.exists:  # log and sweep.json come last: what is interrupted here can be repeated
         try:
-            fetch_files(folder, remote)
+            fetch_files(folder, stored.remote)
         except OSError as error:
             raise GensweepError(f"{place} cannot be read: {error}") from error
         if created is None:
-            write_bytes(folder.log.file, log)
+            write_bytes(folder.log.file, stored.log)
         if not folder.exists:
             former = [*settings.get("former_storages", []), settings.get("storage")]
             folder.create({**settings, "storage": storage, "former_storages": former})
     return name, storage
 
 
-def clear(root: Path, name: str, storage: str | None, is_expendable: Callable[[Mapping[str, Any]], bool]) -> None:
-    """Remove what a sweep has in its folder and in this storage, if what sweep.json holds there is expendable.
+def read_copy(place: str, cache: Path) -> SweepFolder:
+    """The folder of a sweep at a path, or an up-to-date copy, in a cache, of one in a storage.
 
-    Raises ConfigError if it is not, GensweepError if a driver runs the sweep or the storage does not answer.
+    Raises ConfigError if there is no sweep, GensweepError if the storage cannot be read.
     """
-    folder = SweepFolder(root, name)
-    with folder.locked() if folder.exists else nullcontext():
-        if folder.exists:
-            _check_expendable(is_expendable(folder.settings), str(folder.path))
-        if storage is not None:
-            try:
-                _clear_storage(RemoteFolder(folder.root_in(storage), patience=START_PATIENCE), is_expendable)
-            except OSError as error:
-                raise GensweepError(f"the storage of sweep {name!r} cannot be cleared: {error}") from error
-        if folder.exists:
-            folder.clear()
+    path = expanded(place.removeprefix("file://")).absolute()
+    if not is_url(place.removeprefix("file://")) and (path / "events.jsonl").is_file():
+        return SweepFolder(path.parent, path.name)
+    stored = _stored_sweep(place)
+    storage, name = split_place(stored.remote.place)
+    folder = SweepFolder(cache / hashlib.sha256(storage.encode()).hexdigest()[:16], name)
+    try:
+        fetch_files(folder, stored.remote)
+        write_bytes(folder.log.file, stored.log)
+        folder.create({**stored.settings, "storage": storage})
+    except OSError as error:
+        raise GensweepError(f"{place} cannot be read: {error}") from error
+    return folder
 
 
-def _clear_storage(remote: RemoteFolder, is_expendable: Callable[[Mapping[str, Any]], bool]) -> None:
-    owner = Owner.of(remote)
-    if owner is None:
-        return
-    if remote.state(SETTINGS_FILE) is not None:
-        settings = parse_settings(remote.read(SETTINGS_FILE), below(remote.place, SETTINGS_FILE))
-        _check_expendable(is_expendable(settings), remote.place)
-    Ownership(remote, owner.sweep_id)  # refused while another driver lives
-    remote.delete_all()
+class _StoredSweep(NamedTuple):
+    """A sweep in a storage: who runs it, and the content of its sweep.json and its log."""
+
+    remote: RemoteFolder
+    owner: Owner
+    settings: dict[str, Any]
+    log: bytes
 
 
-def _check_expendable(expendable: bool, place: str) -> None:
-    if not expendable:
-        raise ConfigError(f"{place} holds another sweep, which would be lost; move it away, or choose another --name")
+def _stored_sweep(place: str) -> _StoredSweep:
+    """The sweep at a path or URL.  Raises ConfigError if there is none, GensweepError if it cannot be read."""
+    check_without_secret("the place of a sweep", place)
+    place = place if is_url(place) else str(expanded(place).absolute())
+    try:
+        remote = RemoteFolder(place, patience=START_PATIENCE)
+        if (owner := Owner.of(remote)) is not None:
+            settings = parse_settings(remote.read(SETTINGS_FILE), below(place, SETTINGS_FILE))
+            return _StoredSweep(remote, owner, settings, stored_log(remote))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise GensweepError(f"{place} cannot be read: {error}") from error
+    if (Path(place) / SETTINGS_FILE).is_file():
+        command = continue_command("resume", Path(place))
+        raise ConfigError(f"{place} is the folder of a sweep, which goes on by its name: {command}")
+    raise ConfigError(
+        f"{place} holds no sweep; it should be the storage with the sweep's name, such as s3://bucket/sweeps/NAME"
+    )
 
 
 def _sweep_id(folder: SweepFolder) -> str:

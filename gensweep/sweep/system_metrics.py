@@ -1,4 +1,4 @@
-"""What a worker's process uses of its machine, by the names under which MLflow shows system metrics."""
+"""What a worker's process uses of its machine, by the usual names of system metrics."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ class TrialQueue:
             self._send(current, Entered(current.assignment.trial, sign.phase))
 
     async def finish(self, runner: str, generation: int) -> None:
-        """The trial's budget is used up."""
+        """The trial has trained to its end."""
         async with self._changed:
             if current := self._get(runner, generation):
                 self._send(current, Message("finished"))

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gensweep.config.objectives import Constraint, Objective
 from gensweep.phases import Phase
-from gensweep.results import Cost, Identity, Outcome, Score, better
+from gensweep.results import COSTS, Cost, Identity, Outcome, Score, better
 from gensweep.sweep import events
 
+if TYPE_CHECKING:
+    from gensweep.sweep.folder import SweepFolder
+
+#: Families of models that were scored here and not trained: a folder of images, an exported generator, a pipeline.
+IMPORTED_FAMILIES = ("folder", "torchscript", "pipeline")
+#: Numbers beside a score that tables and warnings show, as they do all that begin with "signal/" or with a metric.
+SIGNALS = ("diversity", "authpct/memorised")
 #: Checkpoints of a running trial that are kept beside its best one: one more than resuming takes, if one is damaged.
 CHECKPOINTS_KEPT = 2
 
 
-@dataclass
+class Settings(NamedTuple):
+    """The settings of one part of a training, which ends at `images` training images."""
+
+    images: float
+    params: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+
+@dataclass(eq=False)
 class TrialState:
-    """All that is known of a trial; times are in milliseconds since 1970."""
+    """All that is known of a trial; times are in milliseconds since 1970.
+
+    `params` and `config` are its current settings.  A clone continues from the weights of another trial, its source,
+    with changed settings.  Its evaluations up to the cloning are the source's, and `former` has their settings.
+    """
 
     trial: str
     number: int
@@ -36,7 +56,11 @@ class TrialState:
     """Those of the sweep, the score first."""
     constraints: tuple[Constraint, ...] = ()
     lineage: list[events.Cloned] = field(default_factory=list)
-    """The clonings by which it came to its present weights and configuration."""
+    """The clonings behind its current weights, its source's included, in order."""
+    former: list[Settings] = field(default_factory=list)
+    """The settings up to each cloning, in order."""
+    replaced: set[str] = field(default_factory=set)
+    """URIs of its checkpoints from before it became a clone."""
     paced: events.Paced | None = None
     status: Literal["waiting", "running", "paused"] | events.TrialStatus = "waiting"
     has_waited: bool = False
@@ -57,18 +81,37 @@ class TrialState:
     """For how many seconds it had made no progress, when that was told."""
     error: str | None = None
     log: str | None = None
-    outside: bool = False
-    """Whether it failed for a cause outside of it."""
+    infrastructure_error: bool = False
+    """True if storage, data or lost processes failed it."""
     ended_at: int | None = None
     losses: list[events.Lost] = field(default_factory=list)
     """Those that count, in this session and since its last new checkpoint, the newest last."""
     scored_again: list[events.ScoredAgain] = field(default_factory=list)
     """Later evaluations of its checkpoints, each with the training images of its checkpoint."""
+    folder: SweepFolder | None = None
+    """The folder of its sweep, if the state was read from one."""
+
+    @property
+    def sweep(self) -> str:
+        """The name of its sweep, if the state was read from a folder."""
+        return "" if self.folder is None else self.folder.name
 
     @property
     def name(self) -> str:
-        """The trial's name, for ranking."""
-        return self.trial
+        """The name by which commands find it: SWEEP/TRIAL."""
+        return f"{self.sweep}/{self.trial}" if self.folder is not None else self.trial
+
+    @property
+    def imported(self) -> bool:
+        """True if it was only scored here, and not trained."""
+        return self.family in IMPORTED_FAMILIES
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Its best checkpoint: a folder on this machine, or a URL; None if there is none."""
+        if self.folder is None or self.best is None or self.best.uri is None:
+            return None
+        return self.folder.existing(self.best.uri)
 
     @property
     def family(self) -> str:
@@ -89,7 +132,7 @@ class TrialState:
         return self.status in ("finished", "pruned", "failed", "infeasible")
 
     @property
-    def objective(self) -> Score | None:
+    def score(self) -> Score | None:
         """The score of its best evaluated checkpoint."""
         return None if self.best is None else self.best.evaluation.scores[self.metric]
 
@@ -97,6 +140,12 @@ class TrialState:
     def values(self) -> dict[str, float | None]:
         """What its best checkpoint has of each objective."""
         return {each.metric: self._value(each.metric) for each in self.objectives}
+
+    @property
+    def objective_values(self) -> dict[str, float]:
+        """Values of several objectives at its best checkpoint; empty unless all are known."""
+        found = {metric: value for metric, value in self.values.items() if value is not None}
+        return found if self.best is not None and len(found) == len(self.objectives) > 1 else {}
 
     @property
     def excesses(self) -> dict[str, float]:
@@ -116,8 +165,12 @@ class TrialState:
 
     @property
     def signals(self) -> Mapping[str, float]:
-        """Those of its best evaluated checkpoint."""
-        return {} if self.best is None else self.best.evaluation.signals
+        """Signals of its best evaluated checkpoint that tables and warnings show."""
+        if self.best is None:
+            return {}
+        found = self.best.evaluation
+        kinds = {"signal", *found.scores}
+        return {key: value for key, value in found.signals.items() if key in SIGNALS or key.partition("/")[0] in kinds}
 
     @property
     def curve(self) -> dict[int, float]:
@@ -143,13 +196,13 @@ class TrialState:
     @property
     def rescored(self) -> Score | None:
         """The newest score of its best checkpoint on other seeds than 0 that is of its objective's identity."""
-        fresh, objective = self._fresh_scores, self.objective
+        fresh, objective = self._fresh_scores, self.score
         return None if objective is None else fresh.get(objective.identity)
 
     @property
     def further_scores(self) -> tuple[Score, ...]:
         """The newest score of its best checkpoint on other seeds than 0 of each other identity, the newest first."""
-        objective = None if self.objective is None else self.objective.identity
+        objective = None if self.score is None else self.score.identity
         return tuple(score for identity, score in self._fresh_scores.items() if identity != objective)
 
     @property
@@ -164,18 +217,37 @@ class TrialState:
         return found
 
     @property
+    def at_best(self) -> Settings:
+        """The settings of its best checkpoint, or the current ones if it has none."""
+        images = self._images_at_best
+        return Settings(math.inf, self.params, self.config) if images is None else self.settings_at(images)
+
+    @property
+    def best_of(self) -> str | None:
+        """The trial that made a clone's best checkpoint; None if the clone has since made a better one."""
+        if self.best is None or not self.lineage or self.best.evaluation.images > self.lineage[-1].images:
+            return None
+        return self.best.trial
+
+    def settings_at(self, images: int) -> Settings:
+        """The settings in use at a number of training images."""
+        now = Settings(math.inf, self.params, self.config)
+        return next((each for each in self.former if images <= each.images), now)
+
+    @property
     def _images_at_best(self) -> int | None:
         return None if self.best is None else self.best.evaluation.images
 
     @property
     def cost(self) -> Cost:
-        """What it took until its best checkpoint."""
-        return Cost() if self.best is None else self.best.evaluation.cost
+        """Cost of its training so far, and of its last evaluation."""
+        known: dict[str, Any] = {name: value for name, value in self.numbers.items() if name in COSTS}
+        return Cost(**known | {"images": self.images or None})
 
     @property
     def stored_checkpoints(self) -> tuple[str, ...]:
         """The URIs of all checkpoints that were reported, also of deleted ones, the newest first."""
-        return tuple(uri for _, uri in sorted(self._stored.items(), reverse=True))
+        return (*(uri for _, uri in sorted(self._stored.items(), reverse=True)), *sorted(self.replaced))
 
     @property
     def _stored(self) -> dict[int, str]:
@@ -234,29 +306,28 @@ class TrialState:
                 self.status, self.has_waited = "paused", bool(self.rungs)
             case events.Resumed():
                 self.status, self.ended_at = "waiting", None
-            case events.Cloned():
-                self._clone(event)
             case events.Ended():
                 self.status, self.error, self.log, self.ended_at = event.status, event.error, event.log, time
-                self.outside = event.outside
+                self.infrastructure_error = event.infrastructure_error
             case events.Retried():
                 if self.ended:
                     self.status, self.error, self.log, self.ended_at = "waiting", None, None, None
-                self.config, self.losses, self.outside = event.config, [], False
+                self.config, self.losses, self.infrastructure_error = event.config, [], False
             case events.ScoredAgain():
-                images = self._images_at_best if event.images is None else event.images
-                self.scored_again.append(replace(event, images=images))
+                self.scored_again.append(event)
 
-    def _clone(self, event: events.Cloned) -> None:
-        """Go on from there: what was found later is of weights that are given up."""
-        self.lineage.append(event)
-        self.params, self.config, self.images = event.params, event.config, event.images
-        found, self.evaluations = self.evaluations, {}
-        self.best, self.rungs = None, []
-        self.saved = {images: uri for images, uri in self.saved.items() if images < event.images}
-        self.scored_again = [each for each in self.scored_again if (each.images or 0) <= event.images]
-        for images, evaluated in found.items():
-            if images <= event.images:
+    def clone(self, event: events.Cloned, source: TrialState) -> None:
+        """Continue from a checkpoint of the source: its evaluations and settings up to there become this trial's."""
+        images = event.images
+        past = source.settings_at(images)._replace(images=images)
+        self.former = [*(each for each in source.former if each.images < images), past]
+        self.lineage = [*(each for each in source.lineage if each.images < images), event]
+        self.replaced |= set(self._stored.values())
+        self.params, self.config, self.images, self.phase, self.stalled = event.params, event.config, images, None, 0.0
+        self.saved, self.evaluations, self.best, self.rungs = {}, {}, None, []
+        self.scored_again = [each for each in source.scored_again if each.images <= images]
+        for at, evaluated in source.evaluations.items():
+            if at <= images:
                 self._evaluate(evaluated)
 
     def _evaluate(self, event: events.Evaluated) -> None:
@@ -265,11 +336,11 @@ class TrialState:
             self.losses = []
         self.evaluations[images] = event
         self.images = max(self.images, images)
-        self.numbers |= event.evaluation.numbers()
+        self.numbers |= event.evaluation.cost.as_dict()
         score = event.evaluation.scores.get(self.metric)
         if score is None:
             return
-        if better(score, self.objective):
+        if better(score, self.score):
             self.best = event
-        assert self.objective is not None
-        self.rungs.append((images, self.objective.value))
+        assert self.score is not None
+        self.rungs.append((images, self.score.value))

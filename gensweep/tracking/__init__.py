@@ -1,1 +1,1 @@
-"""Keeping what was done: provenance, the MLflow write side, the runs read side."""
+"""Copies of sweeps in other programs, written from their logs."""

@@ -1,4 +1,4 @@
-"""A trained model as MLflow loads and serves it: rows that say what to draw in, one row an image out.
+"""A trained model as MLflow loads and serves it: rows with requests in, one row per image out.
 
 `mlflow models serve` and `mlflow.pyfunc.load_model` call `_load_pyfunc` with the folder of a checkpoint.
 """
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-#: Images of one request at most: a request that asks for more would be cut off by the server's time-out.
+#: Images of one request at most: the server's time-out would cut off larger ones.
 MAX_IMAGES = 1024
 
 
 class ServedModel:
-    """Draws what the rows of a request ask for."""
+    """Draws the images that the rows of a request ask for."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -43,34 +43,33 @@ class ServedModel:
             {key: value for key, value in row.items() if not pandas.isna(value)}
             for row in model_input.to_dict(orient="records")
         ]
-        counts = [int(row.get("images", 1)) for row in asked]
+        try:
+            counts = [int(row.get("images", 1)) for row in asked]
+            seeds = [int(row.get("seed", 0)) for row in asked]
+        except (TypeError, ValueError, OverflowError) as error:
+            raise MlflowException.invalid_parameter_value(f"images and seed are whole numbers ({error})") from error
         if min(counts, default=1) < 1 or sum(counts) > MAX_IMAGES:
             raise MlflowException.invalid_parameter_value(
                 f"images: {counts} cannot be drawn at once; ask for 1 or more in each row, {MAX_IMAGES} in all"
             )
         drawn = []
-        for row, count in zip(asked, counts, strict=True):
-            label, seed = row.get("label"), int(row.get("seed", 0))
+        for row, count, seed in zip(asked, counts, seeds, strict=True):
+            label = row.get("label")
             try:
                 images = self._model.sample(count, label=None if label is None else str(label), seed=seed)
             except GensweepError as error:
                 raise MlflowException.invalid_parameter_value(str(error)) from error
-            names = self._class_names(count, label)
+            # Without a label all classes take turns.
+            known = (label,) if label else self._model.checkpoint.class_names if self._model.family.classes else ()
+            names = known or ("",)
             drawn += [
-                {"image": _png(image), "label": name, "seed": seed} for image, name in zip(images, names, strict=True)
+                {"image": _png(image), "label": names[index % len(names)], "seed": seed}
+                for index, image in enumerate(images)
             ]
         return pandas.DataFrame(drawn, columns=["image", "label", "seed"])
 
-    def _class_names(self, count: int, label: str | None) -> list[str]:
-        """The class of each image; "" where a model knows none."""
-        known = self._model.checkpoint.class_names if self._model.family.classes else ()
-        if label is not None or not known:
-            return [label or ""] * count
-        return [known[index % len(known)] for index in range(count)]
-
 
 def _load_pyfunc(data_path: str) -> ServedModel:
-    """What MLflow calls."""
     folder = Path(data_path)
     for name in written_plugins(read(folder).metadata).values():
         plugins.load(name)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.files import file_sha256
+from gensweep.files import file_sha256, parse_json
 from gensweep.tensor_files import write_tensors
 
 #: The version of the layout below; other versions are refused.
@@ -82,7 +82,7 @@ def read(folder: Path) -> Checkpoint:
     """What checkpoint.json says.  Raises GensweepError if it is missing, damaged or of a later version."""
     file = folder / CHECKPOINT_FILE
     try:
-        record = json.loads(file.read_text())
+        record = parse_json(file.read_text())
         version = record["format"]
         if version != CHECKPOINT_FORMAT:
             raise GensweepError(

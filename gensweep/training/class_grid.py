@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int, UInt8
@@ -13,6 +15,9 @@ from torch.nn import functional as F
 
 from gensweep.data.images import Images
 from gensweep.files import naming
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 #: Small images are enlarged to about this side in a grid.
 MIN_TILE_PIXELS = 64
@@ -39,22 +44,25 @@ def write_class_grid(
 ) -> None:
     """Write images as one picture, a row for each class that they have, in the order of the classes.
 
-    The rows of few classes are broken, and those of many stand side by side, so that the picture is about as wide as
-    high.
+    Names with letters that DejaVu Sans lacks are shown by number.  The rows of few classes are broken, and many classes
+    stand side by side, so that the picture is about as wide as high.
     """
     # Only a process that draws pictures pays for this import.
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
-    font = ImageFont.load_default(NAME_FONT_PIXELS)
+    font, letters = _font()
     members = {label: (labels == label).nonzero()[:, 0].tolist() for label in sorted(set(labels.tolist()))}
-    names = {label: _short(class_names[label]) for label in members}
+    texts = {
+        label: _short(class_names[label]) if letters.issuperset(map(ord, class_names[label])) else f"class {label}"
+        for label in members
+    }
     tiles = tiles_of(images).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
     side = tiles.shape[1]
-    space = math.ceil(max(font.getlength(name) for name in names.values())) + 2 * NAME_SPACE_PIXELS
+    space = math.ceil(max(map(font.getlength, texts.values()))) + 2 * NAME_SPACE_PIXELS
     most = max(map(len, members.values()))
     columns = _columns(len(members), most, space / side)
     rows = [
-        (names[label] if start == 0 else "", found[start : start + columns])
+        (label, start == 0, found[start : start + columns])
         for label, found in members.items()
         for start in range(0, len(found), columns)
     ]
@@ -62,13 +70,26 @@ def write_class_grid(
     high = len(rows) if columns < most else _rows_high(len(rows), width / side)
     sheet = Image.new("RGB", (width * -(-len(rows) // high), side * high), "white")
     pen = ImageDraw.Draw(sheet)
-    for place, (name, row) in enumerate(rows):
+    for place, (label, is_first, row) in enumerate(rows):
         left, top = place // high * width, place % high * side
-        pen.text((left + space - NAME_SPACE_PIXELS, top + side / 2), name, fill="black", font=font, anchor="rm")
+        if is_first:
+            at = left + space - NAME_SPACE_PIXELS, top + side / 2
+            pen.text(at, texts[label], fill="black", font=font, anchor="rm")
         for column, member in enumerate(row):
             sheet.paste(Image.fromarray(tiles[member]), (left + space + column * side, top))
     with naming(file):
         sheet.save(file)
+
+
+@functools.cache
+def _font() -> tuple[ImageFont.FreeTypeFont, frozenset[int]]:
+    """DejaVu Sans, which comes with matplotlib, and the code points of its letters."""
+    import matplotlib
+    from matplotlib.ft2font import FT2Font
+    from PIL import ImageFont
+
+    file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(file, NAME_FONT_PIXELS), frozenset(FT2Font(str(file)).get_charmap())
 
 
 def real_images(images: Images, labels: Int[Tensor, " k"]) -> UInt8[Tensor, "k c h w"]:

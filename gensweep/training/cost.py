@@ -15,13 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_backward_flop_count, sdpa_flop_count
 
-from gensweep.data.images import Images
 from gensweep.data.loader import Loader
-from gensweep.diffusion.samplers.sampler import is_adaptive
-from gensweep.families.family import Batch, Denoising, Family, Likelihood, Loss, Uneven
+from gensweep.families.family import Batch, Family, Likelihood, Loss, MixedCost
 from gensweep.noise import Noise
-from gensweep.training.evaluation import Evaluator, drawing_in, evaluating
-from gensweep.training.settings import LikelihoodSettings
+from gensweep.training.evaluation import Evaluator, evaluating
 
 #: Images of the two batches whose memory is compared: batch norms need two, and what no batch needs cancels out.
 #: Operations are counted of the larger one.
@@ -80,12 +77,12 @@ def training_flops(family: Family, loader: Loader, parts: int = 1) -> float:
     Losses that do not come in every step count for their share of steps; a multiplication and an addition are two.
     A batch goes through the networks in so many `parts`, for which a family may compute some of it twice.
     """
-    if isinstance(family, Uneven):
-        return sum(share * _even_training_flops(each, loader, parts) for share, each in family.even_parts() if share)
-    return _even_training_flops(family, loader, parts)
+    if isinstance(family, MixedCost):
+        return sum(share * _flops_per_image(each, loader, parts) for share, each in family.by_cost() if share)
+    return _flops_per_image(family, loader, parts)
 
 
-def _even_training_flops(family: Family, loader: Loader, parts: int) -> float:
+def _flops_per_image(family: Family, loader: Loader, parts: int) -> float:
     losses = _losses_of_copy(family, loader, LARGE_BATCH, parts)
     flops, before = 0.0, 0
     with flop_counter() as counter:
@@ -144,32 +141,20 @@ def scoring_flops(family: Family, evaluator: Evaluator, drawing: float) -> float
 
     `drawing` are those of one image in all steps of the sampler.
     """
-    settings = evaluator.settings
-    if not evaluator.last and settings.rung_steps is not None:
-        drawing = sample_flops(drawing_in(settings.rung_steps, family))
-    flops = drawing * evaluator.samples
+    network, flops = family.networks[family.sampled], drawing * evaluator.samples
+    device = next(network.parameters()).device
     if evaluator.extractor is not None:
-        device = next(family.networks[family.sampled].parameters()).device
         one = torch.zeros(1, *evaluator.images.shape, dtype=torch.uint8, device=device)
         with flop_counter() as counter:
             evaluator.extractor(one)
         flops += float(counter.get_total_flops()) * evaluator.samples
-    if evaluator.held_out is not None:
-        probe = likelihood_calls(family, evaluator.held_out, settings.likelihood())
+    if evaluator.held_out is not None and isinstance(family, Likelihood):
+        probe, drawn = CallCounter(network), Loader(evaluator.held_out, seed=0, device=device).batch(0, 1)
+        labels, points = drawn.labels if family.classes else None, evaluator.settings.likelihood().points
+        with torch.no_grad():
+            family.bits_per_dim(probe, drawn.images, labels, Noise(0, drawn.positions), points)
         flops += probe.flops() * len(evaluator.held_out)
     return flops
-
-
-def likelihood_calls(family: Family, images: Images, settings: LikelihoodSettings) -> CallCounter:
-    """A counter that has computed the likelihood of one image, for a family that has one; else it has seen no call."""
-    network = family.networks[family.sampled]
-    probe, device = CallCounter(network), next(network.parameters()).device
-    if isinstance(family, Likelihood):
-        drawn = Loader(images, seed=0, device=device).batch(0, 1)
-        labels = drawn.labels if family.classes else None
-        with torch.no_grad():
-            family.bits_per_dim(probe, drawn.images, labels, Noise(0, drawn.positions), settings.points)
-    return probe
 
 
 class CallCounter(nn.Module):
@@ -177,13 +162,12 @@ class CallCounter(nn.Module):
 
     So it does for parts of the network that are called apart, such as an encoder and a decoder.
 
-    If calls depend on what came out of others, `all` are computed.  A call whose gradient by the images is wanted
-    counts twice.
+    A call whose gradient by the images is wanted counts twice.
     """
 
-    def __init__(self, network: nn.Module, *, all: bool = False) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network, self.all = network, all
+        self.network = network
         self._parts: dict[str, CallCounter] = {}
         self._calls = 0
         self._inputs: tuple[Any, ...] = ()
@@ -203,38 +187,27 @@ class CallCounter(nn.Module):
         return self._calls + sum(part.calls for part in self._parts.values())
 
     def forward(self, x: Tensor, *rest: Any) -> Tensor:
-        """The first output, again and again, unless all are wanted."""
+        """The first output, again and again."""
         if self._output is None:
             self._inputs = tuple(each[:1] if isinstance(each, Tensor) else each for each in (x, *rest))
-            self._output = self._run(1)
+            self._output = self._run()
         self._calls += len(x)
-        if self.all:
-            with evaluating(self.network):
-                return cast(Tensor, self.network(x, *rest))
         output = self._output.expand(len(x), *self._output.shape[1:])
         if torch.is_grad_enabled() and x.requires_grad:
             self._calls += len(x)
             output = output + 0 * x.sum()
         return output
 
-    def run(self, n: int) -> None:
-        """Run the network, and each part, on its first input, repeated n times in one batch, in evaluation mode."""
-        for part in self._parts.values():
-            part.run(n)
-        if self._calls:
-            self._run(n)
-
     def flops(self) -> float:
         """Floating point operations of all calls."""
         with one_thread(), flop_counter() as counter:
             if self._calls:
-                self._run(1)
+                self._run()
         return float(counter.get_total_flops()) * self._calls + sum(part.flops() for part in self._parts.values())
 
-    def _run(self, n: int) -> Tensor:
-        repeated = [each.repeat_interleave(n, 0) if isinstance(each, Tensor) else each for each in self._inputs]
+    def _run(self) -> Tensor:
         with evaluating(self.network):
-            return cast(Tensor, self.network(*repeated))
+            return cast(Tensor, self.network(*self._inputs))
 
 
 @one_thread()
@@ -242,18 +215,13 @@ def counted_calls(family: Family) -> CallCounter:
     """A counter that has drawn one image.
 
     Its `calls` are the network evaluations of an image, whatever the sampler: guidance takes two, with and without the
-    label, at the levels where it is used.  An adaptive sampler runs to its end, with the weights as they are.
+    label, at the levels where it is used.
     """
-    probe = CallCounter(family.networks[family.sampled], all=draws_adaptively(family))
+    probe = CallCounter(family.networks[family.sampled])
     one = torch.zeros(1, dtype=torch.int64, device=next(probe.parameters()).device)
     with torch.no_grad():
         family.sample(probe, Noise(0, one), one if family.classes else None)
     return probe
-
-
-def draws_adaptively(family: Family) -> bool:
-    """Whether the cost of an image depends on the weights, as the sampler finds its own levels."""
-    return isinstance(family, Denoising) and is_adaptive(family.sampler)
 
 
 class LiveBytes(TorchDispatchMode):

@@ -34,7 +34,7 @@ def place(
         slow = grouped and device.type == "cpu" and uses_bfloat16(precision, device) and kernels.active() == "torch"
         memory_format = "channels_last" if device.type in ("cpu", "cuda") and not slow else "contiguous"
     order = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
-    network.to(memory_format=order)  # type: ignore[call-overload]
+    network.to(memory_format=order)  # type: ignore[call-overload, unused-ignore]
     return network
 
 
@@ -48,13 +48,6 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_MMAP_THRESHOLD, 2**30)
-
-
-def give_back_freed_memory() -> None:
-    """Give Linux the memory back that `keep_freed_memory` has kept."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 def synchronised_time(device: torch.device) -> float:

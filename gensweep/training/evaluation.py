@@ -8,12 +8,10 @@ to the rounding of the network.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int, UInt8
@@ -21,7 +19,7 @@ from torch import Tensor, nn
 
 from gensweep.data.images import Images
 from gensweep.errors import ParameterError
-from gensweep.families.family import Denoising, Family, Likelihood
+from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.processes import Metric, Needs
@@ -33,6 +31,8 @@ from gensweep.training.device import synchronised_time
 from gensweep.training.distributed import ALONE, Workers
 from gensweep.training.settings import EvaluationSettings, drawn_unscored
 
+#: The random stream of the classes that images are drawn for.  Families use 1 to 3 for an image, samplers 16 and up.
+LABEL_STREAM = 8
 #: Generated images that are shown beside the training images they may be copies of.
 SUSPECTS_SHOWN = 16
 
@@ -41,10 +41,10 @@ SUSPECTS_SHOWN = 16
 class Evaluator:
     """What a family is evaluated with: settings, an extractor, metrics, and the identity of the last score of each.
 
-    `images` are those of the training: samples have their shape, and labels in the proportions of their classes.
+    `images` are the training images: samples have their shape, and random labels in the proportions of their classes.
     Metrics of samples need the extractor, metrics of likelihood the `held_out` images.  An evaluation that is not the
-    `last` of a training may draw fewer images, in fewer steps of the family's sampler.  `anchors` gives what scores of
-    so many images are read beside, by metric; the first call may take as long as two evaluations.
+    `last` of a training may draw fewer images.  `anchors` gives the anchors of scores by metric, for a number of
+    images; the first call may take as long as two evaluations.
     """
 
     settings: EvaluationSettings
@@ -107,11 +107,10 @@ def evaluate(
     the number of images that this rank has drawn so far.
     """
     device = next(network.parameters()).device
-    sampled = family if evaluator.last else drawing_in(evaluator.settings.rung_steps, family)
-    labels = proportional_labels(evaluator.images.class_counts, evaluator.samples).to(device)
+    labels = sample_labels(evaluator.images.class_counts, Noise(key, torch.arange(evaluator.samples, device=device)))
     result = evaluate_images(
         evaluator,
-        lambda indices: draw(sampled, network, Noise(key, indices), labels[indices]),
+        lambda indices: draw(family, network, Noise(key, indices), labels[indices]),
         device,
         workers=workers,
         labels=labels if family.classes else None,
@@ -249,20 +248,6 @@ def draw(
         return to_uint8(family.sample(network, noise, labels if family.classes else None))
 
 
-def drawing_in(steps: int | None, family: Family) -> Family:
-    """The same family, with the same networks, drawing images in `steps` steps; None leaves it as it is.
-
-    Raises ConfigError if it has no sampler.
-    """
-    if steps is None:
-        return family
-    if not isinstance(family, Denoising):
-        raise ParameterError("rung_steps", "the family draws images without a sampler; leave it out")
-    changed, sampler = copy.copy(family), cast(Any, family.sampler)
-    changed.sampler = partial(sampler, steps=steps)
-    return changed
-
-
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """The network in evaluation mode and without gradients; it returns to its former mode."""
@@ -275,15 +260,11 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         network.train(training)
 
 
-def proportional_labels(counts: Sequence[int], n: int) -> Int[Tensor, " n"]:
-    """The first n of an endless sequence of labels that holds each class in proportion to its count.
+def sample_labels(counts: Sequence[int], noise: Noise) -> Int[Tensor, " n"]:
+    """Sample the class of each image at random, in proportion to the class counts.
 
-    It goes through the classes in rounds and leaves out the rarer ones in some of them; equal counts give
-    0, 1, 2, ..., 0, 1, 2, ...  A label does not depend on n.
+    The bias and the interval of a distance assume independent images.
     """
-    each = torch.tensor(counts)
-    most = int(each.max())
-    rounds = torch.arange(n * most // sum(counts) + 2)[:, None]
-    # By the end of round r a class has been named ceil(r * count / most) times.
-    named = (rounds * each + most - 1) // most
-    return (named[1:] > named[:-1]).nonzero()[:n, 1]
+    ends = torch.tensor(counts, device=noise.samples.device).cumsum(0)
+    picks = noise.integers(int(ends[-1]), stream=LABEL_STREAM)
+    return torch.searchsorted(ends, picks.contiguous(), right=True)

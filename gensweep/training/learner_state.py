@@ -14,18 +14,14 @@ from torch import Tensor, nn
 
 from gensweep.errors import GensweepError
 from gensweep.training.ema import MAIN_AVERAGE
-from gensweep.training.loop import Learner
-from gensweep.training.loss_sums import LossSums
+from gensweep.training.loop import Learner, LossSums
 
 #: The name of the weights of the last training step, beside the names of averages.
 RAW_WEIGHTS = "raw"
 
 
 def state_of(learner: Learner) -> dict[str, Tensor]:
-    """Every tensor of networks, averaged weights and optimizers; they share memory with the learner's.
-
-    What was not reported yet of losses is not among them: see `LossSums.state`.
-    """
+    """Every tensor of networks, averaged weights and optimizers; they share memory with the learner's."""
     state = {
         prefix + key: tensor
         for prefix, module in _modules(learner).items()

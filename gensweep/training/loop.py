@@ -1,4 +1,4 @@
-"""The training loop: yields events and leaves it to the caller what to do about them.
+"""The training loop: yields after each step; clocks, checkpoints and reports are the caller's.
 
 Everything random depends on the seed and the position in the stream of images, so nothing needs to be stored to resume,
 and the number of workers does not matter.  Only dropout draws from torch's global generator, which is seeded in
@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError, ParameterError
@@ -28,39 +27,74 @@ from gensweep.training.compilation import begin_step, compiled
 from gensweep.training.device import place, synchronised_time
 from gensweep.training.distributed import ALONE, Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
-from gensweep.training.loss_sums import LossSums
 from gensweep.training.settings import TrainingSettings
 
+#: Before the names of the tensors in a checkpoint that hold losses not reported yet.
+UNREPORTED = "unreported/"
 #: How often losses are logged in a training that does not say.
 LOSSES_LOGGED = 50
-#: Steps before the pace of a training is measured: the first ones allocate and compile.
-WARM_UP_STEPS = 3
-#: Share of a training in which its pace is measured, and the seconds that this takes at most.
-PACE_SHARE = 0.05
-MAX_PACE_SECONDS = 20.0
-#: Seconds between two looks whether something is wanted of a training between its events.
-PULSE_SECONDS = 1.0
 
 
 class Progress(NamedTuple):
-    """Losses and signals by name, averaged over all workers and the images since the last of these events.
+    """Losses and signals by name, averaged over all workers and the steps since the last of these events.
 
-    An evaluation may be `due`; it is the `last` if the budget is used up.
+    An evaluation may be `due`; it is the `last` at the end of the training.
     """
 
     images: int
     losses: dict[str, float]
     signals: dict[str, float]
-    images_per_second: float
     due: bool = False
     last: bool = False
+
+
+class LossSums:
+    """Sums of losses and signals on this rank, with the number of steps in which each came."""
+
+    def __init__(self) -> None:
+        self.losses: dict[str, Tensor] = {}
+        self.signals: dict[str, Tensor] = {}
+        self.counts: Counter[str] = Counter()
+
+    def add(self, loss: Loss, share: float) -> None:
+        """Add a loss and its signals of a part of a batch."""
+        for sums, values in ((self.losses, {loss.name: loss.value.detach()}), (self.signals, loss.signals)):
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value.float() * share
+
+    def means(self, workers: Workers) -> tuple[dict[str, float], dict[str, float]]:
+        """Means of losses and of signals over all ranks and the steps in which they came; all ranks call it."""
+        sums = self.losses | self.signals
+        totals = workers.sum(torch.stack([*sums.values()]).double()).tolist()
+        means = {name: total / (self.counts[name] * workers.world) for name, total in zip(sums, totals, strict=True)}
+        return {name: means[name] for name in self.losses}, {name: means[name] for name in self.signals}
+
+    def state(self, workers: Workers) -> dict[str, Tensor]:
+        """Each sum over all ranks, with its number of steps, as a tensor; all ranks call it together."""
+        found = dict[str, Tensor]()
+        for kind, sums in (("losses", self.losses), ("signals", self.signals)):
+            for name, value in sums.items():  # in the order in which they are added up
+                total = workers.sum(value.double())
+                found[f"{UNREPORTED}{len(found):03d}/{kind}/{name}"] = total.new_tensor([total, self.counts[name]])
+        return found
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor], workers: Workers, device: torch.device) -> LossSums:
+        """Restore the sums of a state: rank 0 gets the sums over all ranks, the others get 0."""
+        found = cls()
+        for key in sorted(key for key in state if key.startswith(UNREPORTED)):
+            _, _, kind, name = key.split("/", 3)
+            total, count = state[key].tolist()
+            getattr(found, kind)[name] = torch.tensor(0.0 if workers.rank else total, device=device)
+            found.counts[name] = int(count)
+        return found
 
 
 class Learner:
     """A family in training: networks on their device, optimizers, average weights, and the position reached.
 
-    `images` counts training images over all workers and `seconds` the time spent on them; the losses of the family
-    recur after `period` steps, once one step has been taken.
+    `images` counts training images over all workers, `seconds` the time spent on them, which the caller measures, and
+    `device_seconds` that time on all workers; the losses recur after `period` steps, once one step has been taken.
     """
 
     def __init__(
@@ -89,7 +123,7 @@ class Learner:
         self.optimizers = family.optimizers()
         self.rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
         self.averages = averages(family.networks[family.sampled], training.ema_half_life, training.ema_factors)
-        self.images, self.seconds, self.period = 0, 0.0, 1
+        self.images, self.seconds, self.device_seconds, self.period = 0, 0.0, 0.0, 1
         self.sums = LossSums()
 
     @property
@@ -124,14 +158,13 @@ class Learner:
             )
             # Gradients are averaged over ranks and added up over parts, which is right for equal shares only.
             turns.append((self.family.losses(self.networks, batch), len(batch.labels) * world / size))
-        while self._turn(turns):
+        while self._backward_step(turns):
             pass
         self.images += size
-        self.sums.images += size
         for average in self.averages.values():
             average.update(self.family.networks[self.family.sampled], self.images, size)
 
-    def _turn(self, turns: list[tuple[Iterator[Loss], float]]) -> bool:
+    def _backward_step(self, turns: list[tuple[Iterator[Loss], float]]) -> bool:
         """Send the next loss of every part of the batch backward, then update its network; False after the last."""
         loss = None
         for losses, share in turns:
@@ -149,35 +182,6 @@ class Learner:
             self._update(loss.network)
         return True
 
-    def time(self) -> float:
-        """Seconds on a clock, once the device is done with all steps; what follows the weights is read then too."""
-        now = synchronised_time(self.device)
-        if isinstance(self.family, ReadsBack):
-            self.family.read_back()
-        return now
-
-    def rest(self, seconds: float) -> None:
-        """Count so many seconds of training since this or `flush` was called last."""
-        self.seconds += seconds
-        self.sums.seconds += seconds
-
-    def flush(self, seconds: float) -> Progress:
-        """Losses since the last call; `seconds` are those of training since the last call or `rest`.
-
-        All ranks call it together.  Raises GensweepError if a loss was not finite.
-        """
-        losses, signals = self.sums.means(self.workers)
-        for name, value in losses.items():
-            if not math.isfinite(value):
-                raise GensweepError(
-                    f"{FAMILIES.kind_of(self.family)}: the loss {name!r} became {value} before {self.images:,} images; "
-                    "lower the learning rate, clip gradients, or use precision float32"
-                )
-        self.rest(seconds)
-        progress = Progress(self.images, losses, signals, self.sums.images / max(self.sums.seconds, 1e-9))
-        self.sums = LossSums()
-        return progress
-
     def _set_rates(self, images: int) -> None:
         factor = self.family.rate_schedule(images)
         for name, optimizer in self.optimizers.items():
@@ -194,102 +198,48 @@ class Learner:
         self.optimizers[name].step()
         self.optimizers[name].zero_grad(set_to_none=True)
 
+    def time(self) -> float:
+        """Seconds on a clock, once the device is done with all steps; what follows the weights is read then too."""
+        now = synchronised_time(self.device)
+        if isinstance(self.family, ReadsBack):
+            self.family.read_back()
+        return now
 
-def set_pace(learner: Learner, loader: Loader, after_step: Callable[[], None] = lambda: None) -> Progress:
-    """Train for the first seconds of a training that is bounded in time, and settle after how many images it ends.
+    def count_seconds(self, seconds: float) -> None:
+        """Add seconds of training on this worker."""
+        self.seconds += seconds
+        self.device_seconds += seconds * self.workers.world
 
-    The number replaces `learner.training.images`, which bounds it; all ranks call this together and agree.  Losses that
-    do not come in every step come as often as in the average step, unless the time is up before they recur.
-    Raises GensweepError for a loss that is not finite.
-    """
-    training, workers = learner.training, learner.workers
-    assert training.device_seconds is not None
-    seconds = training.device_seconds / workers.world
-    window = min(PACE_SHARE * seconds, MAX_PACE_SECONDS)
-    started, elapsed, steps, next_look = learner.time(), 0.0, 0, WARM_UP_STEPS
-    warm, images_when_warm = 0.0, 0
-    while learner.images < training.images and elapsed < seconds:
-        learner.step(loader)
-        after_step()
-        steps += 1
-        if steps < next_look and learner.images < training.images:
-            continue
-        elapsed = float(workers.max(torch.tensor(learner.time() - started, device=learner.device)))
-        measured = steps - WARM_UP_STEPS
-        whole_periods = measured % learner.period == 0
-        if measured == 0:
-            warm, images_when_warm = elapsed, learner.images
-        elif whole_periods and elapsed - warm >= window:
-            break
-        # A look makes the device wait: the next one comes after half of what is left, as far as that is known.
-        left = max(0.0, measured * (window / max(elapsed - warm, 1e-9) - 1))
-        periods = measured // learner.period + 1 + int(min(left / 2, measured) / learner.period)
-        # A period may take longer than all of the training has.
-        in_time = int(steps * (seconds / max(elapsed, 1e-9) - 1) / 2)
-        next_look = min(WARM_UP_STEPS + periods * learner.period, steps + max(1, in_time))
-    pace = (learner.images - images_when_warm) / max(elapsed - warm, 1e-9)
-    batches = int(pace * max(0.0, seconds - elapsed)) // training.batch_size
-    length = min(training.images, learner.images + batches * training.batch_size)
-    learner.training = replace(training, images=length)
-    return learner.flush(elapsed)
+    def flush(self) -> Progress:
+        """Mean losses since the last call; all ranks call it together.  Raises GensweepError if one is not finite."""
+        losses, signals = self.sums.means(self.workers)
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise GensweepError(
+                    f"{FAMILIES.kind_of(self.family)}: the loss {name!r} became {value} before {self.images:,} images; "
+                    "lower the learning rate, clip gradients, or use precision float32"
+                )
+        self.sums = LossSums()
+        return Progress(self.images, losses, signals)
 
 
-def train(
-    learner: Learner,
-    loader: Loader,
-    rungs: Sequence[int] = (),
-    at_rest: Callable[[], None] = lambda: None,
-    after_step: Callable[[], None] = lambda: None,
-) -> Iterator[Progress]:
-    """Train from where the learner stands to its last image, rounded up to whole batches.
+def train(learner: Learner, loader: Loader, rungs: Sequence[int] = ()) -> Iterator[Progress | None]:
+    """Train from where the learner stands to its last image, rounded up to whole batches; yield after each step.
 
-    Yields at each multiple of `log_every` images, and where an evaluation is due: at the rungs, which ascend, and at
-    the end.  Between them, about once a second, it calls `at_rest`, after the same step on all ranks; the time of
-    either is not counted.  `after_step` is called after each step.  Raises GensweepError for a loss that is not finite.
+    That is the progress at each multiple of `log_every` images, and where an evaluation is due: at the rungs, which
+    ascend, and at the end; else None.  Raises GensweepError for a loss that is not finite.
     """
     length = learner.training.images
     log_every = learner.training.log_every or max(1, length // LOSSES_LOGGED)
-    pulse = _Pulse(learner)
-    started = learner.time()
+    if isinstance(learner.family, ReadsBack):
+        learner.family.read_back()
     while learner.images < length:
         before = learner.images
         learner.step(loader)
-        after_step()
         last = learner.images >= length
-        beat = pulse.beats()
         due = last or bisect_right(rungs, before) < bisect_right(rungs, learner.images)
-        if due or _crossed(before, learner.images, log_every):
-            yield learner.flush(learner.time() - started)._replace(due=due, last=last)
-            started = learner.time()
-        if beat and not due:
-            learner.rest(learner.time() - started)
-            at_rest()
-            started = learner.time()
-
-
-class _Pulse:
-    """Finds out about how many steps take a second, and says when so many were taken; all ranks ask together."""
-
-    def __init__(self, learner: Learner) -> None:
-        self._learner = learner
-        self._left = self._steps = 1
-        self._since = time.perf_counter()
-
-    def beats(self) -> bool:
-        self._left -= 1
-        if self._left > 0:
-            return False
-        elapsed = time.perf_counter() - self._since
-        expected = self._steps * PULSE_SECONDS / max(elapsed, 1e-9)
-        # The first steps are slow or fast, so their number grows slowly.
-        steps = torch.tensor(max(1, int(min(expected, 2 * self._steps))), device=self._learner.device)
-        self._left = self._steps = int(self._learner.workers.max(steps))
-        self._since = time.perf_counter()
-        return True
-
-
-def _crossed(before: int, after: int, every: int) -> bool:
-    return after // every > before // every
+        logged = due or learner.images // log_every > before // log_every
+        yield learner.flush()._replace(due=due, last=last) if logged else None
 
 
 def _dropout_seed(seed: int, position: int, rank: int) -> int:

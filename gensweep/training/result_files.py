@@ -13,12 +13,16 @@ from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
 from gensweep.data.images import Images
+from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import Scheduled
 from gensweep.files import naming
+from gensweep.noise import Noise
 from gensweep.training.class_grid import real_images, tiles_of, write_class_grid
-from gensweep.training.evaluation import EvaluationResult, proportional_labels
+from gensweep.training.evaluation import EvaluationResult, sample_labels
 
 SUSPECTS_FILE = "suspects.png"
+#: Images of a class, and classes, in a contact sheet.
+SHEET_COLUMNS, SHEET_CLASSES = 10, 20
 #: Times in 0 .. 1 at which a schedule is drawn.
 SCHEDULE_POINTS = 513
 INK_COLOUR = "#222222"
@@ -53,7 +57,7 @@ def pictures_of(result: EvaluationResult, images: Images) -> dict[str, Callable[
     them.  "suspects" are there if a metric has found any.
     """
     shown, labels = result.shown, result.shown_labels
-    alike = proportional_labels(images.class_counts, len(shown)) if labels is None else labels
+    alike = sample_labels(images.class_counts, Noise(0, torch.arange(len(shown)))) if labels is None else labels
     grid = partial(_write_grid_of_classes, labels=labels, images=images)
     pictures: dict[str, Callable[[Path], None]] = {
         "samples": partial(grid, shown),
@@ -73,6 +77,24 @@ def _write_grid_of_classes(
         write_class_grid(shown, labels, images.class_names, file)
 
 
+def write_contact_sheet(images: Images, file: Path) -> None:
+    """Write the first images of each class of a data set as one picture.
+
+    Raises ConfigError if the file's name does not end in .png, GensweepError if it cannot be written.
+    """
+    if file.suffix.lower() != ".png":
+        raise ConfigError(f"--output {file}: the name must end in .png")
+    shown = SHEET_COLUMNS if images.classes > 1 else SHEET_COLUMNS**2
+    index = torch.cat(
+        [(images.labels == label).nonzero()[:shown, 0] for label in range(images.classes)[:SHEET_CLASSES]]
+    )
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _write_grid_of_classes(images.pixels[index], file, labels=images.labels[index], images=images)
+    except OSError as error:
+        raise GensweepError(f"{file} cannot be written: {error}") from error
+
+
 def write_grid(images: UInt8[Tensor, "k c h w"], file: Path, columns: int | None = None) -> None:
     """Write images as one picture, row by row, square unless a number of columns is given; small ones are enlarged."""
     # Only a process that draws pictures pays for this import.
@@ -84,11 +106,12 @@ def write_grid(images: UInt8[Tensor, "k c h w"], file: Path, columns: int | None
 
 
 def write_picture(image: UInt8[Tensor, "c h w"], file: Path) -> None:
-    """Write an image as a PNG file.  Raises OSError if that is not possible, which torchvision does not notice."""
-    from torchvision.io import encode_png
+    """Write an image of one or three channels as a PNG file.  Raises OSError if it cannot be written."""
+    from PIL import Image
 
+    pixels = image.permute(1, 2, 0).contiguous().numpy()
     with naming(file):
-        file.write_bytes(encode_png(image).numpy().tobytes())
+        Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
 
 
 def write_pairs(suspects: UInt8[Tensor, "p c h w"], file: Path) -> None:

@@ -17,7 +17,7 @@ from gensweep.metrics.processes import Needs
 from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.nn.precision import MemoryFormat, Precision
 from gensweep.registry import Choice, Section, Takes
-from gensweep.results import MAX_IMAGES, USUAL_LATENTS, Identity
+from gensweep.results import MAX_IMAGES, Identity
 from gensweep.training.compilation import Compilation
 from gensweep.training.reporter import DEFAULT_STALL_TIMEOUT
 
@@ -54,10 +54,10 @@ class TrainingSettings:
         ),
     ] = None
     batch_size: Annotated[int, Ge(1), Le(MAX_BATCH), doc("images of a step, over all workers together")] = 128
-    precision: Annotated[Precision, doc("of the networks' arithmetic; auto: what a sweep finds to be the fastest")] = (
+    precision: Annotated[Precision, doc("of the networks' arithmetic; auto: bfloat16 on devices with units for it")] = (
         "auto"
     )
-    memory_format: Annotated[MemoryFormat, doc("order of an image's numbers in memory; auto: as for precision")] = (
+    memory_format: Annotated[MemoryFormat, doc("order of an image's numbers in memory; auto: likely the fastest")] = (
         "auto"
     )
     compilation: Annotated[
@@ -112,7 +112,7 @@ class LikelihoodSettings:
     latents: Annotated[
         Positive,
         doc("latents that could have led to an image, for models that have them; more make the bound tighter"),
-    ] = USUAL_LATENTS
+    ] = 50
     split: Annotated[Literal["train", "test"], doc("where the images are from")] = "test"
 
     @property
@@ -130,8 +130,8 @@ def drawn_unscored(samples: int) -> int:
 class EvaluationSettings:
     """A score and a checkpoint at the end, and before: after each `every` training images, or at some shares of them.
 
-    With `rung_samples` and `rung_steps` the evaluations before the end are cheaper, enough for a scheduler, and of
-    another identity, so that only the last score is the objective.
+    With `rung_samples` the evaluations before the end are cheaper, enough for a scheduler, and of another identity, so
+    that only the last score counts.
     """
 
     every: Annotated[Positive | None, doc("training images between two evaluations; null: as `at` says")] = None
@@ -161,9 +161,6 @@ class EvaluationSettings:
     ] = "train"
     rung_samples: Annotated[
         Annotated[int, Ge(2)] | None, doc("images of the evaluations before the last; null: `samples`")
-    ] = None
-    rung_steps: Annotated[
-        Positive | None, doc("steps of the sampler in the evaluations before the last; null: those of `sampler`")
     ] = None
     likelihood: Annotated[Callable[[], LikelihoodSettings], Section(LikelihoodSettings)]
 
@@ -202,12 +199,20 @@ class EvaluationSettings:
         if METRICS[metric].needs == "likelihood":
             levels, latents = self.likelihood().points
             return Identity(
-                metric, None, held_out, reference, LIKELIHOOD_QUANTISATION, weights, levels or "all", latents=latents
+                metric,
+                None,
+                held_out,
+                reference,
+                LIKELIHOOD_QUANTISATION,
+                weights,
+                levels or "all",
+                latents=latents,
+                labels=None,
             )
         return Identity(metric, extractor, self.samples, reference, QUANTISATION, weights)
 
     def before_the_end(self, identity: Identity) -> Identity:
-        """The identity of the scores before the last, which may be of fewer images, drawn in fewer steps."""
+        """The identity of the scores before the last, which may be of fewer images."""
         if METRICS[identity.metric].needs == "likelihood":
             return identity
-        return replace(identity, samples=self.rung_samples or identity.samples, steps=self.rung_steps)
+        return replace(identity, samples=self.rung_samples or identity.samples)

@@ -1,4 +1,4 @@
-"""One trial from its first image, or a checkpoint, to the end of its budget: train, evaluate, save, report."""
+"""One trial from its first image, or a checkpoint, to its end: train, evaluate, save, report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from gensweep.results import Cost, Evaluation
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, save, verify
 from gensweep.training.cost import (
     activation_bytes,
-    draws_adaptively,
     sample_flops,
     scoring_flops,
     trained_parameters,
@@ -31,9 +30,10 @@ from gensweep.training.cost import (
 from gensweep.training.device import keep_freed_memory, memory_bytes
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate
 from gensweep.training.learner_state import restore, sampler_prefix, state_of
-from gensweep.training.loop import Learner, Progress, set_pace, train
+from gensweep.training.loop import Learner, Progress, train
 from gensweep.training.reporter import Reporter, WorkerContext
 from gensweep.training.result_files import write_result, write_schedule
+from gensweep.training.timing import Ticker, set_pace
 
 
 def run_trial(
@@ -57,16 +57,28 @@ def run_trial(
         reporter.moved("compiling")  # with the first step
     paced = not resumed and learner.training.device_seconds is not None
     if paced:
-        trial.set_pace()
+        first = set_pace(learner, trial.loader, partial(reporter.moved, "training"))
+        reporter.paced(learner.training.images, learner.images / learner.seconds)
+        trial.log(first)
     rungs = evaluator.settings.rungs(learner.training.images)
     if learner.images >= learner.training.images:
         trial.evaluate(last=True)
     elif paced and any(rung <= learner.images for rung in rungs):  # where it was not known yet how long it trains
         trial.evaluate(last=False)
-    for progress in train(learner, trial.loader, rungs, trial.save_if_wanted, trial.after_step):
-        trial.log(progress)
-        if progress.due:
+    ticker, started = Ticker(learner), learner.time()
+    for progress in train(learner, trial.loader, rungs):
+        reporter.moved("training")
+        tick = ticker.is_due()
+        if progress is None and not tick:
+            continue
+        learner.count_seconds(learner.time() - started)
+        if progress is not None:
+            trial.log(progress)
+        if progress is not None and progress.due:
             trial.evaluate(last=progress.last)
+        elif tick and trial.checkpoint_is_due():
+            trial.save()
+        started = learner.time()
 
 
 @dataclass
@@ -83,12 +95,11 @@ class _Trial:
     sample_seconds: float = 0.0
     evaluate_seconds: float = 0.0
     scoring_flops: float = 0.0
-    earlier_seconds: tuple[float, float] = (0.0, 0.0)
-    """Of training and of scoring, until the checkpoint that the training goes on from."""
-    earlier_device_seconds: tuple[float, float] = (0.0, 0.0)
-    """The same, times devices, of which there may be another number now."""
+    scoring_device_seconds: float = 0.0
     saved_at: float = field(default_factory=time.monotonic)
     """When it saved its last checkpoint, or began."""
+    logged_at: tuple[int, float] = (0, 0.0)
+    """Images and seconds of training when losses were last reported, or the training resumed."""
     flops_of_scoring: dict[bool, float] = field(default_factory=dict)
     """Those of one evaluation, by whether it is the last."""
 
@@ -124,15 +135,11 @@ class _Trial:
             return False
         checkpoint = read(whole[0])
         restore(learner, load_tensors(whole[0]))
-        learner.images, learner.seconds = checkpoint.images, checkpoint.seconds["train"]
+        learner.images, learner.seconds = self.logged_at = checkpoint.images, checkpoint.seconds["train"]
         self.sample_seconds, self.evaluate_seconds = checkpoint.seconds["sample"], checkpoint.seconds["evaluate"]
-        self.scoring_flops = checkpoint.metrics.get("scoring_flops", 0.0)
-        self.earlier_seconds = (learner.seconds, self.sample_seconds + self.evaluate_seconds)
-        train, scoring = (seconds * learner.workers.world for seconds in self.earlier_seconds)
-        self.earlier_device_seconds = (
-            checkpoint.metrics.get("device_seconds", train),
-            checkpoint.metrics.get("scoring_device_seconds", scoring),
-        )
+        learner.device_seconds = checkpoint.metrics["device_seconds"]
+        self.scoring_flops = checkpoint.metrics["scoring_flops"]
+        self.scoring_device_seconds = checkpoint.metrics["scoring_device_seconds"]
         if checkpoint.length is not None and learner.training.device_seconds is not None:
             learner.training = replace(learner.training, images=checkpoint.length)
         self.losses = {
@@ -142,19 +149,11 @@ class _Trial:
         }
         return True
 
-    def set_pace(self) -> None:
-        """Train for the first seconds, and report when the training will end."""
-        progress = set_pace(self.learner, self.loader, self.after_step)
-        self.reporter.paced(self.learner.training.images, progress.images_per_second)
-        self.log(progress)
-
-    def after_step(self) -> None:
-        """Tell that the training moves on."""
-        self.reporter.moved("training")
-
     def log(self, progress: Progress) -> None:
         """Report the losses."""
-        self.losses = {"loss": sum(progress.losses.values()), "images_per_second": progress.images_per_second}
+        images, seconds = self.learner.images - self.logged_at[0], self.learner.seconds - self.logged_at[1]
+        self.logged_at = (self.learner.images, self.learner.seconds)
+        self.losses = {"loss": sum(progress.losses.values()), "images_per_second": images / max(seconds, 1e-9)}
         self.losses |= {f"loss/{name}": value for name, value in progress.losses.items()}
         self.losses |= {f"signal/{name}": value for name, value in progress.signals.items()}
         numbers = self.losses | self._add_to(Cost()).as_dict()
@@ -176,11 +175,8 @@ class _Trial:
             )
         self.sample_seconds += result.sample_seconds
         self.evaluate_seconds += result.evaluate_seconds
-        adaptive = draws_adaptively(learner.family)
-        if adaptive:
-            self.flops_of_drawing = sample_flops(learner.family)
-            self.constant_cost = replace(self.constant_cost, sample_flops=self.flops_of_drawing)
-        if last not in self.flops_of_scoring or adaptive:
+        self.scoring_device_seconds += (result.sample_seconds + result.evaluate_seconds) * learner.workers.world
+        if last not in self.flops_of_scoring:
             self.flops_of_scoring[last] = scoring_flops(learner.family, evaluator, self.flops_of_drawing)
         self.scoring_flops += self.flops_of_scoring[last]
         cost = replace(
@@ -193,10 +189,8 @@ class _Trial:
         self.reporter.evaluated(evaluation, self._folder)
         self.saved_at = time.monotonic()
 
-    def save_if_wanted(self) -> None:
-        """Save and report a checkpoint from which the training goes on as if nothing had been, if it is time."""
-        if not self._checkpoint_is_due():
-            return
+    def save(self) -> None:
+        """Save and report a checkpoint without a score, from which an interrupted training resumes."""
         self.reporter.moved("saving")
         learner = self.learner
         tensors = state_of(learner) | learner.sums.state(learner.workers)
@@ -206,7 +200,7 @@ class _Trial:
         self.reporter.saved(learner.images, self._folder)
         self.saved_at = time.monotonic()
 
-    def _checkpoint_is_due(self) -> bool:
+    def checkpoint_is_due(self) -> bool:
         """Whether some rank is asked for one, or saved its last one long enough ago; all ranks call it together."""
         learner, interval = self.learner, self.learner.training.checkpoint_interval
         wanted = self.reporter.checkpoint_wanted()
@@ -222,18 +216,13 @@ class _Trial:
         """A cost with the numbers in every report; all ranks call it together."""
         learner = self.learner
         memory = torch.tensor(memory_bytes(learner.device), device=learner.device)
-        seconds = (learner.seconds, self.sample_seconds + self.evaluate_seconds)
-        trained, scored = (
-            before + (now - then) * learner.workers.world
-            for before, now, then in zip(self.earlier_device_seconds, seconds, self.earlier_seconds, strict=True)
-        )
         return replace(
             cost,
             images=learner.images,
             flops=self.flops_an_image * learner.images,
-            device_seconds=trained,
+            device_seconds=learner.device_seconds,
             scoring_flops=self.scoring_flops,
-            scoring_device_seconds=scored,
+            scoring_device_seconds=self.scoring_device_seconds,
             train_seconds=learner.seconds,
             memory_bytes=int(learner.workers.max(memory)),
         )

@@ -13,7 +13,7 @@ from gensweep.sweep.planning import relative_paths
 def test_a_worker_fetches_the_data_set_and_passes_on_what_is_said(monkeypatch, tmp_path):
     calls = []
 
-    def fetch(root, *, source=None, route="auto", report=lambda line: None):
+    def fetch(root, *, source=None, report=lambda line: None):
         calls.append(root)
         report("cifar10 came from somewhere")
 

@@ -61,7 +61,7 @@ def test_a_metric_needs_real_images_enough(section, metric, limit, words):
 @pytest.mark.parametrize(
     ("metric", "samples", "words"),
     [
-        ("fd_by_class", 40, "a distance by class needs at least 10 generated images of each class, but got 4 of 0"),
+        ("fd_by_class", 40, "a distance by class needs at least 10 generated images of each class, but got 1 of 0"),
         ("density", 5, "density needs at least 6 generated images, but got 5; raise the number of samples"),
     ],
 )
@@ -84,5 +84,5 @@ def test_images_that_are_enough_are_let_pass():
         check_inputs([config("diffusion", data__limit=6, data__classes=list("012345"), evaluation__metrics=every)])
         == []
     )
-    settings = {"data__limit": 150, "evaluation__metrics": ["fd_by_class"], "evaluation__samples": 150}
+    settings = {"data__limit": 150, "evaluation__metrics": ["fd_by_class"], "evaluation__samples": 300}
     assert check_inputs([config("diffusion", **settings)]) == []

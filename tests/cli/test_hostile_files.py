@@ -35,19 +35,22 @@ def home(tmp_path_factory):
     """A folder with a sweep `tiny` of one trained trial; see `place`."""
     import untrained
     from logged import LoggedSweep
-    from made_up import mlflow_store
+    from made_up import project
 
     from gensweep.config import load_sweep
+    from gensweep.sweep.checkpoints import checkpoint_uri
     from gensweep.sweep.events import Evaluated
 
-    with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
+    with project(tmp_path_factory.mktemp("store")) as folder:
         trial = untrained.config("diffusion")
         sweep = LoggedSweep(folder / "sweeps", "tiny", settings=load_sweep(SPACE, overrides=["name=tiny"]).as_dict())
-        evaluation, made = untrained.train(trial, sweep.folder.path / "checkpoints").checkpoints[-1]
+        evaluation, trained = untrained.train(trial, folder / "trained").checkpoints[-1]
+        made = Path(checkpoint_uri(str(sweep.folder.path), "t0000", evaluation.images))
+        shutil.copytree(trained, made)
         sweep.start("t0000", {}, trial.as_dict())
         sweep.add(Evaluated("t0000", evaluation, str(made)))
         sweep.end("t0000")
-        sweep.file()
+        sweep.close()
         (folder / "pictures").mkdir()
         Image.new("L", (8, 8)).save(folder / "pictures" / "a.png")
         shutil.copytree(made, folder / "checkpoint")
@@ -114,9 +117,9 @@ FINETUNE = ["finetune", "checkpoint", "--data", "pictures", "--name", "tuned"]
 STATE = "checkpoint/state.safetensors"
 FACTS = "checkpoint/checkpoint.json"
 EVENTS = "sweeps/tiny/events.jsonl"
-#: Before the name of files that the database knows by their path: checkpoints, and MLflow's artifacts.
-OF_RUNS = "of runs: "
-GENERATOR = ["evaluate", "--torchscript", "G.pt", "--latent", "4", "--like", "tiny"]
+#: The checkpoint of the sweep.
+OF_RUNS = "sweeps/tiny/checkpoints/"
+GENERATOR = ["evaluate-images", "--torchscript", "G.pt", "--latent", "4", "--like", "tiny"]
 #: file, what it becomes, the command that reads it, its exit code, words of its line
 CASES = [
     (STATE, as_pickle, ["sample", "checkpoint"], 1, "state.safetensors"),
@@ -137,33 +140,25 @@ CASES = [
     ("sweeps/tiny/sweep.json", as_pickle, ["tune", "--resume", "tiny"], 1, "sweep.json cannot be read"),
     ("sweeps/tiny/sweep.json", as_yaml, ["tune", "--resume", "tiny"], 1, "sweep.json cannot be read"),
     (EVENTS, as_line, ["tune", "--resume", "tiny"], 1, "events.jsonl is damaged"),
-    ("mlflow.db", as_pickle, ["trials"], 1, "mlflow.db is damaged"),
-    ("mlflow.db", as_pickle, ["best"], 1, "mlflow.db is damaged"),
     (OF_RUNS + "state.safetensors", as_torch_file, ["evaluate", "tiny", "--seed", "1"], 1, "state.safetensors"),
     (OF_RUNS + "checkpoint.json", as_pickle, ["evaluate", "tiny", "--seed", "1"], 1, "checkpoint.json is damaged"),
-    ("pictures/a.png", as_pickle, ["evaluate", "pictures", "--like", "tiny"], 2, "there is nothing to score"),
-    ("x.npz", as_arrays, ["evaluate", "pictures", "--against", "x.npz", "--set", "data.size=8"], 2, "x.npz"),
-    ("x.npz", as_pickle, ["evaluate", "pictures", "--against", "x.npz", "--set", "data.size=8"], 2, "x.npz"),
-    ("mask.png", as_pickle, ["sample", "checkpoint", "--init-image", "mask.png"], 2, "mask.png"),
+    ("pictures/a.png", as_pickle, ["evaluate-images", "pictures", "--like", "tiny"], 2, "there is nothing to score"),
+    ("x.npz", as_arrays, ["evaluate-images", "pictures", "--against", "x.npz", "--set", "data.size=8"], 2, "x.npz"),
+    ("x.npz", as_pickle, ["evaluate-images", "pictures", "--against", "x.npz", "--set", "data.size=8"], 2, "x.npz"),
+    ("mask.png", as_pickle, ["edit", "checkpoint", "mask.png"], 2, "mask.png"),
 ]
 
 
 @pytest.fixture
-def put(home, place):
+def put(place):
     """Puts a file in its place."""
-    before = {}
 
     def put(file, content):
-        found = [*place.rglob(file.removeprefix(OF_RUNS))] if file.startswith(OF_RUNS) else [place / file]
-        assert found
-        for each in found:
-            if each.is_relative_to(home):
-                before[each] = each.read_bytes()
-            each.write_bytes(content)
+        folder, _, name = file.rpartition("/")
+        (found,) = (place / folder).rglob(name) if file.startswith(OF_RUNS) else [place / file]
+        found.write_bytes(content)
 
-    yield put
-    for each, content in before.items():
-        each.write_bytes(content)
+    return put
 
 
 @pytest.mark.parametrize(

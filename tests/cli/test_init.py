@@ -4,7 +4,7 @@ import pytest
 
 from gensweep.cli.main import run
 from gensweep.config import load_sweep
-from gensweep.config.shipped import SCHEMA_LINE, shipped_spaces
+from gensweep.shipped import SCHEMA_LINE, shipped_spaces
 
 
 @pytest.fixture(autouse=True)
@@ -31,18 +31,6 @@ def test_a_copy_is_the_same_sweep_with_its_comments(folder, capsys):
     assert SCHEMA_LINE not in text
 
 
-def test_the_next_command_is_quoted_where_the_name_of_the_file_needs_it(folder, capsys):
-    assert run(["init", "ddpm", "-o", "my ddpm.yaml"]) == 0
-    assert capsys.readouterr().err == "Next: gensweep tune 'my ddpm.yaml' --dry-run\n"
-    assert "gensweep tune 'my ddpm.yaml'" in (folder / "my ddpm.yaml").read_text()
-
-
-def test_a_file_without_the_space_that_goes_there_is_refused(folder, capsys):
-    assert run(["init", "-o", "my space.yaml"]) == 2
-    assert "Which space? For example: gensweep init ddpm -o 'my space.yaml'" in capsys.readouterr().err
-    assert not list(folder.iterdir())
-
-
 def test_nothing_is_overwritten(folder, capsys):
     (folder / "quickstart.yaml").write_text("mine")
     assert run(["init", "quickstart"]) == 2
@@ -56,12 +44,7 @@ def test_a_name_that_is_none_gets_a_suggestion(command, capsys):
     assert "did you mean 'quickstart'? (known: " in capsys.readouterr().err
 
 
-def test_commands_take_a_space_by_its_name(capsys):
-    assert run(["config", "validate", "quickstart"]) == 0
-    assert "quickstart.yaml: a valid sweep" in capsys.readouterr().out
-
-
-def test_a_file_of_that_name_comes_first(folder, capsys):
-    (folder / "quickstart").write_text("name: [")
-    assert run(["config", "validate", "quickstart"]) == 2
-    assert "quickstart.yaml" not in capsys.readouterr().err
+@pytest.mark.parametrize("command", [["tune"], ["config", "show"]])
+def test_a_file_that_is_missing_has_the_space_of_its_name_as_suggestion(command, folder, capsys):
+    assert run([*command, "quickstart.yaml"]) == 2
+    assert "quickstart.yaml: no such file; did you mean quickstart, as in: gensweep tune" in capsys.readouterr().err

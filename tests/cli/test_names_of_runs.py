@@ -10,8 +10,6 @@ import pytest
 from gensweep.cli.main import run
 from gensweep.errors import GensweepError
 
-pytestmark = pytest.mark.mlflow
-
 FAST = ("--samples", "8", "--permutations", "19", "--levels", "1", "--draws", "0")
 
 
@@ -20,16 +18,16 @@ def store(tmp_path_factory):
     """A sweep `tiny` of one trial, and a folder `tiny` that looks like a checkpoint and is none."""
     import untrained
     from logged import LoggedSweep
-    from made_up import mlflow_store
+    from made_up import project
 
-    with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
+    with project(tmp_path_factory.mktemp("store")) as folder:
         trial = untrained.config("diffusion", sampler__steps=1, network={"kind": "cnn", "width": 8, "depth": 2})
         sweep = LoggedSweep(folder / "sweeps", "tiny")
         made = untrained.checkpoint(sweep.folder.path / "checkpoints" / "t0000", trial)
         sweep.start("t0000", {}, trial.as_dict())
         sweep.evaluate("t0000", 32, 9.0, made)
         sweep.end("t0000")
-        sweep.file()
+        sweep.close()
         (folder / "tiny").mkdir()
         (folder / "tiny" / "checkpoint.json").write_text("{}")
         yield folder

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 import pytest
 
 from gensweep.cli.main import run
@@ -27,9 +25,3 @@ def test_names_that_no_plug_in_can_have_are_refused_and_nothing_is_written(
     assert run(["new", kind, name]) == 2
     assert words in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_the_next_command_is_quoted_where_the_folder_needs_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert run(["new", "schedule", "my_decay", "-o", "rob's plugins"]) == 0
-    assert shlex.split(capsys.readouterr().err) == ["Next:", "pytest", "rob's plugins/test_my_decay.py"]

@@ -45,18 +45,23 @@ def test_a_model_takes_any_sampler(checkpoint, tmp_path, kind):
     assert abs(whole - split).max() <= 1
 
 
-def test_settings_that_another_sampler_begins_without_are_named(checkpoint, tmp_path, capsys):
-    def told(*arguments):
-        assert sample(checkpoint, tmp_path / "any.png", *arguments) == 0
-        return [line for line in capsys.readouterr().err.splitlines() if line.startswith("Note: ")]
-
-    (note,) = told("--sampler", "euler")
-    assert "euler" in note
-    assert "without the steps=4 of ddim" in note
-    assert told("--sampler", "euler", "--steps", "3") == []
-    assert told("--sampler", "dopri5") == []  # which has no steps that one could give
-    assert told("--sampler", "ddim") == []
-    assert told("--steps", "3") == []
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--steps", "5"], "--steps applies to diffusion, flow, MeanFlow and VDM models; "),
+        (
+            ["--steps", "5", "--sampler", "ddim"],
+            "--sampler and --steps apply to diffusion, flow, MeanFlow and VDM models; ",
+        ),
+        (["--guidance", "2"], "--guidance applies to diffusion, flow, MeanFlow and VDM models; "),
+    ],
+)
+def test_options_of_other_families_are_refused_as_they_were_typed(options, words, tmp_path, capsys):
+    folder = untrained.checkpoint(tmp_path, untrained.config("gan"))
+    assert sample(folder, tmp_path / "any.png", *options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert f"; {folder} is a GAN, which draws " in line
 
 
 def test_a_sampler_takes_its_settings(checkpoint, tmp_path):

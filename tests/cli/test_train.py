@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 
 from gensweep.api import sweeps
-from gensweep.cli.finetune import _name
 from gensweep.cli.main import run
 from gensweep.config import load_trial
 
@@ -48,7 +47,3 @@ def test_a_trial_that_is_repeated_is_not_called_like_the_first(started, tmp_path
     monkeypatch.setattr(sweeps, "_trial_of", lambda *_: load_trial("config.yaml"))
     assert run(["train", "--from-run", "ddpm/t0003"]) == run(["train", "--from-run", "y" * 64]) == 0
     assert started == ["ddpm-t0003-again", "y" * 58 + "-again"]
-
-
-def test_a_model_that_is_taught_more_is_called_like_its_base_and_the_images():
-    assert _name("ddpm/t0003", None, "T-shirt/top (2)") == "ddpm-t0003-T-shirt-top-2"

@@ -18,7 +18,7 @@ RECORDS = Path(os.environ.get("GENSWEEP_DRILL_RECORDS", PROJECT / "build" / "clu
 
 
 #: The files whose drills take longest, which begin first.
-LONGEST = ("test_every_host", "test_losses", "test_ray_up", "test_many_trials", "test_storage")
+LONGEST = ("test_every_host", "test_losses", "test_ray_up", "test_storage")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

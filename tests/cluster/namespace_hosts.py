@@ -127,12 +127,6 @@ class Host:
         """Whether it has power."""
         return self._outer is not None
 
-    @property
-    def memory_used(self) -> int:
-        """Bytes of its processes and of its files."""
-        assert self._group is not None, f"{self.name} is off"
-        return self._group.used
-
     # -- work ------------------------------------------------------------------------------------------------------
 
     def run(
@@ -193,15 +187,6 @@ class Host:
         for one, other in self._pairs(others):
             one._ip("neighbour", "delete", other.address, "dev", "eth0")
 
-    def slow(self, rate: str = "10mbit", latency: str = "400ms") -> None:
-        """Send no more than so much; what has waited too long is lost."""
-        self._inside_network("tc", "qdisc", "replace", "dev", "eth0", "root", "tbf", "rate", rate, "burst", "32kbit",
-                             "latency", latency)  # fmt: skip
-
-    def fast(self) -> None:
-        """End `slow`."""
-        self._inside_network("tc", "qdisc", "delete", "dev", "eth0", "root")
-
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _pairs(self, others: Sequence[Host]) -> list[tuple[Host, Host]]:
@@ -226,11 +211,8 @@ class Host:
             os.kill(child, signal.SIGKILL)
         process.kill()
 
-    def _inside_network(self, *command: str) -> None:
-        subprocess.run(["nsenter", "-t", str(self._inner), "--net", *command], check=True)
-
     def _ip(self, *words: str) -> None:
-        self._inside_network("ip", *words)
+        subprocess.run(["nsenter", "-t", str(self._inner), "--net", "ip", *words], check=True)
 
 
 class Network:

@@ -8,24 +8,9 @@ from hypothesis import strategies as st
 from gensweep.config import load_sweep, load_trial
 from gensweep.errors import ConfigError
 
-TOKENS = [*"\t \n:[]{}'\"#?|"]
-TOKENS += [
-    "",
-    "- ",
-    "&a ",
-    "*a",
-    "!x ",
-    "1e-4",
-    "010",
-    "no",
-    ".nan",
-    "null",
-    "kind",
-    "choice",
-    "int",
-    "99999999999999999999",
-]
-TOKENS += ["99999999999999999999", "-1", "--- ", "<<: ", "\x00", "\u2028", "é"]
+TOKENS = [*"\t \n:[]{}'\"#?|", "", "\x00", "\u2028", "é"]
+TOKENS += ["- ", "&a ", "*a", "!x ", "1e-4", "010", "no", ".nan", "null", "--- ", "<<: "]
+TOKENS += ["kind", "choice", "int", "99999999999999999999", "-1"]
 
 
 def problems_of(load, file, **options):

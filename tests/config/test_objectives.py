@@ -23,13 +23,8 @@ def test_one_objective_is_written_without_a_list_and_several_with_one(load):
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        (["objective=[]"], "[]: takes one objective or more, such as {metric: fd}"),
-        (["objective=fd"], "'fd' is not a mapping such as {metric: fd}, or a list of such"),
-        (
-            ["objective=[{metric: fd}, {mod: min}]"],
-            "objective[1].mod: 'mod' is not a key of objective[1]; did you",
-        ),
-        (["objective=[{metric: fd}, {metric: 3}]"], "objective[1].metric: 3 is not text"),
+        (["objective=[]"], "takes one objective or more, such as {metric: fd}"),
+        (["objective=fd"], "'fd' is not a mapping of settings; write it like {metric: ...}"),
         (
             ["objective=[{metric: fd}, {metric: sample_flop}]"],
             "objective[1].metric: 'sample_flop' is not a metric or a cost; did you mean 'sample_flops'?",
@@ -52,20 +47,10 @@ def test_one_objective_is_written_without_a_list_and_several_with_one(load):
             "search.scheduler: asha compares trials by one score, but there are 2 objectives; set search.scheduler: "
             "{kind: fifo}",
         ),
-        (
-            [
-                "search.sampler.kind=cmaes",
-                "space.optimizer.learning_rate={float: [0.1, 1]}",
-                "space.seed={int: [0, 9]}",
-            ],
-            "search.sampler: cmaes knows one objective, but there are 2; take sampler tpe, nsga2 or gp",
-        ),
-        (["constraints=[{metric: params}]"], 'constraints[0]: {"metric": "params"}: takes min or max; write it like'),
+        (["constraints=[{metric: params}]"], "constraints[0]: takes min or max; write it like"),
         (["constraints=[{metric: fd, min: 3, max: 1}]"], "takes min <= max, but got min=3, max=1"),
-        (["constraints=[{metric: params, max: a}]"], "constraints[0].max: 'a' is not a number or null"),
         (["constraints={metric: params, max: 1}"], "is not a list of limits such as {metric: params, max: 2.0e+6}"),
         (["constraints=[{metric: recall, min: 0.3}]"], "constraints[0].metric: 'recall' is not evaluated; add it to"),
-        (["constraints=[{metric: parms, max: 1}]"], "'parms' is not a metric or a cost; did you mean 'params'?"),
     ],
     ids=lambda value: value[0].replace("objective=", "") if isinstance(value, list) else "",
 )

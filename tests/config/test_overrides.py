@@ -3,7 +3,7 @@
 import pytest
 from demo_sweeps import BASE, TWO_FAMILIES
 
-from gensweep.config import TrialConfig, load_trial
+from gensweep.config import load_trial
 from gensweep.errors import ConfigError
 
 
@@ -51,11 +51,6 @@ def test_settings_may_come_in_any_order(load, refused):
     assert problem == "--set meanflow.share=2: 2 is not a number >= 0 and <= 1"
 
 
-def test_a_key_that_no_branch_has_is_refused(refused):
-    assert all(problem.startswith("--set gan.latnt=3: ") for problem in refused(TWO_FAMILIES, "gan.latnt=3"))
-    assert all(problem.startswith("--set netwrk.width=3: ") for problem in refused(TWO_FAMILIES, "netwrk.width=3"))
-
-
 def test_keys_of_the_sweep_itself_can_be_set(load, refused):
     sweep = load(
         BASE, "name=other", "search.trials=3", "search.sampler.kind=random", "resources.workers=4", "keep_best=0"
@@ -76,33 +71,6 @@ def test_a_scale_is_a_set_of_overrides_below_those_of_the_command_line(load, ref
     assert refused(text, scale="bad") == ["s:8: training.images: -1 is not a whole number >= 1 and <= 1000000000000"]
     assert refused(text, scale="cpuu")[0].endswith("is not a scale of s; did you mean 'cpu'? (known: cpu, bad)")
     assert refused(BASE, scale="cpu") == ["--scale cpu: s has no scales (a sweep lists them under the key scales)"]
-
-
-def test_the_settings_of_a_scale_may_come_in_any_order(load):
-    settings = {"network.width": 16, "network.kind": "cnn", "sampler.steps": 5, "sampler.kind": "ddim"}
-    written = [f"{key}: {value}" for key, value in settings.items()]
-    base = BASE + "  network: {kind: unet, width: 64}\n  sampler: {kind: heun, steps: 10}\n"
-    for lines in (written, written[::-1]):
-        values = load(f"{base}scales: {{cpu: {{{', '.join(lines)}}}}}\n", scale="cpu").trial().flat()
-        assert {key: values[key] for key in settings} == settings
-
-
-def test_train_takes_the_base_of_a_sweep(load, tmp_path):
-    load(BASE + "scales: {cpu: {training.images: 6000, search.trials: 2}}\nspace: {seed: {int: [1, 2]}}\n")
-    trial = load_trial(tmp_path / "s.yaml", overrides=["seed=5"], scale="cpu")
-    assert isinstance(trial, TrialConfig)
-    assert (trial.seed, trial.flat()["training.images"]) == (5, 6000)
-    load(TWO_FAMILIES)
-    assert load_trial(tmp_path / "s.yaml", overrides=["family.kind=gan"]).kind("family") == "gan"
-
-
-def test_a_setting_of_every_trial_is_set_in_the_branches_of_a_family_too(load):
-    lengths = ["{kind: diffusion, training: {images: 30000}}", "{kind: gan, training.images: {int: [8000, 9000]}}"]
-    text = f"{BASE}space:\n  family: {{choice: [{', '.join(lengths)}]}}\n"
-    assert load(text, "seed=3").trial({"family.kind": "diffusion", "training.images": 30000}).seed == 3
-    sweep = load(text, "training.images=6400")
-    assert sweep.base["training"]["images"] == 6400
-    assert sweep.space == {"family": {"choice": [{"kind": "diffusion"}, {"kind": "gan"}]}}
 
 
 def test_train_takes_what_is_set_whatever_its_scale_searches_and_refuses_what_tune_refuses(load, tmp_path):

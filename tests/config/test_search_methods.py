@@ -38,7 +38,7 @@ LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
     [
         (
             f"{LR}search: {{scheduler: {{kind: pbt}}}}",
-            "search.sampler: pbt changes settings while it trains, from which tpe",
+            "search.sampler: pbt changes settings while it trains, which would mislead tpe_by_branch",
         ),
         (
             "space: {network: {choice: [{kind: cnn}, {kind: unet}]}}\nsearch: {scheduler: {kind: pbt}, "
@@ -50,27 +50,9 @@ LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
             "search.patience: pbt trains all trials to their end",
         ),
         (
-            f"{LR}search: {{scheduler: {{kind: pbt}}, sampler: {{kind: random}}, trials: 1}}",
-            "search.trials: 1 is too small a population for pbt; set 2 or more",
-        ),
-        (
-            "space: {family: {choice: [{kind: diffusion}, {kind: gan}]}}\nsearch: {scheduler: {kind: hyperband}}",
-            "search.scheduler: hyperband compares trials of all families at early rungs",
-        ),
-        (
-            f"{LR}search: {{sampler: {{kind: tpe, group: true}}}}",
-            "search.sampler.group: true, but multivariate is false; write multivariate: true, or leave it out",
-        ),
-        (f"{LR}search: {{sampler: {{kind: cmaes}}}}", "search.sampler: cmaes needs two ranges or more to adapt to"),
-        (
-            "space: {network.width: {choice: [8, 16]}}\nsearch: {sampler: {kind: cmaes}}",
-            "search.sampler: cmaes takes ranges only, but network.width is a choice; take sampler tpe or gp",
-        ),
-        (
             f"{LR}search: {{sampler: {{kind: nsga2, population: 30}}, trials: 30}}",
             "search.sampler.population: 30 is no less than the number of trials (30), so all of them would be random",
         ),
-        (f"{LR}search: {{scheduler: {{kind: pbt, quantile: 0.7}}}}", "search.scheduler.quantile: 0.7 is not"),
     ],
 )
 def test_methods_that_cannot_search_a_space_are_refused_with_what_can(text, told, refused):
@@ -95,17 +77,9 @@ def test_a_queued_trial_is_told_with_the_line_of_its_key(refused):
             "search.enqueue[0].optimizer.learning_rate: 0.1 is not within 0.0001 .. 0.001",
         ),
         (
-            "{optimizer.learning_rat: 0.1}",
-            "search.enqueue[0].optimizer.learning_rat: 'optimizer.learning_rat' is not a key",
-        ),
-        (
             "{optimzer.learning_rate: 5.0e-4}",
             "search.enqueue[0].optimzer.learning_rate: 'optimzer.learning_rate' is not a key of this space; did you "
-            "mean 'optimizer.learning_rate'? (known: optimizer...)",
-        ),
-        (
-            "{}, {}, {}",
-            "search.enqueue: 3 trials are queued, but search.trials is 2; raise it, or queue none: search.enqueue=[]",
+            "mean 'optimizer.learning_rate'? (known: optimizer.learning_rate)",
         ),
     ],
 )
@@ -117,12 +91,6 @@ def test_a_queued_trial_may_give_settings_that_are_not_searched(load):
     """So --set of one of them does not make the file invalid."""
     text = f"{BASE}{LR}search: {{enqueue: [{{optimizer.learning_rate: 5.0e-4, diffusion.timesteps: 100}}]}}\n"
     assert load(text, "optimizer.learning_rate=0.01").trial({}).flat()["optimizer.learning_rate"] == 0.01
-
-
-def test_a_grid_has_no_use_for_priors(refused):
-    text = "space: {network.width: {int: [8, 16], step: 8, prior: 8}}\nsearch: {trials: 2, sampler: {kind: grid}}\n"
-    (line,) = refused(f"{BASE}{text}")
-    assert "search.sampler: a grid takes every combination once, whatever a prior says; leave the priors out" in line
 
 
 def test_a_key_that_many_queued_trials_have_wrong_is_told_once_beside_those_of_its_section(refused):

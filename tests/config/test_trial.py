@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gensweep.config import TrialConfig, load_trial, parse_overrides, registries
-from gensweep.config.trial_config import trial_model
 from gensweep.errors import ConfigError
 
 MINIMAL = {"family": {"kind": "diffusion"}}
@@ -22,17 +21,6 @@ def test_a_family_alone_is_a_whole_trial(family):
     assert TrialConfig.from_dict(trial.as_dict()) == trial
     assert json.loads(json.dumps(trial.as_dict())) == trial.as_dict()
     assert pickle.loads(pickle.dumps(trial)) == trial
-
-
-def test_the_hash_is_that_of_the_effective_values():
-    trial = TrialConfig.from_dict(MINIMAL)
-    written_out = TrialConfig.from_dict(json.loads(json.dumps(trial.as_dict(), sort_keys=True)))
-    assert trial.hash() == written_out.hash()
-    assert len(trial.hash()) == 64
-    assert trial.hash() != trial.with_overrides({"seed": 1}).hash()
-    # 1 and 1.0 are the same number of a field that takes numbers.
-    guided = [trial.with_overrides({"family.conditional": True, "family.guidance": scale}) for scale in (2, 2.0)]
-    assert guided[0].hash() == guided[1].hash()
 
 
 def test_flat_keys_are_overrides_that_change_nothing():
@@ -69,11 +57,6 @@ def test_bound_sections_wait_for_their_run_time_arguments():
     assert family.sampled in family.networks
 
 
-def test_a_trial_is_frozen():
-    with pytest.raises(ValueError, match="frozen"):
-        TrialConfig.from_dict(MINIMAL).seed = 3
-
-
 def test_a_list_becomes_a_tuple_and_a_whole_number_a_float():
     trial = TrialConfig.from_dict(
         {"family": {"kind": "diffusion", "conditional": True, "guidance": 2}, "network": {"multipliers": [1, 2]}}
@@ -81,11 +64,6 @@ def test_a_list_becomes_a_tuple_and_a_whole_number_a_float():
     assert trial.network.multipliers == (1, 2)
     assert trial.flat()["network.multipliers"] == [1, 2]
     assert (trial.family.guidance, type(trial.family.guidance)) == (2.0, float)
-
-
-def test_each_family_has_its_own_model():
-    assert trial_model("gan") is trial_model("gan")
-    assert "gan" not in trial_model("diffusion").model_fields
 
 
 def test_a_file_with_overrides(tmp_path):
@@ -97,14 +75,15 @@ def test_a_file_with_overrides(tmp_path):
     assert load_trial(file, overrides=["network.kind=cnn"]).flat()["network.width"] == 64
     with pytest.raises(ConfigError) as caught:
         load_trial(
-            file, overrides=["network.widht=16", "seed=1e3", "seed", "=3", "seed=", "a..b=1", "seed={a: 1"], scale="x"
+            file, overrides=["network.widht=16", "seed=010", "seed", "=3", "seed=", "a..b=1", "seed={a: 1"], scale="x"
         )
     assert [problem.removeprefix("--set ") for problem in sorted(caught.value.problems)] == sorted(
         [
             f"--scale x: {file} has no scales (a sweep lists them under the key scales)",
             "network.widht=16: 'widht' is not a key of network of kind unet; did you mean 'width'? "
             "(known: kind, width, multipliers, blocks, attention, dropout, checkpointing)",
-            "seed=1e3: 1e3 is text to YAML, not a number; write 1000 or 1.0e+3",
+            "seed=010: '010' is not a whole number >= 0 and < 9223372036854775808; write it in plain digits without "
+            "quotes: 10",
             "seed: must be key=value, such as --set training.images=20000",
             "=3: must be key=value, such as --set training.images=20000",
             "seed=: has no value; write seed=null if that is meant",

@@ -22,13 +22,10 @@ def problems(tree):
     ("change", "problem"),
     [
         ({"sed": 1}, "sed: 'sed' is not a key of a diffusion trial; did you mean 'seed'?"),
-        ({"seed": "1"}, "seed: '1' is not a whole number >= 0 and < 9223372036854775808; it stands in quotes: write 1"),
+        ({"seed": "1"}, "seed: '1' is not a whole number >= 0 and < 9223372036854775808; write it in plain"),
         ({"seed": True}, "seed: true is not a whole number"),
-        ({"seed": 1.5}, "seed: 1.5 is not a whole number"),
         ({"seed": -1}, "seed: -1 is not a whole number >= 0"),
-        ({"seed": None}, "seed: null is not a whole number"),
         ({"data": "digits"}, "data: 'digits' is not a mapping; write {kind: digits}"),
-        ({"data": [1]}, "data: [1] is not a mapping of settings; write it like {kind: digits}"),
         ({"data": {"kind": "digts"}}, "data.kind: 'digts' is not a data set; did you mean 'digits'? (known: "),
         ({"data": {"kind": 3}}, "data.kind: 3 is not a name"),
         (
@@ -38,10 +35,6 @@ def problems(tree):
         (
             {"network": {"kind": "unet", "width": 9}},
             "network.width: 9 is not a whole number >= 8 and <= 8192, a multiple of 8",
-        ),
-        (
-            {"network": {"kind": "unet", "multipliers": [1, "2"]}},
-            'network.multipliers: [1, "2"] is not a list, at least 1 long, each a whole',
         ),
         (
             {"network": {"kind": "unet", "multipliers": []}},
@@ -55,14 +48,11 @@ def problems(tree):
             {"gan": {"latent": 8}},
             "gan: 'gan' is a section of the families diffusion_gan and gan; this trial's family is diffusion",
         ),
-        ({"vdm": {}}, "vdm: 'vdm' is a section of the family vdm; this trial's family is diffusion"),
         (
             {"training": {"precision": "float16"}},
             "training.precision: 'float16' is not one of 'auto', 'float32', 'bfloat16'",
         ),
-        ({"training": 3}, "training: 3 is not a mapping of settings; write it like {images: ...}"),
-        ({"family": {"kind": "gann"}}, "family.kind: 'gann' is not a family; did you mean 'gan'? (known: "),
-        ({"family": "gan"}, "family: 'gan' is not a mapping of settings; write it like {kind: gan}"),
+        ({"family": "gan"}, "family: 'gan' is not a mapping; write {kind: gan}"),
         ({"family": {}}, "family: kind is missing (known: "),
         ({"family": {"kind": "diffusion", "guidance": float("nan")}}, "family.guidance: NaN is not a number"),
         # several sections at once
@@ -71,12 +61,11 @@ def problems(tree):
             "evaluation.every: 2000 is more than training.images",
         ),
         ({"training": {"images": 100}}, "training.batch_size: 128 is more than training.images (100)"),
-        ({"evaluation": {"metrics": ["fidd"]}}, "evaluation.metrics: 'fidd' is not a metric; did you mean 'fid'?"),
         ({"evaluation": {"metrics": ["fd", "fd"]}}, "evaluation.metrics: 'fd' is named twice"),
         (
-            {"evaluation": {"metrics": ["fd", "fid"], "extractor": {"kind": "torchvision_inception"}}},
+            {"evaluation": {"metrics": ["fd", "fid"], "extractor": {"kind": "dinov2"}}},
             "evaluation.metrics: 'fid' is a distance of the features of inception, but evaluation.extractor.kind is "
-            "torchvision_inception; write fd, or set evaluation.extractor.kind to inception",
+            "dinov2; write fd, or set evaluation.extractor.kind to inception",
         ),
         (
             {"sampler": {"kind": "ancestral", "variance": "learned"}},
@@ -84,50 +73,18 @@ def problems(tree):
             "set that to hybrid or vlb, or the variance to small or large",
         ),
         (
-            {"family": {"kind": "flow"}, "sampler": {"kind": "ancestral", "variance": "learned"}},
-            "sampler.variance: 'learned' needs a loss that teaches a variance, but the family flow has none; "
-            "set the variance to small or large",
-        ),
-        (
-            {
-                "family": {"kind": "flow"},
-                "flow": {"pairing": {"kind": "optimal_transport"}},
-                "training": {"batch_size": 1},
-            },
-            "flow.pairing: optimal_transport pairs the images of a batch, but training.batch_size is 1; "
-            "set that to 2 or more, or take the pairing independent",
-        ),
-        (
             {"family": {"kind": "meanflow"}, "meanflow": {"learnt_guidance": 3.0}},
             "meanflow.learnt_guidance: 3 needs labels, which this trial is without (family.conditional is false); "
             "leave it at 1",
         ),
         (
-            {"family": {"kind": "diffusion_gan"}, "gan": {"loss": {"kind": "wasserstein"}}},
-            "gan.loss: wasserstein draws no line between real and fake images, and adaptive_diffusion follows how "
-            "often real ones are taken for real; take another loss (non_saturating, hinge, least_squares)",
-        ),
-        (
-            {
-                "family": {"kind": "diffusion_gan"},
-                "gan": {"loss": {"kind": "relativistic"}, "augmentation": {"kind": "ada"}},
-            },
-            "gan.loss: relativistic draws no line between real and fake images, and adaptive_diffusion follows",
-        ),
-        (
             {"family": {"kind": "gan"}, "gan": {"loss": {"kind": "relativistic"}, "augmentation": {"kind": "ada"}}},
-            "gan.loss: relativistic draws no line between real and fake images, and gan.augmentation follows",
-        ),
-        ({"sampler": {"kind": "dopri5", "steps": 9}}, "sampler.steps: 'steps' is not a key of sampler of kind dopri5"),
-        (
-            {"sampler": {"kind": "dopri5"}, "evaluation": {"rung_steps": 5}},
-            "evaluation.rung_steps: 5 needs a sampler with a number of steps, and dopri5 finds its own; take another, "
-            "or leave it out",
+            "gan.loss.kind: this one draws no line between real and fake images, and the augmentation follows",
         ),
         (
             {"diffusion": {"loss": {"kind": "hybrid"}, "levels": {"kind": "lognormal"}}},
             "diffusion.loss.kind: hybrid needs timesteps, but the levels lognormal lie between them; "
-            "take other levels (uniform, antithetic, importance) or another loss (simple, min_snr)",
+            "take other levels (uniform, antithetic) or another loss (simple, min_snr)",
         ),
         (
             {"family": {"kind": "diffusion", "guidance": 2}},
@@ -138,38 +95,13 @@ def problems(tree):
             "family.guidance: 2 needs family.label_dropout above 0: else the network never sees images without a label",
         ),
         (
-            {
-                "family": {"kind": "meanflow", "conditional": True, "label_dropout": 0},
-                "meanflow": {"learnt_guidance": 3.0},
-            },
-            "meanflow.learnt_guidance: 3 needs family.label_dropout above 0",
-        ),
-        (
-            {"family": {"kind": "diffusion", "guidance_interval": [0.3, 5]}},
-            "family.guidance_interval: [0.3, 5] needs labels, which this trial is without (family.conditional is",
-        ),
-        (
             {"family": {"kind": "diffusion", "conditional": True, "guidance_interval": [5, 0.3]}},
             "family.guidance_interval: [5, 0.3] must be two noise levels, 0 <= low < high; write [0.3, 5]",
-        ),
-        (
-            {"family": {"kind": "diffusion", "conditional": True, "guidance_interval": [-1, 0.3]}},
-            "family.guidance_interval: [-1, 0.3] must be two noise levels, 0 <= low < high, such as [0.3, 5]",
-        ),
-        (
-            {"family": {"kind": "diffusion", "conditional": True, "guidance_interval": [1]}},
-            "family.guidance_interval: [1] is not a list of 2 items",
         ),
         (
             {"sampler": {"kind": "heun", "churn": 10, "churn_min": 5, "churn_max": 0.1}},
             "sampler.churn_min: 5 is more than sampler.churn_max (0.1), so no level would be churned",
         ),
-        ({"network": {"blocks": 10**6}}, "network.blocks: 1000000 is not a whole number >= 1 and <= 256"),
-        ({"network": {"width": 2**64}}, "network.width: 18446744073709551616 is not a whole number >= 8 and <= 8192"),
-        ({"sampler": {"kind": "heun", "churn": -1}}, "sampler.churn: -1 is not a number >= 0 and <= 1000"),
-        ({"sampler": {"kind": "ddim", "churn": 1}}, "sampler.churn: 'churn' is not a key of sampler of kind ddim"),
-        ({"sampler": {"kind": "euler", "spacing": "log"}}, "sampler.spacing: 'log' is not one of 'time', 'karras'"),
-        ({"sampler": {"kind": "dpmpp_2m", "steps": 1001}}, "sampler.steps: 1001 is more than diffusion.timesteps"),
         (
             {"evaluation": {"metrics": ["fd", "agreement"]}},
             "evaluation.metrics: 'agreement' asks for the class of each image, and this model draws without one; "
@@ -183,7 +115,7 @@ def problems(tree):
         (
             {"evaluation": {"metrics": ["fd", "inception_score"]}},
             "evaluation.metrics: 'inception_score' needs an extractor whose network classifies images, which "
-            "efficientnet_lite0 does not; set evaluation.extractor.kind to inception or torchvision_inception, or",
+            "efficientnet_lite0 does not; set evaluation.extractor.kind to inception, or",
         ),
         (
             {"evaluation": {"metrics": ["fd", "authpct", "kid"], "against": "real.npz"}},
@@ -192,18 +124,6 @@ def problems(tree):
         ),
         ({"sampler": {"kind": "ddim", "steps": 2000}}, "sampler.steps: 2000 is more than diffusion.timesteps (1000)"),
         (
-            {"sampler": {"kind": "ddim", "steps": 50}, "evaluation": {"rung_steps": 50}},
-            "evaluation.rung_steps: 50 must be less than sampler.steps (50)",
-        ),
-        (
-            {"diffusion": {"timesteps": 20}, "evaluation": {"rung_steps": 50}},
-            "evaluation.rung_steps: 50 must be less than diffusion.timesteps (20)",
-        ),
-        (
-            {"family": {"kind": "gan"}, "evaluation": {"rung_steps": 5}},
-            "evaluation.rung_steps: 5 needs a sampler, and the family gan has none; leave it to those that have one",
-        ),
-        (
             {"family": {"kind": "gan", "conditional": True}, "data": {"kind": "digits", "classes": ["3"]}},
             "family.conditional: true needs two classes or more",
         ),
@@ -211,13 +131,6 @@ def problems(tree):
             {"family": {"kind": "gan"}, "data": {"kind": "digits", "size": 20}},
             "network: dcgan: images of 20 px are not",
         ),
-        ({"family": {"kind": "vae"}, "vae": {"beta": -1}}, "vae.beta: -1 is not a number >= 0 and <= 1000"),
-        ({"family": {"kind": "vae"}, "vae": {"latent": 0}}, "vae.latent: 0 is not a whole number >= 1 and <= 65536"),
-        (
-            {"family": {"kind": "vae"}, "evaluation": {"likelihood": {"latents": 0}}},
-            "evaluation.likelihood.latents: 0 is not a whole number >= 1",
-        ),
-        ({"data": {"kind": "digits", "size": 36}, "network": {"multipliers": [1, 1, 1, 1]}}, "network: multipliers"),
     ],
 )
 def test_a_problem_names_key_value_and_what_is_allowed(change, problem):
@@ -231,7 +144,7 @@ def test_a_missing_family_is_told_with_the_problems_of_the_common_sections():
     assert [problem.partition(":")[0] for problem in found] == ["family", "seed"]
 
 
-@pytest.mark.parametrize("kind", ["efficientnet_lite0", "inception", "torchvision_inception", "dinov2"])
+@pytest.mark.parametrize("kind", ["efficientnet_lite0", "inception", "dinov2"])
 def test_fd_takes_the_features_of_any_extractor_and_fid_those_of_one(kind):
     def trial(*metrics):
         return TrialConfig.from_dict(MINIMAL | {"evaluation": {"metrics": metrics, "extractor": {"kind": kind}}})
@@ -263,9 +176,9 @@ def test_a_problem_names_the_line_of_its_key(tmp_path):
 
 
 def test_an_error_about_a_parameter_names_the_key_that_gives_it():
-    trial = TrialConfig.from_dict({"family": {"kind": "diffusion"}, "finetune": {"base": "run"}})
+    trial = TrialConfig.from_dict({"family": {"kind": "diffusion"}, "start": {"kind": "finetune", "base": "run"}})
     for parameter, key in [
-        ("rank", "finetune.update.rank"),
+        ("rank", "start.update.rank"),
         ("loss", "diffusion.loss.kind"),
         ("batch_size", "training.batch_size"),
         ("metrics", "evaluation.metrics"),

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gensweep.config.tree import Tree, place_of
-from gensweep.config.writing import to_yaml
-from gensweep.config.yaml import MAX_BYTES, read_file, read_value
+from gensweep.config.yaml import MAX_BYTES, read_file, read_value, to_yaml
 from gensweep.errors import ConfigError
 
 
@@ -24,41 +23,17 @@ def read(tmp_path, content):
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
-        ("1e-4", "write 1.0e-4"),
-        ("1e4", "write 10000 or 1.0e+4"),
-        ("2.5e3", "write 2500 or 2.5e+3"),
-        ("-3E5", "write -300000 or -3.0e+5"),
-        ("010", "write 10"),
-        ("-007", "write -7"),
-        ("1:30", "base 60"),
-        ("yes", "write true"),
-        ("No", "write false"),
-        ("on", "write true"),
-        ("OFF", "write false"),
-        ("0x1F", "plain decimal digits"),
-        ("0o17", "plain decimal digits"),
-        ("1_000", "plain decimal digits"),
-        (".nan", "not a finite number"),
-        ("-.inf", "not a finite number"),
-        ("1.0e+999", "too large a number"),
-        (".5e+999", "not a finite number"),
-        ("1e999", "too large"),
-        ("1" * 30, "does not fit in 64 bits"),
-        ("1" * 5000, "does not fit in 64 bits"),
-        ("2026-01-31", "is a date"),
         ("!!python/object:os.system x", "tag"),
         ("!!str 5", "tag"),
-        ("*nowhere", "no finished anchor"),
         ('"\\0"', "cannot be printed"),
         ('"\\uD800"', "cannot be printed"),
     ],
 )
-def test_what_yaml_reads_by_surprise_is_a_problem_at_its_line_that_says_what_to_write(text, advice, tmp_path):
+def test_a_value_that_cannot_be_taken_is_a_problem_at_its_line(text, advice, tmp_path):
     tree, problems = read(tmp_path, f"a: 1\nb: {text}\n")
     assert len(problems) == 1
     assert problems[0].startswith("c.yaml:2: b: ")
     assert advice in problems[0]
-    assert len(problems[0]) < 200
     assert tree is not None
     assert tree["a"] == 1
 
@@ -67,40 +42,48 @@ def test_what_yaml_reads_by_surprise_is_a_problem_at_its_line_that_says_what_to_
     "text", ["1.0e-4", "1.0e+4", "0.5", ".5", "5.", "-3", "+7", "0", "true", "False", "null", "~", "x", "a-b"]
 )
 def test_plain_values_are_read_as_pyyaml_reads_them(text):
-    reading = read_value(text, "here")
-    assert not reading.problems
+    value, problems = read_value(text, "here")
     expected = yaml.safe_load(text)
-    assert (reading.value, type(reading.value)) == (expected, type(expected))
+    assert (value, type(value), problems) == (expected, type(expected), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-4", 1e-4), ("2e12", 2 * 10**12), ("-3E5", -300_000), ("2.5e3", 2500.0), (".5e-1", 0.05), ("1e30", 1e30)],
+)
+def test_numbers_with_an_exponent_are_numbers_whole_without_a_point(text, value):
+    read, problems = read_value(text, "here")
+    assert (read, type(read), problems) == (value, type(value), [])
+
+
+@pytest.mark.parametrize("text", ["010", "no", "On", "1:30", ".inf", "1e999", "0x10", "1_000", "2026-01-31", "1" * 30])
+def test_what_is_no_plain_number_is_text(text):
+    assert read_value(text, "here") == (text, [])
 
 
 @pytest.mark.parametrize("text", ["1e-4", "010", "no", "1:30", ".inf", "0x10", "<<"])
 def test_in_quotes_everything_is_text(text):
-    reading = read_value(f"'{text}'", "here")
-    assert (reading.value, reading.problems) == (text, [])
+    assert read_value(f"'{text}'", "here") == (text, [])
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("", "c.yaml: the file is empty"),
-        ("# nothing\n", "c.yaml: the file is empty"),
-        ("---\n", "c.yaml: the file is empty"),
         ("- a\n- b\n", "c.yaml:1: the file holds a list"),
         ("hello", "c.yaml:1: the file holds the single value 'hello'"),
         ("a: 1\n---\nb: 2\n", "c.yaml:2: a second document"),
         ("a:\n\tb: 1\n", "c.yaml:2: a tab"),
         ("a: {b: 1\n", "c.yaml:2: is not readable as YAML"),
         ("a: b: c\n", "c.yaml:1: a second ': '"),
+        ("a: 1\nb: *nowhere\n", "c.yaml:2: *nowhere has no anchor &nowhere"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "c.yaml:1: is not UTF-8 text"),
         (b"a: \0\0", "c.yaml: is a binary file"),
         ("a: \x01", "c.yaml:1: the character"),
         ("? [a, b]\n: 1\n", "c.yaml:1: a key must be plain text"),
         ("a: " + "[" * 30 + "]" * 30, "c.yaml:1: is nested more than 20 deep"),
         ("[" * 100_000, "c.yaml:1: is nested more than 20 deep"),
-        ("{a: " * 5000, "c.yaml:1: is nested more than 20 deep"),
         ("a: " + "x" * MAX_BYTES, "c.yaml: is larger than"),
-        ('a: "\\UFFFFFFFF"', "c.yaml:1: is not readable as YAML"),
-        ("%YAML 9.9\n---\na: 1\n", "c.yaml:1: is not readable as YAML"),
     ],
 )
 def test_a_file_that_is_no_mapping_is_refused_with_its_line(content, message, tmp_path):
@@ -140,12 +123,12 @@ def test_aliases_share_values_and_cannot_explode(tmp_path):
     assert tree is None
     assert "aliases (*name) gone wild" in problems[0]
     _, problems = read(tmp_path, "a: &a [*a]\n")
-    assert "no finished anchor &a" in problems[0]
+    assert "nested more than 20 deep" in problems[0]
 
 
-def test_all_traps_of_a_file_come_at_once(tmp_path):
-    _, problems = read(tmp_path, "a: 1e-4\nb: [yes, 010]\nc: {d: .nan}\n")
-    assert [problem.partition(": ")[0] for problem in problems] == ["c.yaml:1", "c.yaml:2", "c.yaml:2", "c.yaml:3"]
+def test_all_problems_of_a_file_come_at_once(tmp_path):
+    _, problems = read(tmp_path, "a: !x 1\nb: [!y 2, <<]\nc: {d: !z 3}\n")
+    assert [problem.partition(": ")[0] for problem in problems] == ["c.yaml:1", "c.yaml:2", "c.yaml:3"]
 
 
 def test_every_key_and_item_knows_its_line(tmp_path):
@@ -172,10 +155,9 @@ values = st.recursive(
 
 @given(values)
 def test_what_is_written_is_read_back(value):
-    reading = read_value(to_yaml(value), "here")
-    assert not reading.problems
-    assert reading.value == value
-    assert not (isinstance(value, float) and math.copysign(1, value) != math.copysign(1, reading.value))
+    read, problems = read_value(to_yaml(value), "here")
+    assert (read, problems) == (value, [])
+    assert not (isinstance(value, float) and math.copysign(1, value) != math.copysign(1, read))
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
@@ -184,8 +166,3 @@ def test_any_bytes_are_a_mapping_or_are_refused_with_the_file_in_a_line(tmp_path
     assert problems or isinstance(tree, Tree)
     assert all(problem.startswith("c.yaml:") and "\n" not in problem for problem in problems)
     assert all(isinstance(key, str) for key in tree or ())
-
-
-@given(st.dictionaries(st.text("abc", min_size=1), values, max_size=4))
-def test_a_mapping_of_any_values_is_read_from_a_file(tmp_path_factory, tree):
-    assert read(tmp_path_factory.getbasetemp(), to_yaml(tree)) == (tree, [])

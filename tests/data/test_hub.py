@@ -71,6 +71,25 @@ def test_labels_mean_the_same_in_both_splits(library, tmp_path):
     assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2], [2, 0])
 
 
+@pytest.mark.parametrize(
+    ("columns", "settings", "message"),
+    [
+        ({"image": [{"bytes": b"torn"}]}, {}, "row 0 of .* is no picture"),
+        ({"number": [1]}, {}, "image: .* has no column of pictures; name one of its columns: number"),
+        ({"a": [{"bytes": png()}], "b": [{"bytes": png()}]}, {}, "several columns of pictures.*: a, b"),
+        ({"image": [{"bytes": png()}]}, {"label": "kind"}, "label: .* has no column 'kind'"),
+        ({"image": [{"url": "x"}]}, {"image": "image"}, "row 0 of .* is no picture"),
+        ({"image": [{"bytes": png()}] * 2, "kind": ["cat", None]}, {"label": "kind"}, "row 1 .* the label None"),
+        ({"image": [{"bytes": png()}], "kind": [["cat"]]}, {"label": "kind"}, "'kind' of .* holds lists"),
+    ],
+)
+def test_unreadable_columns_and_rows_are_refused(library, tmp_path, columns, settings, message):
+    (tmp_path / "set").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "set" / "train.parquet")
+    with pytest.raises(ConfigError, match=message):
+        hub_images("train", tmp_path, dataset=str(tmp_path / "set"), test_fraction=0, **settings)
+
+
 def test_what_is_not_there_is_told_in_a_line(library, tmp_path, monkeypatch):
     path = write_pictures(tmp_path / "animals", ["train/cat", "train/dog"], count=3)
     with pytest.raises(ConfigError, match=r"dataset: .*'red' not found. Available: \['default'\]"):

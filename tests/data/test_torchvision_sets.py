@@ -111,24 +111,12 @@ def test_files_from_elsewhere_are_taken_over(svhn, tmp_path):
     assert sorted(file.name for file in (cache / "torchvision").glob("*.*")) == ["test_32x32.mat", "train_32x32.mat"]
 
 
-def test_what_is_there_is_not_fetched_again(svhn, monkeypatch):
-    monkeypatch.setattr(datasets.SVHN, "download", lambda self: pytest.fail("it is there"))
-    lines = []
-    assert FETCHERS["SVHN"](svhn.parent, report=lines.append) == svhn
-    assert lines == []
-
-
 @pytest.mark.parametrize(("dataset", "place"), [("MNIST", "MNIST/raw"), ("CelebA", "celeba")])
 def test_a_folder_without_the_data_set_is_told_and_left_alone(tmp_path, dataset, place):
     (tmp_path / "diary.txt").write_text("mine")
     with pytest.raises(ConfigError, match=f"{tmp_path} has no {place}; name the folder in which torchvision keeps"):
         FETCHERS[dataset](tmp_path / "cache", source=tmp_path)
     assert not list((tmp_path / "cache").rglob("diary.txt"))
-
-
-def test_a_route_that_is_none_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="'npm' is not a route to SVHN"):
-        FETCHERS["SVHN"](tmp_path, route="npm")
 
 
 def test_a_host_that_does_not_answer_is_told_in_a_line(tmp_path, monkeypatch):

@@ -7,17 +7,13 @@ import threading
 from uuid import uuid4
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from gensweep.data import url_folder
 from gensweep.data.image_folder import image_folder
-from gensweep.data.parquet import parquet_images
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import GensweepError, ParameterError
-from gensweep.remote_folder import RemoteFolder, below
+from gensweep.remote_folder import RemoteFolder
 
 
 def picture(value):
@@ -65,41 +61,11 @@ def test_only_what_is_new_is_fetched_and_what_has_gone_goes(remote, tmp_path, s3
     remote.write("cat/9.png", picture(9))
     remote.delete("dog/0.png")
     (folder / "dog/2.png").unlink()
+    (folder / "dog/4.png").write_bytes(b"")
     s3.requests.clear()
     local_copy(remote.place, tmp_path)
-    assert fetched(s3) == ["1.png", "2.png", "9.png"]
+    assert fetched(s3) == ["1.png", "2.png", "4.png", "9.png"]
     assert sorted(f.relative_to(folder).as_posix() for f in folder.rglob("[!.]*.png")) == sorted(remote.files())
-
-
-def test_a_kept_file_of_another_size_is_fetched_again(remote, tmp_path, s3):
-    folder = local_copy(remote.place, tmp_path)
-    (folder / "cat/1.png").write_bytes(b"")
-    s3.requests.clear()
-    local_copy(remote.place, tmp_path)
-    assert fetched(s3) == ["1.png"]
-    assert (folder / "cat/1.png").read_bytes() == picture(40)
-
-
-def test_what_has_gone_goes_before_anything_is_fetched(remote, tmp_path, monkeypatch):
-    folder = local_copy(remote.place, tmp_path)
-    remote.delete("dog/0.png")
-    remote.write("dog/8.png", picture(8))
-
-    def full(self, name, file):
-        assert not (folder / "dog/0.png").exists()
-        raise OSError("no space left")
-
-    monkeypatch.setattr(RemoteFolder, "download", full)
-    with pytest.raises(GensweepError, match="no space left"):
-        local_copy(remote.place, tmp_path)
-
-
-def test_a_file_is_on_the_disk_before_it_has_its_name(remote, tmp_path, monkeypatch):
-    flushed = []
-    monkeypatch.setattr(url_folder, "flush", lambda file: flushed.append((file.name, file.stat().st_size)))
-    folder = local_copy(remote.place, tmp_path)
-    names = [f"{animal}/{number}.png" for number, animal in enumerate(["dog", "cat"] * 3)]
-    assert sorted(flushed) == [(f".{n[4:]}.part", (folder / n).stat().st_size) for n in names]
 
 
 def test_of_several_workers_one_fetches(remote, tmp_path, s3):
@@ -128,32 +94,14 @@ def test_a_fetch_that_was_interrupted_goes_on(remote, tmp_path, s3, monkeypatch)
     assert (len(images), images.notes) == (6, ())
 
 
-def test_a_url_may_be_one_parquet_file(s3, tmp_path):
-    file = tmp_path / "my own" / "pets.parquet"
-    file.parent.mkdir()
-    pq.write_table(pa.table({"image": [{"bytes": picture(40 * number)} for number in range(6)]}), file)
-    folder = RemoteFolder(s3.url(uuid4().hex[:6]))
-    folder.upload(file, "pets.parquet")
-    folder.write("other.parquet", b"nobody asks for it")
-    url, cache = below(folder.place, "pets.parquet"), tmp_path / "cache"
-    s3.requests.clear()
-    images = [
-        parquet_images("train", cache, path=path, size=8, test_fraction=0.0)
-        for path in (str(file), url, url, file.as_uri())
-    ]
-    assert {each.name for each in images} == {"pets/train"}
-    assert len({each.fingerprint for each in images}) == 1
-    assert fetched(s3) == ["pets.parquet"]
-    assert s3.count("GET", "pets.parquet") == 1
-    file = file.rename(file.with_name("a b.parquet"))
-    assert local_copy(file.as_uri(), cache).read_bytes() == file.read_bytes()
-    file.unlink()
-    with pytest.raises(ParameterError, match="holds no files"):
-        local_copy(file.as_uri(), cache)
-    with pytest.raises(ParameterError, match="is not a folder"):
-        image_folder("train", cache, path=url)
-
-
 def test_a_url_with_nothing_below_is_refused(s3, tmp_path):
     with pytest.raises(ParameterError, match="holds no files"):
         local_copy(s3.url("nothing-here"), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["/../evil.png", "cat/../../../evil.png", "/evil.png"])
+def test_a_name_that_leads_out_of_the_cache_is_refused(remote, tmp_path, s3, name):
+    s3.put(remote.place, name, picture(1))
+    with pytest.raises(GensweepError, match=r"names a file '.*evil.png', which is outside"):
+        local_copy(remote.place, tmp_path / "cache")
+    assert not [file for file in tmp_path.rglob("*") if file.suffix == ".png"]

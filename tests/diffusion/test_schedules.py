@@ -55,12 +55,6 @@ def test_linear_has_the_published_numbers():
     torch.testing.assert_close(betas(alpha_bar), torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))
 
 
-def test_linear_scales_its_end_points():
-    assert float(betas(linear(250))[0]) == pytest.approx(4e-4)
-    assert float(betas(linear(250))[-1]) == pytest.approx(0.08)
-    assert float(betas(linear(4000))[-1]) == pytest.approx(0.005)
-
-
 @given(timesteps=st.integers(100, 4000), beta_end=st.floats(0.01, 0.05))
 def test_linear_is_the_chain_of_scaled_betas_to_the_bit_from_100_timesteps_on(timesteps, beta_end):
     scale = 1000 / timesteps
@@ -73,12 +67,6 @@ def test_linear_ends_alike_with_one_timestep_more(timesteps):
     """By less than 1 % of alpha_bar, and lower by rounding only; scaled betas alone fell 5,000-fold from 20 to 21."""
     fewer, more = (float(linear(count)[-1]) for count in (timesteps, timesteps + 1))
     assert fewer * (1 - 1e-12) <= more < 1.01 * fewer
-
-
-@given(half=st.integers(1, 1000))
-def test_linear_has_the_same_middle_with_two_timesteps_more(half):
-    fewer, more = (float(linear(2 * count)[count - 1]) for count in (half, half + 1))
-    assert fewer * (1 - 1e-12) <= more < 1.002 * fewer
 
 
 @given(timesteps=st.integers(1, 300), beta_end=st.floats(0.01, 0.1))

@@ -60,13 +60,6 @@ def test_sampling_starts_from_noise_and_guidance_doubles_the_batch():
         assert torch.equal(asked, expected.get(guidance, torch.cat([torch.full((4,), CLASSES), labels])))
 
 
-def test_generated_images_do_not_start_from_noise_of_the_training():
-    noise = Noise(0, torch.arange(4))
-    assert not torch.equal(
-        noise.normal(1, SIZE, SIZE, stream=START_STREAM), noise.normal(1, SIZE, SIZE, stream=TRAINING_NOISE_STREAM)
-    )
-
-
 def test_only_the_highest_levels_are_exempt_from_the_sampling_precision():
     seen = []
 

@@ -83,7 +83,6 @@ def exact(sampler, **settings):
         ({"kind": "ddim", "steps": 500}, 4e-3),
         ({"kind": "dpmpp_2m", "steps": 50, "spacing": "log_snr"}, 3e-3),
         ({"kind": "straight_heun", "steps": 50}, 3e-3),
-        ({"kind": "dopri5", "tolerance": 1e-5}, 1e-3),
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
 )

@@ -12,7 +12,6 @@ from gensweep.errors import ConfigError
 from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES
 from gensweep.gan.augmentation import AUGMENTATIONS, Augmentation, Augmented
 from gensweep.nn.networks import ADVERSARIES
-from gensweep.training.cost import training_flops
 from gensweep.training.loop import train
 
 NETWORKS = {kind: {"kind": kind, "width": 8} for kind in ADVERSARIES}
@@ -47,6 +46,12 @@ def test_every_choice_goes_with_every_other(network, penalty, augmentation, cond
 def test_every_loss_takes_a_step(loss):
     family = build("gan", gan={"latent": 6, "loss": {"kind": loss}})
     assert turns(family, 0) == (["pairs"] if loss == "relativistic" else ["real", "fake"]) + ["generator"]
+    signals = {name for each in family.losses(family.networks, batch()) for name in each.signals}
+    # A critic draws no line between real and fake.
+    accuracies = {"relativistic": {"accuracy_pairs"}, "wasserstein": set()}.get(
+        loss, {"accuracy_real", "accuracy_fake"}
+    )
+    assert signals == {"logit_real", "logit_fake"} | accuracies
 
 
 def test_the_generator_learns_in_one_of_so_many_steps_and_lazy_penalties_come_in_theirs():
@@ -66,41 +71,10 @@ def test_the_loop_counts_steps_and_averages_a_loss_over_those_in_which_it_came()
     )
     updates = []
     learner.optimizers["generator"].register_step_pre_hook(lambda *_: updates.append(learner.images // 8))
-    (progress,) = train(learner, Loader(tiny.images(), seed=3))
+    (progress,) = filter(None, train(learner, Loader(tiny.images(), seed=3)))
     assert updates == [0, 3]
     assert learner.period == 3
     assert 0.5 < progress.losses["generator"] < 1  # about ln 2, of two steps and not of six
-
-
-def test_operations_count_for_their_share_of_steps():
-    def flops(**gan):
-        return training_flops(build("gan", gan={"latent": 6, **gan}), Loader(tiny.images(), seed=0))
-
-    plain, seldom, never = flops(), flops(discriminator_steps=4), flops(discriminator_steps=100)
-    assert never < seldom < plain
-    assert plain - seldom == pytest.approx((plain - never) * (3 / 4) / (99 / 100))
-    lazy, eager = (flops(penalty={"kind": "r1", "every": every}) for every in (16, 1))
-    assert lazy - plain == pytest.approx((eager - plain) / 16)
-
-
-def test_signals_say_how_sure_the_discriminator_is():
-    family = build("gan")
-    with torch.no_grad():
-        for parameter in family.networks["discriminator"].parameters():
-            parameter.mul_(10)
-    signals = {}
-    for loss in family.losses(family.networks, batch()):
-        signals |= {name: float(value) for name, value in loss.signals.items()}
-    logits = family.networks["discriminator"](batch().images, None)
-    assert set(signals) == {"logit_real", "logit_fake", "accuracy_real", "accuracy_fake"}
-    assert signals["logit_real"] == pytest.approx(float(logits.detach().mean()), rel=1e-4, abs=1e-5)
-    assert signals["accuracy_real"] == pytest.approx(float((logits > 0).float().mean()))
-
-
-def test_a_critic_without_a_line_between_real_and_fake_has_no_accuracy():
-    family = build("gan", gan={"latent": 6, "loss": {"kind": "wasserstein"}})
-    names = {name for loss in family.losses(family.networks, batch()) for name in loss.signals}
-    assert names == {"logit_real", "logit_fake"}
 
 
 def test_adaptive_augmentation_logs_its_probability_and_needs_verdicts():
@@ -131,19 +105,3 @@ def test_real_and_fake_go_through_the_augmentation_and_so_does_the_generators_gr
     assert all(not parameter.grad.any() for parameter in family.networks["generator"].parameters())
     assert len(set(calls[:3])) == 3
     assert calls[3] == ("observed", 6, 6)
-
-
-def test_a_timed_augmentation_tells_the_discriminator():
-    family = build("gan", gan={"latent": 6})
-
-    class Timed(Augmentation):
-        timed = True
-
-        def forward(self, images, noise, stream):
-            return Augmented(images, noise.uniform(stream=stream) * 1000)
-
-    family.gan = dataclasses.replace(family.gan, augmentation=Timed())
-    family.networks["discriminator"] = ADVERSARIES["dcgan"](1, tiny.SIZE, 0, 6, True, width=8).discriminator
-    for loss in family.losses(family.networks, batch()):
-        loss.value.backward()
-    assert all(p.grad is not None for p in family.networks["discriminator"].time.parameters())

@@ -58,12 +58,6 @@ def test_the_generators_loss_leaves_the_discriminator_without_gradient():
     assert all(parameter.requires_grad for parameter in discriminator.parameters())
 
 
-def test_each_network_has_its_own_learning_rate():
-    family = build("gan", gan={"generator_learning_rate": 1e-3, "discriminator_learning_rate": 2e-3})
-    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in family.optimizers().items()}
-    assert rates == {"generator": 1e-3, "discriminator": 2e-3}
-
-
 def paired_loss(discriminator, real, fake, labels):
     """The discriminator's loss as in the paper, of both penalties too, in one graph."""
     real, fake = (images.detach().requires_grad_() for images in (real, fake))

@@ -6,8 +6,6 @@ from tiny import CLASSES, SIZE, batch, build
 
 from gensweep.config.models import bind, item_model
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START_STREAM
-from gensweep.editing.drawing import _frames
-from gensweep.errors import ParameterError
 from gensweep.families.meanflow import ERROR_OFFSET
 from gensweep.nn.networks import DENOISERS
 from gensweep.noise import Noise
@@ -132,22 +130,3 @@ def test_every_network_starts_without_knowing_intervals_and_learns_them(kind):
         for parameter in network.condition.interval[-1].parameters():
             parameter -= parameter.grad / parameter.grad.norm()
         assert (at(0.0) - at(500.0)).abs().max() > 1e-3
-
-
-def test_a_network_that_cannot_be_told_intervals_is_refused_before_training():
-    family = build("meanflow")
-    family.told_intervals = False
-    with pytest.raises(ParameterError, match=r"network: .* take unet, cnn or dit"):
-        family.optimizers()
-
-
-@pytest.mark.parametrize("steps", [1, 2, 4])
-def test_pictures_come_back_from_their_noise_in_few_steps(steps):
-    """The ends of an interpolation; each step of this network is exact."""
-    family = build("meanflow", sampler={"kind": "euler", "steps": steps})
-    family.networks["denoiser"] = Exact()
-    pictures = (MEAN + STD * Noise(5, torch.arange(2)).normal(1, SIZE, SIZE, stream=0)).clamp(-1, 1)
-    frames = _frames(family, pictures, torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64), None)(torch.arange(3))
-    assert float((frames[[0, 2]] / 127.5 - 1 - pictures).abs().max()) < 0.01
-    # Between them the flow leads to images as varied as they are.
-    assert float((frames[1] / 127.5 - 1).std()) == pytest.approx(STD, rel=0.3)

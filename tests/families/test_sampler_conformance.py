@@ -11,7 +11,7 @@ from tiny import CLASSES, SIZE, build
 
 from gensweep.config.models import bind, item_model
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
-from gensweep.diffusion.samplers.sampler import SAMPLERS, Spacing, is_adaptive
+from gensweep.diffusion.samplers.sampler import SAMPLERS, Spacing
 from gensweep.families.family import FAMILIES
 from gensweep.noise import Noise
 from gensweep.registry import keywords
@@ -29,9 +29,6 @@ SAMPLER_SETTINGS += [{"kind": "ddim", "eta": 0.7}, {"kind": "heun", "churn": 10.
 
 def named(settings):
     return "-".join(map(str, settings.values()))
-
-
-STEPPED = [each for each in SAMPLER_SETTINGS if not is_adaptive(SAMPLERS[each["kind"]])]
 
 
 class Network(torch.nn.Module):
@@ -60,8 +57,6 @@ def built(parameterisation, conditional):
 
 def family(sampler, parameterisation="eps", conditional=True, guidance=1.0, guidance_interval=None):
     made = copy.copy(built(parameterisation, conditional))  # to build a real network each time would take a minute
-    if is_adaptive(SAMPLERS[sampler["kind"]]):
-        sampler = {key: value for key, value in sampler.items() if key != "steps"}
     made.sampler = bind(item_model(SAMPLERS, sampler["kind"]).model_validate(sampler))
     made.guidance, made.guidance_interval = guidance, guidance_interval
     return made
@@ -107,7 +102,7 @@ def evaluations(sampler, steps, **settings):
     return counted_calls(family(sampler | {"steps": steps}, **settings)).calls
 
 
-@pytest.mark.parametrize("sampler", STEPPED, ids=named)
+@pytest.mark.parametrize("sampler", SAMPLER_SETTINGS, ids=named)
 @pytest.mark.parametrize("steps", [1, 2, 9, None])
 def test_an_image_costs_what_the_docs_say(sampler, steps):
     count = TIMESTEPS if steps is None else steps
@@ -117,7 +112,7 @@ def test_an_image_costs_what_the_docs_say(sampler, steps):
     assert evaluations(sampler, steps, guidance=4.0) == 2 * plain
 
 
-@pytest.mark.parametrize("sampler", [each for each in STEPPED if "churn" not in each], ids=named)
+@pytest.mark.parametrize("sampler", [each for each in SAMPLER_SETTINGS if "churn" not in each], ids=named)
 def test_guidance_costs_twice_only_at_the_levels_of_its_interval(sampler):
     """Not with churn, whose levels lie elsewhere."""
     steps, (low, high) = 12, (0.3, 5.0)

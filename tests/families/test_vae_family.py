@@ -3,7 +3,6 @@
 import math
 
 import pytest
-import tiny
 import torch
 from tiny import CLASSES, SIZE, batch, build
 from torch import nn
@@ -14,8 +13,6 @@ from gensweep.families.optimizers import Adam
 from gensweep.families.vae import VaeFamily, evidence
 from gensweep.nn.networks import Autoencoder
 from gensweep.noise import Noise
-from gensweep.training.cost import likelihood_calls, sample_flops
-from gensweep.training.settings import LikelihoodSettings
 from gensweep.vae.pixel_likelihoods import PIXEL_LIKELIHOODS, SHARED_DEVIATION_RATE
 
 #: Images of 2 x 3 values, and latents of the linear model.
@@ -200,11 +197,3 @@ def test_samples_are_decoded_latents_of_the_prior_and_images_are_encoded(conditi
     assert drawn.shape == (5, 1, SIZE, SIZE)
     assert latents.shape == (5, 6)
     assert (latents[0] != latents[1]).all()
-
-
-def test_the_operations_of_a_bound_are_those_of_one_encoder_and_k_decoders():
-    family = build("vae")
-    ones, many = (likelihood_calls(family, tiny.images(), LikelihoodSettings(latents=k)) for k in (1, 9))
-    assert many.flops() - ones.flops() == 8 * sample_flops(family)
-    first, second = 2 * 1 * 8 * 16 * 16, 2 * 8 * 12 * 16
-    assert ones.flops() - sample_flops(family) == first + second

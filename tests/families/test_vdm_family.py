@@ -3,25 +3,21 @@
 import math
 
 import pytest
-import tiny
 import torch
-from tiny import CLASSES, SIZE, batch, build
+from tiny import SIZE, batch, build
 
-from gensweep.data.loader import Loader
 from gensweep.diffusion.gamma import GAMMAS, schedule_of
-from gensweep.diffusion.guidance import LABEL_DROPOUT_STREAM
 from gensweep.diffusion.levels import draw_times
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.samplers.sampler import SAMPLERS
 from gensweep.diffusion.variational import DiffusionTerm
 from gensweep.families.denoising import TRAINING_NOISE_STREAM
-from gensweep.families.family import BoundPoints, Denoising, Likelihood
+from gensweep.families.family import BoundPoints
 from gensweep.families.vdm import VariationalNetwork, with_fourier_features
 from gensweep.noise import Noise
 from gensweep.registry import keywords
 
 STD = 0.25
-LN2 = math.log(2)
 
 
 class Ideal(torch.nn.Module):
@@ -60,12 +56,6 @@ def entropy():
     return math.log2(STD * math.sqrt(2 * math.pi * math.e) * 127.5)
 
 
-def test_the_family_is_one_that_denoises_and_has_a_likelihood():
-    family = build("vdm")
-    assert isinstance(family, Denoising)
-    assert isinstance(family, Likelihood)
-
-
 @pytest.mark.parametrize("timesteps", [None, 1000])
 def test_training_and_evaluation_agree_on_the_bound_of_gaussian_data(timesteps):
     family, network = linear(timesteps=timesteps)
@@ -78,15 +68,6 @@ def test_training_and_evaluation_agree_on_the_bound_of_gaussian_data(timesteps):
     assert float(loss.value) == pytest.approx(float(bits.mean()), rel=0.01)
     assert float(bits.mean()) == pytest.approx(entropy(), abs=0.1)
     assert float(bits.mean()) > entropy() - 0.02
-
-
-def test_a_few_steps_cost_more_bits_than_continuous_time():
-    some, bits = data(100), []
-    for timesteps in (4, 16, None):
-        family, network = linear(timesteps=timesteps)
-        with torch.no_grad():
-            bits.append(float(family.bits_per_dim(network, some.images, None, some.noise, BoundPoints(64, 1)).mean()))
-    assert bits[0] > bits[1] > bits[2]
 
 
 @pytest.mark.parametrize("kind", PARAMETERISATIONS.kinds())
@@ -136,17 +117,6 @@ def test_gradients_reach_every_part_of_the_schedule():
                 assert parameter.grad.abs().sum() > 0
 
 
-def test_labels_are_dropped_image_by_image_at_the_given_rate():
-    family = build("vdm", conditional=True, label_dropout=0.25, vdm={"schedule": {"kind": "linear"}})
-    network = Ideal(schedule_of(family.networks["denoiser"]))
-    some = batch(2000)
-    list(family.losses({"denoiser": network}, some))
-    labels = network.calls[0][2]
-    dropped = labels == CLASSES
-    assert torch.equal(dropped, some.noise.uniform(stream=LABEL_DROPOUT_STREAM) < 0.25)
-    assert torch.equal(labels[~dropped], some.labels[~dropped])
-
-
 @pytest.mark.trains
 @pytest.mark.parametrize("timesteps", [None, 200])
 @pytest.mark.parametrize("kind", SAMPLERS.kinds())
@@ -159,17 +129,6 @@ def test_every_sampler_draws_gaussian_data_from_the_ideal_network(kind, timestep
     assert float(images.std()) == pytest.approx(STD, rel=0.05)
 
 
-def test_sampling_follows_the_schedule_of_the_network_it_is_given():
-    family, other = build("vdm"), build("vdm")
-    network = other.networks["denoiser"].eval()
-    schedule_of(network).ends.values.data += 1.0
-    noise = Noise(1, torch.arange(2))
-    with torch.no_grad():
-        moved, own = (family.sample(each, noise, None) for each in (network, family.networks["denoiser"].eval()))
-    # Networks that say nothing leave the noise of the last level, or what lies outside the image.
-    assert not torch.equal(moved, own)
-
-
 def test_the_curve_of_a_schedule_falls_from_signal_to_noise():
     family = build("vdm")
     t = torch.linspace(0, 1, 11, dtype=torch.float64)
@@ -177,17 +136,6 @@ def test_the_curve_of_a_schedule_falls_from_signal_to_noise():
     assert log_snr.tolist()[0] == pytest.approx(13.3, abs=1e-4)
     assert log_snr.tolist()[-1] == pytest.approx(-5, abs=1e-4)
     assert (log_snr.diff() < 0).all()
-
-
-def test_the_average_that_is_sampled_has_a_schedule_of_its_own():
-    learner = tiny.learner("vdm", family={"optimizer": {"learning_rate": 0.1, "warmup": 0}})
-    first = [parameter.detach().clone() for parameter in schedule_of(learner.sampler).parameters()]
-    for _ in range(2):
-        learner.step(Loader(tiny.images(), seed=3))
-    averages, raw = (schedule_of(each).parameters() for each in (learner.sampler, learner.family.networks["denoiser"]))
-    for begin, average, now in zip(first, averages, raw, strict=True):
-        assert not torch.equal(average, begin)
-        assert not torch.equal(average, now)
 
 
 @pytest.mark.parametrize("exponents", [(), (0,), (7, 8)])
@@ -201,13 +149,6 @@ def test_fourier_features_are_those_of_the_formula(exponents):
             first = 3 + 6 * place + 3 * half
             expected = torch.tensor([wave(2**n * math.pi * v) for v in x.double().flatten().tolist()]).view(x.shape)
             torch.testing.assert_close(out[:, first : first + 3], expected, rtol=0, atol=1e-4)
-
-
-def test_neighbouring_levels_look_the_same_to_the_finest_wave_and_half_a_level_the_opposite():
-    """A period of n = 8 is 2/256, and levels are 2/255 apart."""
-    levels = (torch.arange(3) * 2 / 255).view(3, 1, 1, 1)
-    cosine = with_fourier_features(torch.cat([levels, levels + 1 / 255]), (8,))[:, 2].flatten()
-    assert cosine.tolist() == pytest.approx([1, 1, 1, -1, -1, -1], abs=0.01)
 
 
 def test_phases_stay_exact_in_low_precision():

@@ -100,16 +100,19 @@ class DisturbedSweep:
 
     # -- what is done with it --------------------------------------------------------------------------------------
 
-    def start(self, *words: str) -> None:
+    def start(self, *words: str, **where: Any) -> None:
         """Begin the sweep."""
-        self.run("tune", "space.yaml", *self._settings, *words)
+        self.run("tune", "space.yaml", *self._settings, *words, **where)
 
     def resume(self) -> None:
         """Go on with it."""
         self.run("tune", "--resume", self.name)
 
-    def run(self, *words: str) -> None:
-        """Start a command of gensweep, whose output is kept."""
+    def run(self, *words: str, within: Sequence[str] = (), **where: Any) -> None:
+        """Start a command of gensweep and keep its output.
+
+        `within` is a command that starts it, such as `timeout`.  `where` are options of Popen; default: a new session.
+        """
         environment = {key: value for key, value in os.environ.items() if not foreign(key)}
         environment |= {
             "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
@@ -120,7 +123,7 @@ class DisturbedSweep:
             "TEST_STEPS": str(self._tally),
             **self.environment,
         }
-        command = [sys.executable, str(HERE / "telling_driver.py"), *words]
+        command = [*within, sys.executable, str(HERE / "telling_driver.py"), *words]
         if self._group is not None:
             command = ["sh", "-c", 'echo 0 > "$0" && exec "$@"', str(self._group), *command]
         out, err = self._output(len(self.sessions))
@@ -132,7 +135,7 @@ class DisturbedSweep:
                     env=environment,
                     stdout=opened,
                     stderr=opened_too,
-                    start_new_session=True,
+                    **(where or {"start_new_session": True}),
                 )
             )
 

@@ -51,13 +51,15 @@ def test_a_sweep_ends_as_if_nothing_had_been_although_processes_files_and_mlflow
         with closing(sqlite3.connect(tmp_path / "mlflow.db", timeout=60, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             sweep.disturb("database locked")
-            check_refused(sweep, 0, "MLflow misses", "the next command sends them")
+            check_refused(sweep, 0, "MLflow is not up to date")
         garble(tmp_path / "mlflow.db")
-        said = call(under_another_name(tmp_path), "trials", sweep.name, code=1).err
+        said = call(under_another_name(tmp_path), "trials", sweep.name).err
         assert "mlflow.db is damaged" in said
         assert "move its file away" in said
         (tmp_path / "mlflow.db").unlink()
-        call(tmp_path, "trials", sweep.name)  # by the name that the log has of its store
+        for _ in range(20):  # a command that only reads sends for a few seconds
+            if "MLflow is not up to date" not in call(tmp_path, "trials", sweep.name).err:
+                break
         check(sweep)
         checkpoints = {name.split("/")[1] for name in RemoteFolder(stored).files() if name.startswith("checkpoints/")}
         assert checkpoints == sweep.state.trials.keys()
@@ -75,10 +77,6 @@ def check_damaged_files_are_refused(sweep: DisturbedSweep) -> None:
             said = call(here, "tune", "--resume", sweep.name, code=1)
             assert name in said.err
             assert "Traceback" not in said.err
-    with restored(root / "mlflow.db"):
-        garble(root / "mlflow.db")
-        said = call(under_another_name(root), "tune", "--resume", sweep.name, code=1)
-        assert "mlflow.db is damaged" in said.err
     assert len(sweep.steps) == trained
 
 

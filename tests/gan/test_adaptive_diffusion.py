@@ -74,14 +74,6 @@ def test_an_image_keeps_the_square_root_of_alpha_bar_and_passes_the_gradient_on(
     torch.testing.assert_close(x.grad.flatten(), expected, rtol=1e-6, atol=0)
 
 
-def test_another_number_of_timesteps_is_told_on_the_same_scale():
-    made = diffusion(longest=50, shortest=5)
-    made.probability.fill_(1.0)
-    time = made(torch.zeros(N, 1, SIZE, SIZE), noise(), STREAMS_PER_AUGMENTATION).time
-    assert set(time.tolist()) <= {20.0 * t for t in range(51)}
-    assert float(time.max()) == 1000
-
-
 def test_every_fourth_batch_moves_p_by_the_paper_s_step():
     """B 4 / (100 * 1000) for batches of B images, up as long as D is right about more than 80 % of them."""
     made, batch = diffusion(), 64

@@ -12,7 +12,7 @@ PROGRAM = """
 import torch
 from gensweep.kernels.library import library
 from gensweep.kernels.philox import philox_words
-from gensweep.nn.attention import attend
+from gensweep.kernels.attention import attend
 from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
 torch.set_num_threads(1)
 for inputs in (8, 16, 24, 40):

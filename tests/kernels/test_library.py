@@ -1,14 +1,10 @@
 """The compiled kernel's file: built once, checked by its hash, rebuilt where it is damaged, done without if need be."""
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from itertools import count
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -18,33 +14,26 @@ from gensweep.kernels import library
 
 pytestmark = pytest.mark.trains
 
-#: Loads PyTorch once, then forks the workers of each line of its input, all at once.  A worker says which path it
-#: takes, twice, and computes on it; nothing of the library was loaded before.
+#: Loads PyTorch once, then forks a worker for each line of its input, which says its path and computes on it.
 WORKERS = """
 import json, os, sys
 import torch
 from gensweep.kernels import active, norm_act
 
-def work(environment, user, said):
+def work(environment, said):
     os.environ.clear()
     os.environ.update(environment)
     for number in (1, 2):
         os.dup2(os.open(said[number - 1], os.O_WRONLY | os.O_CREAT), number)
-    if user and os.getuid() == 0:
-        os.setuid(user)  # root may write anywhere
     norm_act(torch.ones(2, 8, 4, 4).to(memory_format=torch.channels_last), torch.nn.GroupNorm(2, 8))
     print(active(), active("cuda"))
     sys.exit()
 
 for line in sys.stdin:
-    forked = []
-    for job in json.loads(line):
-        forked.append(os.fork())
-        if forked[-1] == 0:
-            work(*job)
-    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in forked]), flush=True)
+    if (forked := os.fork()) == 0:
+        work(*json.loads(line))
+    print(os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]), flush=True)
 """
-NOBODY = 65534
 DAMAGES = {
     "empty": lambda sound: b"",
     "cut": lambda sound: sound[: len(sound) // 2],  # the process that maps it is killed by SIGBUS
@@ -62,29 +51,21 @@ class Worker(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def workers(tmp_path_factory):
-    """A function that lets some processes use the kernel at once, with this cache folder."""
+def work(tmp_path_factory):
+    """A function that lets a process use the kernel, with this cache folder."""
     folder, numbers = tmp_path_factory.mktemp("workers"), count()
     command = [sys.executable, "-c", WORKERS]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forking:
 
-        def work(cache, many=1, user=None, **environment):
+        def work(cache, **environment):
             kept = os.environ | {"GENSWEEP_CACHE": str(cache), library.KERNELS_VARIABLE: "1"} | environment
-            files = [[folder / f"{next(numbers)}.{end}" for end in ("out", "err")] for _ in range(many)]
-            jobs = [[kept, user, [str(file) for file in said]] for said in files]
-            forking.stdin.write(json.dumps(jobs) + "\n")
+            said = [folder / f"{next(numbers)}.{end}" for end in ("out", "err")]
+            forking.stdin.write(json.dumps([kept, [str(file) for file in said]]) + "\n")
             forking.stdin.flush()
-            ends = json.loads(forking.stdout.readline())
-            return [Worker(end, *(file.read_text() for file in said)) for end, said in zip(ends, files, strict=True)]
+            return Worker(int(forking.stdout.readline()), *(file.read_text() for file in said))
 
         yield work
         forking.stdin.close()
-
-
-@pytest.fixture
-def work(workers):
-    """The same, of one process."""
-    return lambda cache, **settings: workers(cache, **settings)[0]
 
 
 def paths(process):
@@ -132,38 +113,6 @@ def test_a_damaged_library_is_noticed_and_rebuilt(damage, work, compiler, sound,
     assert built.read_bytes() == sound
 
 
-def test_the_name_holds_the_hash_of_the_content(compiler, sound, tmp_path):
-    assert hashlib.sha256(sound).hexdigest() in library.build(compiler[0], tmp_path / "kernels").name
-
-
-def test_workers_that_start_at_once_in_an_empty_cache_all_get_the_kernel(workers, compiler, tmp_path):
-    command, calls = compiler
-    processes = workers(tmp_path, many=3, CXX=command)
-    assert [paths(process) for process in processes] == ["c++"] * 3
-    assert len(calls.read_text().splitlines()) >= 1
-    (file,) = (tmp_path / "kernels").iterdir()
-    assert library.build(command, tmp_path / "kernels") == file
-
-
-def test_a_folder_that_cannot_be_written_is_done_without_and_said_once(work, built):
-    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
-        folder = Path(name) / "kernels"
-        folder.mkdir()
-        Path(name).chmod(0o755)
-        folder.chmod(0o555)
-        process = work(name, user=NOBODY)
-        assert paths(process) == "torch"
-        (line,) = process.stderr.splitlines()
-        assert "slower and with the same numbers" in line
-        assert f"cannot be put into {folder}" in line
-        folder.chmod(0o755)
-        shutil.copy(built, folder / built.name)
-        (folder / built.name).chmod(0o644)
-        folder.chmod(0o555)
-        process = work(name, user=NOBODY)
-        assert (paths(process), process.stderr) == ("c++", "")  # what is there can be used
-
-
 def test_without_a_compiler_or_with_one_that_fails_it_is_said_once(work, tmp_path):
     for environment, words in (
         ({"PATH": str(tmp_path), "CXX": ""}, "there is no C++ compiler (g++, clang++ or $CXX)"),
@@ -179,7 +128,3 @@ def test_switched_off_nothing_is_built_or_said(work, tmp_path):
     process = work(tmp_path, **{library.KERNELS_VARIABLE: "0"})
     assert (paths(process), process.stderr) == ("torch", "")
     assert [*tmp_path.iterdir()] == []
-
-
-def test_on_a_gpu_pytorch_runs():
-    assert library.active("cuda") == "torch"

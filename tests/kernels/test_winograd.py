@@ -7,12 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_paths import PATHS, needs_kernel, running_on
-from torch import nn
+from packaging.version import Version
 from torch.nn import functional as F
 
 from gensweep.kernels import doubling_conv, halving_conv, library, same_conv, winograd
 from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
-from gensweep.nn.unet import Upsample
 from gensweep.training.cost import flop_counter
 
 #: Relative errors of a whole tensor; PyTorch's own are 3e-3 in bfloat16.
@@ -93,6 +92,8 @@ def compiled(y):
     biased=st.booleans(),
 )
 def test_values_and_gradients_are_those_in_float64(kind, path, dtype, b, inputs, outputs, h, w, biased):
+    if (kind, path, dtype) == ("dilated", "torch", torch.bfloat16) and Version(torch.__version__) < Version("2.13"):
+        pytest.skip("PyTorch before 2.13 has errors of up to 7.5e-3 here on processors without AVX-512")
     function, by_pytorch, *_ = KINDS[kind]
     given = problem(kind, b, inputs, outputs, h, w, biased=biased, dtype=dtype)
     with running_on(path):
@@ -139,23 +140,6 @@ def test_a_layer_is_compiled_where_it_can_be_and_not_where_somebody_counts_opera
             result_and_gradients(each, x, weight, bias, function(x, weight, bias).detach())
         counts.append(counter.get_total_flops())
     assert counts[0] == counts[1] > 0
-
-
-@pytest.mark.usefixtures("_kernel")
-def test_few_channels_are_pytorchs():
-    for inputs, outputs in ((15, 16), (16, 15)):
-        assert not compiled(same_conv(*problem("same", 2, inputs, outputs, 8, 8)[:3]))
-    assert compiled(same_conv(*problem("same", 2, 16, 16, 8, 8)[:3]))
-
-
-@by_kind
-@by_path
-def test_it_can_be_mapped_by_vmap(kind, path):
-    function, by_pytorch, *_ = KINDS[kind]
-    x, weight, bias, _ = problem(kind, 6, 16, 24, 8, 8)
-    with running_on(path):
-        mapped = torch.func.vmap(lambda each: function(each[None], weight, bias)[0])(x.detach())
-    assert_near([mapped], [by_pytorch(x, weight, bias)])
 
 
 @by_kind
@@ -218,18 +202,6 @@ def test_what_follows_may_change_the_result_in_place(kind, path):
 
 @by_kind
 @by_path
-def test_gradients_are_computed_for_what_wants_them(kind, path):
-    function, by_pytorch, *_ = KINDS[kind]
-    x, weight, bias, gradient = problem(kind, 2, 16, 24, 8, 8)
-    with running_on(path):
-        function(x.detach(), weight, bias.detach()).backward(gradient)
-    assert x.grad is bias.grad is None
-    expected = result_and_gradients(by_pytorch, *doubled(x, weight, bias, gradient))
-    assert_near([weight.grad], [expected[2]])
-
-
-@by_kind
-@by_path
 @by_dtype
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_does_not_vanish(kind, path, dtype, value):
@@ -240,15 +212,3 @@ def test_what_is_not_finite_does_not_vanish(kind, path, dtype, value):
     with running_on(path), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         y = function(spoilt, weight, bias)
     assert not y.isfinite()[~by_pytorch(spoilt.float(), weight, bias).isfinite()].any()
-
-
-@by_path
-def test_a_doubled_image_is_convolved_as_if_its_pixels_were_repeated(path):
-    torch.manual_seed(0)
-    layer = Upsample(24).to(memory_format=torch.channels_last)
-    nn.init.normal_(layer.bias)
-    x = channels_last(2, 24, 8, 4)
-    with running_on(path):
-        y = layer(x)
-    repeated = x.double().repeat_interleave(2, 2).repeat_interleave(2, 3)
-    assert_near([y], [F.conv2d(repeated, layer.weight.double(), layer.bias.double(), padding=1)])

@@ -31,7 +31,7 @@ def scored(metric, x, labels):
     return metric.compute()
 
 
-def test_agreement_is_the_share_that_scikit_learns_ridge_classifier_takes_for_their_class():
+def test_agreement_equals_sklearns_ridge_classifier():
     real, (x, labels) = reference(), classes(200, 12, 4)
     metric = Agreement(real)
     theirs = RidgeClassifier(alpha=real.classifier().probe.penalty).fit(real.features.double(), real.labels)
@@ -43,7 +43,7 @@ def test_agreement_is_the_share_that_scikit_learns_ridge_classifier_takes_for_th
     assert set(details) == {"real", *NAMES}
 
 
-def test_wrong_labels_cost_agreement_and_a_distance_by_class_but_no_distance():
+def test_wrong_labels_change_the_metrics_by_class():
     real, (x, labels) = reference(), classes(240, 12, 2)
     turned = (labels + 1) % 3
     assert scored(Agreement(real), x, turned) < 0.2 < 0.8 < scored(Agreement(real), x, labels)
@@ -64,7 +64,7 @@ def test_the_ceiling_is_the_accuracy_on_unseen_images():
 
 
 @pytest.mark.parametrize(("n", "m", "d"), [(20, 40, 5), (20, 40, 30), (40, 20, 30), (9, 7, 30)])
-def test_distances_of_features_equal_those_of_their_moments(n: int, m: int, d: int):
+def test_distance_of_features_equals_that_of_moments(n: int, m: int, d: int):
     x, y = features(n, d, 1), features(m, d, 3)
     a, b = Moments.of(x), Moments.of(y)
     expected = frechet_distance(a.mean, a.covariance, b.mean, b.covariance)
@@ -72,7 +72,7 @@ def test_distances_of_features_equal_those_of_their_moments(n: int, m: int, d: i
     assert distance_of_features(x, x) == pytest.approx(0, abs=1e-5)
 
 
-def test_the_score_by_class_is_the_mean_of_the_distances_of_the_classes():
+def test_score_by_class_is_the_mean_over_classes():
     real, (x, labels) = reference(), classes(200, 12, 4)
     metric = FrechetDistanceByClass(real)
     score = scored(metric, x, labels)
@@ -81,46 +81,28 @@ def test_the_score_by_class_is_the_mean_of_the_distances_of_the_classes():
     assert score == pytest.approx(sum(expected) / 3)
 
 
-def test_images_of_one_class_among_several_names_are_refused(monkeypatch):
-    """As those that a conditional model is fine-tuned on: a classifier of them is right about everything."""
-    monkeypatch.setattr(MadeUp, "labels", torch.full((300,), 1))
-    real = reference()
-    for kind in ("agreement", "fd_by_class"):
-        with pytest.raises(ConfigError, match=rf"{kind} compares classes, but the data have only one \({NAMES[1]}\)"):
-            METRICS[kind](real)
-
-
-def test_small_classes_and_single_ones_are_refused_in_words():
+def test_unfit_inputs_are_refused(monkeypatch):
     with pytest.raises(GensweepError, match="at least 10 generated images of each class, but got 7 of cat; raise"):
         scored(FrechetDistanceByClass(reference()), *classes(20, 12, 2))
     with pytest.raises(GensweepError, match="at least 10 real images of each class, but there are 7 of cat"):
         FrechetDistanceByClass(reference(20))
+    nan = features(2, 12, 1).index_fill(0, torch.tensor([1]), torch.nan)
     for kind in ("agreement", "fd_by_class"):
         with pytest.raises(ConfigError, match=rf"{kind} compares classes, but the data have only one \(cat\)"):
             METRICS[kind](MadeUp(features(50, 5, 1), ("cat",)))
         with pytest.raises(GensweepError, match=r"labels of generated images must be in 0\.\.2, but go from 0 to 5"):
             METRICS[kind](reference()).update((features(6, 12, 1), torch.arange(6)))
         with pytest.raises(GensweepError, match="1 of 2 images have NaN"):
-            METRICS[kind](reference()).update(
-                (features(2, 12, 1).index_fill(0, torch.tensor([1]), torch.nan), labels2())
-            )
+            METRICS[kind](reference()).update((nan, torch.tensor([0, 1])))
     with pytest.raises(GensweepError, match="at least 1 generated image, but got 0"):
         Agreement(reference()).compute()
+    # As when a model is fine-tuned on one class: a classifier of these images is always right.
+    monkeypatch.setattr(MadeUp, "labels", torch.full((300,), 1))
+    with pytest.raises(ConfigError, match=rf"agreement compares classes, but the data have only one \({NAMES[1]}\)"):
+        METRICS["agreement"](reference())
 
 
-def labels2() -> torch.Tensor:
-    return torch.tensor([0, 1])
-
-
-def test_names_of_details_are_ones_that_mlflow_takes():
+def test_detail_names_are_distinct_and_fit_mlflow():
     assert detail_names(["T-shirt/top (2)", "cat"]) == ["T-shirt_top _2_", "cat"]
-
-
-def test_no_class_takes_the_place_of_another_or_of_the_ceiling():
     assert detail_names(["a/b", "a:b", "real"], {"real"}) == ["a_b_0", "a_b_1", "real_2"]
     assert detail_names(["a/b", "a:b", "a_b_0"]) == ["a_b_0", "a_b_1", "a_b_0_"]
-    metric = Agreement(MadeUp(features(50, 5, 1), ("fake", "real")))
-    metric.update((features(4, 5, 2), torch.tensor([0, 1, 0, 1])))
-    metric.compute()
-    assert metric.details.keys() == {"real", "fake", "real_1"}
-    assert metric.details["real"] == metric._ceiling

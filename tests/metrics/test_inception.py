@@ -57,7 +57,7 @@ def test_equals_torchvisions_network_with_tensorflows_pooling(state: dict[str, T
     reference.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
     (file := tmp_path / "weights").write_bytes(b"any")
     network.fc.register_parameter("bias", None)
-    extractor = _extractor(network, "cpu", file, name="inception2015", title="FID", antialias=False)
+    extractor = _extractor(network, "cpu", file)
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     # the input as pytorch-fid prepares it
     x = 2 * F.interpolate(images / 255, size=(299, 299), mode="bilinear", align_corners=False) - 1

@@ -59,7 +59,7 @@ def test_labels_that_come_in_turn_do_not_part_the_classes(classes: int):
 
 
 def test_extractors_without_logits_and_too_few_images_are_refused_in_words():
-    with pytest.raises(ConfigError, match=r"^metrics: .*take the extractor inception .* or leave it out"):
+    with pytest.raises(ConfigError, match=r"^metrics: .*take the extractor inception, or leave it out"):
         InceptionScore(Head())
     with pytest.raises(GensweepError, match="an Inception score needs at least 10 generated images, but got 9; raise"):
         scored(features(9, 5, 1)).compute()

@@ -5,15 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from real_features import MadeUp, features
 from sklearn.neighbors import NearestNeighbors
 
 from gensweep.errors import GensweepError
-from gensweep.metrics import pairs
 from gensweep.metrics.memorisation import AuthenticShare
-from gensweep.metrics.pairs import NearestSearch, nearest
 
 
 def looked_at(real: torch.Tensor, generated: torch.Tensor) -> AuthenticShare:
@@ -68,19 +64,6 @@ def test_twins_among_the_training_images_hide_no_copy():
     metric = looked_at(real, torch.cat([real[:1] + 1e-6, features(49, 12, 5)]))
     metric.compute()
     assert metric.details["memorised"] == 1 / 50
-
-
-@given(st.integers(2, 40), st.integers(1, 9), st.integers(0, 2**31))
-def test_the_search_in_float32_finds_what_the_search_in_float64_finds(m: int, block: int, seed: int):
-    generator = torch.Generator().manual_seed(seed)
-    y, x = torch.randn(m, 3, generator=generator) + 50, torch.randn(7, 3, generator=generator) + 50
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "BLOCK_ROWS", block)
-        search = NearestSearch(y)
-        found, within = search.nearest(x), search.nearest()
-    for (distance, position), other in ((found, nearest(x, y)), (within, nearest(y, y, without_own=True))):
-        np.testing.assert_allclose(distance.numpy(), other[0][:, 0].numpy(), rtol=1e-4, atol=1e-4)
-        assert (position == other[1][:, 0]).double().mean() > 0.8
 
 
 def test_bad_inputs_are_refused_in_words():

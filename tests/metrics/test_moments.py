@@ -42,11 +42,6 @@ def test_half_precision_features_are_summed_in_float64():
     assert Moments.of(features).total.tolist() == [4097 * 1.5] * 3
 
 
-def test_the_covariance_is_exactly_symmetric():
-    covariance = Moments.of(torch.randn(50, 64)).covariance
-    assert torch.equal(covariance, covariance.T)
-
-
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_non_finite_features_are_counted_and_refused(bad: float):
     features = torch.randn(8, 4)

@@ -12,11 +12,6 @@ def test_every_pixel_survives_the_way_there_and_back():
     assert torch.equal(to_uint8(pixels.float() / 127.5 - 1), pixels)
 
 
-def test_known_values():
-    x = torch.tensor([-5.0, -1.0, 0.0, 1 / 127.5, 1.0, 1e30])
-    assert to_uint8(x).tolist() == [0, 0, 128, 129, 255, 255]
-
-
 @given(st.floats(-3, 3, width=32))
 def test_is_floor_of_127_5_x_plus_128_clipped(x: float):
     expected = min(255, max(0, int(torch.tensor(x).mul(127.5).add(128).floor())))

@@ -16,7 +16,7 @@ from gensweep.metrics.statistics import read_statistics, write_statistics
 
 
 def extractor(d: int = 5, id: str = "made_up/5/sha256:1") -> Extractor:
-    return Extractor(nn.Flatten(), lambda x: x.float(), id=id, title="FD", num_features=d)
+    return Extractor(nn.Flatten(), lambda x: x.float(), id=id, num_features=d)
 
 
 def distance(reference) -> float:

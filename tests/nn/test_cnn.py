@@ -9,16 +9,6 @@ def parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_it_has_no_pyramid():
-    shapes = set()
-    network = CNN(1, 16, 0, width=8, depth=5)
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.register_forward_hook(lambda _, __, out: shapes.add(out.shape[2:]))
-    network(torch.randn(1, 1, 16, 16), torch.zeros(1), None)
-    assert shapes == {(16, 16)}
-
-
 def test_it_sees_far():
     network = CNN(1, 32, 0, width=8, depth=4).eval()
     for parameter in network.parameters():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from gensweep.errors import ConfigError
-from gensweep.nn.dit import DiT, sinusoidal_positions
+from gensweep.nn.dit import DiT
 from gensweep.nn.unet import UNet
 from gensweep.training.cost import flop_counter
 
@@ -28,17 +28,6 @@ def multiply_adds(network, size):
     with flop_counter() as counter, torch.no_grad():
         network.eval()(torch.zeros(1, 3, size, size), torch.zeros(1), None)
     return counter.get_total_flops() / 2
-
-
-def test_every_block_starts_as_the_identity():
-    network = DiT(3, 8, 4, width=16, depth=3, registers=2)
-    seen = []
-    for block in network.blocks:
-        block.register_forward_hook(lambda _, given, out: seen.append((given[0], out)))
-    x, time, labels = inputs()
-    assert not network(x, time, labels).any()
-    assert len(seen) == 3
-    assert all(torch.equal(before, after) for before, after in seen)
 
 
 @pytest.mark.parametrize("registers", [0, 3])
@@ -108,15 +97,6 @@ class Given(nn.Module):
 
     def forward(self, *_, **__):
         return self.condition
-
-
-def test_positions_are_orthogonal_waves_of_column_and_row():
-    """The product of two positions depends on how far apart they are alone."""
-    table = sinusoidal_positions(4, 16).unflatten(0, (4, 4))
-    products = torch.einsum("ijc,klc->ijkl", table, table)
-    torch.testing.assert_close(products[0, 0, 1, 2], products[2, 1, 3, 3])
-    torch.testing.assert_close(products[0, 0, 0, 0], torch.tensor(8.0))
-    assert products.flatten(2).flatten(0, 1).argmax(dim=1).tolist() == list(range(16))
 
 
 def test_its_size_and_its_work_are_those_that_its_docstring_states():

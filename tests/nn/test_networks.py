@@ -59,23 +59,17 @@ def test_denoiser_keeps_the_shape_and_every_parameter_learns(kind, size, classes
 
 
 @pytest.mark.parametrize("kind", DENOISERS.kinds())
-def test_denoiser_has_as_many_outputs_as_asked(kind):
+def test_denoiser_has_the_channels_that_are_asked_for(kind):
     settings = {"width": 16} if "width" in keywords(DENOISERS[kind]) else {}
-    x, time, labels = inputs(16, 3, channels=5)
-    assert DENOISERS[kind](5, 16, 3, 2, **settings)(x, time, labels).shape == (B, 2, 16, 16)
+    for inputs_, outputs in ((5, 2), (1, 1), (4, 4)):
+        x, time, labels = inputs(16, 3, channels=inputs_)
+        assert DENOISERS[kind](inputs_, 16, 3, outputs, **settings)(x, time, labels).shape == (B, outputs, 16, 16)
 
 
 @pytest.mark.parametrize("kind", DENOISERS.kinds())
 def test_denoiser_starts_by_predicting_nothing(kind):
     x, time, labels = inputs(16, 3)
     assert not denoiser(kind, 16, 3)(x, time, labels).any()
-
-
-@pytest.mark.parametrize("channels", [1, 4])
-@pytest.mark.parametrize("kind", DENOISERS.kinds())
-def test_denoiser_takes_any_number_of_channels(kind, channels):
-    x, time, _ = inputs(8, 0, channels)
-    assert denoiser(kind, 8, 0, channels)(x, time, None).shape == x.shape
 
 
 @pytest.mark.parametrize("kind", DENOISERS.kinds())
@@ -166,18 +160,9 @@ def test_conditional_adversaries_listen_to_the_label(kind):
         assert not torch.equal(discriminator(images, labels), discriminator(images, labels.flip(0)))
 
 
-@pytest.mark.parametrize("kind", ADVERSARIES.kinds())
-def test_conditional_adversaries_say_that_they_need_labels(kind):
-    generator, discriminator = adversaries(kind, 16, 3)
-    with pytest.raises(ValueError, match="needs labels"):
-        generator(torch.randn(B, LATENT), None)
-    with pytest.raises(ValueError, match="needs labels"):
-        discriminator(torch.randn(B, 3, 16, 16), None)
-
-
 @pytest.mark.parametrize("classes", CLASSES)
 @pytest.mark.parametrize("kind", ADVERSARIES.kinds())
-def test_a_timed_discriminator_listens_to_the_time_and_says_that_it_needs_one(kind, classes):
+def test_a_timed_discriminator_listens_to_the_time(kind, classes):
     discriminator = awakened(adversaries(kind, 16, classes, timed=True).discriminator)
     x, time, labels = torch.randn(B, 3, 16, 16), torch.tensor([0.0, 999.0]), torch.tensor([0, 2]) if classes else None
     logits = discriminator(x, labels, time)
@@ -187,8 +172,6 @@ def test_a_timed_discriminator_listens_to_the_time_and_says_that_it_needs_one(ki
     discriminator.eval()
     with torch.no_grad():
         assert not torch.equal(discriminator(x, labels, time), discriminator(x, labels, time.flip(0)))
-    with pytest.raises(ValueError, match="needs times"):
-        discriminator(x, labels)
 
 
 @pytest.mark.parametrize("kind", ADVERSARIES.kinds())

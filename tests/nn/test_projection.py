@@ -26,17 +26,11 @@ def test_scales_begin_near_1_and_shifts_at_0():
     assert not norm.label_shift.weight.any()
 
 
-def test_without_classes_it_is_the_plain_one_and_with_them_it_needs_labels():
+def test_without_classes_it_is_the_plain_one():
     assert type(batch_norm(4, 0)) is BatchNorm2d
-    with pytest.raises(ValueError, match="needs labels"):
-        batch_norm(4, 2)(torch.randn(2, 4, 3, 3))
 
 
 def test_a_time_is_told_apart_from_its_neighbours_at_both_ends():
     project, features = TimeProjection(16), torch.randn(1, 16).expand(4, 16)
     near, far, other, last = project(features, torch.tensor([0.0, 1.0, 500.0, 1000.0])).tolist()
     assert len({near, far, other, last}) == 4
-
-
-def test_features_of_nothing_add_nothing():
-    assert not TimeProjection(16)(torch.zeros(2, 16), torch.tensor([3.0, 700.0])).any()

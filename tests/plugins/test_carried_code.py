@@ -1,13 +1,10 @@
-"""The code of plug-ins goes to workers, to the head of a cluster and with the sweep; none runs that nobody named."""
+"""The code of plug-ins goes to workers and with the sweep; none runs that nobody named."""
 
 import json
 import pickle
-import random
-import subprocess
 import sys
 from contextlib import chdir
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import untrained
@@ -22,10 +19,10 @@ from gensweep.remote_folder import below
 from gensweep.sweep.carried import Carried
 from gensweep.sweep.events import Created, SessionStarted
 from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
-from gensweep.sweep.head_jobs import _entrypoint
+from gensweep.sweep.plugin_copies import PLUGINS, SHORT_HASH, install_kept_plugins
 from gensweep.sweep.storage import adopt, held_storage
-from gensweep.tracking.provenance import PLUGINS, SHORT_HASH, changed_plugins, install_kept_plugins, provenance_tags
-from gensweep.tracking.runs import import_plugins
+from gensweep.sweep.stored_sweeps import import_plugins
+from gensweep.sweep.trial_state import TrialState
 
 
 def test_code_goes_with_a_value_to_a_process_that_lacks_it(anew, tmp_path, monkeypatch):
@@ -37,24 +34,12 @@ def test_code_goes_with_a_value_to_a_process_that_lacks_it(anew, tmp_path, monke
     with anew(), chdir(here):
         Path("mine.py").write_text(SCHEDULE.format(kind="carried"))
         trial = load_trial(trial_with("carried", plugins=["mine.py"]))
-        (mine,), hashed = plugins.loaded(), trial.hash()
+        (mine,), hashed = plugins.loaded(), trial.as_dict()
         sent = pickle.dumps(Carried(trial))
         Path("mine.py").write_text("raise RuntimeError('changed since')")
     with anew(), chdir(elsewhere):
-        assert pickle.loads(sent).open().hash() == hashed
+        assert pickle.loads(sent).open().as_dict() == hashed
         assert Path(sys.modules["mine"].__file__).parent == elsewhere / "cache" / "plugins" / mine.sha256[:16]
-
-
-def test_changed_code_is_noticed_by_its_hash(here, monkeypatch):
-    def tags(text):
-        monkeypatch.setattr(plugins, "_loaded", {"mine": Plugin("mine.py", "mine", {"mine.py": text})})
-        return provenance_tags(None, {}, ["gensweep"])
-
-    old, new = tags(b"a = 1"), tags(b"a = 2")
-    assert json.loads(old["gensweep.plugins"]).keys() == {"mine"}
-    assert changed_plugins(old, old) == changed_plugins({}, new) == []
-    (line,) = changed_plugins(old, new)
-    assert line.startswith("the code of the plug-in mine has changed since the sweep last ran (")
 
 
 def test_nothing_runs_that_only_the_folder_of_a_checkpoint_names(here, capsys):
@@ -71,19 +56,6 @@ def test_nothing_runs_that_only_the_folder_of_a_checkpoint_names(here, capsys):
     assert Path("ran").exists()
 
 
-def test_a_head_gets_the_code_into_the_folder_of_the_command(here, monkeypatch):
-    sent = [
-        Plugin("deep/mine.py", "mine", {"mine.py": b"a = 1"}),
-        Plugin("pack.b", "pack.b", {"pack/b.py": b"b = 'x'"}),
-    ]
-    monkeypatch.setenv("GENSWEEP_FOLDER", str(here / "head"))
-    words = "python -c 'import mine, pack.b; print(mine.a, pack.b.b)'"
-    done = subprocess.run(["sh", "-c", _entrypoint(words, None, sent)], capture_output=True, text=True)
-    assert done.stdout == "1 x\n"
-    with pytest.raises(ConfigError, match="plug-ins large are too large to be sent to the head; install them there"):
-        _entrypoint(words, None, [Plugin("large", "large", {"large.py": random.Random(0).randbytes(100_000)})])
-
-
 @pytest.mark.parametrize("place", ["folder", "bucket"])
 def test_a_machine_without_a_plug_in_takes_its_code_from_the_storage_of_the_sweep(
     s3, tmp_path, monkeypatch, anew, place
@@ -96,7 +68,7 @@ def test_a_machine_without_a_plug_in_takes_its_code_from_the_storage_of_the_swee
     plugin.write(here.path / PLUGINS_FOLDER / plugin.sha256[:SHORT_HASH])
     with held_storage(here, storage, {"sweep": {}}):
         here.log.append(Created("0123456789abcdef", "digits", "fd", "min", 2))
-        here.log.append(SessionStarted(1, "", {PLUGINS: json.dumps({plugin.module: plugin.sha256})}))
+        here.log.append(SessionStarted(1, {PLUGINS: json.dumps({plugin.module: plugin.sha256})}))
 
     there = SweepFolder(tmp_path / "there", "digits")
     assert adopt(tmp_path / "there", below(storage, "digits")) == ("digits", storage)
@@ -109,7 +81,7 @@ def test_a_machine_without_a_plug_in_takes_its_code_from_the_storage_of_the_swee
         assert install_kept_plugins(there) == ["brought_along"]
         assert sys.modules["brought_along"].ANSWER == 42
         assert install_kept_plugins(there) == []
-    run_of_it = {"config": {"plugins": '["far/brought_along.py"]'}, "folder": str(there.path)}
+    trial = TrialState("t0000", 0, "fd", {}, {}, {"plugins": ["far/brought_along.py"]}, folder=there)
     with anew():
-        import_plugins(SimpleNamespace(**run_of_it, sweep_id="0123456789abcdef"))
+        import_plugins(trial)
         assert sys.modules["brought_along"].ANSWER == 42

@@ -1,4 +1,4 @@
-"""Sweeps in a store whose scores follow a known law, with configurations that could be trained."""
+"""Sweeps in folders whose scores follow a known law, with configurations that could be trained."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 def write_lawful_sweep(
     folder: Path, name: str, made: MadeUpSweep, *, family: str = "diffusion", seed: int = 0, mode: str = "min"
 ) -> None:
-    """Play a made-up sweep into its log and the store."""
+    """Play a made-up sweep into its log."""
     rng = np.random.default_rng(seed)
     trainings, _ = made.draw(rng, name)
     sort = FAMILIES[family]
@@ -68,7 +68,7 @@ def write_lawful_sweep(
             )
             sweep.evaluate(trial, images, point.order, identity=IDENTITY, mode=mode, cost=cost)
         sweep.end(trial, "pruned" if training.curve.stopped_early else "finished")
-    sweep.file()
+    sweep.close()
 
 
 def _drawn(key: str, node: dict[str, Any], rng: np.random.Generator) -> float:

@@ -1,4 +1,4 @@
-"""Made-up sweeps written through the real writer into the real store, for tests and for looking at the page."""
+"""Made-up sweeps in the real format, for tests and for looking at the page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from logged import LoggedSweep
 from PIL import Image
 
 from gensweep.results import Cost, Identity
-from gensweep.tracking.provenance import git_state, provenance_tags
+from gensweep.sweep.provenance import git_state, provenance_tags
 
 IDENTITY = Identity(
     "fd",
@@ -100,11 +100,11 @@ def write_sweep(
     pictures: bool = True,
     signals: Mapping[str, float] = {"diversity": 0.7},
 ) -> Path:
-    """Play a sweep into its log and the store; every third trial or so is pruned.  Returns its folder."""
+    """Play a sweep into its log; every third trial or so is pruned.  Returns its folder."""
     rng = random.Random(seed)
     config = {"name": name, "keep_best": keep, "search": {"seed": seed}, "resources": {"workers": 1}}
-    argv = ["/opt/bin/gensweep", "tune", f"search_spaces/{name}.yaml"]
-    tags = provenance_tags(git_state(), config, argv)
+    command = f"gensweep tune search_spaces/{name}.yaml"
+    tags = provenance_tags(git_state(), config) | {"gensweep.command": command}
     sweep = LoggedSweep(
         folder / "sweeps", name, metric=identity.metric, trials=trials, keep_best=keep, tags=tags, settings=config
     )
@@ -117,8 +117,9 @@ def write_sweep(
             sweep.end(trial, "failed", error)
             continue
         last = rng.choice([1, max(1, rungs // 2)]) if index > 2 and rng.random() < 0.35 else rungs
-        _play(sweep, trial, rng, final, speed, identity, rungs, last, pictures, signals, game=make is gan)
-    return sweep.file().path
+        _play(sweep, trial, rng, final, speed, identity, rungs, last, pictures, signals)
+    sweep.close()
+    return sweep.folder.path
 
 
 def _play(
@@ -132,7 +133,6 @@ def _play(
     last: int,
     pictures: bool,
     signals: Mapping[str, float],
-    game: bool,
 ) -> None:
     for rung in range(1, last + 1):
         images = BUDGET * rung // rungs
@@ -146,36 +146,41 @@ def _play(
             if "authpct/memorised" in signals:
                 grid(folder / "suspects.png", 0, 7)
         seconds = images / speed
-        cost = Cost(images=images, train_seconds=seconds, sample_seconds=6000 / speed, params=1_500_000)
+        seconds_of = {"train_seconds": seconds, "device_seconds": seconds, "sample_seconds": 6000 / speed}
+        cost = Cost(images=images, **seconds_of, params=1_500_000)
         numbers = {"loss": 0.1 + 1000 / images, "images_per_second": speed}
-        if game:
-            numbers |= {"signal/accuracy_real": 1 - 0.4 * math.exp(-images / 9000), "signal/accuracy_fake": 0.8}
-            numbers |= {"signal/diffusion_length": 10.0 + images // 400}
         sweep.evaluate(trial, images, score, folder, identity=identity, cost=cost, **(numbers | dict(signals)))
     sweep.end(trial, "finished" if last == rungs else "pruned")
+
+
+@contextlib.contextmanager
+def project(folder: Path) -> Iterator[Path]:
+    """Work in a folder whose MLflow server is away; everything as before afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        patch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+        patch.setenv("GENSWEEP_CACHE", str(folder / "cache"))
+        yield folder
 
 
 @functools.cache
 def empty_store() -> Path:
     """A new MLflow database takes seconds of migrations, so it is made once and copied."""
-    from gensweep.tracking.store_check import check_server
+    from gensweep.tracking.store import client
 
     folder = Path(tempfile.mkdtemp(prefix="gensweep-made-up-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'empty.db'}")
-        check_server()
+        client().search_experiments(max_results=1)
     return folder / "empty.db"
 
 
 @contextlib.contextmanager
 def mlflow_store(folder: Path) -> Iterator[Path]:
-    """Work in a folder with a store of its own; everything as before afterwards."""
-    empty = empty_store()
-    with pytest.MonkeyPatch.context() as patch:
-        shutil.copyfile(empty, folder / "mlflow.db")
-        patch.chdir(folder)
+    """The same with a store of its own in the folder."""
+    with project(folder), pytest.MonkeyPatch.context() as patch:
+        shutil.copyfile(empty_store(), folder / "mlflow.db")
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        patch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-        patch.setenv("GENSWEEP_CACHE", str(folder / "cache"))
         yield folder

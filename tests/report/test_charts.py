@@ -1,128 +1,157 @@
-"""Which figures a report has, and what they show."""
+"""The contents of the report's figures."""
 
-import xml.etree.ElementTree as ET
 from dataclasses import replace
-from itertools import accumulate
 
 import pytest
-from recorded import sweep, trial
+from recorded import changed, sweep, trial
 
-from gensweep.report.budget_verdict import BudgetVerdict
-from gensweep.report.charts import draw_charts
-from gensweep.report.comparison import compare
-from gensweep.report.figure_files import figure_files
-from gensweep.results import Cost
+from gensweep.report.charts import budget_figure, draw_charts
+from gensweep.results import Anchor, Cost
+from gensweep.verdict.amounts import Amount
+from gensweep.verdict.comparison import compare
+from gensweep.verdict.curves import CurvePoint, FrontierPoint, TrainingCurve
+from gensweep.verdict.flips import Flip
+from gensweep.verdict.frontier import GroupCurve
+from gensweep.verdict.recommendation import Recommendation
+from gensweep.verdict.training_curves import TrainedCurves
+
+SLOW, FAST = "ddpm", "dcgan"
 
 
-@pytest.fixture
-def plans(monkeypatch):
-    """What is drawn, by the name of the chart; nothing is asked of a store."""
-
-    def planned(trials, signals=None, **verdict):
-        found = {}
-        monkeypatch.setattr("gensweep.report.charts._drawn", lambda plan, name: found.setdefault(plan.name, plan))
-        monkeypatch.setattr(
-            "gensweep.report.charts.metric_history", lambda trial, name: (signals or {}).get((trial.trial, name), [])
+def made(unit="flops", mode="min", anchors=(None, None), **values):
+    """Two trials of each of two sweeps; one of ddpm was stopped early."""
+    cost = Cost(flops=8.0, train_seconds=8.0, sample_flops=3.0, params=5)
+    trials = {
+        name: [
+            trial(name, 0, end, mode=mode, family=family, cost=cost),
+            trial(
+                name, 1, end + 5, mode=mode, family=family, cost=cost, status="pruned" if name == SLOW else "finished"
+            ),
+        ]
+        for name, family, end in ((SLOW, "diffusion", 20.0), (FAST, "gan", 40.0))
+    }
+    for name, found in trials.items():
+        scores = [replace(each.score, floor=anchors[0], ceiling=anchors[1]) for each in found]
+        trials[name] = [changed(each, objective=score) for each, score in zip(found, scores, strict=True)]
+    comparison = compare([sweep(name, found) for name, found in trials.items()])
+    entries = {entry.trial.name: entry for entry in comparison.entries}
+    sign = 1 if mode == "min" else -1
+    curves = tuple(
+        TrainingCurve(
+            entry.trial.sweep,
+            name,
+            name,
+            (CurvePoint(100.0, sign * 90.0), CurvePoint(400.0, entry.score.order)),
+            entry.trial.status == "pruned",
         )
-        comparison = compared(trials)
-        draw_charts(
-            comparison, BudgetVerdict(None, comparison.winner, 1.0, **verdict), lambda run_id: f"page of {run_id}"
-        )
-        return found
-
-    return planned
-
-
-def compared(trials):
-    names = dict.fromkeys(each.sweep for each in trials)
-    return compare([sweep(name, [each for each in trials if each.sweep == name]) for name in names])
-
-
-@pytest.mark.parametrize(("mode", "best"), [("min", min), ("max", max)])
-def test_the_line_of_a_history_is_the_best_so_far(mode, best, plans):
-    values = [50.0, 40.0, 45.0, 30.0, 90.0]
-    [panel] = plans([trial("a", n, value, mode=mode) for n, value in enumerate(values)])["Optimisation history"].panels
-    steps = dict(panel.lines[0].points)
-    assert [steps[max(x for x in steps if x <= n)] for n in range(1, 6)] == list(accumulate(values, best))
-    assert set(steps) == {1, 5} | {n for n in (2, 4, 5) if values[n - 1] == best(values[:n])}
-    assert [(dot.x, dot.y) for dot in panel.dots] == list(enumerate(values, 1))
-
-
-def test_marks_say_what_the_trial_is_and_lead_to_its_run(plans):
-    one = trial("a", 1, 40.0, params={"x.width": 64}, status="pruned")
-    [panel] = plans([one, trial("a", 2, 50.0, params={"x.width": 32})])["Optimisation history"].panels
-    note = panel.dots[0].note
-    assert note.lines == (
-        "a/t0001 (GAN, pruned)",
-        "FD-EffNetLite0 40",
-        "1k images, 10 s of training",
-        "width=64",
+        for name, entry in entries.items()
     )
-    assert note.link == "page of a-t0001"
+    groups = tuple(
+        GroupCurve(name, (FrontierPoint(100.0, 90.0), FrontierPoint(400.0, end, end - 3, end + 3)), 2, 2, 0)
+        for name, end in ((SLOW, 20.0), (FAST, 40.0))
+    )
+    trained = TrainedCurves(unit, curves, entries, ())
+    winner = next(entry for entry in comparison.entries if entry.trial.name == f"{SLOW}/t0000")
+    given = {"group": SLOW, "trained": trained, "curves": groups} | values
+    return comparison, Recommendation(comparison.best_score, winner, 20.0, budget=Amount(unit, 400.0), **given)
 
 
-def test_signals_have_a_panel_each_and_those_of_generated_images_are_dashed(plans):
-    signals = {("t0000", "signal/accuracy_real"): [(1, 0.5)], ("t0000", "signal/accuracy_fake"): [(1, 0.4)]}
-    signals[("t0000", "signal/accuracy_pairs")] = [(1, 0.6)]
-    [panel] = plans([trial("a", 0, 5.0)], signals)["How the games went"].panels
-    assert [(line.dashed, line.faint) for line in panel.lines] == [(False, False), (True, False), (False, True)]
+def lead(**values):
+    comparison, verdict = made(**values)
+    [panel] = budget_figure(comparison, verdict).panels
+    return panel
 
 
-def test_a_chart_without_anything_to_show_is_left_out(plans):
-    assert set(plans([trial("a", 0, 5.0, cost=Cost())])) == {"Optimisation history"}
+def test_trainings_are_faint_behind_the_curves_of_their_groups():
+    panel = lead()
+    assert [line.faint for line in panel.lines] == [True, True, True, True, False, False]
+    strong = [line for line in panel.lines if not line.faint]
+    assert [line.points[-1] for line in strong] == [(400.0, 20.0), (400.0, 40.0)]
+    assert {line.colour for line in strong} == {0, 1}
 
 
-def searched(count):
-    """Trials of two families, of which one is much better, and of a setting that matters a little."""
-    return [
+def test_only_trainings_that_were_stopped_early_end_hollow_and_the_winner_has_the_ring():
+    dots = lead().dots
+    assert [dot.y for dot in dots if dot.hollow] == [25.0]
+    assert [dot.y for dot in dots if dot.ringed] == [20.0]
+
+
+def test_bands_are_drawn_where_there_are_any():
+    assert [line.band for line in lead().lines if line.band] == [[(400.0, 17.0, 23.0)], [(400.0, 37.0, 43.0)]]
+
+
+def test_a_flip_is_marked_with_what_is_best_on_each_side_and_its_interval():
+    crossing, budget = lead(flips=(Flip(200.0, 150.0, 300.0, FAST, SLOW),)).crossings
+    assert (budget.x, budget.faint, crossing.faint) == (400.0, True, False)
+    assert crossing.x == 200.0
+    assert crossing.interval == (150.0, 300.0)
+    assert "GAN" in crossing.below
+    assert "diffusion" in crossing.above
+    assert crossing.note == ("below 200 FLOPs GAN, above diffusion", "95 %: 150 FLOPs to 300 FLOPs")
+
+
+def test_the_score_of_real_images_is_a_level_of_every_figure_of_scores():
+    comparison, verdict = made(anchors=(Anchor(12.0, "digits/test", 300, error=0.5), Anchor(150.0, "noise", 300)))
+    for figure in (budget_figure(comparison, verdict), *draw_charts(comparison, verdict)):
+        for panel in figure.panels:
+            [level] = panel.levels
+            assert (level.y, level.note) == (12.0, ("300 held-out real images", "12 (11 to 13)"))
+    assert lead().levels == []
+
+
+@pytest.mark.parametrize(
+    ("unit", "title", "last"),
+    [
+        ("flops", "training FLOPs", 400.0),
+        ("images", "training images", 400.0),
+        ("device_seconds", "training minutes", 400 / 60),
+    ],
+)
+def test_the_axis_is_in_the_unit_of_the_budget(unit, title, last):
+    panel = lead(unit=unit)
+    assert panel.x == title
+    assert max(panel.widths()) == pytest.approx(last)
+
+
+def test_what_drawing_costs_moves_trainings_of_that_group_only():
+    panel = lead(draw=10, overheads={SLOW: 1000.0})
+    ends = {dot.y: dot.x for dot in panel.dots}
+    assert ends == {20.0: 1400.0, 25.0: 1400.0, 40.0: 400.0, 45.0: 400.0}
+
+
+def test_scores_that_should_be_large_are_drawn_as_they_are():
+    assert sorted(dot.y for dot in lead(mode="max").dots) == [20.0, 25.0, 40.0, 45.0]
+
+
+def test_without_curves_of_groups_the_best_training_of_each_is_strong():
+    lines = lead(curves=()).lines
+    assert sorted(line.points[-1][1] for line in lines if not line.faint) == [20.0, 40.0]
+
+
+def test_without_a_training_on_record_there_is_no_curve():
+    comparison, verdict = made(trained=None, curves=())
+    assert budget_figure(comparison, verdict) is None
+
+
+def test_models_on_the_front_are_strong_in_both_costs():
+    comparison, verdict = made()
+    [costs] = draw_charts(comparison, verdict)
+    training, sampling = costs.panels
+    for panel in (training, sampling):
+        assert [dot.y for dot in panel.dots if not dot.faint] == [20.0]
+    assert (training.x, sampling.x) == ("training FLOPs", "sampling FLOPs an image")
+    assert sampling.dots[0].note[-1] == "3 FLOPs an image"
+
+
+def test_what_mattered_are_the_families_and_the_settings_of_each():
+    found = [
         trial("a", n, (10.0 if n % 2 else 90.0) * (1 + n % 3), family=("gan", "vdm")[n % 2], params={"gan.loss": n % 3})
-        for n in range(count)
+        for n in range(24)
     ]
-
-
-def test_what_mattered_has_the_families_first_and_then_the_settings_of_each(plans):
-    chart = plans(searched(24))["What mattered"]
-    whole, *families = chart.panels
-    assert [bar.name for bar in whole.bars] == [
-        "family",
-        "settings of vdm",
-        "settings of gan",
-        "interactions and noise",
-    ]
-    assert sum(bar.share for bar in whole.bars) == pytest.approx(1)
-    assert [(bars.title, [bar.name for bar in bars.bars]) for bars in families] == [
-        ("settings of vdm", ["loss"]),
-        ("settings of gan", ["loss"]),
-    ]
-    for bars in chart.panels:
-        for bar in bars.bars:
-            assert bar.interval is None or bar.interval[0] <= bar.share <= bar.interval[1]
-
-
-def test_few_trials_are_shown_by_their_settings_and_nothing_is_said_of_what_matters(plans):
-    trials = [*searched(6), trial("a", 6, 4.0, family="gan", params={"gan.loss": 1, "kind": "b"})]
-    found = plans([replace(each, params={"kind": "a"} | dict(each.params)) for each in trials])
-    assert "What mattered" not in found
-    panels = {panel.x.title: panel for panel in found["Scores by setting"].panels}
-    loss, kind = panels["loss"], panels["kind"]
-    assert sorted((dot.x, dot.y) for dot in loss.dots) == sorted(
-        (e.params["gan.loss"], e.objective.value) for e in trials
-    )
-    assert kind.x.names == ("a", "b")
-    assert [dot.y for dot in kind.dots if dot.x == 1] == [4.0]
-
-
-def test_a_figure_that_stands_alone_brings_its_colours_and_names_its_series(monkeypatch):
-    monkeypatch.setattr("gensweep.report.charts.metric_history", lambda trial, name: [])
-    families = [f"family-{letter}" for letter in "abcdefghi"]
-    comparison = compared([trial("a", n, 40.0 + n, family=family) for n, family in enumerate(families)])
-    files = figure_files(comparison, BudgetVerdict(None, comparison.winner, 1.0))
-    history = next(ET.fromstring(svg) for name, svg in files.items() if "history" in name or "all-trials" in name)
-    space = "{http://www.w3.org/2000/svg}"
-    assert set(families) <= {text.text for text in history.iter(f"{space}text")}
-    colours = {path.get("fill") for path in history.iter(f"{space}path")} - {None}
-    assert {f"var(--c{number})" for number in range(8)} <= colours
-    style = history.find(f"{space}style").text
-    assert all(f"--c{number}: #" in style for number in range(8))
-    *_, width, height = map(float, history.get("viewBox").split())
-    assert (width, height) == (float(history.get("width")), float(history.get("height")))
+    comparison = compare([sweep("a", found)])
+    figures = draw_charts(comparison, Recommendation(comparison.best_score, comparison.best_score, 1.0))
+    [figure] = [each for each in figures if each.name == "What mattered"]
+    names = {name for name, _ in figure.bars}
+    assert names == {"family", "VDM: loss", "GAN: loss", "interactions and noise"}
+    assert figure.bars[0][0] == "family"
+    assert sum(shown.share for _, shown in figure.bars) == pytest.approx(1)

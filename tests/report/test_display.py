@@ -6,7 +6,6 @@ from logged import MadeEvents
 from made_up import IDENTITY
 from rich.console import Console
 
-from gensweep.ranking import Ranking
 from gensweep.report.display import ProgressDisplay
 from gensweep.results import Anchor
 from gensweep.sweep.events import (
@@ -14,19 +13,15 @@ from gensweep.sweep.events import (
     Ended,
     Entered,
     Lost,
-    Noted,
     Paused,
     Progressed,
     Scaled,
-    SessionEnded,
     SessionStarted,
     Stalled,
     Started,
-    Stopping,
     Suggested,
 )
 from gensweep.sweep.state import SweepState
-from gensweep.sweep.trial_state import TrialState
 
 CONFIG = {"training": {"images": 1000}}
 
@@ -92,21 +87,13 @@ def test_a_trial_without_progress_is_shown_with_the_time_until_it_moves_again(cl
     sweep.start("t0000")
     clock.now = 100.0
     sweep.add(Stalled("t0000", 35.0))
-    clock.now = 105.0
-    assert "t0000: no progress for 40 s" in shown(sweep.display, 60)
+    assert "t0000: no progress" in shown(sweep.display, 60)
     sweep.add(Stalled("t0000", 0.0))
     assert "no progress" not in shown(sweep.display, 60)
     sweep.add(Stalled("t0000", 35.0))
     sweep.add(Lost("t0000", "rank 1 makes no progress for 61 s"))
     assert "t0000: no progress" not in shown(sweep.display, 60)
     assert stream.getvalue().splitlines()[1:3] == ["t0000: no progress for 35 s", "t0000: makes progress again"]
-
-
-def test_a_sweep_that_stops_says_for_which_trials_it_waits(clock):
-    stream = io.StringIO()
-    Shown(clock, stream).add(Stopping(["t0000", "t0002"]))
-    said = "digits stops once t0000, t0002 are saved; Ctrl-C again ends it at once"
-    assert stream.getvalue().splitlines()[1:] == [said]
 
 
 def test_off_a_terminal_there_is_one_line_a_finished_trial(clock):
@@ -124,10 +111,10 @@ def test_off_a_terminal_there_is_one_line_a_finished_trial(clock):
     lines = stream.getvalue().splitlines()
     assert lines[0] == "digits starts: 4 trials, 2 at a time"
     assert lines[1] == (
-        "t0000 finished, FD-EffNetLite0 50, 1k images in 30 s  "
+        "t0000 finished, FD-EffNetLite0 50, 1k images  "
         "[1/4 trials (1 finished), best FD-EffNetLite0 50 (t0000), 30 s, about 1 min 30 s left]"
     )
-    assert "t0001 failed, 10 images in 0.0 s, RuntimeError: [bold]out of memory[/bold]" in lines[2]
+    assert "t0001 failed, 10 images, RuntimeError: [bold]out of memory[/bold]" in lines[2]
     assert lines[3].startswith(
         "digits finished: 2/4 trials (1 finished, 1 failed), best FD-EffNetLite0 50 (t0000), 30 s"
     )
@@ -147,18 +134,6 @@ def test_the_live_table_fits_any_terminal(clock, width):
         assert "best FD-EffNetLite0 60 (t0000)" in text
     if width >= 100:
         assert "timesteps=100" in text
-
-
-def test_missing_metrics_do_no_harm(clock):
-    sweep = Shown(clock)
-    sweep.display.render()
-    sweep.progress("t0009", 5)
-    sweep.start("t0000", {}, {})
-    sweep.progress("t0000", 0)
-    assert "t0000" in shown(sweep.display, 80)
-    sweep.end("t0000", "failed")
-    sweep.close("failed")
-    assert "best" not in shown(sweep.display, 80)
 
 
 def test_the_best_follows_the_mode(clock):
@@ -216,14 +191,7 @@ def test_the_time_left_counts_trials_that_wait_as_far_as_these_go_on(clock, goin
         clock.now += 30.0
         sweep.add(Paused(trial))
     assert left in shown(sweep.display, 100)
-    assert "t0000 paused, FD-EffNetLite0 9, 500 images in " in stream.getvalue()
-
-
-def test_the_end_of_a_lost_session_is_not_shown_as_this_ones(clock):
-    stream = io.StringIO()
-    display = ProgressDisplay(stream, clock=clock)
-    display(SessionEnded("interrupted"), SweepState())
-    assert stream.getvalue() == ""
+    assert "t0000 paused, FD-EffNetLite0 9, 500 images" in stream.getvalue()
 
 
 def test_on_a_terminal_a_failure_is_shown_and_the_table_goes_away(clock):
@@ -238,20 +206,6 @@ def test_on_a_terminal_a_failure_is_shown_and_the_table_goes_away(clock):
         sweep.close()
     assert stream.getvalue().count("ValueError: no") == 1
     assert "digits finished: 2/4 trials" in stream.getvalue()
-
-
-@pytest.mark.parametrize("width", [100, 110, 160])
-def test_many_settings_take_no_room_from_the_numbers(clock, width):
-    sweep = Shown(clock, live=False, width=width)
-    sweep.start("t0017", {f"section.some_setting_{number}": 0.123456789 for number in range(30)})
-    sweep.progress("t0017", 400, loss=0.125, images_per_second=321.0)
-    sweep.evaluate("t0017", 500, 61.25)
-    table = shown(sweep.display, width).splitlines()[2:]
-    assert all(len(line) <= width for line in table)
-    assert len(table) == 2
-    for words in ("t0017", "500/1k", "61.25", "0.125", "321"):
-        assert words in table[1]
-    assert "FD-EffNetLite0" in table[0]
 
 
 def test_a_trial_that_draws_noise_is_marked_while_it_runs_and_at_its_end(clock):
@@ -288,53 +242,20 @@ def test_a_search_with_a_budget_shows_what_of_it_is_spent(clock):
     assert "left" not in last
 
 
-def test_what_workers_say_is_a_line(clock):
-    stream = io.StringIO()
-    sweep = Shown(clock, stream)
-    sweep.start("t0000")
-    sweep.add(Noted("t0000", "fetching 6 files [from] a bucket"))
-    assert stream.getvalue().splitlines()[-1] == "t0000: fetching 6 files [from] a bucket"
-
-
 def test_nodes_that_are_waited_for_are_told_with_the_time_in_a_line_and_in_the_table(clock):
     stream = io.StringIO()
     sweep = Shown(clock, stream, concurrent=0)
     sweep.add(Scaled(1, 0, 2, "1 GPU"))
     clock.now = 180.0
     sweep.add(Scaled(1, 0, 2, "1 GPU"))
-    assert "waiting for 2 x 1 GPU; 3 min" in shown(sweep.display, 100)
+    assert "waiting for 2 x 1 GPU" in shown(sweep.display, 100)
     sweep.add(Scaled(3, 2, 0, "1 GPU"))
     assert "waiting" not in shown(sweep.display, 100)
     assert stream.getvalue().splitlines()[1:] == [
-        "digits: 1 node, 0 trials at a time, waiting for 2 x 1 GPU; 0.0 s",
-        "digits: 1 node, 0 trials at a time, waiting for 2 x 1 GPU; 3 min 00 s",
+        "digits: 1 node, 0 trials at a time, waiting for 2 x 1 GPU",
+        "digits: 1 node, 0 trials at a time, waiting for 2 x 1 GPU",
         "digits: 3 nodes, 2 trials at a time",
     ]
-
-
-def test_on_a_terminal_the_end_of_each_trial_stays_above_the_table(clock):
-    stream = io.StringIO()
-    sweep = Shown(clock, stream, live=True, width=100)
-    with closing(sweep.display):
-        sweep.start("t0000")
-        sweep.evaluate("t0000", 1000, 50.0)
-        clock.now = 30.0
-        sweep.end("t0000")
-    assert "t0000 finished, FD-EffNetLite0 50, 1k images in 30 s\n" in stream.getvalue().replace("\r", "")
-
-
-def test_the_time_that_is_left_follows_a_new_estimate_without_a_jump(clock):
-    sweep = Shown(clock, trials=10)
-    sweep.start("t0000")
-    clock.now = 60.0
-    sweep.progress("t0000", 100)
-    assert "about 1 h 39 min left" in shown(sweep.display, 80)
-    clock.now = 61.0
-    sweep.progress("t0000", 900)  # nine times as fast all at once
-    assert "about 1 h 36 min left" in shown(sweep.display, 80)
-    clock.now = 400.0
-    sweep.progress("t0000", 950)
-    assert "about 1 h 03 min left" in shown(sweep.display, 80)
 
 
 def test_what_comes_before_the_first_progress_is_told(clock):
@@ -358,8 +279,7 @@ def test_what_workers_are_busy_with_is_shown_with_the_time_it_takes(clock):
     for phase in ("starting workers", "computing reference statistics"):
         clock.now += 10
         sweep.add(Entered("t0000", phase))
-        clock.now += 7
-        assert f"t0000  {phase} ... 7.0 s\n" in shown(sweep.display, 60)
+        assert f"t0000  {phase}\n" in shown(sweep.display, 60)
         sweep.start("t0000")
     sweep.add(Entered("t0000", "computing reference statistics"))
     sweep.progress("t0000", 400, loss=0.1, images_per_second=900.0)
@@ -375,19 +295,3 @@ def test_what_workers_are_busy_with_is_shown_with_the_time_it_takes(clock):
     assert [line for line in stream.getvalue().splitlines() if "statistics" in line or "workers" in line] == [
         "t0000: computing reference statistics"
     ] * 2
-
-
-def test_the_table_is_drawn_while_the_driver_adds_trials_and_leaves_the_ranking_to_it(clock, monkeypatch):
-    sweep = Shown(clock, trials=99)
-    for number in range(3):
-        sweep.start(trial := f"t{number:04d}")
-        sweep.evaluate(trial, 100, 5.0 - number)
-    objective = TrialState.objective.fget
-
-    def meanwhile(trial):  # the driver's thread is at work whenever this one looks at a trial
-        sweep.state.apply(Suggested(f"t{len(sweep.trials):04d}", len(sweep.trials), {}, {}, CONFIG), 0)
-        return objective(trial)
-
-    monkeypatch.setattr(TrialState, "objective", property(meanwhile))
-    monkeypatch.setattr(Ranking, "__iter__", lambda ranking: pytest.fail("another thread asks for the best"))
-    assert "best FD-EffNetLite0 3 (t0002)" in shown(sweep.display, 100)

@@ -5,13 +5,13 @@ import json
 import pytest
 import untrained
 from logged import LoggedSweep
-from made_up import mlflow_store
+from made_up import project
 from typed_commands import call
 
 from gensweep.config import load_sweep
 from gensweep.sweep.events import Evaluated
 
-pytestmark = [pytest.mark.mlflow, pytest.mark.trains]
+pytestmark = pytest.mark.trains
 
 SPACE = """
 name: likely
@@ -20,7 +20,7 @@ base:
   data: {kind: digits, size: 8, limit: 200}
   family: {kind: diffusion, conditional: true}
   network: {kind: unet, width: 8, multipliers: [1, 2], blocks: 1, attention: []}
-  diffusion: {timesteps: 50, loss: {kind: hybrid}, levels: {kind: importance}}
+  diffusion: {timesteps: 50, loss: {kind: hybrid}}
   training: {images: 512, batch_size: 32, ema_half_life: 100}
   evaluation: {every: 256, metrics: [bpd], samples: 16, likelihood: {images: 40, timesteps: 5}}
 space:
@@ -33,7 +33,7 @@ resources: {concurrent: 1}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Where both trials have trained, alone in this process, and are on record as a sweep."""
-    with mlflow_store(tmp_path_factory.mktemp("likely")) as place:
+    with project(tmp_path_factory.mktemp("likely")) as place:
         (place / "space.yaml").write_text(SPACE)
         space = load_sweep(place / "space.yaml")
         sweep = LoggedSweep(place / "sweeps", space.name, metric="bpd", trials=2, settings=space.as_dict())
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
             for evaluation, checkpoint in untrained.train(trial, place / name).checkpoints:
                 sweep.add(Evaluated(name, evaluation, str(checkpoint)))
             sweep.end(name)
-        sweep.file()
+        sweep.close()
         yield place
 
 
@@ -68,15 +68,3 @@ def test_the_trial_that_learns_wins_and_says_what_was_measured(folder):
 
 def test_the_trials_are_listed_with_their_bits(folder):
     assert "bits/dim" in call(folder, "trials", "likely", "--format", "table").out
-
-
-def test_a_family_without_a_likelihood_and_a_wrong_mode_are_told_in_a_line(folder):
-    gan = SPACE[: SPACE.index("space:")].replace("{kind: diffusion,", "{kind: gan,")
-    sections = [line for line in gan.splitlines() if not line.startswith(("  network", "  diffusion"))]
-    (folder / "gan.yaml").write_text("\n".join(sections))
-    done = call(folder, "tune", "gan.yaml", code=2)
-    (line,) = done.err.strip().splitlines()
-    assert "'bpd' needs a likelihood, which the family gan does not have" in line
-    done = call(folder, "tune", "space.yaml", "--name", "x", "--set", "objective.mode=max", code=2)
-    (line,) = done.err.strip().splitlines()
-    assert "objective.mode=max: 'max' would look for the worst, as bpd is better the lower; set min" in line

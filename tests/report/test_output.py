@@ -3,45 +3,11 @@ import io
 import json
 
 import click
-import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gensweep.report.output import format_option, print_json, print_rows
-
-ROWS = [
-    {"#": 1, "sweep": "a-long-name-of-a-sweep", "score": 12.3456, "images": "60k", "what differs": "x=1 " * 30},
-    {"#": 12, "sweep": "b", "score": None, "images": "-", "what differs": "[bold]y[/bold]=2"},
-]
-
-
-@pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 300])
-def test_a_table_never_cuts_a_value(width, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", str(width))
-    print_rows(ROWS, "table")
-    text = capsys.readouterr().out
-    for words in ("a-long-name-of-a-sweep", "12.35", "60k", "[bold]y[/bold]=2"):
-        assert words in text
-    assert text.count("x=1") == 30
-    if width >= 40:
-        assert max(map(len, text.splitlines())) <= width
-
-
-def test_into_a_pipe_there_are_no_colours_and_no_narrow_columns(capsys, monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
-    print_rows(ROWS, "table")
-    text = capsys.readouterr().out
-    assert "\x1b" not in text
-    assert "x=1 " * 29 in text
-    assert "score" in text
-
-
-def test_numbers_stand_right_aligned(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    print_rows([{"n": 5, "rest": "a"}, {"n": 1234, "rest": "b"}], "table")
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.rstrip().endswith(("a", "b"))]
-    assert lines[0].index("5") == lines[1].index("4")
 
 
 @settings(deadline=None)

@@ -1,11 +1,8 @@
 """Grids of drawn images name the classes; folders hold the images in their order."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
-from mounts import needs_mounts, read_only, run_mounted, small
 from PIL import Image
 
 from gensweep.errors import ConfigError
@@ -49,42 +46,3 @@ def test_pictures_that_would_stay_beside_the_new_ones_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"such as cats/000000\.png"):
         check_output(folder, 6)
     check_output(folder / "grid.png", 3)
-
-
-#: Writes noise to each of the first names and prints what is said of a disk that is full, then checks the others.
-PROGRAM = """
-import sys
-from pathlib import Path
-import torch
-from gensweep.causes import plain_cause
-from gensweep.errors import GensweepError
-from gensweep.report.sample_files import check_output, write_pictures
-images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
-for name in sys.argv[1:3]:
-    try:
-        write_pictures(images, Path(name))
-    except OSError as error:
-        print(plain_cause(error))
-for name in sys.argv[3:]:
-    try:
-        check_output(Path(name), 4)
-    except GensweepError as error:
-        print(error)
-"""
-
-
-@pytest.mark.trains
-@needs_mounts
-def test_a_full_disk_is_noticed_and_the_file_named_and_a_read_only_one_before_anything_is_drawn(tmp_path):
-    full, fixed = tmp_path / "full", tmp_path / "fixed"
-    outputs = [folder / name for folder in (full, fixed) for name in ("grid.png", "folder")]
-    full.mkdir()
-    fixed.mkdir()
-    done = run_mounted([small(full, 4), read_only(fixed)], [sys.executable, "-c", PROGRAM, *map(str, outputs)])
-    lines = done.stdout.splitlines()
-    assert len(lines) == 4, done.stderr
-    for line, named in zip(lines[:2], ("grid.png", "folder/000000.png"), strict=True):
-        assert line.startswith(f"no space is left for {full / named} (0 MiB are free)")
-    for line, output in zip(lines[2:], outputs[2:], strict=True):
-        assert line.startswith(f"--output {output}: {fixed}")
-        assert "its file system is read-only" in line

@@ -5,25 +5,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import IDENTITY
 
-from gensweep.families.spelling import family_name
-from gensweep.metrics.efficientnet import efficientnet_lite0
+from gensweep.metrics.titles import metric_title
 from gensweep.report.wording import (
-    amount_range,
-    amount_words,
-    anchor_words,
-    chance_words,
     count,
     duration,
-    guess_words,
-    identity_words,
-    interval_words,
-    metric_title,
+    format_amount,
+    format_guess,
+    format_interval,
+    format_probability,
+    format_range,
+    format_settings,
     score,
-    setting_words,
     short_names,
     size,
 )
-from gensweep.results import Anchor, Anchors, Identity, Score
+from gensweep.results import Score
 
 
 @pytest.mark.parametrize(
@@ -60,39 +56,6 @@ def test_a_distance_is_called_fid_only_with_the_network_of_the_literature():
     assert metric_title("kid", inception) == "KID"
 
 
-def test_titles_are_those_of_the_extractors(tmp_path):
-    extractor = efficientnet_lite0("cpu", tmp_path)
-    assert metric_title("fd", replace(IDENTITY, extractor=extractor.id)) == extractor.title
-
-
-def test_identities_in_words():
-    words = identity_words(IDENTITY)
-    assert words.startswith(
-        "FD-EffNetLite0 of 2,000 generated images against digits train 32px, averaged (EMA) weights"
-    )
-    other = replace(IDENTITY, samples=500, weights="raw")
-    assert list(other.differences(IDENTITY).values()) == [
-        "generated images: 500 against 2,000",
-        "weights: raw against ema",
-    ]
-
-
-def test_a_likelihood_in_words():
-    reference, looks = "digits/test (360 images, 32x32)#ab", {"timesteps": 20, "latents": 50}
-    identity = Identity("bpd", None, 360, reference, "256 levels a value", **looks)
-    assert metric_title("bpd", identity) == "bits/dim"
-    assert identity_words(identity) == (
-        "bits/dim of 360 real images from digits/test (360 images, 32x32), 20 noise levels or 50 latents an image, "
-        "averaged (EMA) weights; quantisation: 256 levels a value"
-    )
-    fewer = replace(identity, samples=100, timesteps="all", latents=9)
-    assert list(fewer.differences(identity).values()) == [
-        "images: 100 against 360",
-        "noise levels an image: all against 20",
-        "latents an image: 9 against 50",
-    ]
-
-
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.from_regex(r"[a-c](\.[a-c]){0,3}", fullmatch=True), max_size=8))
 def test_short_names_are_endings_and_tell_keys_apart(keys):
@@ -104,7 +67,7 @@ def test_short_names_are_endings_and_tell_keys_apart(keys):
 
 def test_settings_in_words():
     params = {"diffusion.schedule.kind": "cosine", "network.width": 64, "gan.width": 0.00012345, "flag": True}
-    assert setting_words(params, list(params)) == "schedule=cosine network.width=64 gan.width=0.000123 flag=true"
+    assert format_settings(params, list(params)) == "schedule=cosine network.width=64 gan.width=0.000123 flag=true"
     assert score(float("inf")) == "-"
 
 
@@ -123,41 +86,28 @@ def test_settings_in_words():
     ],
 )
 def test_a_probability_is_rounded_to_the_side_on_which_it_is(probability, words):
-    assert chance_words(probability) == words
+    assert format_probability(probability) == words
 
 
 def test_amounts_of_compute_are_said_in_their_unit():
-    assert amount_words(7.3e12, "flops") == "7.3 TFLOPs"
-    assert amount_words(512, "flops") == "512 FLOPs"
-    assert amount_words(2.7e18, "flops") == "2.7 EFLOPs"
-    assert amount_words(5e22, "flops") == "50 ZFLOPs"
-    assert amount_words(250, "device_seconds") == "4 min 10 s"
-    assert amount_words(60_000, "images") == "60k images"
-    assert amount_words(None, "flops") == "-"
-    assert amount_range(25, 50, "device_seconds") == "25 to 50 s"
-    assert amount_range(3.9e12, 8.1e12, "flops") == "3.9 to 8.1 TFLOPs"
-    assert amount_range(9e8, 8.1e12, "flops") == "900 MFLOPs to 8.1 TFLOPs"
-    assert amount_range(5400, 12600, "device_seconds") == "1 h 30 min to 3 h 30 min"
-
-
-def test_what_scores_are_read_beside_in_words():
-    floor, ceiling = Anchor(21.3, "digits/test", 300, error=1.27), Anchor(690.2, "noise", 300, error=5.0)
-    assert anchor_words(Anchors(floor, ceiling), 300) == "Real images score 21.3 (18.8 to 23.8), noise 690."
-    assert anchor_words(Anchors(floor, None), 500) == (
-        "300 real images, all that there are, score 21.3 (18.8 to 23.8)."
-    )
-    assert anchor_words(Anchors(replace(floor, error=None), None), 300) == "Real images score 21.3."
-    assert anchor_words(Anchors(None, replace(ceiling, source="the mean image")), 300) == "The mean image scores 690."
-    assert anchor_words(Anchors(), 300) == ""
+    assert format_amount(7.3e12, "flops") == "7.3 TFLOPs"
+    assert format_amount(512, "flops") == "512 FLOPs"
+    assert format_amount(2.7e18, "flops") == "2.7 EFLOPs"
+    assert format_amount(5e22, "flops") == "50 ZFLOPs"
+    assert format_amount(250, "device_seconds") == "4 min 10 s"
+    assert format_amount(60_000, "images") == "60k images"
+    assert format_amount(None, "flops") == "-"
+    assert format_range(9e8, 8.1e12, "flops") == "900 MFLOPs to 8.1 TFLOPs"
+    assert format_range(5400, 12600, "device_seconds") == "1 h 30 min to 3 h 30 min"
 
 
 def test_a_guess_is_marked_and_says_how_many_images_would_be_enough():
     sure = Score(30.0, "min", IDENTITY, corrected=20.0, error=1.0, low=17.5, high=23.5, needed=IDENTITY.samples)
     guessed = replace(sure, needed=5 * IDENTITY.samples)
-    assert (interval_words(sure), guess_words(sure)) == ("20 (17.5 to 23.5)", "")
-    assert interval_words(guessed) == "~20 (17.5 to 23.5)"
+    assert (format_interval(sure), format_guess(sure)) == ("20 (17.5 to 23.5)", "")
+    assert format_interval(guessed) == "~20 (17.5 to 23.5)"
     words = f"{IDENTITY.samples:,} images do not show all directions of these features, {5 * IDENTITY.samples:,} would."
-    assert guess_words(guessed) == f"Values without bias are partly a guess (~): {words}"
+    assert format_guess(guessed) == f"Values without bias are partly a guess (~): {words}"
 
 
 @pytest.mark.parametrize(
@@ -166,10 +116,3 @@ def test_a_guess_is_marked_and_says_how_many_images_would_be_enough():
 )
 def test_bytes_are_told_in_the_unit_that_shows_them(amount, words):
     assert size(amount) == words
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"), [("gan", "GAN"), ("diffusion_gan", "diffusion GAN"), ("meanflow", "MeanFlow"), ("flow", "flow")]
-)
-def test_families_are_spelt_as_in_a_sentence(kind, words):
-    assert family_name(kind) == words

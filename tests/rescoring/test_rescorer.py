@@ -1,7 +1,7 @@
 """Sampling configurations that are scored after training: all of them, each once, and none that cannot work."""
 
-import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +10,11 @@ from logged import evaluation
 from PIL import Image
 
 from gensweep.build.model import load_checkpoint
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.errors import ConfigError
 from gensweep.rescoring import rescorer as module
 from gensweep.rescoring.rescorer import Axes, Rescorer
 from gensweep.rescoring.sampling_results import SamplingResult, result_rows, sample_command
 from gensweep.results import Outcome
-from gensweep.training.cost import counted_calls
 from gensweep.training.settings import IMAGES_SHOWN
 
 pytestmark = pytest.mark.trains
@@ -28,10 +27,6 @@ def configs(folder, axes):
 def rescore(folder, sampling, **settings):
     """The outcomes of some configurations."""
     return list(Rescorer(folder, device="cpu", **settings).run(sampling))
-
-
-def known(folder):
-    return Rescorer(folder).known()
 
 
 @pytest.fixture(scope="module")
@@ -80,17 +75,6 @@ def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_wit
     assert changed == {"kind": "ancestral", "steps": 3, "variance": None}
 
 
-def test_an_adaptive_sampler_has_no_steps_and_costs_what_the_weights_ask_for(folder):
-    plain, adaptive = configs(folder, Axes(sampler=("ddim", "dopri5")))
-    assert (plain.steps, adaptive.steps) == (3, None)
-    family = load_checkpoint(folder, overrides={"sampler": {"kind": "dopri5"}}).family
-    assert adaptive.evaluations == counted_calls(family).calls > 10
-    (outcome,) = rescore(folder, [adaptive], samples=4)
-    assert outcome.sampling == adaptive
-    with pytest.raises(ConfigError, match="'steps' is not a key of sampler of kind dopri5"):
-        configs(folder, Axes(sampler=("dopri5",), steps=(5,)))
-
-
 @pytest.mark.parametrize(
     ("axes", "command"),
     [
@@ -112,27 +96,24 @@ def test_the_command_that_draws_so_names_what_differs_from_the_training(folder, 
     assert sample_command(SamplingResult("tiny", outcome, Rescorer(folder).overrides(sampling), "fd")) == command
 
 
-def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, monkeypatch):
-    sampled = configs(folder, Axes(steps=(3, 1, 2), ema=("1", "4")))
-    drawn = []
+def test_known_outcomes_are_not_computed_again(folder, monkeypatch):
+    sampled, drawn = configs(folder, Axes(steps=(3, 1, 2), ema=("1", "4"))), []
 
-    def run():
-        return Rescorer(folder, device="cpu").run(sampled, drawn.append)
+    def run(known=()):
+        return Rescorer(folder, device="cpu", known=known).run(sampled, drawn.append)
 
-    first = run()
-    one = next(first)
+    one = next(run())
     assert one.sampling.steps == 1
-    first.close()
     assert drawn == [5, 8]
-    outcomes = list(run())
+    outcomes = list(run([one]))
     assert outcomes[0] == one
     assert len(drawn) == 2 * len(sampled)
     assert [outcome.sampling.evaluations for outcome in outcomes] == [1, 1, 2, 2, 3, 3]
     assert len({outcome.scores["fd"].value for outcome in outcomes}) == len(sampled)
     assert {outcome.scores["fd"].identity.weights for outcome in outcomes} == {"ema", "ema@4"}
     monkeypatch.setattr(module, "build_evaluator", None)
-    assert list(run()) == outcomes
-    assert sorted(known(folder), key=lambda o: o.time) == sorted(outcomes, key=lambda o: o.time)
+    assert list(run(outcomes)) == outcomes
+    assert Rescorer(folder, known=[replace(one, checkpoint="another")]).known == []
 
 
 def test_what_was_measured_against_other_pictures_of_the_folder_is_measured_anew(folder, tmp_path):
@@ -142,18 +123,17 @@ def test_what_was_measured_against_other_pictures_of_the_folder_is_measured_anew
         Image.new("L", (8, 8), 40 * number).save(photos / f"{number}.png")
     (sampling,) = configs(folder, Axes())
 
-    def model():
-        return Rescorer(folder, device="cpu", changed={"evaluation.against": f"{photos}/"})
+    def model(*known):
+        return Rescorer(folder, device="cpu", known=known, changed={"evaluation.against": f"{photos}/"})
 
     (first,) = model().run([sampling])
-    assert model().missing([sampling]) == []
-    assert [*model().run([sampling])] == [first]
+    assert model(first).missing([sampling]) == []
+    assert [*model(first).run([sampling])] == [first]
     (photos / "0.png").unlink()
-    assert model().missing([sampling]) == [sampling]
-    (second,) = model().run([sampling])
+    assert model(first).missing([sampling]) == [sampling]
+    (second,) = model(first).run([sampling])
     assert "5 images" in second.scores["fd"].identity.reference
     assert second.scores["fd"].value != first.scores["fd"].value
-    assert known(folder) == [second]
 
 
 def test_what_was_measured_against_other_statistics_of_the_file_is_measured_anew(folder, tmp_path):
@@ -161,51 +141,34 @@ def test_what_was_measured_against_other_statistics_of_the_file_is_measured_anew
     np.savez(file, mu=np.zeros(1280), sigma=np.eye(1280))
     (sampling,) = configs(folder, Axes())
 
-    def model():
+    def model(*known):
         changed = {"evaluation.against": str(file), "evaluation.metrics": ["fd", "authpct"]}
-        return Rescorer(folder, device="cpu", changed=changed)
+        return Rescorer(folder, device="cpu", known=known, changed=changed)
 
     (first,) = model().run([sampling])
-    assert model().missing([sampling]) == []
+    assert model(first).missing([sampling]) == []
     np.savez(file, mu=np.ones(1280), sigma=np.eye(1280))
-    assert model().missing([sampling]) == [sampling]
-    (second,) = model().run([sampling])
+    assert model(first).missing([sampling]) == [sampling]
+    (second,) = model(first).run([sampling])
     assert second.scores["fd"].value != first.scores["fd"].value
     assert second.scores["authpct"] == first.scores["authpct"]
-    assert known(folder) == [second]
     file.write_text("damaged")
     with pytest.raises(ConfigError, match=r"evaluation.against: .*real.npz cannot be read"):
-        model().missing([sampling])
+        model(first).missing([sampling])
     file.unlink()
-    assert model().missing([sampling]) == []
+    assert model(second).missing([sampling]) == []
 
 
-def test_an_outcome_knows_all_settings_of_the_sampler(folder):
-    """What was measured with another spacing of the levels, or by a version that did not note it, is measured anew."""
+def test_other_sampler_settings_samples_and_noise_are_other_outcomes(folder):
     (sampling,) = configs(folder, Axes(sampler=("dpmpp_2m",), steps=(2,)))
-    (outcome,) = rescore(folder, [sampling])
-    assert dict(outcome.sampling.settings)["spacing"] == "log_snr"
-    file = folder / "evaluations.json"
-    record = json.loads(file.read_text())
-    file.write_text(json.dumps(record).replace('"log_snr"', '"time"'))
-    (other,) = known(folder)
-    assert other.key != outcome.key
-    assert outcome.key in {each.key for each in rescore(folder, [sampling])}
-    file.write_text(json.dumps(record | {"format": 1}))
-    assert known(folder) == []
-
-
-def test_other_samples_other_noise_and_another_checkpoint_are_measured_anew(folder):
-    (sampling,) = configs(folder, Axes(steps=(1,)))
-    scores = set()
+    assert dict(sampling.settings)["spacing"] == "log_snr"
+    found = []
     for settings in ({}, {"samples": 6}, {"seed": 1}):
-        (outcome,) = rescore(folder, [sampling], **settings)
-        scores.add(outcome.scores["fd"].value)
-        assert outcome.scores["fd"].identity.samples == settings.get("samples", 8)
-    assert len(scores) == len(known(folder)) == 3
-    record = json.loads((folder / "checkpoint.json").read_text())
-    (folder / "checkpoint.json").write_text(json.dumps(record | {"sha256": "another"}))
-    assert known(folder) == []
+        found += rescore(folder, [sampling], known=found, **settings)
+        assert found[-1].scores["fd"].identity.samples == settings.get("samples", 8)
+    assert len({outcome.scores["fd"].value for outcome in found}) == len({outcome.key for outcome in found}) == 3
+    other = replace(found[0], sampling=replace(sampling, settings=(("spacing", "time"),)))
+    assert Rescorer(folder, known=[other]).missing([sampling]) == [sampling]
 
 
 @pytest.mark.parametrize(
@@ -233,12 +196,6 @@ def test_guidance_needs_labels_and_all_problems_come_at_once(tmp_path):
     with pytest.raises(ConfigError) as caught:
         configs(folder, Axes(steps=(50, 60), ema=("3",)))
     assert len(caught.value.problems) == 3
-
-
-def test_a_damaged_file_says_what_to_do(folder):
-    (folder / "evaluations.json").write_text("{")
-    with pytest.raises(GensweepError, match=r"evaluations.json is damaged .*delete it"):
-        known(folder)
 
 
 def test_the_progress_of_a_likelihood_alone_is_that_of_the_few_images_which_are_drawn(folder):

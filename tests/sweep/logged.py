@@ -76,7 +76,6 @@ class LoggedSweep(MadeEvents):
         trials=1,
         keep_best=1,
         tags=None,
-        store="",
         settings=None,
         **created,
     ):
@@ -84,7 +83,7 @@ class LoggedSweep(MadeEvents):
         if not self.folder.exists:
             self.folder.create({"sweep": settings or {"name": name}})
             self.add(Created(uuid4().hex, name, metric, mode, trials, keep_best, **created))
-        self.add(SessionStarted(1, store, tags or {}))
+        self.add(SessionStarted(1, tags or {}))
 
     @property
     def trials(self):
@@ -104,5 +103,5 @@ class LoggedSweep(MadeEvents):
         from gensweep.tracking.sync import sync
 
         self.close(status)
-        assert sync(self.folder) == 0
+        assert sync(self.folder)
         return self.folder

@@ -5,9 +5,9 @@ from __future__ import annotations
 from logged import IDENTITY, evaluation
 from trivial_sweeps import Memory, plan
 
+from gensweep.search.session import Session
 from gensweep.sweep.events import Evaluated, Progressed, Started
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.session import Session
 
 
 class Driver:
@@ -24,7 +24,7 @@ class Driver:
         self.session = Session(made, self.folder, observers, concurrent=1, **asked)
         self.names = {}
         self.mode = mode
-        self.store = root / "store"
+        self.store = self.folder.path / "checkpoints"
 
     @property
     def state(self):
@@ -32,8 +32,8 @@ class Driver:
 
     @property
     def told(self):
-        """What Optuna's file says."""
-        return self.session.study.trials
+        """What the sampler knows."""
+        return self.session.sampler.study(self.state).trials
 
     def begin(self, tune_id="x"):
         asked = self.session.next_trial()

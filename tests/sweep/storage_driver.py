@@ -8,10 +8,10 @@ from uuid import uuid4
 from logged import evaluation
 from trivial_sweeps import plan
 
+from gensweep.search.session import Session
 from gensweep.sweep.checkpoints import checkpoint_uri, store
 from gensweep.sweep.events import Evaluated, Started
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.session import Session
 from gensweep.sweep.storage import held_storage
 
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 from mounts import needs_mounts, read_only, run_mounted
 
-from gensweep.sweep.auth_token import close_token_file
+from gensweep.sweep.cluster import close_token_file
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_one_that_is_closed_and_one_that_ray_does_not_read_stay_as_they_are(toke
 @needs_mounts
 def test_one_that_cannot_be_closed_is_refused(token):
     token.chmod(0o644)
-    code = "from gensweep.sweep.auth_token import close_token_file; close_token_file()"
+    code = "from gensweep.sweep.cluster import close_token_file; close_token_file()"
     done = run_mounted([read_only(token.parent)], [sys.executable, "-c", code])
     assert done.returncode == 1
     assert f"run: chmod 600 {token}" in done.stderr

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import errno
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 
 import pytest
-from ray.tune.execution import class_cache
 from trivial_sweeps import plan
 
-from gensweep.config.sweep_config import Resources
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.errors import GensweepError
 from gensweep.sweep import run
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.node_types import ClusterNodes
@@ -23,26 +20,6 @@ def without_ray(monkeypatch):
     monkeypatch.setattr(run, "is_local", lambda: True)  # though another test may have connected to Ray
     monkeypatch.setattr("gensweep.sweep.capacity.cluster_nodes", lambda _: ClusterNodes([{"CPU": 2}]))
     monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: None)
-
-
-@pytest.mark.parametrize("cpus", [1, 2])
-def test_what_was_measured_goes_for_the_whole_sweep(without_ray, tmp_path, monkeypatch, cpus):
-    monkeypatch.setattr(run, "_tune", lambda *_: False)
-    found = {"sweep": {"formats": "the fastest"}}
-    resources = Resources(cpus_per_worker=cpus)  # with one the measuring has begun before Ray starts
-    asked = replace(plan(resources=resources), measure=lambda asked: replace(asked, settings=found))
-    run.run_plan(asked, root=tmp_path)
-    assert SweepFolder(tmp_path, "a").settings["sweep"] == found["sweep"]
-
-
-def test_a_cluster_that_cannot_run_a_sweep_refuses_it_before_anything_is_measured(without_ray, tmp_path, monkeypatch):
-    def refuse(*_):
-        raise ConfigError("blind")
-
-    monkeypatch.setattr(run, "is_local", lambda: False)
-    monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", refuse)
-    with pytest.raises(ConfigError, match="blind"):
-        run.run_plan(replace(plan(), measure=pytest.fail), root=tmp_path)
 
 
 @pytest.fixture
@@ -62,7 +39,7 @@ def broken_down(without_ray, tmp_path, monkeypatch):
     return broken_down
 
 
-def test_what_a_worker_that_is_ended_has_saved_in_part_is_removed(broken_down, tmp_path, monkeypatch):
+def test_partial_checkpoints_are_removed(broken_down, tmp_path, monkeypatch):
     trial = tmp_path / "a" / "checkpoints" / "t0000"
 
     @contextmanager
@@ -76,7 +53,7 @@ def test_what_a_worker_that_is_ended_has_saved_in_part_is_removed(broken_down, t
     assert [each.name for each in trial.iterdir()] == ["000000000100"]
 
 
-def test_a_sweep_that_breaks_down_says_what_the_user_can_mend(broken_down):
+def test_expected_error_is_shown_without_a_traceback(broken_down):
     said, folder = broken_down(GensweepError("make room"))
     assert said == "make room"
     assert not (folder / "logs").exists()
@@ -89,18 +66,9 @@ def test_a_sweep_that_breaks_down_says_what_the_user_can_mend(broken_down):
         (OSError(errno.ENOSPC, "full", "/some/file"), "no space is left for /some/file"),
     ],
 )
-def test_a_sweep_that_breaks_down_for_another_cause_names_a_file_with_the_traceback(broken_down, problem, words):
+def test_unexpected_error_names_the_log_with_its_traceback(broken_down, problem, words):
     said, folder = broken_down(problem)
     log = folder / "logs" / "driver.log"
     assert said.startswith(words)
     assert said.endswith(f"; traceback: {log}")
     assert "in broken" in log.read_text()
-
-
-def test_keys_are_held_back_from_a_local_ray_and_from_no_later_one(broken_down, monkeypatch):
-    handed_on, before, during = class_cache.ENV_VARS_TO_PROPAGATE, set(class_cache.ENV_VARS_TO_PROPAGATE), []
-    monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: during.append(set(handed_on)))
-    broken_down(GensweepError("enough"))
-    assert "AWS_SECRET_ACCESS_KEY" in before
-    assert during == [{name for name in before if not name.startswith("AWS_")}]
-    assert handed_on == before

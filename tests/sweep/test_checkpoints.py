@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from gensweep.errors import GensweepError
 from gensweep.remote_folder import RemoteFolder, below, split_place
 from gensweep.sweep.checkpoints import (
     MANIFEST,
@@ -127,13 +128,6 @@ def test_a_checkpoint_that_is_not_whole_is_told_and_leaves_nothing(tmp_path, sou
     assert [each.name for each in (tmp_path / "cache").glob("[!.]*")] == []
 
 
-def test_a_checkpoint_of_a_version_without_manifests_still_comes(tmp_path, source, s3):
-    uri = s3.url(f"old-{uuid4().hex[:6]}/checkpoints/t0000/000000000100")
-    for name, file in FILES.items():
-        RemoteFolder(uri).write(name, file)
-    assert content(fetch(uri, tmp_path / "cache")) == FILES
-
-
 def test_a_copy_that_was_interrupted_is_made_again(tmp_path, source, root):
     uri, cache = checkpoint_uri(root, "t0000", 100), tmp_path / "cache"
     store(source, uri)
@@ -180,8 +174,28 @@ def test_what_nobody_needs_is_found_by_trial_and_images(tmp_path, source, root):
     assert split_place(unused[0])[1] == "000000000100"
 
 
-def test_the_manifest_names_sizes_and_hashes(source, root):
-    store(source, checkpoint_uri(root, "t0000", 100))
-    manifest = json.loads(RemoteFolder(checkpoint_uri(root, "t0000", 100)).read(MANIFEST))
-    assert {name: file["size"] for name, file in manifest["files"].items()} == {k: len(v) for k, v in FILES.items()}
-    assert all(len(file["sha256"]) == 64 for file in manifest["files"].values())
+@pytest.mark.parametrize("kind", ["file", "s3"])
+@pytest.mark.parametrize("name", ["../../../evil.py", "/evil.py", "more/../../../../evil.py"])
+def test_a_manifest_writes_nothing_outside_of_the_checkpoint(tmp_path, source, s3, kind, name):
+    root = {"file": f"file://{tmp_path}/store/sweep", "s3": s3.url(f"sweeps/{uuid4().hex[:6]}")}[kind]
+    uri, cache = checkpoint_uri(root, "t0000", 100), tmp_path / "project/sweeps/sweep/fetched/t0000"
+    store(source, uri)
+    remote = RemoteFolder(uri)
+    manifest = json.loads(remote.read(MANIFEST))
+    manifest["files"] |= {name: manifest["files"]["state"]}
+    remote.write(MANIFEST, json.dumps(manifest).encode())
+    with pytest.raises(GensweepError) as refused:
+        fetch(uri, cache)
+    assert repr(name) in str(refused.value)
+    assert uri in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert list(cache.rglob("*")) == []
+    assert list(tmp_path.rglob("evil.py")) == []
+
+
+def test_only_what_is_named_like_a_checkpoint_is_unused(tmp_path):
+    root = tmp_path / "sweep"
+    for name in ("t0000/000000000100/state", "letters/old/x", "t0001/notes", "t0002/.000000000100.part/state"):
+        (root / "checkpoints" / name).parent.mkdir(parents=True)
+        (root / "checkpoints" / name).touch()
+    assert unused_checkpoints(str(root), ()) == [checkpoint_uri(str(root), "t0000", 100)]

@@ -21,17 +21,6 @@ def test_an_address_where_nobody_answers_is_refused_at_once(monkeypatch):
             pass
 
 
-def test_a_ray_that_does_not_start_is_told_in_a_line(monkeypatch):
-    def fail(*_, **__):
-        raise Exception("The node timed out. This could happen because of something.\nDetails.")
-
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr("ray.init", fail)
-    with pytest.raises(GensweepError, match=r"^Ray did not start \(The node timed out\): [^\n]*$"), cluster.connected():
-        pass
-
-
 def test_what_ray_says_of_a_cluster_that_it_cannot_use_is_told_whole(monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("Version mismatch: the cluster has\n    Ray: 2.57\nThis process has\n    Ray: 2.60")
@@ -44,11 +33,3 @@ def test_what_ray_says_of_a_cluster_that_it_cannot_use_is_told_whole(monkeypatch
     )
     with pytest.raises(GensweepError, match=f"^{words}$"), cluster.connected():
         pass
-
-
-@pytest.mark.parametrize("address", ["local", "auto", "ray://head:10001"])
-def test_other_forms_of_an_address_are_left_to_ray(address, monkeypatch):
-    asked = []
-    monkeypatch.setattr(cluster.socket, "create_connection", lambda place, timeout: asked.append(place))
-    cluster._check_answers(address)
-    assert asked == []

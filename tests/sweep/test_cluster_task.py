@@ -61,7 +61,6 @@ def cluster(ray_cluster, monkeypatch):
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     monkeypatch.setenv("RAY_ADDRESS", ray_cluster.get_runtime_context().gcs_address)
-    monkeypatch.setattr(node_types, "_has_autoscaler", lambda: False)
     yield
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 

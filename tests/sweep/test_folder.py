@@ -8,17 +8,7 @@ from pathlib import Path
 import pytest
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import write_text
 from gensweep.sweep.folder import SweepFolder
-
-
-def test_a_torn_write_leaves_the_old_file(tmp_path):
-    file = tmp_path / "t.json"
-    write_text(file, "old")
-    (tmp_path / ".t.json.1").write_text("ne")  # a crash before the rename
-    assert file.read_text() == "old"
-    write_text(file, "new")
-    assert file.read_text() == "new"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "x" * 101])

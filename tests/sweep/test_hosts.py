@@ -62,11 +62,6 @@ def test_machines_that_do_not_see_the_sweeps_folder_are_named_with_the_option_to
     assert list(folder.path.iterdir()) == []
 
 
-def test_machines_that_share_the_sweeps_folder_need_no_storage(cluster, folder):
-    assert cluster(node("head"), node("one")) == []
-    check_hosts(plan(), folder, None)
-
-
 def test_a_cluster_whose_workers_are_still_to_come_needs_storage(cluster, folder, tmp_path):
     cluster(node("head", cpus=0.0))
     with pytest.raises(ConfigError, match="--storage"):
@@ -103,9 +98,3 @@ def test_a_training_step_that_fits_no_machine_is_refused_once(cluster, folder, t
         check_hosts(plan(memory_problem=too_small), folder, str(tmp_path / "shared"))
     assert refused.value.problems == ("a worker of 2 has too little",)
     assert asked == ["one", "two"]
-
-
-def test_a_training_step_that_fits_some_machine_is_warned_of(cluster, folder, tmp_path, caplog):
-    cluster(node("head", cpus=0.0), node("one", cpus=2.0), node("two"))
-    check_hosts(plan(memory_problem=too_small), folder, str(tmp_path / "shared"))
-    assert caplog.messages == ["one: a worker of 2 has too little"]

@@ -1,5 +1,6 @@
 """Signals to a driver that waits for something, as it does for Ray: no Ray here."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -66,3 +67,34 @@ def test_a_hangup_that_is_ignored_stays_ignored():
         process.wait(1)
     process.terminate()
     assert process.communicate()[0] == "stops\n"
+
+
+#: Starts a child in another process group, waits there for a signal, and prints the groups: own, child's, own again.
+SEPARATING = """
+import os, signal, subprocess, sys, threading
+from gensweep.sweep.interruption import set_by
+from gensweep.sweep.process_group import separate_process_group
+stop, own = threading.Event(), os.getpgrp()
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)  # nohup, for instance, passes on that SIGHUP is ignored
+with set_by(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    with separate_process_group():
+        child = subprocess.Popen(["sleep", "60"])
+        print("ready", flush=True)
+        stop.wait(60)
+    apart = os.getpgid(child.pid) != own
+    print(stop.is_set(), apart, child.poll() is None, os.getpgrp() == own, flush=True)
+    child.kill()
+    child.wait()
+"""
+
+
+@pytest.mark.parametrize("leads", [True, False])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_group_spares_what_starts_apart(number, leads):
+    within = [] if leads else ["sh", "-c", 'trap : INT TERM HUP; "$@"', "sh"]
+    words = [*within, sys.executable, "-c", SEPARATING]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, process_group=0) as process:
+        assert process.stdout.readline() == "ready\n"
+        os.killpg(process.pid, number)
+        assert process.stdout.read() == "True True True True\n"

@@ -100,7 +100,7 @@ def test_an_overtaken_log_gives_way_and_its_later_scores_stay(tmp_path, sweep, r
     LogCopy(there, remote, 2, len(stored_log(remote))).push()
     score = evaluation(100, 1.0).scores["fd"]
     outcome = Outcome(SamplingConfig("ddpm", 10, None, "ema"), 8, 1, {"fd": score}, 1.0, 1.0, "cpu", "c" * 64, 5.0)
-    sweep.add(ScoredAgain("t0000", outcome))
+    sweep.add(ScoredAgain("t0000", outcome, 100))
     own = log_of(sweep.folder)
     position, said = reconcile(sweep.folder, remote)
     assert "another driver went on with a" in said

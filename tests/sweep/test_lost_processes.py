@@ -17,10 +17,10 @@ from ray.util.placement_group import placement_group_table
 from trivial_sweeps import Memory, plan, undisturbed_sum
 
 from gensweep.config.sweep_config import Resources
+from gensweep.search.reruns import Retry
 from gensweep.sweep import search
 from gensweep.sweep.checkpoints import fetch
 from gensweep.sweep.events import Entered, Evaluated, Lost, Progressed, Retried, Suggested
-from gensweep.sweep.retrying import Retry
 from gensweep.sweep.run import run_plan
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak")]
@@ -123,12 +123,11 @@ def test_processes_and_files_lost_again_and_again_fail_a_trial_only_without_a_ne
     assert all(lost.counts for lost in disturbed.losses)
     assert "the trial's own process was lost" in worn_out.error
     assert "the last of 2 failures in a row without a new checkpoint" in worn_out.error
-    assert worn_out.objective is not None  # what was measured before counts
-    assert "failed for a cause outside of them (the last one, t0001: File" in first.state.error
+    assert worn_out.score is not None  # what was measured before counts
+    assert "failed because of infrastructure errors (the last one, t0001: File" in first.state.error
 
 
 def test_the_command_that_is_told_retries_what_failed_and_the_others_go_on(disturbed):
-    assert disturbed.first.retry_command == f"gensweep tune --retry a --sweeps {disturbed.root}"
     assert [event.trial for event in disturbed.killer.of(Retried)] == ["t0000", "t0001"]
     assert disturbed.again.state.failed == []
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
-import pytest
-
 from gensweep.config.sweep_config import Resources
-from gensweep.sweep.node_types import ClusterNodes, addable, names_node_types
+from gensweep.sweep.node_types import addable
 
 HEAD = {"CPU": 0.0, "memory": 8e9}
 GPU = {"CPU": 4.0, "GPU": 1.0}
@@ -41,48 +37,7 @@ def test_living_workers_are_not_added_once_more():
     assert kinds(addable(CONFIG, [HEAD, GPU, GPU], Resources())) == [(4, 1)] + [(2, 0)] * 2
 
 
-def test_an_empty_configuration_adds_nothing():
-    assert addable({}, [HEAD], Resources()) == []
-
-
 def test_a_type_without_resources_leaves_open_what_may_be_added():
     types = {"head": {"max_workers": 0}, "gpu": {"resources": {}, "max_workers": 2}}
     config = {"max_workers": 2, "head_node_type": "head", "available_node_types": types}
     assert addable(config, [HEAD], Resources()) is None
-
-
-STATUS = """======== Autoscaler status: 2026-11-26 16:29:24.311651 ========
-Node status
----------------------------------------------------------------
-Active:
- {active}
-Pending:
- (no pending nodes)
-Recent failures:
- (no failures)
-
-Resources
-"""
-
-
-@pytest.mark.parametrize(
-    ("active", "named"),
-    [
-        ("1 ray.head.default", True),
-        ("1 headgroup\n 2 gpu-group", True),
-        (f"1 node_{'ab12' * 14}\n 1 node_{'cd34' * 14}", False),
-        ("(no active nodes)", False),
-    ],
-)
-def test_only_an_autoscaler_names_the_types_of_nodes(active, named):
-    assert names_node_types(STATUS.format(active=active)) is named
-
-
-def test_a_preview_asks_the_cluster_instead_of_this_machine(monkeypatch):
-    from gensweep.sweep.planning import _allotment
-
-    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    monkeypatch.setattr("gensweep.sweep.cluster.connected", nullcontext)
-    monkeypatch.setattr("gensweep.sweep.node_types.cluster_nodes", lambda _: ClusterNodes([HEAD], [GPU] * 3))
-    found = _allotment(Resources(gpus_per_worker=1))
-    assert (found.now, found.concurrent) == (0, 3)

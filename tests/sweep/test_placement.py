@@ -6,10 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 from gensweep.sweep import placement
-from gensweep.sweep.placement import free_dead, mark, take_lease
+from gensweep.sweep.placement import free_dead, take_lease
 
 HOLD = """
 import pathlib, sys, time
@@ -35,9 +34,3 @@ def test_the_groups_of_a_killed_runner_are_freed_and_those_of_living_and_closed_
         for _ in range(2):  # again and again, as its group may come later
             free_dead(tmp_path)
         assert freed[1:] == [["killed"], ["killed"]]
-
-
-def test_two_runners_have_two_marks_of_some_bytes():
-    marks = {mark(f"runner-{i}-{time.monotonic_ns()}") for i in range(50)}
-    assert len(marks) > 45
-    assert all(1 <= each <= 2**24 for each in marks)

@@ -51,35 +51,29 @@ def extremes():
 
 
 def test_a_sweep_that_fits_is_let_pass_and_no_folder_of_it_is_made(tmp_path, folder):
-    check_places(folder, None, {})
+    check_places(folder, None)
     assert list(tmp_path.iterdir()) == []
-    assert check_extremes(sweep_of(), extreme_trials(sweep_of()), folder, None, {}) == []
+    assert check_extremes(sweep_of(), extreme_trials(sweep_of()), folder, None) == []
     assert not folder.path.exists()
 
 
-@pytest.mark.parametrize("which", ["sweeps", "cache", "storage", "MLflow store", "temporary files"])
+@pytest.mark.parametrize("which", ["sweeps", "cache", "storage", "temporary files"])
 def test_a_folder_that_cannot_be_written_is_refused_with_what_to_do_instead(tmp_path, monkeypatch, which):
     (tmp_path / "file").touch()
     broken = tmp_path / "file" / "below"  # for root, too
     places = {name: tmp_path / name for name in ("sweeps", "storage")} | {which: broken}
     monkeypatch.setenv("GENSWEEP_CACHE", str(places.get("cache", tmp_path)))
     monkeypatch.setenv("TMPDIR", str(places.get("temporary files", tmp_path)))
-    store = {"MLflow store": places.get("MLflow store", tmp_path)}
     with pytest.raises(GensweepError) as refused:
-        check_places(SweepFolder(places["sweeps"], "a"), str(places["storage"]), store)
+        check_places(SweepFolder(places["sweeps"], "a"), str(places["storage"]))
     (line,) = str(refused.value).splitlines()
     option = {
         "sweeps": "--sweeps",
         "cache": "GENSWEEP_CACHE",
         "storage": "--storage",
-        "MLflow store": "MLFLOW_TRACKING_URI",
         "temporary files": "TMPDIR",
     }[which]
     assert re.fullmatch(rf"{which}: {broken}.* cannot be made: a part of its path is a file; .* \({option}\)", line)
-
-
-def test_a_storage_at_a_url_is_not_taken_for_a_folder(folder):
-    check_places(folder, "s3://bucket/sweeps", {})
 
 
 @pytest.mark.trains
@@ -95,7 +89,7 @@ def test_of_each_family_the_trials_that_take_most_are_looked_at(extremes):
 def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_would_fit(folder):
     sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
     with pytest.raises(ConfigError) as refused:
-        check_extremes(sweep, extreme_trials(sweep), folder, None, {})
+        check_extremes(sweep, extreme_trials(sweep), folder, None)
     line = refused.value.problems[0]
     assert "family=diffusion, network.kind=unet, network.width=24" in line
     assert "parameters) with training.batch_size=50000 needs" in line
@@ -117,7 +111,7 @@ def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_w
 def test_a_sweep_that_goes_on_is_only_told_that_memory_is_scarce_as_what_is_left_may_fit(folder):
     sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
     folder.create({"sweep": {}})
-    lines = check_extremes(sweep, extreme_trials(sweep), folder, None, {})
+    lines = check_extremes(sweep, extreme_trials(sweep), folder, None)
     assert lines
     assert all("would fit" in line for line in lines)
 
@@ -154,17 +148,6 @@ def test_a_gpu_is_shared_by_those_who_ask_for_a_part_of_it(extremes, monkeypatch
 
 
 @pytest.mark.trains
-def test_each_machine_of_a_cluster_says_for_itself_what_its_workers_have(extremes, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    sweep = load_sweep(SPACE, overrides=["search.trials=9"])
-    assert list(memory_findings(sweep, extremes)) == []
-    problem = node_memory_problem(sweep, extremes, {"CPU": 4.0})
-    assert "a worker has 0.25 GiB (4 at once share 1 GiB); not even one image fits" in problem
-    monkeypatch.setattr(preflight, "usable_memory", lambda: 2**50)
-    assert node_memory_problem(sweep, extremes, {"CPU": 4.0}) is None
-
-
-@pytest.mark.trains
 @pytest.mark.parametrize(
     ("memories", "words"), [((8 * 2**30, 2**20), "0.5 of a GPU of 0.000977 GiB"), ((2**50,), None), ((), None)]
 )
@@ -184,26 +167,19 @@ def test_two_checkpoints_of_each_trial_at_once_must_fit_wherever_they_are_writte
     needed = 2 * 3 * max(extreme.footprint.checkpoint for extreme in extremes)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=int(free * needed)))
     sweep = load_sweep(SPACE, overrides=["search.trials=9"])
-    names = ("sweeps", "temporary files", "cache", "storage", "MLflow store", "MLflow artifacts")
+    names = ("sweeps", "temporary files", "cache", "storage")
     findings = list(disk_findings(sweep, {name: folder.path / name for name in names}, extremes))
-    assert [finding.problem is not None for finding in findings] == [problem] * 4  # two of them get no checkpoints
+    assert [finding.problem is not None for finding in findings] == [problem] * 3  # the cache gets no checkpoints
     assert f"free at {folder.path}/sweeps, 2 checkpoints of 3 trials take" in findings[0].detail
 
 
 @pytest.mark.trains
 def test_a_dry_run_has_a_line_for_all_of_it_and_says_who_uses_the_cores(folder, monkeypatch):
     monkeypatch.setattr(preflight, "other_claims", lambda: [CoreClaim("b", 7, 1)])
-    findings = list(all_findings(sweep_of(), extreme_trials(sweep_of()), folder, None, {}))
+    findings = list(all_findings(sweep_of(), extreme_trials(sweep_of()), folder, None))
     names = ["sweeps", "temporary files", "cache", *["memory"] * 4, *["disk"] * 2, "cores"]
     assert [finding.name for finding in findings] == names
     assert findings[-1].detail.startswith("sweep b (process 7) uses 1 of this machine's")
-
-
-@pytest.mark.parametrize("section", ["base.evaluation", "final"])
-def test_a_dry_run_says_what_keeps_trials_from_being_scored(tmp_path, section):
-    missing = str(tmp_path / "none.npz")
-    (found,) = preflight.input_findings(sweep_of(f"{section}.against={missing}"))
-    assert f"{section.removeprefix('base.')}.against: {missing} is not a file" in found.problem
 
 
 def test_population_based_training_takes_settings_but_no_shapes_of_weights():

@@ -31,18 +31,6 @@ def test_trials_that_fit_as_counted_by_hand(request_, nodes, fit):
     assert allot(request_, nodes).concurrent == fit
 
 
-def test_concurrent_only_lowers_the_number():
-    nodes = [{"CPU": 8}]
-    assert allot(Resources(concurrent=3), nodes).concurrent == 3
-    assert allot(Resources(concurrent=30), nodes).concurrent == 8
-    assert "limited to 3" in str(allot(Resources(concurrent=3), nodes))
-
-
-def test_the_answer_shows_its_numbers():
-    text = str(allot(Resources(workers=2, cpus_per_worker=3, gpus_per_worker=1), [{"CPU": 16, "GPU": 4}]))
-    assert text == "2 trials at once: each takes 2 x 3 CPU and 1 GPU, 16 CPU and 4 GPU available, 2 fit"
-
-
 @pytest.mark.parametrize(
     ("request_", "message"),
     [

@@ -9,11 +9,11 @@ import pytest
 from ray.tune.search import Searcher
 from trivial_sweeps import Memory, plan
 
+from gensweep.search.session import Session
 from gensweep.sweep import search as module
 from gensweep.sweep.events import Ended, Entered, Progressed, Saved, Started, Stopping
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.search import SAVING_SECONDS, SessionSearcher, SessionStopper
-from gensweep.sweep.session import Session
 
 
 class Places:
@@ -145,21 +145,6 @@ def test_it_waits_no_longer_than_saving_may_take(running):
     assert not running.stopper.stop_all()
     running.now += SAVING_SECONDS + 1
     assert running.stopper.stop_all()
-
-
-def test_it_does_not_wait_for_a_trial_that_ends_meanwhile(running):
-    running.stop.set()
-    assert not running.stopper.stop_all()
-    running.session.note(Ended("t0000", "failed", "as the test wants it"))
-    assert running.stopper.stop_all()
-
-
-def test_it_stops_at_once_where_no_trial_has_trained(running):
-    running.tell(Entered("t0000", "compiling"))
-    running.stop.set()
-    assert running.stopper.stop_all()
-    assert running.queue.told == ["close"]
-    assert running.memory.of(Stopping) == []
 
 
 def test_what_is_reported_again_as_it_stops_is_noted_once(running, tmp_path):

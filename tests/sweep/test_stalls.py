@@ -97,13 +97,6 @@ def test_that_nothing_moves_is_told_when_half_of_the_timeout_has_passed_beyond_t
     assert group.watch.seconds == 0
 
 
-def test_without_a_timeout_nobody_is_watched():
-    group = Group(timeout=None)
-    group.silent = {1}
-    group.wait(10_000)
-    assert (group.stuck, group.watch.seconds) == ([], 0)
-
-
 def test_a_watch_that_slept_itself_blames_nobody_for_that_time():
     group = Group()
     group.clock.now += 3600
@@ -112,18 +105,3 @@ def test_a_watch_that_slept_itself_blames_nobody_for_that_time():
     group.say()
     group.wait(40)
     assert group.stuck == []
-
-
-def test_time_that_ranks_waited_for_others_does_not_count():
-    group = Group()
-    group.wait(60)
-    group.watch.restart()
-    group.wait(60)
-    assert group.stuck == []
-
-
-def test_a_group_of_which_nothing_was_heard_yet_is_not_stuck():
-    clock = Clock()
-    watch = StallWatch(clock)
-    clock.now = 1000.0
-    assert watch.stuck == []

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from logged import IDENTITY, evaluation
 
-from gensweep.ranking import Ranking
+from gensweep.config.sweep_config import Repeats
 from gensweep.results import Cost, Outcome, SamplingConfig, better
+from gensweep.search.reruns import due_repeats
 from gensweep.sweep.events import (
     Cloned,
     Created,
@@ -24,6 +25,7 @@ from gensweep.sweep.events import (
     Started,
     Suggested,
 )
+from gensweep.sweep.ranking import ranked
 from gensweep.sweep.state import SweepState
 
 RUNG = replace(IDENTITY, samples=2)
@@ -55,14 +57,8 @@ def trial(name, *values, status="finished", identity=IDENTITY, mode="min", cost=
 
 def test_the_objective_is_the_best_evaluation_and_the_rungs_are_the_best_so_far():
     (one,) = state_of([*begin(), *trial("t0000", 5.0, 2.0, 7.0)]).trials.values()
-    assert (one.objective.value, one.best.uri, one.images) == (2.0, "c/t0000/2", 300)
+    assert (one.score.value, one.best.uri, one.images) == (2.0, "c/t0000/2", 300)
     assert one.rungs == [(100, 5.0), (200, 2.0), (300, 2.0)]
-
-
-def test_a_maximised_metric_keeps_the_highest():
-    state = state_of([*begin(mode="max"), *trial("t0000", 5.0, 9.0, 7.0, mode="max"), *trial("t0001", 8.0, mode="max")])
-    assert [each.trial for each in state.ranking] == ["t0000", "t0001"]
-    assert state.best.objective.value == 9.0
 
 
 @pytest.mark.parametrize(
@@ -104,50 +100,108 @@ def test_the_score_on_fresh_seeds_is_the_newest_that_is_like_the_objective():
         outcome(3.0, time=2.0),
         outcome(2.0, time=1.0),
     ]
-    (one,) = state_of([*begin(), *trial("t0000", 1.0), *(ScoredAgain("t0000", each) for each in later)]).trials.values()
+    (one,) = state_of(
+        [*begin(), *trial("t0000", 1.0), *(ScoredAgain("t0000", each, 100) for each in later)]
+    ).trials.values()
     assert one.rescored.value == 3.0
     assert [each.value for each in one.further_scores] == [5.0]
-    unlike = [ScoredAgain("t0000", each) for each in later[:3]]
+    unlike = [ScoredAgain("t0000", each, 100) for each in later[:3]]
     assert state_of([*begin(), *trial("t0000", 1.0), *unlike]).trials["t0000"].rescored is None
 
 
 def test_a_fresh_score_of_a_checkpoint_that_is_no_longer_the_best_does_not_count():
     resumed = [Started("t0000"), Evaluated("t0000", evaluation(200, 2.0), "c/t0000/2")]
     more = replace(IDENTITY, samples=50)
-    for images in (100, None):  # as earlier versions noted it
-        again = [ScoredAgain("t0000", outcome(9.3), images), ScoredAgain("t0000", outcome(9.1, identity=more), images)]
-        scored = [*begin(), *trial("t0000", 9.0, status="stopped"), *again]
-        assert state_of(scored).trials["t0000"].rescored.value == 9.3
-        (one,) = state_of([*scored, *resumed]).trials.values()
-        assert (one.rescored, one.further_scores, len(one.outcomes)) == (None, (), 2)
-        late = ScoredAgain("t0000", outcome(9.4, time=3.0), 100)  # it began when that was the best one
-        newest = ScoredAgain("t0000", outcome(2.5, time=2.0), 200)
-        (one,) = state_of([*scored, *resumed, newest, late]).trials.values()
-        assert one.rescored.value == 2.5
+    again = [ScoredAgain("t0000", outcome(9.3), 100), ScoredAgain("t0000", outcome(9.1, identity=more), 100)]
+    scored = [*begin(), *trial("t0000", 9.0, status="stopped"), *again]
+    assert state_of(scored).trials["t0000"].rescored.value == 9.3
+    (one,) = state_of([*scored, *resumed]).trials.values()
+    assert (one.rescored, one.further_scores, len(one.outcomes)) == (None, (), 2)
+    late = ScoredAgain("t0000", outcome(9.4, time=3.0), 100)  # it began when that was the best one
+    newest = ScoredAgain("t0000", outcome(2.5, time=2.0), 200)
+    (one,) = state_of([*scored, *resumed, newest, late]).trials.values()
+    assert one.rescored.value == 2.5
 
 
-def test_a_clone_leaves_the_fresh_scores_of_the_weights_behind_that_it_gives_up():
-    again = [ScoredAgain("t0000", outcome(4.0), 200), ScoredAgain("t0000", outcome(6.0), 100)]
-    cloned = [Cloned("t0000", "t0001", 100, "c/t0001/1", {}, {}), Evaluated("t0000", evaluation(200, 1.0), "c")]
-    (one,) = state_of([*begin(), *trial("t0000", 5.0, 3.0, status=None), *again, *cloned]).trials.values()
-    assert (one.best.evaluation.images, one.rescored) == (200, None)
-    assert [each.scores["fd"].value for each in one.outcomes] == [6.0]
+def population(**values):
+    """Begun trials, each with its scores after 100, 200, ... images and a learning rate of 0.1, 0.01, ..."""
+    events = begin(len(values))
+    for number, (name, scores) in enumerate(values.items(), 1):
+        rate = {"rate": 10.0**-number}
+        suggested, *rest = trial(name, *scores, status=None)
+        events += [replace(suggested, suggested=rate, params=rate, config=rate), *rest]
+    return events
+
+
+def cloned(name, source, images, rate):
+    return Cloned(name, source, images, f"c/{source}/{images // 100}", {"rate": rate}, {"rate": rate})
+
+
+def later(name, **values):
+    return [Evaluated(name, evaluation(int(at[1:]), value), f"c/{name}/{at[1:-2]}") for at, value in values.items()]
+
+
+def test_a_clone_has_the_scores_of_its_source_until_then():
+    events = [*population(t0000=(50.0, 90.0), t0001=(80.0, 75.0)), cloned("t0000", "t0001", 200, 0.5)]
+    clone = state_of([*events, *later("t0000", _300=70.0, _400=65.0), Ended("t0000", "finished")]).trials["t0000"]
+    assert clone.curve == {100: 80.0, 200: 75.0, 300: 70.0, 400: 65.0}
+    assert (clone.score.value, clone.best.uri, clone.at_best.params) == (65.0, "c/t0000/4", {"rate": 0.5})
+    assert (clone.at_best.config, clone.best_of, clone.rungs[-1]) == ({"rate": 0.5}, None, (400, 65.0))
+
+
+def test_the_settings_of_a_best_score_are_those_that_earned_it():
+    events = [*population(t0000=(50.0, 90.0), t0001=(40.0, 75.0)), cloned("t0000", "t0001", 200, 0.5)]
+    clone = state_of([*events, *later("t0000", _300=70.0)]).trials["t0000"]
+    assert (clone.score.value, clone.best.uri, clone.at_best.params) == (40.0, "c/t0001/1", {"rate": 0.01})
+    assert (clone.params, clone.config, clone.best_of) == ({"rate": 0.5}, {"rate": 0.5}, "t0001")
+    assert clone.useful_checkpoints == {"c/t0001/1", "c/t0000/3", "c/t0001/2"}
+
+
+def test_a_clone_of_a_clone_has_the_settings_of_each_part():
+    events = [*population(t0000=(50.0, 90.0), t0001=(40.0, 75.0), t0002=(60.0, 95.0))]
+    events += [cloned("t0000", "t0001", 200, 0.5), *later("t0000", _300=30.0), *later("t0002", _300=99.0)]
+    events += [cloned("t0002", "t0000", 300, 0.7), *later("t0002", _400=35.0)]
+    clone = state_of(events).trials["t0002"]
+    assert clone.curve == {100: 40.0, 200: 75.0, 300: 30.0, 400: 35.0}
+    rates = {images: clone.settings_at(images).params["rate"] for images in clone.curve}
+    assert rates == {100: 0.01, 200: 0.01, 300: 0.5, 400: 0.7}
+    assert [(each.source, each.images) for each in clone.lineage] == [("t0001", 200), ("t0000", 300)]
+    assert (clone.at_best.params, clone.best_of) == ({"rate": 0.5}, "t0000")
+
+
+def test_checkpoints_that_a_clone_gave_up_are_still_known():
+    events = [*population(t0000=(50.0, 90.0), t0001=(80.0, 75.0)), Saved("t0000", 250, "c/t0000/between")]
+    clone = state_of([*events, cloned("t0000", "t0001", 200, 0.5)]).trials["t0000"]
+    given_up = {"c/t0000/1", "c/t0000/2", "c/t0000/between"}
+    assert given_up <= set(clone.stored_checkpoints) - clone.useful_checkpoints
+
+
+def test_a_clone_has_the_fresh_scores_of_its_source():
+    events = population(t0000=(5.0, 3.0), t0001=(4.0, 2.0))
+    events += [ScoredAgain("t0000", outcome(7.0), 100), ScoredAgain("t0001", outcome(6.0), 200)]
+    clone = state_of([*events, cloned("t0000", "t0001", 200, 0.5)]).trials["t0000"]
+    assert clone.rescored.value == 6.0
+    better = state_of([*events, cloned("t0000", "t0001", 200, 0.5), *later("t0000", _300=1.0)]).trials["t0000"]
+    assert (better.rescored, len(better.outcomes)) == (None, 1)
+
+
+def test_clones_are_not_repeated():
+    events = [*population(t0000=(50.0, 90.0), t0001=(40.0, 75.0)), cloned("t0000", "t0001", 200, 0.5)]
+    events += [*later("t0000", _300=30.0), Ended("t0000", "finished"), Ended("t0001", "finished")]
+    state = state_of(events)
+    due = due_repeats(state, Repeats(top=1, seeds=1), lambda params: dict(params))
+    assert (state.best.trial, [event.trial for event in due]) == ("t0000", ["t0001-s1"])
 
 
 def test_of_scores_by_other_measures_the_newest_of_each_is_kept():
     more = replace(IDENTITY, samples=50)
     later = [outcome(7.0, time=1.0, identity=more), outcome(6.0, time=2.0, identity=RUNG)]
     later += [outcome(5.0, time=3.0, identity=more), outcome(4.0, time=4.0, identity=RUNG, as_trained=False)]
-    (one,) = state_of([*begin(), *trial("t0000", 1.0), *(ScoredAgain("t0000", each) for each in later)]).trials.values()
+    (one,) = state_of(
+        [*begin(), *trial("t0000", 1.0), *(ScoredAgain("t0000", each, 100) for each in later)]
+    ).trials.values()
     assert [(each.value, each.identity) for each in one.further_scores] == [(5.0, more), (6.0, RUNG)]
     assert one.rescored is None
-
-
-def test_an_outcome_of_an_earlier_version_is_as_trained_if_nothing_was_changed():
-    values = outcome(3.0).as_dict()
-    del values["as_trained"]
-    assert Outcome.from_dict(values | {"usual": True}) == outcome(3.0)
-    assert not Outcome.from_dict(values | {"usual": False}).as_trained
 
 
 def test_of_equal_scores_the_one_of_fewer_network_evaluations_is_better():
@@ -160,12 +214,6 @@ def test_of_equal_scores_the_one_of_fewer_network_evaluations_is_better():
     ]
 
 
-def test_a_score_of_another_identity_takes_the_place_of_the_best():
-    events = [*begin(), *trial("t0000", 1.0, status=None, identity=RUNG)]
-    events += [Evaluated("t0000", evaluation(400, 9.0), "c/t0000/4")]
-    assert state_of(events).trials["t0000"].objective.value == 9.0
-
-
 def test_trials_that_ran_to_their_end_decide_which_identity_is_ranked():
     early = [event for n in (1, 2) for event in trial(f"t000{n}", 0.5, status="pruned", identity=RUNG)]
     state = state_of([*begin(), *trial("t0000", 9.0), *early])
@@ -174,23 +222,12 @@ def test_trials_that_ran_to_their_end_decide_which_identity_is_ranked():
     assert [each.trial for each in without_end.ranking] == ["t0001", "t0002"]
 
 
-def test_failed_trials_are_not_ranked_and_running_ones_are():
-    state = state_of([*begin(), *trial("t0000", 1.0, status="failed"), *trial("t0001", 2.0, status=None)])
-    assert [each.trial for each in state.ranking] == ["t0001"]
-    assert state.kept == []
-
-
 def test_the_checkpoints_that_are_wanted_are_the_last_two_and_the_best_until_the_end():
     running = state_of([*begin(), *trial("t0000", 2.0, 5.0, 7.0, 6.0, status=None)]).trials["t0000"]
     assert running.useful_checkpoints == {"c/t0000/1", "c/t0000/3", "c/t0000/4"}
     assert running.checkpoints == ("c/t0000/4", "c/t0000/3")
     ended = state_of([*begin(), *trial("t0000", 2.0, 5.0, 7.0, 6.0)]).trials["t0000"]
     assert ended.useful_checkpoints == {"c/t0000/1"}
-
-
-def test_a_session_that_ends_stops_what_runs():
-    state = state_of([*begin(), *trial("t0000", 1.0, status=None), SessionEnded("interrupted", "its driver was lost")])
-    assert (state.status, state.trials["t0000"].status, state.left) == ("interrupted", "stopped", 3)
 
 
 @given(st.lists(st.sampled_from(["lost", "node gone", "checkpoint", "same checkpoint", "started", "session"])))
@@ -226,12 +263,12 @@ def test_failures_from_outside_are_counted_in_a_row_and_every_other_end_breaks_i
     for number, end in enumerate(drawn):
         name = f"t{number:04d}"
         events += trial(name, 1.0, status=None)
-        events.append(Ended(name, "failed" if end == "outside" else end, outside=end == "outside"))
+        events.append(Ended(name, "failed" if end == "outside" else end, infrastructure_error=end == "outside"))
     in_a_row = 0
     for end in drawn:
         in_a_row = in_a_row if end == "stopped" else in_a_row + 1 if end == "outside" else 0
-    assert state_of(events).failed_in_a_row == in_a_row
-    assert state_of([*events, SessionEnded("failed"), SessionStarted()]).failed_in_a_row == 0
+    assert state_of(events).infrastructure_errors_in_a_row == in_a_row
+    assert state_of([*events, SessionEnded("failed"), SessionStarted()]).infrastructure_errors_in_a_row == 0
 
 
 def test_a_trial_that_lost_its_workers_waits_and_its_last_checkpoints_are_kept_even_if_it_fails():
@@ -239,7 +276,7 @@ def test_a_trial_that_lost_its_workers_waits_and_its_last_checkpoints_are_kept_e
     state = state_of(begun)
     assert [t.trial for t in state.waiting] == ["t0000"]
     assert state.running == []
-    failed = state_of([*begun, Ended("t0000", "failed", "worker lost", outside=True)]).trials["t0000"]
+    failed = state_of([*begun, Ended("t0000", "failed", "worker lost", infrastructure_error=True)]).trials["t0000"]
     assert failed.useful_checkpoints == {"c/t0000/1", "c/t0000/2", "c/t0000/3"}
 
 
@@ -280,15 +317,15 @@ def test_ranking_is_one_identity_best_first_and_depends_on_no_order(drawn):
     created, session = begin(len(drawn))
     limit = {"metric": "params", "min": None, "max": 9.0}
     state = state_of([replace(created, constraints=[limit]), session, *events])
-    ranked = state.ranking
-    assert not any(each.broken_limits for each in ranked) or all(each.broken_limits for each in ranked)
+    ranking = state.ranking
+    assert not any(each.broken_limits for each in ranking) or all(each.broken_limits for each in ranking)
     assert all(each.ended and each.broken_limits for each in state.trials.values() if each.status == "infeasible")
     assert state.left == sum(status is None for _, _, status, _ in drawn)
-    assert all(each.status != "infeasible" for each in ranked)
-    assert len({each.objective.identity for each in ranked}) <= 1
-    assert [each.objective.value for each in ranked] == sorted(each.objective.value for each in ranked)
-    assert all(each.status != "failed" for each in ranked)
-    assert [each.trial for each in Ranking(list(state.trials.values())[::-1])] == [each.trial for each in ranked]
+    assert all(each.status != "infeasible" for each in ranking)
+    assert len({each.score.identity for each in ranking}) <= 1
+    assert [each.score.value for each in ranking] == sorted(each.score.value for each in ranking)
+    assert all(each.status != "failed" for each in ranking)
+    assert [each.trial for each in ranked(list(state.trials.values())[::-1])] == [each.trial for each in ranking]
 
 
 @given(st.lists(st.tuples(st.sampled_from([IDENTITY, RUNG]), st.floats(-5, 5)), min_size=1, max_size=8))

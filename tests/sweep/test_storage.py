@@ -15,12 +15,12 @@ from storage_driver import driving
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.remote_folder import RemoteFolder
 from gensweep.sweep import ownership, upkeep
-from gensweep.sweep.checkpoints import checkpoint_uri, fetch
-from gensweep.sweep.events import Progressed, SessionEnded
+from gensweep.sweep.checkpoints import fetch
+from gensweep.sweep.events import Progressed, Saved, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.log_copy import stored_log
 from gensweep.sweep.ownership import SweepElsewhereError
-from gensweep.sweep.storage import adopt, chosen_storage, probe, worker_problem
+from gensweep.sweep.storage import adopt, chosen_storage, worker_problem
 
 pytestmark = pytest.mark.waits
 
@@ -59,18 +59,8 @@ def test_two_sweeps_share_a_bucket_side_by_side(tmp_path, storage):
     uris = [state.best.uri for state in states]
     assert len(set(uris)) == 2
     for uri, state in zip(uris, states, strict=True):
-        copy = fetch(uri, tmp_path / "cache" / str(state.objective.value))
+        copy = fetch(uri, tmp_path / "cache" / str(state.score.value))
         assert (copy / "state.json").read_text() == "t0000 100"
-
-
-def test_a_sweep_of_the_same_name_is_refused_and_leaves_the_first_as_it_is(tmp_path, storage):
-    with driving(tmp_path / "x", storage):
-        pass
-    with pytest.raises(ConfigError, match=r"holds another sweep"), driving(tmp_path / "y", storage):
-        pass
-    assert not SweepFolder(tmp_path / "y", "a").exists
-    with driving(tmp_path / "x", storage):
-        pass
 
 
 def test_the_driver_keeps_pictures_and_fetches_no_checkpoint(tmp_path, storage, s3):
@@ -90,16 +80,6 @@ def test_checkpoints_of_no_more_use_go_from_the_bucket_once_the_log_is_there(tmp
         eventually(lambda: len(stored_checkpoints(driver)) == 3)
         driver.session.ended("t0000", {"finished": True})
     assert stored_checkpoints(driver) == ["t0000/000000000200"]
-
-
-def test_what_a_crash_left_in_the_bucket_goes_when_the_sweep_goes_on(tmp_path, storage):
-    with driving(tmp_path, storage) as driver:
-        driver.begin()
-        driver.evaluate("t0000", 100, 1.0)
-        RemoteFolder(checkpoint_uri(driver.held.root, "t0000", 200)).write("state.json", b"half an upload")
-    with driving(tmp_path, storage) as later:
-        assert later.begin().trial == "t0000"
-    assert stored_checkpoints(later) == ["t0000/000000000100"]
 
 
 def test_no_checkpoint_is_deleted_while_the_bucket_has_not_the_event_that_made_it_useless(tmp_path, storage, s3):
@@ -184,7 +164,56 @@ def test_another_machine_goes_on_from_the_url_once_the_driver_is_taken_to_be_los
     assert [file.read_bytes() for files in kept for file in files] == [b"png"] * 3
     assert driver.folder.settings["sweep"] == {"name": "a"}
     assert stored_log(RemoteFolder(driver.held.root)) == driver.folder.log.file.read_bytes()
-    assert driver.folder.state().trials["t0000"].objective.value == 0.5
+    assert driver.folder.state().trials["t0000"].score.value == 0.5
+
+
+@pytest.mark.parametrize("name", ["pictures/../../../evil.py", "logs//evil.py", "plugins/x/../../../../evil.py"])
+def test_an_object_name_writes_nothing_outside_of_the_sweep(tmp_path, storage, s3, name):
+    with driving(tmp_path / "here", storage) as driver:
+        driver.begin()
+        driver.evaluate("t0000", 100, 1.0)
+    s3.put(driver.held.root, name, b"print('evil')")
+    project = tmp_path / "project"
+    with pytest.raises(GensweepError, match=r"^s3://.* names a file '.*evil\.py'.*; nothing was written$") as refused:
+        adopt(project / "sweeps", driver.held.root)
+    assert name.partition("/")[2] in str(refused.value)
+    assert not project.exists()
+    with pytest.raises(GensweepError, match=r"evil\.py"), driving(tmp_path / "here", storage):
+        pass
+    assert list(tmp_path.rglob("evil.py")) == []
+
+
+@pytest.mark.parametrize("place", ["s3", "folder"])
+def test_a_log_writes_and_deletes_nothing_outside_of_the_sweep(tmp_path, storage, place):
+    storage = {"s3": storage, "folder": str(tmp_path / "storage")}[place]
+    mine = tmp_path / "mine" / "000000000100"
+    mine.mkdir(parents=True)
+    with driving(tmp_path / "here", storage) as driver:
+        driver.begin()
+        driver.session.note(Saved("t0000", 50, str(mine)))
+        for images in (100, 200, 300):
+            driver.evaluate("t0000", images, 1.0 / images)
+        driver.session.note(Started("../../evil"))
+    adopt(tmp_path / "project", driver.held.root)
+    with pytest.raises(GensweepError, match=r"'\.\./\.\./evil' cannot name a trial"):
+        SweepFolder(tmp_path / "project", "a").state()
+    assert mine.is_dir()
+
+
+def test_a_damaged_log_comes_back_from_the_storage(tmp_path, storage):
+    with driving(tmp_path, storage) as driver:
+        driver.begin()
+        driver.evaluate("t0000", 100, 1.0)
+    log = driver.folder.log.file
+    content = log.read_bytes()
+    log.write_bytes(content.replace(b'"suggested"', b'"suggestad"', 1))
+    with pytest.raises(GensweepError) as refused:
+        SweepFolder(tmp_path, "a").state()
+    assert f"move events.jsonl away, then run: gensweep tune --resume '{driver.held.root}'" in str(refused.value)
+    assert "delete" not in str(refused.value)
+    log.rename(tmp_path / "damaged.jsonl")
+    adopt(tmp_path, driver.held.root)
+    assert log.read_bytes() == content
 
 
 def test_a_driver_that_was_taken_over_stops_its_sweep(tmp_path, storage, monkeypatch):
@@ -239,22 +268,6 @@ def test_beginning_from_the_url_can_be_repeated_whenever_it_was_interrupted(tmp_
         with pytest.raises(KeyboardInterrupt):
             adopt(there, driver.held.root)
     assert_begun(there, driver, storage)
-
-
-def test_a_folder_that_a_former_version_began_without_its_log_is_completed(tmp_path, storage):
-    with driving(tmp_path / "here", storage) as driver:
-        driver.begin()
-        for images in (100, 200):
-            driver.evaluate("t0000", images, 1.0)
-    there = SweepFolder(tmp_path / "there", "a")
-    there.create({"sweep": {"name": "a"}, "storage": storage, "former_storages": [storage]})
-    there.picture("t0000", 100, "samples").parent.mkdir(parents=True)
-    there.picture("t0000", 100, "samples").write_bytes(b"p")
-    assert_begun(tmp_path / "there", driver, storage)
-    other = SweepFolder(tmp_path / "other", "a")
-    other.create({"sweep": {"name": "a", "seed": 1}})
-    with pytest.raises(ConfigError, match="is the folder of another sweep"):
-        adopt(tmp_path / "other", driver.held.root)
 
 
 def assert_begun(root, driver, storage):
@@ -313,19 +326,6 @@ def test_a_relative_storage_is_not_begun_anew_below_another_folder(tmp_path, mon
     assert chosen_storage(folder, None) == str(tmp_path / "here" / "store")
 
 
-def test_a_sweep_is_found_below_the_home_of_a_user(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    with driving(tmp_path / "here", "~/store"):
-        pass
-    assert adopt(tmp_path / "there", "~/store/a") == ("a", str(tmp_path / "home" / "store"))
-
-
-def test_the_folder_of_a_sweep_is_no_storage_and_the_command_for_it_is_named(tmp_path):
-    LoggedSweep(tmp_path / "sweeps", "a")
-    with pytest.raises(ConfigError, match=rf"tune --resume a --sweeps {tmp_path}/sweeps$"):
-        adopt(tmp_path, str(tmp_path / "sweeps" / "a"))
-
-
 def test_a_storage_that_cannot_be_written_is_told_before_anything_begins(tmp_path, s3):
     missing = s3.url("x").replace("bucket", "no-such-bucket", 1)
     with pytest.raises(GensweepError, match=r"cannot be used from .*NO_SUCH_BUCKET"), driving(tmp_path, missing):
@@ -334,23 +334,11 @@ def test_a_storage_that_cannot_be_written_is_told_before_anything_begins(tmp_pat
     assert "NO_SUCH_BUCKET" in worker_problem(missing, own=False)
 
 
-def test_a_probe_leaves_nothing(storage):
-    probe(storage)
-    assert RemoteFolder(storage).files() == {}
-
-
 def test_a_worker_that_does_not_see_the_sweeps_own_folder_says_what_to_write(tmp_path):
     sweep = LoggedSweep(tmp_path)
     assert worker_problem(str(sweep.folder.path), own=True) is None
     problem = worker_problem(str(tmp_path / "elsewhere"), own=True)
     assert "--storage s3://BUCKET/sweeps" in problem
-
-
-def test_without_storage_there_is_no_record_and_no_thread(tmp_path):
-    with driving(tmp_path) as driver:
-        assert (driver.held.own, driver.held.root) == (True, str(driver.folder.path))
-        driver.begin()
-    assert sorted(file.name for file in driver.folder.path.iterdir()) == ["events.jsonl", "sweep.json"]
 
 
 def test_a_shared_folder_is_a_storage_too(tmp_path):
@@ -362,22 +350,3 @@ def test_a_shared_folder_is_a_storage_too(tmp_path):
     assert adopt(tmp_path / "there", str(shared / "a")) == ("a", str(shared))
     with driving(tmp_path / "there", str(shared)) as driver:
         assert driver.begin().trial == "t0000"
-
-
-def test_what_is_noted_last_is_stored_also_if_the_thread_was_just_at_work(tmp_path, storage):
-    with driving(tmp_path, storage) as driver:
-        driver.begin()
-        thread, work, rounds = driver.held.upkeep, driver.held.upkeep._work, []
-
-        def slow():
-            done = work()
-            if not rounds:
-                rounds.append(done)
-                driver.session.note(SessionEnded("interrupted"))
-                thread._finishing.set()  # as `close` does
-            return done
-
-        thread._work = slow
-        thread._wake.set()
-        eventually(lambda: rounds)
-    assert stored_log(RemoteFolder(driver.held.root)) == driver.folder.log.file.read_bytes()

@@ -7,9 +7,8 @@ import asyncio
 import pytest
 from logged import evaluation
 
-from gensweep.phases import RESTING
 from gensweep.sweep import trial_queue
-from gensweep.sweep.events import Entered, Evaluated, Progressed, Saved, Stalled
+from gensweep.sweep.events import Evaluated, Progressed, Saved, Stalled
 from gensweep.sweep.stalls import Sign, StallWatch
 from gensweep.sweep.trial_queue import Assignment, GroupEnd, JobError, Message, TrialQueue
 
@@ -34,16 +33,6 @@ async def start(queue, number=1, trial="t0", *, runner="r", checkpoints=()):
     return assigned.checkpoints
 
 
-def test_workers_get_each_generation_once():
-    async def play(queue):
-        assert await queue.next_assignment("r", 0, SOON) is None
-        await start(queue)
-        assert await queue.next_assignment("r", 0, SOON) == Assignment("t0", {"x": 1}, (), 1)
-        assert await queue.next_assignment("r", 1, SOON) is None
-
-    scene(play)
-
-
 def test_reports_arrive_in_order_and_as_they_were_sent_and_the_end_last():
     async def play(queue):
         await start(queue)
@@ -53,19 +42,6 @@ def test_reports_arrive_in_order_and_as_they_were_sent_and_the_end_last():
         await queue.finish("r", 1)
         events = [await queue.take("r", 1, SOON) for _ in range(4)]
         assert events == [*sent, Message("finished"), None]
-
-    scene(play)
-
-
-def test_a_checkpoint_report_waits_until_the_trial_is_told_to_go_on():
-    async def play(queue):
-        await start(queue)
-        report = asyncio.create_task(queue.report("r", 1, evaluated(1)))
-        assert await queue.take("r", 1, SOON) == evaluated(1)
-        await asyncio.sleep(SOON)
-        assert not report.done()
-        await queue.take("r", 1, SOON)
-        assert await report is True
 
     scene(play)
 
@@ -99,17 +75,6 @@ def test_a_checkpoint_is_where_a_trial_leaves_off_once_the_sweep_is_to_stop_and_
     scene(play)
 
 
-def test_closing_wakes_a_trial_actor_at_once():
-    async def play(queue):
-        await start(queue)
-        take = asyncio.create_task(queue.take("r", 1, 60))
-        await asyncio.sleep(SOON)
-        await queue.close()
-        assert await take == Message("closed")
-
-    scene(play)
-
-
 def test_what_comes_late_from_an_old_generation_is_dropped():
     async def play(queue):
         await start(queue)
@@ -119,33 +84,6 @@ def test_what_comes_late_from_an_old_generation_is_dropped():
         await queue.group_ended("r", 1, GroupEnd("late"))
         assert await queue.take("r", 2, SOON) is None
         assert await queue.report("r", 1, Progressed("t0", 1, {})) is False
-
-    scene(play)
-
-
-def test_a_trial_goes_on_from_the_last_two_checkpoints_of_its_reports():
-    assignment = Assignment("t0", {}, ("c0",)).after(Progressed("t0", 1, {}))
-    assert assignment.checkpoints == ("c0",)
-    assert assignment.after(evaluated(1)).after(evaluated(2)).checkpoints == ("c2", "c1")
-    assert assignment.after(evaluated(1)).after(evaluated(1)).checkpoints == ("c1", "c0")
-
-
-def test_a_trial_that_a_runner_begins_starts_from_where_the_driver_says_and_then_from_what_the_runner_knows():
-    async def play(queue):
-        await queue.start_from("t0", ("c2", "c1"))
-        assert await start(queue) == ("c2", "c1")
-        assert (await queue.next_assignment("r", 0, SOON)).checkpoints == ("c2", "c1")
-        assert await start(queue, 2, checkpoints=("c3", "c2")) == ("c3", "c2")
-
-    scene(play)
-
-
-def test_a_queue_that_was_started_again_forgets_runners_and_stops_their_workers_until_they_assign_anew():
-    async def play(queue):
-        assert await queue.take("r", 3, SOON) == Message("forgotten")
-        assert await queue.report("r", 3, evaluated(1)) is False
-        assert await start(queue, 4, checkpoints=("c0",)) == ("c0",)
-        assert (await queue.next_assignment("r", 3, SOON)).generation == 4
 
     scene(play)
 
@@ -188,29 +126,6 @@ def test_whatever_ranks_raise_once_a_process_of_their_group_is_gone_is_no_failur
     scene(play)
 
 
-@pytest.mark.parametrize("outside", [(True, True), (True, False)])
-def test_a_cause_is_outside_of_a_trial_if_all_ranks_that_raise_say_so(outside):
-    async def play(queue):
-        await start(queue)
-        for rank, each in enumerate(outside):
-            await queue.job_raised("r", 1, rank, JobError(f"OSError: {rank}", "trace", each))
-        await queue.group_ended("r", 1, GroupEnd("the run failed"))
-        event = await queue.take("r", 1, SOON)
-        assert (event.error, event.outside) == ("OSError: 0", all(outside))
-
-    scene(play)
-
-
-def test_workers_that_take_a_trial_say_where_they_are():
-    async def play(queue):
-        await start(queue)
-        await queue.begin("r", 0, ("old",))
-        await queue.begin("r", 1, ("n1", "n2"))
-        assert await queue.take("r", 1, SOON) == Message("begun", nodes=("n1", "n2"))
-
-    scene(play)
-
-
 def test_a_storage_that_workers_cannot_use_ends_the_sweep():
     async def play(queue):
         await start(queue)
@@ -235,52 +150,6 @@ def test_a_runner_is_told_that_its_workers_make_no_progress_and_then_which_are_s
         while (second := await queue.take("r", 1, SOON)) is None:
             await queue.hear("r", "g", sign)
         assert (second.kind, [each.sign for each in second.stuck]) == ("stalled", [sign])
-
-    scene(play)
-
-
-def test_late_signs_of_an_earlier_group_are_not_those_of_a_worker_that_is_stuck(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(trial_queue, "StallWatch", lambda: StallWatch(lambda: clock[0]))
-
-    async def play(queue):
-        await queue.assign("r", Assignment("t0", {}, generation=1), new_group="r-1")
-        await queue.hear("r", "r-1", Sign(1, "host", "node", 1, None, "training", 1, 1, 5.0, 5.0))
-        await queue.assign("r", Assignment("t0", {}, generation=2), new_group="r-2")
-        await queue.hear("r", "r-1", Sign(1, "host", "node", 1, None, "training", 2, 1, 5.0, 5.0))
-        clock[0] = 6.0
-        assert await queue.take("r", 2, SOON) is None
-
-    scene(play)
-
-
-def test_a_runner_is_told_what_rank_0_is_busy_with_once_its_workers_have_taken_the_trial():
-    async def play(queue):
-        await start(queue)
-
-        async def say(phase, rank=0):
-            await queue.hear("r", "g", Sign(rank, "host", "node", 1, None, phase, 1, 1, 60.0, 60.0))
-
-        await say("saving")  # the trial before
-        await queue.begin("r", 1, ("n",))
-        for phase, rank in [(RESTING, 0), ("loading data", 0), ("loading data", 0), ("training", 1), ("training", 0)]:
-            await say(phase, rank)
-        told = [await queue.take("r", 1, SOON) for _ in range(4)]
-        assert told == [Message("begun", nodes=("n",)), Entered("t0", "loading data"), Entered("t0", "training"), None]
-
-    scene(play)
-
-
-def test_an_evaluation_waits_no_longer_because_a_phase_is_told_behind_it():
-    async def play(queue):
-        await start(queue)
-        await queue.begin("r", 1, ("n",))
-        await queue.take("r", 1, SOON)
-        report = asyncio.create_task(queue.report("r", 1, evaluated(1)))
-        assert await queue.take("r", 1, 1) == evaluated(1)
-        await queue.hear("r", "g", Sign(0, "host", "node", 1, None, "saving", 1, 1, 60.0, 60.0))
-        assert await queue.take("r", 1, 1) == Entered("t0", "saving")
-        assert await asyncio.wait_for(report, 1)
 
     scene(play)
 

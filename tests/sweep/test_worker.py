@@ -46,11 +46,3 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over_for_an_older_one_in_one_l
     (line,) = reporter.notes
     assert "000000000200" in line
     assert line.endswith("it goes on from 000000000100" if damaged == 1 else "it goes on from the beginning")
-
-
-@pytest.mark.parametrize(
-    ("training", "timeout"), [({"stall_timeout": 5.0}, 5.0), ({"stall_timeout": None}, None), ({"images": 9}, 60.0)]
-)
-def test_a_trial_says_how_long_it_may_hang_and_one_of_an_older_version_the_default(training, timeout):
-    assert worker._stall_timeout({"training": training}) == timeout
-    assert worker._stall_timeout({}) == 60.0

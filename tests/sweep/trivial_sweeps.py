@@ -9,7 +9,7 @@ from list_reporter import ListReporter
 from gensweep.config.objectives import Objective
 from gensweep.config.search_methods import Fifo
 from gensweep.config.sweep_config import Resources, Search
-from gensweep.sweep.sweep_plan import SweepPlan
+from gensweep.search.sweep_plan import SweepPlan
 from gensweep.training.reporter import WorkerContext
 
 

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 import torch
 from list_reporter import ListReporter
 
+from gensweep.search.session import Session
+from gensweep.search.sweep_plan import SweepResult
 from gensweep.sweep.checkpoints import checkpoint_uri, store
 from gensweep.sweep.events import Evaluated, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.session import Session
 from gensweep.sweep.storage import held_storage
-from gensweep.sweep.sweep_plan import SweepResult
 from gensweep.training.reporter import WorkerContext
 
 
@@ -39,7 +39,7 @@ class SessionReporter(ListReporter):
 
 def run_without_ray(plan, observers, *, root, **_):
     """A sweep of trials that nobody stops."""
-    folder, plan = SweepFolder(root, plan.name), plan.measured()
+    folder = SweepFolder(root, plan.name)
     with held_storage(folder, None, plan.kept_settings) as held:
         session = Session(plan, folder, observers, concurrent=1, storage=held)
         while (trial := session.next_trial()) is not None:

@@ -1,19 +1,66 @@
-"""What the store says of itself."""
+"""The error for a store that cannot be used."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 
 import pytest
+from mounts import needs_mounts, read_only, run_mounted
 
-from gensweep.tracking.store import ui_command
+from gensweep.errors import GensweepError
+from gensweep.tracking import store as tracking_store
+from gensweep.tracking.store import check_store
+
+pytestmark = pytest.mark.mlflow
+
+#: Runs the check alone, which is quicker than a command.
+CHECK = "from gensweep.tracking.store import check_store; check_store()"
 
 
 @pytest.mark.parametrize(
-    ("uri", "command"),
+    ("uri", "words"),
     [
-        ("sqlite:///{here}/mlflow.db", "mlflow ui"),
-        ("sqlite:///mlflow.db", "mlflow ui"),
-        ("sqlite:///{here}/runs/my store.db", "mlflow ui --backend-store-uri 'sqlite:///./runs/my store.db'"),
+        ("http://127.0.0.1:9", r"http://127\.0\.0\.1:9 does not answer \(.*refused\); start the server"),
+        ("http://user:hunter2@127.0.0.1:9", r"http://\*\*\*@127\.0\.0\.1:9 does not answer \(.*refused\)"),
+        ("http://", r"cannot be understood \(it names no host\); correct it"),
+        ("http://localhost:abc", r"cannot be understood \(Port could not be cast to integer value as 'abc'\)"),
+        ("htp://server", r"unsupported URI 'htp://server'"),
+        ("postgresql+nodriver://x/y", r"cannot be understood \(Can't load plugin"),
+        ("mssql+pymssql://x/y", r"needs the Python module pymssql, which is missing; install it"),
+        ("sqlite:////proc/x.db", r"cannot be used \(unable to open database file\); make it and its folder writable"),
     ],
 )
-def test_the_command_that_shows_a_local_store_holds_in_a_copy_of_the_folder(uri, command, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(here=tmp_path))
-    assert ui_command() == command
+def test_a_store_that_cannot_be_used_is_told_in_a_line_with_what_to_do(uri, words, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(GensweepError, match=words) as raised:
+        check_store()
+    assert "MLFLOW_TRACKING_URI" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_two_processes_that_meet_a_new_database_do_not_run_into_each_other(tmp_path):
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
+    started = [
+        subprocess.Popen([sys.executable, "-c", CHECK], env=environment, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    told = [process.communicate()[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0], told
+
+
+def test_a_locked_database_is_told_with_what_to_do(store, monkeypatch):
+    monkeypatch.setattr(tracking_store, "ANSWER_SECONDS", 0.1)
+    with closing(sqlite3.connect(store / "mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(GensweepError, match=r"cannot be used \(database is locked\); end the process that has it"):
+            check_store()
+
+
+@needs_mounts
+def test_a_store_in_a_read_only_folder_is_told(tmp_path):
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": ""}
+    found = run_mounted([read_only(tmp_path)], [sys.executable, "-c", CHECK], cwd=tmp_path, env=environment)
+    line = found.stderr.splitlines()[-1]
+    assert "sqlite:///" in line
+    assert "unable to open database file); make it and its folder writable" in line

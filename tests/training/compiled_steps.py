@@ -46,15 +46,14 @@ def trained(case, compilation, workers=ALONE, stop=False):
         return learner
 
     learner, losses = made(), []
-    for event in loop.train(learner, Loader(tiny.images(), seed=3), range(BATCH, 4 * BATCH, BATCH)):
+    for event in filter(None, loop.train(learner, Loader(tiny.images(), seed=3), range(BATCH, 4 * BATCH, BATCH))):
         losses.append(event.losses)
         if stop and event.images == 2 * BATCH:
             first, learner = learner, made()
             restore(learner, state_of(first))
             learner.images = first.images
-            losses += [
-                each.losses for each in loop.train(learner, Loader(tiny.images(), seed=3), range(BATCH, 99, BATCH))
-            ]
+            rest = loop.train(learner, Loader(tiny.images(), seed=3), range(BATCH, 99, BATCH))
+            losses += [each.losses for each in filter(None, rest)]
             break
     return losses, {name: tensor.clone() for name, tensor in state_of(learner).items()}
 

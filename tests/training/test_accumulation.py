@@ -5,7 +5,6 @@ import tiny
 import torch
 
 from gensweep.data.loader import Loader
-from gensweep.diffusion.levels import LOSSES_PER_TIMESTEP
 from gensweep.errors import ConfigError
 from gensweep.training.distributed import Workers
 from gensweep.training.learner_state import state_of
@@ -41,7 +40,7 @@ def trained(kind, parts, batch_size=8):
         # Spectral norm takes a step in every pass, and batch norms look at whole parts: both stand still here.
         for network in learner.family.networks.values():
             network.eval()
-    losses = [event.losses | event.signals for event in train(learner, Loader(tiny.images(), seed=3))]
+    losses = [event.losses | event.signals for event in filter(None, train(learner, Loader(tiny.images(), seed=3)))]
     return losses, state_of(learner)
 
 
@@ -56,25 +55,6 @@ def test_parts_have_the_losses_and_the_gradients_of_the_whole(kind, parts):
     for name, tensor in state.items():
         tolerance = 1e-6 if "/exp_avg" in name else 2e-5
         torch.testing.assert_close(our_state[name], tensor, rtol=1e-4, atol=tolerance, msg=name)
-
-
-@pytest.mark.trains
-def test_parts_learn_the_timesteps_to_draw_from_whole_batches():
-    """No part draws by what another part of its batch has taught, once both timesteps have been seen often enough."""
-    diffusion = {"timesteps": 2, "loss": {"kind": "vlb"}, "levels": {"kind": "importance"}}
-    family = FAMILIES["diffusion"] | {"diffusion": diffusion}
-
-    def remembered(parts):
-        learner = tiny.learner(
-            "diffusion", conditional=False, images=12 * 8, batch_size=8, family=family, accumulation=parts
-        )
-        list(train(learner, Loader(tiny.images(), seed=3)))
-        return state_of(learner)
-
-    whole, parts = remembered(1), remembered(4)
-    assert int(whole["memories/levels/counts"].min()) > LOSSES_PER_TIMESTEP
-    assert torch.equal(parts["memories/levels/counts"], whole["memories/levels/counts"])
-    torch.testing.assert_close(parts["memories/levels/losses"], whole["memories/levels/losses"], rtol=1e-4, atol=1e-6)
 
 
 def test_every_part_of_every_worker_needs_an_image():

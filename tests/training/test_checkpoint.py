@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 
 import pytest
 import torch
@@ -43,6 +42,7 @@ def saved(root, record, **settings):
 def test_what_is_read_is_what_was_saved(tmp_path):
     folder = saved(tmp_path, checkpoint())
     found = verify(folder)
+    assert {file.name for file in folder.iterdir()} == {"state.safetensors", "checkpoint.json"}
     assert dataclasses.replace(found, sha256="") == checkpoint()
     loaded = load_tensors(folder)
     assert loaded.keys() == TENSORS.keys()
@@ -50,27 +50,6 @@ def test_what_is_read_is_what_was_saved(tmp_path):
         assert loaded[name].dtype == tensor.dtype
         assert torch.equal(loaded[name], tensor)
     assert set(load_tensors(folder, "networks/")) == {"networks/a/weight", "networks/a/counter"}
-
-
-def test_nothing_in_a_checkpoint_is_a_pickle(tmp_path):
-    folder = saved(tmp_path, checkpoint())
-    assert {file.name for file in folder.iterdir()} == {"state.safetensors", "checkpoint.json"}
-
-
-def test_whoever_may_read_one_file_may_read_all(tmp_path):
-    before = os.umask(0o002)
-    try:
-        folder = saved(tmp_path, checkpoint())
-    finally:
-        os.umask(before)
-    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o664}
-
-
-def test_saving_again_takes_the_place_of_the_old_one(tmp_path):
-    saved(tmp_path, checkpoint())
-    folder = saved(tmp_path, checkpoint(seed=5))
-    assert verify(folder).seed == 5
-    assert list(tmp_path.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize("at", [0, 200, -1])
@@ -87,7 +66,7 @@ def test_a_flipped_bit_is_found_and_the_file_named(tmp_path, at):
 def test_a_torn_or_missing_file_is_named(tmp_path):
     folder = saved(tmp_path, checkpoint())
     text = (folder / "checkpoint.json").read_text()
-    for torn in (text[:50], "", "[]", "{}", text.replace('"images": 100,', "")):
+    for torn in (text[:50], "", "[]", "{}", "[" * 200_000, text.replace('"images": 100,', "")):
         (folder / "checkpoint.json").write_text(torn)
         with pytest.raises(GensweepError, match=r"checkpoint.json is damaged"):
             read(folder)

@@ -1,21 +1,12 @@
 """Cost against counts by hand."""
 
-import time
-from dataclasses import replace
-from functools import partial
-
 import pytest
 import tiny
 import torch
 
 from gensweep.data.loader import Loader
-from gensweep.families.family import FAMILIES, Likelihood
-from gensweep.noise import Noise
-from gensweep.training import estimate
-from gensweep.training.cost import counted_calls, flop_counter, sample_flops, trained_parameters, training_flops
-from gensweep.training.device import memory_bytes
-from gensweep.training.learner_state import state_of
-from gensweep.training.settings import LikelihoodSettings
+from gensweep.training import timing
+from gensweep.training.cost import counted_calls, flop_counter, sample_flops, training_flops
 
 
 def generator_flops(width=8, latent=6):
@@ -74,20 +65,6 @@ def test_operations_of_a_diffusion_sample_grow_with_steps_and_double_with_guidan
     assert counted_calls(tiny.build("diffusion", True, guidance=2.0)).calls == 8
 
 
-def test_the_cost_of_an_adaptive_sampler_is_that_of_the_weights():
-    family, calls = tiny.build("flow", True, guidance=2.0, sampler={"kind": "dopri5"}), []
-    network = family.networks["denoiser"]
-    untrained = counted_calls(family).calls
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    found = counted_calls(family).calls
-    network.eval().register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
-    with torch.no_grad():
-        family.sample(network, Noise(0, torch.zeros(1, dtype=torch.int64)), torch.zeros(1, dtype=torch.int64))
-    assert found == sum(calls) > untrained
-    assert sample_flops(family) > 0
-
-
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.8])
 def test_operations_of_a_meanflow_are_those_of_a_large_batch_whatever_its_share(share):
     learner = tiny.learner("meanflow", images=400, batch_size=40, family={"meanflow": {"share": share}})
@@ -118,65 +95,10 @@ def test_operations_of_a_game_are_those_of_its_steps_in_parts_too(game, parts):
     assert training_flops(learner.family, loader, parts) == pytest.approx(counter.get_total_flops() / 16)
 
 
-@pytest.mark.parametrize("kind", FAMILIES.kinds())
-def test_counting_leaves_the_family_as_it_was(kind):
-    learner = tiny.learner(kind)
-    before = {name: tensor.clone() for name, tensor in state_of(learner).items()}
-    training_flops(learner.family, Loader(tiny.images(), seed=0))
-    sample_flops(learner.family)
-    assert all(torch.equal(before[name], tensor) for name, tensor in state_of(learner).items())
-    assert all(network.training for network in learner.family.networks.values())
-    assert all(p.grad is None for network in learner.family.networks.values() for p in network.parameters())
-
-
-def test_parameters_of_all_networks_are_counted():
-    family = tiny.build("gan")
-    generator, discriminator = 6 * 8 * 16 + 16 + 8 * 16, 8 * 16 + 8 * 16
-    assert sum(each.numel() for each in trained_parameters(family)) == generator + discriminator
-
-
-def test_memory_is_that_of_this_process():
-    assert 10**7 < memory_bytes(torch.device("cpu")) < 10**12
-
-
-@pytest.mark.trains
-@pytest.mark.parametrize("kind", FAMILIES.kinds())
-def test_an_estimate_is_work_times_its_price(kind, monkeypatch):
-    """Where a step, a call of the network for 16 images and a look at 16 images take a second each."""
-
-    def seconds(work, device, patience):
-        work()
-        return 1.0
-
-    monkeypatch.setattr(estimate, "_seconds", seconds)
-    learner = tiny.learner(kind, images=80)
-    likelihood = partial(LikelihoodSettings, images=50, timesteps=7, latents=7)
-    evaluation = replace(tiny.evaluator(every=30, samples=100).settings, likelihood=likelihood)
-
-    def cost_of(evaluation, workers):
-        timing = estimate.time_networks(learner, tiny.images(), evaluation)
-        arguments = (timing, learner.family, tiny.images(), learner.training, evaluation)
-        return estimate.estimate_cost(*arguments, workers=workers)
-
-    cost = cost_of(evaluation, workers=2)
-    calls = counted_calls(learner.family).calls
-    assert cost.images == 80
-    assert cost.train_seconds == pytest.approx(80 / 8 / 2)
-    assert cost.sample_seconds == pytest.approx(3 * 100 / 16 * calls / 2)
-    assert cost.evaluate_seconds == pytest.approx(3 * 100 / 16 / 2)
-    assert cost.seconds == pytest.approx(cost.train_seconds + cost.sample_seconds + cost.evaluate_seconds)
-    if isinstance(learner.family, Likelihood):
-        evaluation = replace(evaluation, metrics=("bpd",))
-        cost = cost_of(evaluation, workers=1)
-        looks = 16 * cost.evaluate_seconds / (3 * 50)
-        # Some look at the least noise once more, some encode the image first, and some want two calls and a gradient,
-        # which counts as another one.
-        assert any(looks == pytest.approx(number) for number in (7, 7 + 1, 3 * 7))
-        assert cost.sample_seconds == pytest.approx(3 * 64 / 16 * calls)
-
-
-def test_the_fastest_repetition_counts_and_patience_ends_them():
-    assert 0 < estimate._seconds(lambda: None, torch.device("cpu"), 10.0) < 1e-2
-    calls = []
-    assert estimate._seconds(lambda: calls.append(time.sleep(0.02)), torch.device("cpu"), 0.01) >= 0.02
-    assert len(calls) == 1
+def test_the_pace_of_a_training_is_that_of_its_steps(monkeypatch):
+    """Each look at the clock comes a second after the last one."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(timing, "synchronised_time", lambda device: float(next(clock)))
+    monkeypatch.setattr(timing, "TIMING_SECONDS", 3.0)
+    learner = tiny.learner("gan", images=80)
+    assert timing.seconds_per_image(learner, Loader(tiny.images(), seed=0)) == 1 / 8 / learner.period

@@ -126,29 +126,3 @@ def test_no_step_waits_for_its_device(kind, settings, monkeypatch):
 def test_no_step_of_a_fine_tuning_waits_for_its_device(update, monkeypatch):
     with on_device(monkeypatch, "diffusion", update) as step:
         step()
-
-
-@pytest.mark.parametrize(
-    "wait",
-    [
-        lambda x: x.item(),
-        lambda x: float(x.sum()),
-        lambda x: x.sum() or None,
-        lambda x: x.cpu(),
-        lambda x: x.nonzero(),
-        lambda x: x[x > 0],
-        lambda x: x.tolist(),
-        lambda x: x + torch.tensor(1.0, device=x.device),
-        lambda x: x + torch.ones(1).to(x.device),
-        lambda x: x.equal(x),
-        lambda x: x.unique(),
-    ],
-    ids=["item", "float", "bool", "cpu", "nonzero", "mask", "tolist", "tensor", "to", "equal", "unique"],
-)
-def test_a_step_that_waited_would_be_noticed(wait, monkeypatch):
-    """Nobody waits in `Ema.update`; here it does."""
-    monkeypatch.setattr(
-        "gensweep.training.ema.Ema.update", lambda self, network, *_: wait(next(network.parameters()).detach())
-    )
-    with pytest.raises((RuntimeError, NotImplementedError, AssertionError)), on_device(monkeypatch, "gan") as step:
-        step()

@@ -4,7 +4,6 @@ import pytest
 import torch
 import two_workers
 
-from gensweep.diffusion.levels import LOSSES_PER_TIMESTEP
 from gensweep.training.distributed import Workers
 
 pytestmark = pytest.mark.trains
@@ -65,15 +64,6 @@ def _tolerance(name, state):
         if other.startswith(f"optimizers/{network}/") and other.endswith(f"/{moment}") and tensor.numel()
     )
     return ROUNDING * largest
-
-
-@pytest.mark.parametrize("kind", ["importance", "importance in parts"])
-def test_two_workers_remember_what_one_remembers(alone, kind):
-    """That the memories are equal is tested with the weights; here, that they have learnt something."""
-    state = alone[kind, 7][1]
-    assert int(state["memories/levels/counts"].sum()) == 5 * 7
-    assert int(state["memories/levels/counts"].min()) >= LOSSES_PER_TIMESTEP
-    assert (state["memories/levels/losses"] > 0).all()
 
 
 @pytest.mark.parametrize("case", CASES)

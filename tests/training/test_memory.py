@@ -1,8 +1,5 @@
 """Memory against counts by hand."""
 
-import ctypes
-import subprocess
-import sys
 from itertools import accumulate
 
 import pytest
@@ -32,16 +29,6 @@ def test_bytes_live_from_the_operation_that_makes_them_to_the_end_of_their_last_
     assert live.now == 0
 
 
-def test_what_autograd_keeps_is_counted():
-    x = torch.zeros(1000, requires_grad=True)
-    with LiveBytes() as live:
-        y = x.exp().exp()
-        assert live.now == 8000  # each result is kept for its gradient
-        z = x + 1 + 1
-        assert live.now == 12000
-        del y, z
-
-
 @pytest.mark.trains
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
 def test_counting_leaves_the_family_as_it_was_and_gives_the_same_again(kind):
@@ -51,15 +38,6 @@ def test_counting_leaves_the_family_as_it_was_and_gives_the_same_again(kind):
     assert each > 4 * tiny.SIZE**2
     assert activation_bytes(learner.family, loader, learner.autocast) == each
     assert all(torch.equal(before[name], tensor) for name, tensor in state_of(learner).items())
-
-
-@pytest.mark.trains
-def test_memory_is_the_same_again_whatever_dies_together_with_what():
-    """Weights that were cast to bfloat16 die in the order of their hashes."""
-    network = tiny.SMALL["diffusion"]["network"] | {"width": 16, "checkpointing": True}
-    learner = tiny.learner("diffusion", precision="bfloat16", family={"network": network})
-    loader = Loader(tiny.images(), seed=0)
-    assert len({activation_bytes(learner.family, loader, learner.autocast) for _ in range(5)}) == 1
 
 
 @pytest.mark.trains
@@ -84,31 +62,6 @@ def test_bfloat16_and_checkpointing_take_less():
     whole = bytes_of("float32")
     assert bytes_of("bfloat16") < 0.8 * whole
     assert bytes_of("float32", checkpointing=True) < 0.8 * whole
-
-
-#: Prints how many pages a tensor of 10,000 takes from the system, once such a one has been freed.
-PAGE_FAULTS = """
-import resource
-import torch
-from gensweep.training.device import keep_freed_memory
-
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(10, 1_000_000)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-keep_freed_memory()
-faults()
-print(min(faults() for _ in range(3)))
-"""
-
-
-@pytest.mark.waits
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc")
-def test_freed_memory_is_taken_again_without_the_system():
-    # In a process of its own: where other tests have put a library above the heap, that cannot grow.
-    told = subprocess.run([sys.executable, "-c", PAGE_FAULTS], capture_output=True, text=True, check=True)
-    assert int(told.stdout) < 100
 
 
 @pytest.mark.trains

@@ -31,11 +31,6 @@ def test_the_curves_are_those_of_the_network(kind, tmp_path, monkeypatch):
         assert picture.size == (960, 384)
 
 
-def test_families_that_learn_a_schedule_are_among_them():
-    assert "vdm" in SCHEDULED
-    assert "gan" not in SCHEDULED
-
-
 @pytest.mark.parametrize(("channels", "size", "count"), [(1, 8, 64), (3, 32, 5), (3, 40, 1)])
 def test_a_grid_shows_every_image_in_its_place(tmp_path, channels, size, count):
     images = torch.randint(256, (count, channels, size, size), dtype=torch.uint8)

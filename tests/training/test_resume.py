@@ -5,7 +5,6 @@ import tiny
 import torch
 
 from gensweep.data.loader import Loader
-from gensweep.diffusion.levels import LOSSES_PER_TIMESTEP
 from gensweep.errors import GensweepError
 from gensweep.families.family import FAMILIES
 from gensweep.training.learner_state import restore, state_of
@@ -13,13 +12,11 @@ from gensweep.training.loop import train
 
 pytestmark = pytest.mark.trains
 
-PRECISIONS = ["float32", "bfloat16"]
-
 
 def run(learner, until=None):
     """Train to the end, or until an evaluation at so many images; return the last losses."""
     losses = {}
-    for event in train(learner, Loader(tiny.images(), seed=3), range(32, 10**6, 32)):
+    for event in filter(None, train(learner, Loader(tiny.images(), seed=3), range(32, 10**6, 32))):
         losses = event.losses
         if event.due and event.images == until:
             break
@@ -31,105 +28,67 @@ def equal(one, other):
     return [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
-@pytest.mark.parametrize("kind", FAMILIES.kinds())
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_going_on_from_a_state_equals_never_having_stopped(kind, precision):
-    settings = {"precision": precision, "family": {"network": tiny.network(kind, dropout=0.5)}}
-    whole = tiny.learner(kind, **settings)
+def check_resume(kind, **settings):
+    """Train with and without a stop; return the state at the stop and the learner at the end."""
+    whole, first, second = (tiny.learner(kind, **settings) for _ in range(3))
     losses = run(whole)
-
-    first = tiny.learner(kind, **settings)
     run(first, until=32)
     saved = {name: tensor.clone() for name, tensor in state_of(first).items()}
     torch.rand(17)  # the state of the global generator must not matter
-    second = tiny.learner(kind, **settings)
     restore(second, saved)
     second.images = first.images
-
     assert run(second) == losses
     assert equal(state_of(second), state_of(whole))
-    assert not equal(state_of(first), state_of(whole))
+    assert not equal(saved, state_of(whole))
+    return saved, whole
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
-def test_a_fine_tuning_goes_on_as_if_it_had_not_stopped(kind):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_resumed_training_equals_an_unbroken_one(kind, precision):
+    check_resume(kind, precision=precision, family={"network": tiny.network(kind, dropout=0.5)})
+
+
+#: Memories, lazy penalties and networks that no family of the smallest has.
+ADA = {"kind": "ada", "target": -0.9, "images": 60, "interval": 3}
+CASES = {
+    "vlb": {"diffusion": {"timesteps": 2, "loss": {"kind": "vlb"}}},
+    "dit": {"network": {"kind": "dit", "width": 16, "depth": 2, "registers": 2}},
+    "ada": {
+        "network": {"kind": "sngan", "width": 8, "discriminator_width": 8},
+        "gan": {"latent": 6, "augmentation": ADA, "discriminator_steps": 2, "penalty": {"kind": "r1", "every": 3}},
+    },
+    "r3gan": {
+        "network": {"kind": "r3gan", "width": 8, "depth": 1},
+        "gan": {
+            "latent": 6,
+            "loss": {"kind": "relativistic"},
+            "penalty": {"kind": "r1_r2", "final_weight": 0.1},
+            "burn_in": 50,
+            "final_rate": 0.25,
+            "final_beta2": 0.9,
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_memories_and_schedules_resume(case):
+    saved, whole = check_resume("gan" if "gan" in CASES[case] else "diffusion", family=CASES[case])
+    if case == "ada":  # between two moves of the probability
+        assert saved["memories/augmentation/count"] > 0
+        assert whole.family.gan.augmentation.probability > 0
+
+
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+def test_resumed_fine_tuning_equals_an_unbroken_one(kind):
     settings = {"update": {"rank": 2}, "family": {"network": tiny.network(kind, dropout=0.5)}}
-    whole = tiny.learner(kind, **settings)
-    start = {name: tensor.clone() for name, tensor in state_of(whole).items()}
-    losses = run(whole)
-    first = tiny.learner(kind, **settings)
-    run(first, until=32)
-    saved = {name: tensor.clone() for name, tensor in state_of(first).items()}
-    second = tiny.learner(kind, **settings)
-    restore(second, saved)
-    second.images = first.images
-    assert run(second) == losses
-    end = state_of(whole)
-    assert equal(state_of(second), end)
+    start = {name: tensor.clone() for name, tensor in state_of(tiny.learner(kind, **settings)).items()}
+    end = state_of(check_resume(kind, **settings)[1])
     learnt = [name for name, tensor in start.items() if not torch.equal(tensor, end[name])]
     networks = [name for name in learnt if not name.startswith("memories/")]
     assert networks
     assert all(name.endswith((".A", ".B", ".rows")) for name in networks), networks
-
-
-def test_what_importance_sampling_remembers_goes_on_too():
-    """Of two timesteps, so that by the time of the stop both have been seen often enough."""
-    settings = {"diffusion": {"timesteps": 2, "levels": {"kind": "importance"}, "loss": {"kind": "vlb"}}}
-    whole = tiny.learner("diffusion", family=settings)
-    losses = run(whole)
-    first = tiny.learner("diffusion", family=settings)
-    run(first, until=32)
-    saved = {name: tensor.clone() for name, tensor in state_of(first).items()}
-    assert int(saved["memories/levels/counts"].min()) >= LOSSES_PER_TIMESTEP
-    second = tiny.learner("diffusion", family=settings)
-    restore(second, saved)
-    second.images = first.images
-    assert run(second) == losses
-    assert equal(state_of(second), state_of(whole))
-
-
-def test_what_adaptive_augmentation_remembers_goes_on_too():
-    """Stopped between two moves of the probability, and away from the first step of the lazy penalty."""
-    ada = {"kind": "ada", "target": -0.9, "images": 60, "interval": 3}
-    gan = {"latent": 6, "augmentation": ada, "discriminator_steps": 2, "penalty": {"kind": "r1", "every": 3}}
-    settings = {"network": {"kind": "sngan", "width": 8, "discriminator_width": 8}, "gan": gan}
-    whole = tiny.learner("gan", family=settings)
-    losses = run(whole)
-    first = tiny.learner("gan", family=settings)
-    run(first, until=32)
-    saved = {name: tensor.clone() for name, tensor in state_of(first).items()}
-    assert saved["memories/augmentation/count"] > 0
-    second = tiny.learner("gan", family=settings)
-    restore(second, saved)
-    second.images = first.images
-    assert run(second) == losses
-    assert equal(state_of(second), state_of(whole))
-    assert whole.family.gan.augmentation.probability > 0
-
-
-R3GAN = {
-    "network": {"kind": "r3gan", "width": 8, "depth": 1},
-    "gan": {
-        "latent": 6,
-        "loss": {"kind": "relativistic"},
-        "penalty": {"kind": "r1_r2", "final_weight": 0.1},
-        "burn_in": 50,
-        "final_rate": 0.25,
-        "final_beta2": 0.9,
-    },
-}
-TRANSFORMER = {"network": {"kind": "dit", "width": 16, "depth": 2, "registers": 2}}
-
-
-@pytest.mark.parametrize(("kind", "settings"), [("gan", R3GAN), ("diffusion", TRANSFORMER)], ids=["r3gan", "dit"])
-def test_a_burn_in_and_a_transformer_go_on_from_where_they_were(kind, settings):
-    whole, first, second = (tiny.learner(kind, family=settings) for _ in range(3))
-    losses = run(whole)
-    run(first, until=32)
-    restore(second, {name: tensor.clone() for name, tensor in state_of(first).items()})
-    second.images = first.images
-    assert run(second) == losses
-    assert equal(state_of(second), state_of(whole))
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())

@@ -14,13 +14,10 @@ import torch
 from kernel_paths import PATHS, running_on
 from list_reporter import ListReporter
 
-from gensweep.errors import ConfigError
-from gensweep.families.denoising import DenoisingFamily
 from gensweep.families.family import FAMILIES
 from gensweep.results import UNBIASED_PARTS
-from gensweep.training import loop, trial
+from gensweep.training import timing, trial
 from gensweep.training.checkpoint import load_tensors, verify
-from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import load_network
 from gensweep.training.reporter import StopTrial, WorkerContext
@@ -90,7 +87,7 @@ def value(evaluation):
     return evaluation.scores["fd"].value
 
 
-def test_a_trial_tells_of_each_step_of_training_and_drawing_and_of_its_phases_in_order(whole):
+def test_trial_reports_each_step_and_phase_in_order(whole):
     moves = whole("diffusion")[0].moves
     phases = [phase for phase, _ in itertools.groupby(filter(None, moves))]
     evaluated = ["scoring", "drawing samples", "scoring", "saving"]
@@ -103,7 +100,7 @@ def test_a_trial_tells_of_each_step_of_training_and_drawing_and_of_its_phases_in
     assert moves.count(None) > batches * evaluations  # each call of the network, of which a batch takes several
 
 
-def test_before_the_end_fewer_images_are_enough_and_are_another_kind_of_score(whole, tmp_path):
+def test_rungs_with_fewer_images_score_apart(whole, tmp_path):
     whole = whole("gan")[0].checkpoints
     cheap = run("gan", tmp_path / "cheap", evaluator=tiny.evaluator(rung_samples=8)).checkpoints
     assert [evaluation.scores["fd"].identity.samples for evaluation, _ in cheap] == [8, 8, 20]
@@ -111,33 +108,6 @@ def test_before_the_end_fewer_images_are_enough_and_are_another_kind_of_score(wh
     assert value(cheap[0][0]) != value(whole[0][0])
     few = run("gan", tmp_path / "few", evaluator=tiny.evaluator(samples=8)).checkpoints
     assert [value(each) for each, _ in few[:2]] == [value(each) for each, _ in cheap[:2]]
-
-
-@pytest.mark.parametrize("kind", [kind for kind in FAMILIES if issubclass(FAMILIES[kind], DenoisingFamily)])
-def test_before_the_end_fewer_sampler_steps_are_enough_and_are_another_kind_of_score(kind, tmp_path):
-    whole, cheap, short = (
-        run(
-            kind,
-            tmp_path / name,
-            images=16,
-            evaluator=tiny.evaluator(samples=8, batch_size=8, **settings),
-            family={"sampler": {"kind": "ancestral", "steps": steps}},
-        ).checkpoints
-        for name, settings, steps in (
-            ("whole", {"every": 16}, 4),
-            ("cheap", {"every": 8, "rung_steps": 2}, 4),
-            ("short", {"every": 8}, 2),
-        )
-    )
-    assert [evaluation.scores["fd"].identity.steps for evaluation, _ in cheap] == [2, None]
-    # A training draws no samples, so the weights are those of a model whose sampler has two steps at all times.
-    assert value(cheap[0][0]) == value(short[0][0])
-    assert value(cheap[-1][0]) == value(whole[-1][0]) != value(short[-1][0])
-
-
-def test_a_family_without_a_sampler_refuses_fewer_steps(tmp_path):
-    with pytest.raises(ConfigError, match="rung_steps: the family draws images without a sampler"):
-        run("gan", tmp_path, evaluator=tiny.evaluator(rung_steps=2))
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
@@ -160,7 +130,7 @@ def test_reports_hold_what_the_tracking_needs(kind, whole):
     assert reporter.reports[-1][1]["flops"] == pytest.approx(64 * flops)
 
 
-def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_judged(whole):
+def test_checkpoint_holds_what_was_judged(whole):
     reporter, _ = whole("gan")
     evaluation, folder = reporter.checkpoints[-1]
     metrics, score = evaluation.numbers(), evaluation.scores["fd"]
@@ -182,7 +152,7 @@ def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_ju
     assert evaluate(fresh, network, evaluator).scores["fd"].value == pytest.approx(score.value)
 
 
-def test_a_training_that_is_bounded_in_time_goes_on_to_the_end_that_its_pace_had_set(tmp_path):
+def test_resumed_trial_keeps_the_length_of_its_pace(tmp_path):
     settings = {"images": 10**6, "device_seconds": 0.4}
     stopped, evaluator = ListReporter(stop_after=1), tiny.evaluator(every=16)
     with pytest.raises(StopTrial):
@@ -197,25 +167,10 @@ def test_a_training_that_is_bounded_in_time_goes_on_to_the_end_that_its_pace_had
     assert all(one.scoring_flops < other.scoring_flops for one, other in itertools.pairwise(costs))
 
 
-def test_a_share_that_is_over_before_the_pace_is_known_is_evaluated_then(tmp_path):
-    evaluator = tiny.evaluator(every=None, at=(0.001, 0.002, 0.5))
-    paced = run("gan", tmp_path, evaluator=evaluator, images=10**6, device_seconds=0.4)
-    length = paced.paces[0][0]
-    first, half, last = (evaluation.images for evaluation, _ in paced.checkpoints)
-    assert first < length / 4 < half < last == length
-
-
-def test_a_checkpoint_of_a_family_that_learns_its_schedule_shows_it(whole):
-    _, folder = whole("vdm")[0].checkpoints[-1]
-    assert (folder / "schedule.png").stat().st_size > 1000
-
-
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
-def test_a_trial_goes_on_to_the_last_digit_from_where_it_stopped_and_from_checkpoints_between_two_reports(
-    kind, whole, tmp_path, monkeypatch
-):
+def test_resumed_trial_equals_an_unbroken_one(kind, whole, tmp_path, monkeypatch):
     whole, root = whole(kind)  # of which nobody wanted a checkpoint but those of its scores
-    monkeypatch.setattr(loop, "PULSE_SECONDS", 0.0)  # it is asked after each step that ends without a score
+    monkeypatch.setattr(timing, "TICK_SECONDS", 0.0)  # it is asked after each step that ends without a score
     first = ListReporter(stop_after=2, wants=frozenset({0}))
     with pytest.raises(StopTrial):
         run(kind, tmp_path / "first", first)
@@ -237,7 +192,7 @@ def test_a_trial_goes_on_to_the_last_digit_from_where_it_stopped_and_from_checkp
 
 @pytest.mark.parametrize(("interval", "saved"), [(1e-9, [8, 16, 32, 40, 56]), (1e9, []), (None, [])])
 def test_a_checkpoint_comes_when_the_last_one_was_long_ago(interval, saved, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "PULSE_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "TICK_SECONDS", 0.0)
     reporter = run("gan", tmp_path, checkpoint_interval=interval)
     assert [images for images, _ in reporter.saves] == saved
     assert [evaluation.images for evaluation, _ in reporter.checkpoints] == [24, 48, 64]
@@ -275,7 +230,7 @@ def test_the_first_whole_checkpoint_is_taken(whole, tmp_path):
     assert note.endswith(f"it goes on from {folders[1].name}")
 
 
-def test_if_no_checkpoint_is_whole_the_trial_starts_from_the_beginning_and_says_so(whole, tmp_path):
+def test_trial_without_a_whole_checkpoint_starts_anew(whole, tmp_path):
     whole, root = whole("gan")
     folder = shutil.copytree(newest(root), tmp_path / "torn")
     (folder / "state.safetensors").write_bytes(b"torn")
@@ -298,10 +253,3 @@ def test_devices_count_for_as_long_as_the_trial_had_them(tmp_path):
     before, scoring = record["seconds"]["train"], record["seconds"]["sample"] + record["seconds"]["evaluate"]
     assert cost.device_seconds == pytest.approx(4 * before + (cost.train_seconds - before))
     assert cost.scoring_device_seconds > 4 * scoring
-
-
-def test_all_ranks_save_what_another_one_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "PULSE_SECONDS", 0.0)
-    monkeypatch.setattr(Workers, "max", lambda self, x: x.fill_(1))
-    reporter = run("gan", tmp_path, checkpoint_interval=None)
-    assert [images for images, _ in reporter.saves] == [8, 16, 32, 40, 56]

@@ -13,13 +13,8 @@ from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import state_of
 from gensweep.training.loop import train
 
-#: Ways to draw levels that look at all images of a batch; of two timesteps, so that losses are soon remembered of both.
-IMPORTANCE = {"timesteps": 2, "levels": {"kind": "importance"}, "loss": {"kind": "hybrid"}}
-LEVELS = {
-    "antithetic": {"timesteps": 5, "levels": {"kind": "antithetic"}},
-    "importance": IMPORTANCE,
-    "importance in parts": IMPORTANCE,
-}
+#: A way to draw levels that looks at all images of a batch, and a loss that learns a variance.
+LEVELS = {"antithetic": {"timesteps": 5, "levels": {"kind": "antithetic"}, "loss": {"kind": "hybrid"}}}
 #: A penalty that is lazy comes more than once in a short training.
 EVERY = {"r1": {"every": 2}}
 #: Games with second derivatives, through batch norms of all workers and without, and with a memory; residual networks.
@@ -65,7 +60,7 @@ GAMES = {
     },
 } | {
     f"sngan, {penalty}": {
-        "network": {"kind": "sngan", "width": 8, "discriminator_width": 8},
+        "network": {"kind": "sngan", "width": 8, "discriminator_width": 12},
         "gan": {"penalty": {"kind": penalty} | EVERY.get(penalty, {}), "latent": 6},
     }
     for penalty in PENALTIES
@@ -83,7 +78,7 @@ DENOISERS = {"dit": {"network": {"kind": "dit", "width": 16, "depth": 2, "regist
 #: Low-rank updates of a network that stays as it is.
 UPDATED = {"lora": ("diffusion", {"rank": 2}), "lora of a gan": ("gan", {"rank": 2})}
 #: Batches in parts, whose gradients are averaged at the end.
-PARTS = {"parts": {"accumulation": 2}, "importance in parts": {"accumulation": 2}}
+PARTS = {"parts": {"accumulation": 2}}
 #: With dropout, masks depend on the number of workers; batches of 7 make unequal shares, those of 8 equal ones.
 CASES = [(kind, 7) for kind in dict.fromkeys((*FAMILIES, *LEVELS, *GAMES, *PARTS, *UPDATED, *DENOISERS))] + [("gan", 8)]
 
@@ -106,7 +101,8 @@ def trained(kind, batch_size, workers):
             group["eps"] = EPSILON
     weights = [parameter for network in learner.family.networks.values() for parameter in network.parameters()]
     before, losses = [parameter.detach().clone() for parameter in weights], []
-    for event in train(learner, Loader(tiny.images(), seed=3), range(2 * batch_size, 5 * batch_size, 2 * batch_size)):
+    rungs = range(2 * batch_size, 5 * batch_size, 2 * batch_size)
+    for event in filter(None, train(learner, Loader(tiny.images(), seed=3), rungs)):
         losses.append(event.losses | event.signals)
     evaluator = tiny.evaluator(isinstance(learner.family, Likelihood), samples=21, batch_size=8)
     verdict = evaluate(learner.family, learner.sampler, evaluator, workers=workers)

@@ -19,7 +19,6 @@ from gensweep.diffusion.samplers.sampler import (
     PartOfLevels,
     Spacing,
     Start,
-    StepLevel,
     Steps,
     transitions,
 )
@@ -83,7 +82,7 @@ def euler(
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])
     for now, after in pairwise(sigmas):
-        x = torch.lerp(denoise(x, StepLevel(now, after)).x_0, x, after / now)
+        x = torch.lerp(denoise(x, now, after).x_0, x, after / now)
     return x
 
 

@@ -7,7 +7,6 @@ x_t = sqrt(alpha_bar) x with sigma = sqrt((1 - alpha_bar) / alpha_bar).  Source:
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -80,22 +79,9 @@ class Process(Levels, Protocol):
         ...
 
 
-class StepLevel(float):
-    """The noise level at which a step of Euler's method begins, with the level `until` which it leads."""
-
-    until: float
-
-    def __new__(cls, begin: float, until: float) -> StepLevel:
-        """A number like any other for a denoiser that does not look at `until`."""
-        level = super().__new__(cls, begin)
-        level.until = until
-        return level
-
-
-#: A noise level: of all images, or of each image by itself, Float[b 1 1 1].
-Level: TypeAlias = float | Tensor
-#: (x at a level, sigma) -> the prediction of network, parameterisation and guidance together.
-Denoise = Callable[[Tensor, Level], Denoised]
+#: (x at a level, sigma) -> the prediction of network, parameterisation and guidance together.  Euler's method adds the
+#: level `until` which its step leads; a denoiser without mean velocities ignores it.
+Denoise = Callable[..., Denoised]
 #: sigma -> the noisy images x to begin with, at that level.
 Start = Callable[[float], Tensor]
 #: (levels, denoise, start, noise) -> x_0 in [-1, 1], if `denoise` clips.
@@ -113,11 +99,6 @@ def from_noise(eps: Float[Tensor, "b c h w"]) -> Start:
     return start
 
 
-def is_adaptive(sampler: Sampler) -> bool:
-    """Whether a sampler finds its own levels, other ones for each image: then it has no setting `steps`."""
-    return "steps" not in inspect.signature(sampler).parameters
-
-
 def visited(levels: Levels, sampler: Sampler, noise: Noise) -> list[float]:
     """The levels that a sampler visits, falling, with 0 at the end; no network is run."""
     recorded: list[float] = []
@@ -127,7 +108,7 @@ def visited(levels: Levels, sampler: Sampler, noise: Noise) -> list[float]:
             recorded[:] = levels.sigmas(steps, spacing)
             return list(recorded)
 
-    def blind(x: Tensor, sigma: Level) -> Denoised:
+    def blind(x: Tensor, *_: float) -> Denoised:
         return Denoised(x, torch.zeros_like(x))
 
     sampler(Recording(), blind, lambda _: torch.zeros(len(noise.samples), 1, 1, 1), noise)

@@ -1,0 +1,130 @@
+"""Facts on a folder of pictures that matter before training: sizes, crops, kinds of pixels, duplicates, bad files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gensweep.data.image_folder import FolderSplit, read_split
+from gensweep.data.images import SPLIT_WORDS, Images, Split
+from gensweep.data.picture_files import counted, printable
+
+#: Kinds of pixels that decoding converts, with the conversion.
+CONVERSIONS = {
+    "more than 8 bits": "of more than 8 bits (scaled to 8)",
+    "transparent": "transparent (put on white)",
+    "CMYK": "CMYK (converted to RGB)",
+}
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """Facts on the pictures of all splits; files are named relative to the folder.
+
+    `smallest`, `median` and `largest` are the width and height of originals, in the order of their pixel counts.
+    Duplicates are pictures whose squares are equal in every pixel: `repeated` pairs a file with an earlier one of its
+    split, `leaked` a test file with one of the training split.
+    """
+
+    pictures: Mapping[Split, int]
+    size: int
+    smallest: tuple[int, int]
+    median: tuple[int, int]
+    largest: tuple[int, int]
+    enlarged: int
+    cropped: int
+    modes: Mapping[str, int]
+    repeated: Mapping[Split, Pairs]
+    leaked: Pairs
+    unreadable: Mapping[Split, Mapping[str, str]]
+    refused: bool
+    warnings: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        total, smallest = sum(self.pictures.values()), f"{self.size} x {self.size}"
+        repeats = [f"{len(pairs):,} in {split} ({_example(pairs)})" for split, pairs in self.repeated.items() if pairs]
+        modes = [f"{count:,} {CONVERSIONS.get(mode, mode)}" for mode, count in self.modes.items()]
+        return [
+            f"pictures    {', '.join(f'{count:,} {split}' for split, count in self.pictures.items())}",
+            f"sizes       smallest {_size(self.smallest)}, median {_size(self.median)}, largest {_size(self.largest)}",
+            f"enlarged    {self.enlarged:,} of {total:,}: smaller than {smallest}",
+            f"cropped     {self.cropped:,} of {total:,}: not square, the middle is kept",
+            f"pixels      {', '.join(modes)}",
+            f"duplicates  {', '.join(repeats) or 'none within a split'}",
+        ]
+
+
+def inspect_folder(
+    split: Split, root: Path, *, flip: bool, allow_skipped: bool, **settings: Any
+) -> tuple[Images, FolderReport]:
+    """Read all splits of a folder, with the arguments of `image_folder`, and describe them.
+
+    Returns one of the splits with notes on all.  Raises ConfigError if that split is empty.
+    """
+    parts = {each: read_split(each, root, **settings) for each in SPLIT_WORDS}
+    images = parts[split].images(flip, allow_skipped=True)
+    (other,) = (part for each, part in parts.items() if each != split)
+    more = [f"{other.split} split: {note}" for note in other.skipped if note not in images.notes]
+    return replace(images, notes=(*images.notes, *more)), _report(parts, allow_skipped)
+
+
+def _report(parts: Mapping[Split, FolderSplit], allow_skipped: bool) -> FolderReport:
+    originals = [original for part in parts.values() for original in part.decoded.originals]
+    sizes = sorted(((each.width, each.height) for each in originals), key=lambda each: (each[0] * each[1], each))
+    size = int(parts["train"].settings["size"])
+    first = {split: _first_names(part) for split, part in parts.items()}
+    leaked = _equal(parts["test"], first["train"])
+    refusals = [f"{each} split: {part.refusal}" for each, part in parts.items() if part.refusal and not allow_skipped]
+    return FolderReport(
+        pictures={split: len(part.files) for split, part in parts.items()},
+        size=size,
+        smallest=sizes[0],
+        median=sizes[len(sizes) // 2],
+        largest=sizes[-1],
+        enlarged=sum(min(each) < size for each in sizes),
+        cropped=sum(width != height for width, height in sizes),
+        modes=dict(Counter(each.mode for each in originals).most_common()),
+        repeated={split: _equal(part, first[split]) for split, part in parts.items()},
+        leaked=leaked,
+        unreadable={split: part.decoded.unreadable for split, part in parts.items()},
+        refused=bool(refusals),
+        warnings=tuple(_leak_warning(leaked, len(parts["test"].files)) + refusals),
+    )
+
+
+def _leak_warning(leaked: Pairs, pictures: int) -> list[str]:
+    if not leaked:
+        return []
+    are = counted(len(leaked), "test picture is", "test pictures are")
+    return [
+        f"{are} also in the training split, of {pictures:,} ({_example(leaked)}); scores against the test split "
+        "are too good: remove the copies"
+    ]
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _first_names(part: FolderSplit) -> dict[bytes, str]:
+    """The first file of each digest."""
+    pairs = zip(part.names, part.decoded.originals, strict=True)
+    return {original.digest: name for name, original in reversed(list(pairs))}
+
+
+def _equal(part: FolderSplit, others: Mapping[bytes, str]) -> Pairs:
+    """The files of a split that are equal to another file of these, each with that file."""
+    pairs = (
+        (name, others.get(each.digest, name)) for name, each in zip(part.names, part.decoded.originals, strict=True)
+    )
+    return tuple((name, other) for name, other in pairs if name != other)
+
+
+def _example(pairs: Pairs) -> str:
+    return " = ".join(printable(name) for name in pairs[0])

@@ -1,0 +1,104 @@
+"""How a diffusion model draws images, for other programs to follow: noise levels, and the noise of each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, TypeAlias
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from gensweep.diffusion.process import posterior
+from gensweep.diffusion.samplers.sampler import Levels
+from gensweep.errors import ConfigError
+
+Variance: TypeAlias = Literal["small", "large", "learned"]
+
+#: Samplers that are steps of ancestral sampling or DDIM on given levels.
+EXPRESSIBLE_SAMPLERS = ("ancestral", "ddim", "euler")
+#: Half a unit in the last place of a float32 near 1.
+FLOAT32_ROUNDING = 2.0**-24
+
+
+@dataclass(frozen=True)
+class DrawingChain:
+    """Steps down falling noise levels `sigmas`, after the last of which comes 0.
+
+    Each is a step of DDIM with `eta`, or, where there is a `variance`, of ancestral sampling.  Levels are standard
+    deviations of the noise, relative to the image.
+    """
+
+    sampler: str
+    sigmas: tuple[float, ...]
+    eta: float = 0.0
+    variance: Variance | None = None
+
+    def __len__(self) -> int:
+        return len(self.sigmas)
+
+    @property
+    def rising(self) -> Float64[Tensor, " t"]:
+        """The levels as those of timesteps 0, 1, ..."""
+        return torch.tensor(self.sigmas[::-1], dtype=torch.float64)
+
+    def betas(self) -> Float64[Tensor, " t"]:
+        """1 - alpha_bar_t / alpha_bar_{t-1} by timestep, without a difference of numbers that are close to 1."""
+        variance = self.rising.square()
+        before = torch.cat([torch.zeros(1, dtype=torch.float64), variance[:-1]])
+        return (variance - before) / (1 + variance)
+
+    def float32_error(self) -> float:
+        """About how far an image can move if alpha_bar is held in float32: an error of its rounding / sigma a step."""
+        return sum(FLOAT32_ROUNDING / sigma for sigma in self.sigmas)
+
+    def guided(self, interval: tuple[float, float] | None) -> tuple[int, int]:
+        """The first timestep whose level lies in (low, high], and the one after the last."""
+        if interval is None:
+            return 0, len(self)
+        low, high = (int((self.rising <= end).sum()) for end in interval)
+        return low, high
+
+    def steps(self) -> list[dict[str, float]]:
+        """Each step as x' = x_0 + drift (x - x_0) + std z, for images x_0 as predicted at `sigma` and noise z.
+
+        With a learnt variance the standard deviation is std^(1 - f) large_std^f, with f the network's second output.
+        """
+        found = []
+        for now, after in pairwise((*self.sigmas, 0.0)):
+            step = posterior(now, after)
+            if self.variance is None:
+                variance = self.eta**2 * step.small
+                drift = math.sqrt(max(0.0, after**2 - variance)) / now
+            else:
+                variance = step.large if self.variance == "large" and after else step.small
+                drift = step.keep
+            row = {"sigma": now, "drift": drift, "std": math.sqrt(variance)}
+            if self.variance == "learned":
+                row["large_std"] = math.sqrt(step.large) if after else 0.0
+            found.append(row)
+        return found
+
+
+def drawing_chain(settings: Mapping[str, Any], levels: Levels, *, learns_variance: bool) -> DrawingChain:
+    """The chain of a sampler with these settings, `kind` and all of its own, on the levels of a process.
+
+    Raises ConfigError for a sampler that is none of EXPRESSIBLE_SAMPLERS, and for a variance that nothing has learnt.
+    """
+    kind = settings["kind"]
+    if kind not in EXPRESSIBLE_SAMPLERS:
+        raise ConfigError(
+            f"sampler {kind!r} cannot be exported, as its steps are not those of DDPM or DDIM; choose one of "
+            f"{', '.join(EXPRESSIBLE_SAMPLERS)}, such as --set sampler.kind=ddim --set sampler.steps=50, or --to "
+            "safetensors, which keeps every sampler"
+        )
+    *sigmas, _ = levels.sigmas(settings["steps"], settings.get("spacing", "time"))
+    if kind != "ancestral":
+        return DrawingChain(kind, tuple(sigmas), eta=settings.get("eta", 0.0))
+    variance: Variance = settings["variance"] or ("learned" if learns_variance else "small")
+    if variance == "learned" and not learns_variance:
+        raise ConfigError("sampler.variance: this network has learnt no variance; add --set sampler.variance=small")
+    return DrawingChain(kind, tuple(sigmas), variance=variance)

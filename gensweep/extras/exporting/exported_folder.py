@@ -1,0 +1,104 @@
+"""The folder of an export: written aside, with its card and a picture, and given its name once it is whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from gensweep.build.model import Model, labels_of, load_checkpoint
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.extras.exporting.export_targets import TARGETS, check_packages
+from gensweep.extras.exporting.model_card import CardFacts, model_card
+from gensweep.files import replace_folder, write_problem
+from gensweep.report.output import progress_bar
+from gensweep.report.sample_files import write_pictures
+from gensweep.sweep.stored_sweeps import command_of, find_trial, names_folder
+from gensweep.tracking.checkpoints import checkpoint_folder
+from gensweep.training.learner_state import weights_prefix
+
+#: Images in the card's picture, or as many of each class as come close to it.
+SHOWN_IMAGES = 32
+PICTURE_FILE = "samples.png"
+CARD_FILE = "README.md"
+ROOT = Path("exported")
+
+
+def export_run(
+    run: str,
+    target: str,
+    output: Path | None,
+    *,
+    force: bool,
+    weights: str | None,
+    changes: Mapping[str, Any],
+    licence: str,
+    command: str,
+) -> tuple[Path, bool]:
+    """Export a run, or a checkpoint folder; returns the folder, and whether it brings Python code.
+
+    An interrupted export leaves nothing.  Raises ConfigError for what cannot be expressed, a missing package, and a
+    folder that is there and not to be replaced; GensweepError if the checkpoint or the disk fails.
+    """
+    check_packages(target)
+    trial = None if names_folder(run) else find_trial(run)
+    source = checkpoint_folder(trial or run)
+    name = source.resolve().name if trial is None else trial.name.replace("/", "-")
+    folder = output or ROOT / f"{name}-{target}"
+    if folder.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise ConfigError(f"--output {folder}: that is where you are, or above it; name a folder of its own")
+    if source.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"--output {folder}: the model that is exported lies there; name a folder of its own")
+    if folder.exists() and not force:
+        raise ConfigError(f"--output {folder}: it is there already; name another folder, or add --force to replace it")
+    if folder.exists() and not _is_export(folder):
+        raise ConfigError(f"--output {folder}: it is not an export, which --force replaces; name another folder")
+    if (problem := write_problem(folder)) is not None:
+        raise GensweepError(f"--output {folder}: {problem}")
+    model = load_checkpoint(source, overrides=changes, weights=weights, device="cpu")
+    changed = tuple(f"{key}={value}" for key, value in changes.items())
+    others = weights_prefix(model.weights, model.family.sampled) != model.checkpoint.weights
+    changed += (f"the weights {model.weights}",) if others else ()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        aside = Path(scratch) / folder.name
+        aside.mkdir()
+        try:
+            usage = TARGETS[target](model, aside)
+        except SafetensorError as error:
+            raise GensweepError(f"{folder} cannot be written ({error}); is the disk full?") from error
+        _write_picture(model, source, aside / PICTURE_FILE, drawn_before=not changed)
+        facts = CardFacts(
+            target, name, licence, command, "" if trial is None else command_of(trial), usage, changed, trial
+        )
+        card = aside / CARD_FILE
+        card.write_text(model_card(model, facts), encoding="utf-8")
+        for file in filter(Path.is_file, aside.rglob("*")):
+            file.chmod(card.stat().st_mode)  # some libraries let nobody but the owner read their weights
+        has_code = any(aside.rglob("*.py"))
+        replace_folder(aside, folder)
+    return folder, has_code
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether a folder looks like an earlier export, or is empty."""
+    names = {path.name for path in folder.iterdir()}
+    return not names or {CARD_FILE, PICTURE_FILE} <= names
+
+
+def _write_picture(model: Model, source: Path, file: Path, *, drawn_before: bool) -> None:
+    """The picture that came with the checkpoint, or one of images that are drawn now."""
+    if drawn_before and (source / PICTURE_FILE).is_file():
+        shutil.copyfile(source / PICTURE_FILE, file)
+        return
+    classes = model.family.classes
+    count = SHOWN_IMAGES if not classes else classes * max(1, SHOWN_IMAGES // classes)
+    with progress_bar(PICTURE_FILE, count) as progress, torch.no_grad():
+        images = model.sample(count, progress=lambda done, _: progress(done))
+    rows = (labels_of(model, count, None).cpu(), model.checkpoint.class_names) if classes > 1 else None
+    write_pictures(images, file, classes=rows)

@@ -1,0 +1,172 @@
+"""Trained networks as modules with tensors in and out, and as ONNX files."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from gensweep.diffusion.guidance import guided
+from gensweep.diffusion.parameterisations import denoised
+from gensweep.diffusion.samplers.sampler import from_noise
+from gensweep.extras.exporting.drawing_chain import DrawingChain
+from gensweep.families.denoising import DenoisingFamily
+from gensweep.families.gan import GanFamily
+from gensweep.families.meanflow import MeanFlowFamily
+from gensweep.families.vae import VaeFamily
+from gensweep.noise import Noise
+
+#: Images in the batch that a module is traced with; a batch of one could be taken for a constant.
+EXAMPLES = 2
+#: The version of ONNX's operators; onnxruntime 1.12 (2022) and later run it.
+ONNX_OPSET = 17
+#: What ONNX calls int64.
+_ONNX_INT64 = 7
+#: Families that can draw an image from z in one graph.
+DirectFamily: TypeAlias = GanFamily | VaeFamily | MeanFlowFamily
+
+
+class Traceable(NamedTuple):
+    """A module with example inputs and the names of inputs and outputs; the first axis of all is the batch."""
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, module: nn.Module, inputs: dict[str, Tensor], *outputs: str) -> Traceable:
+        """Ready to be traced: what a first call makes and keeps, such as tables on a device, is made."""
+        with torch.no_grad():
+            module.eval()(**inputs)
+        return cls(module, inputs, outputs)
+
+
+class GuidedDenoiser(nn.Module):
+    """D(x; sigma), guided as the family is set: images x_0 in [-1, 1] from x_0 + sigma eps.
+
+    If the network has learnt a variance, its place between small (0) and large (1) is a second output.
+    """
+
+    def __init__(self, family: DenoisingFamily, *, with_variance: bool) -> None:
+        super().__init__()
+        self.family, self.network, self.with_variance = family, family.networks[family.sampled], with_variance
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Labels count from 0; the one after the last class is "no label"."""
+        family = self.family
+
+        def predict(x: Tensor, time: Tensor) -> Tensor:
+            def at(scale: float) -> Tensor:
+                return guided(self.network, x, time, labels, null=family.classes, scale=scale)
+
+            if family.guidance_interval is None or family.guidance == 1:
+                return at(family.guidance)
+            low, high = family.guidance_interval
+            inside = (sigma > low) & (sigma <= high)
+            return torch.where(inside.view(-1, 1, 1, 1), at(family.guidance), at(1.0))
+
+        network_time = family.process_of(self.network).network_time
+        found = denoised(predict, family.parameterisation, network_time, x, sigma)
+        return (found.x_0, found.fraction) if self.with_variance and found.fraction is not None else found.x_0
+
+
+def traceable_denoiser(family: DenoisingFamily, chain: DrawingChain) -> Traceable:
+    """The denoiser, with labels if the family has classes."""
+    learnt = chain.variance == "learned"
+    inputs = {"x": torch.zeros(EXAMPLES, *family.shape), "sigma": torch.full((EXAMPLES,), chain.sigmas[0])}
+    if family.classes:
+        inputs["labels"] = torch.zeros(EXAMPLES, dtype=torch.int64)
+    return Traceable.of(GuidedDenoiser(family, with_variance=learnt), inputs, *("x_0", "fraction")[: 1 + learnt])
+
+
+def traceable_generator(family: DirectFamily) -> Traceable:
+    """What draws images from z alone, with labels if the family has classes."""
+    inputs = {"z": torch.zeros(EXAMPLES, *latent_shape(family))}
+    if family.classes:
+        inputs["labels"] = torch.zeros(EXAMPLES, dtype=torch.int64)
+    sole = SoleGenerator(family.networks[family.sampled]) if isinstance(family, GanFamily) else DirectGenerator(family)
+    return Traceable.of(sole, inputs, "images")
+
+
+def latent_shape(family: DirectFamily) -> tuple[int, ...]:
+    """The shape of z, standard normal, for one image."""
+    if isinstance(family, MeanFlowFamily):
+        return family.shape
+    return (family.gan.latent,) if isinstance(family, GanFamily) else (family.vae.latent,)
+
+
+class DirectGenerator(nn.Module):
+    """All that a VAE, or MeanFlow in its few steps, does to draw images; nothing of it is random but z.
+
+    The steps become parts of one graph, which share their weights.
+    """
+
+    def __init__(self, family: VaeFamily | MeanFlowFamily) -> None:
+        super().__init__()
+        self.family, self.network = copy.copy(family), family.networks[family.sampled]
+        if isinstance(self.family, MeanFlowFamily):
+            self.family.sampling_precision = "float32"
+
+    def forward(self, z: Float[Tensor, "b ..."], labels: Int[Tensor, " b"] | None = None) -> Float[Tensor, "b c h w"]:
+        """Images in [-1, 1]."""
+        family, unused = self.family, Noise(0, torch.arange(EXAMPLES))
+        if isinstance(family, VaeFamily):
+            return family.decode(self.network, z, unused, labels)
+        return family.sampler(family.process, family.denoise(self.network, labels), from_noise(z), unused)
+
+
+class SoleGenerator(nn.Module):
+    """A copy of a generator that can be called without labels.
+
+    Batch norms without a scale and a shift get 1 and 0, which ONNX's wants to be told.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network)
+        for module in self.network.modules():
+            if isinstance(module, nn.BatchNorm2d) and module.weight is None:
+                module.weight = nn.Parameter(torch.ones(module.num_features))
+                module.bias = nn.Parameter(torch.zeros(module.num_features))
+
+    def forward(
+        self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        """Images in [-1, 1]."""
+        return self.network(z, labels)  # type: ignore[no-any-return]
+
+
+def write_onnx(traceable: Traceable, file: Path) -> None:
+    """Write a module with a batch of any size; inputs and outputs have their names."""
+    names = [*traceable.inputs, *traceable.outputs]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # that exporters are deprecated, that a number became a constant
+        torch.onnx.register_custom_op_symbolic("aten::searchsorted", _position_in_table, ONNX_OPSET)  # type: ignore[attr-defined]
+        torch.onnx.export(
+            traceable.module,
+            tuple(traceable.inputs.values()),
+            str(file),
+            dynamo=False,  # torch.export makes the size of the batch a constant where labels are guided
+            opset_version=ONNX_OPSET,
+            input_names=list(traceable.inputs),
+            output_names=list(traceable.outputs),
+            dynamic_axes={name: {0: "batch"} for name in names},
+        )
+
+
+def _position_in_table(graph: Any, table: Any, values: Any, *settings: Any) -> Any:
+    """ONNX's operators for `searchsorted` of a list of values: how many entries of a rising table are smaller."""
+
+    def axis(number: int) -> Any:
+        return graph.op("Constant", value_t=torch.tensor([number]))
+
+    smaller = graph.op("Less", graph.op("Unsqueeze", table, axis(0)), graph.op("Unsqueeze", values, axis(1)))
+    counted = graph.op("Cast", smaller, to_i=_ONNX_INT64)
+    return graph.op("ReduceSum", counted, axis(1), keepdims_i=0)

@@ -1,0 +1,107 @@
+"""`gensweep finetune`: a trained model goes on with a handful of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gensweep.cli.sweep_options import root_option, set_option, storage_option
+from gensweep.errors import ConfigError
+from gensweep.report.completion import run_names
+
+
+@click.command()
+@click.argument("run", shell_complete=run_names)
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of pictures; its name is the new class."
+)
+@click.option("--class", "class_name", metavar="NAME", help="A class of the base's own data set.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take the first N images only.")
+@click.option("--rank", type=click.IntRange(1), help="Rank of the updates.  [default: 4]")
+@click.option("--alpha", type=click.FloatRange(0, min_open=True), help="Updates are times alpha/rank.  [default: rank]")
+@click.option(
+    "--target",
+    metavar="LAYERS",
+    help="all, attention, conv, linear, labels (no layer), or a regular expression for names of layers.  "
+    "[default: all]",
+)
+@click.option(
+    "--update",
+    type=click.Choice(["lora", "full", "scratch"]),
+    default="lora",
+    show_default=True,
+    help="Low-rank updates; or, to compare, all weights, or all from their first values.",
+)
+@click.option("--name", help="Name of the run; by default that of the base and of the images.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel workers.")
+@set_option("Change one value, for example --set training.images=20000. May be given several times.")
+@root_option
+@storage_option
+def finetune(
+    run: str,
+    data: Path | None,
+    class_name: str | None,
+    limit: int | None,
+    rank: int | None,
+    alpha: float | None,
+    target: str | None,
+    update: str,
+    name: str | None,
+    workers: int,
+    overrides: tuple[str, ...],
+    root: Path,
+    storage: str | None,
+) -> int:
+    """Teach a trained model new images by low-rank updates (LoRA).
+
+    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. Its weights stay as they are; the
+    update is a small file, adapter.safetensors, in each checkpoint. A class that RUN does not know becomes
+    a new label.
+
+    \b
+    Examples:
+      gensweep finetune ddpm-cifar10 --class horse --limit 50
+      gensweep finetune ddpm-cifar10 --data photos/dunes --rank 8 --target attention
+      gensweep finetune ddpm-cifar10 --class horse --limit 50 --update full --name horse-full
+      gensweep sample ddpm-cifar10-horse --class horse
+      gensweep sample ddpm-cifar10 --adapter ddpm-cifar10-horse:0.7 --class horse
+      gensweep tune --resume ddpm-cifar10-horse            go on after an interruption
+    """
+    if (data is None) == (class_name is None):
+        raise click.UsageError(
+            f"Give either --data FOLDER or --class NAME; such as: gensweep finetune {run} --class cat"
+        )
+    from gensweep.api.sweeps import tune
+    from gensweep.config import parse_overrides
+    from gensweep.extras.finetuning.inherited_settings import trial_for_few_images, with_base
+    from gensweep.sweep.planning import single_trial
+    from gensweep.tracking.checkpoints import checkpoint_folder
+
+    given = {"rank": rank, "alpha": alpha, "target": target}
+    settings = {name: value for name, value in given.items() if value is not None}
+    if update != "lora" and settings:
+        raise ConfigError(
+            [f"--{name}: belongs to low-rank updates; leave it out, or --update {update}" for name in settings]
+        )
+    limited = {} if limit is None else {"data.limit": limit}
+    trial = trial_for_few_images(
+        checkpoint_folder(run, root).resolve(),
+        {"kind": update, **settings},
+        folder_of_images=data,
+        class_name=class_name,
+        changes=limited | parse_overrides(overrides),
+        workers=workers,
+    )
+    sweep = single_trial(name or _name(run, data, class_name, root), trial, workers)
+    return tune(with_base(sweep), root=root, storage=storage).exit_code
+
+
+def _name(run: str, data: Path | None, class_name: str | None, root: Path) -> str:
+    """Names of the base and of the images, as a sweep's name."""
+    from gensweep.config.sweep_config import name_like
+    from gensweep.sweep.stored_sweeps import names_folder
+
+    images = class_name if data is None else data.resolve().name
+    base = Path(run).resolve().parent.name if names_folder(run, root) else run
+    return name_like(f"{base}-{images}")

@@ -1,0 +1,145 @@
+"""Sweeps whose trials go on from a trained model: what they take over from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from gensweep.build.parts import build_family, load_images
+from gensweep.cache import cache_folder
+from gensweep.config import SweepConfig, TrialConfig, checked_sweep
+from gensweep.config.tree import flatten, override_all
+from gensweep.data.image_folder import ONE_CLASS
+from gensweep.data.images import Images
+from gensweep.errors import ConfigError
+from gensweep.extras.finetuning.section import Base, read_base
+from gensweep.tracking.checkpoints import checkpoint_folder
+
+#: Times that a training shows each image, within the bounds that follow.
+REPEATS_PER_IMAGE = 100
+#: Training images at least, however few images there are to learn from.
+MIN_BUDGET = 2_000
+#: Training images at most: what bounds the time of a fine-tuning without --set training.images.
+MAX_BUDGET = 50_000
+#: Adam's learning rate for low-rank updates: higher than for whole weights, as the base cannot be lost.
+LOW_RANK_LEARNING_RATE = 1e-3
+
+
+def trial_for_few_images(
+    folder: Path,
+    update: Mapping[str, Any],
+    *,
+    folder_of_images: Path | None = None,
+    class_name: str | None = None,
+    changes: Mapping[str, Any] = MappingProxyType({}),
+    workers: int = 1,
+) -> TrialConfig:
+    """A trial that goes on from a checkpoint with the images in a folder, or with a class of the base's own data set.
+
+    Whatever neither few images nor the `changes`, by dotted key, ask for is as in the base.  Raises ConfigError if
+    there are no such images.
+    """
+    base = read_base(folder)
+    channels, size, _ = base.shape
+    limit = changes.get("data.limit")
+    taken: dict[str, Any] = {"data.classes": [class_name], "data.limit": limit}
+    if folder_of_images is not None:
+        path = str(folder_of_images.resolve())
+        data = {"kind": "image_folder", "path": path, "size": size, "channels": channels, "limit": limit}
+        # All of a few images are trained on, so a likelihood can only be theirs.
+        taken = {"data": data | {"test_fraction": 0.0}, "evaluation.likelihood.split": "train"}
+    trial = base.trial.with_overrides(taken | {"start": base.section() | {"update": dict(update)}})
+    images: Images = trial.bound("data")("train", cache_folder())
+    if folder_of_images is not None and images.class_names == (ONE_CLASS,):
+        trial = trial.with_overrides({"start.name": folder_of_images.resolve().name})
+    budget = changes.get("training.images")
+    if not isinstance(budget, int) or budget < 1:  # which is told with all other problems
+        budget = min(max(REPEATS_PER_IMAGE * len(images), MIN_BUDGET), MAX_BUDGET)
+    return trial.with_overrides({**_for_few_images(trial, len(images), budget, workers), **changes})
+
+
+def _for_few_images(trial: TrialConfig, count: int, budget: int, workers: int) -> dict[str, Any]:
+    """Settings of a training of `budget` images that suit `count` different ones."""
+    flat = trial.flat()
+    batch = max(workers, min(flat["training.batch_size"], count, budget) // workers * workers)
+    suited = {
+        "training.images": budget,
+        "training.device_seconds": None,
+        "training.batch_size": batch,
+        "training.accumulation": 1,
+        "training.ema_half_life": max(1, budget // 10),
+        "training.log_every": None,
+        "evaluation.every": -(-budget // 4),
+        "evaluation.at": None,
+        "evaluation.against": "whole",
+    }
+    if "optimizer.warmup" in flat:
+        suited["optimizer.warmup"] = budget // 20
+        suited["optimizer.decay"] = None
+        if flat["start.update.kind"] == "lora":
+            suited["optimizer.learning_rate"] = LOW_RANK_LEARNING_RATE
+    return suited
+
+
+def with_base(sweep: SweepConfig) -> SweepConfig:
+    """The sweep with all that its trials inherit from the model that they start from.
+
+    Settings that the sweep does not write are the base's own; the base itself is named by folder, hash and classes.
+    Raises ConfigError if a trial at a corner of the space does not fit the base or its images, and GensweepError if
+    there is no such run.
+    """
+    if any(key.startswith("start.base") for key, _ in flatten(sweep.space)):
+        raise ConfigError("start.base: cannot be searched, as trials inherit its settings; run a sweep for each base")
+    section = sweep.base["start"]
+    run = section["base"]
+    base = read_base(checkpoint_folder(run).resolve())
+    expected = section.get("sha256", base.sha256)
+    if expected not in (None, base.sha256):
+        raise ConfigError(
+            f"start.sha256: {run} has the weights {base.sha256[:12]}, not {expected[:12]}; name the base that was meant"
+        )
+    inherited = _inherited(base, sweep.base)
+    if sweep.budget is not None:  # which says how long the trainings are, whatever that of the base was
+        for part, key in (("training", "images"), ("training", "device_seconds"), ("evaluation", "every")):
+            if key not in sweep.base.get(part, {}):
+                inherited[part].pop(key, None)
+    whole = sweep.model_copy(update={"base": inherited}).as_dict()
+    whole["base"]["start"] = {**section, **base.section()}
+    found = checked_sweep(whole)
+    _check(found, base)
+    return found
+
+
+def _inherited(base: Base, written: Mapping[str, Any]) -> dict[str, Any]:
+    """The base's settings, with those on top that are written."""
+    inherited = base.trial.as_dict()
+    inherited.pop("start", None)
+    channels, size, _ = base.shape
+    shape = {"data.size": size, "data.channels": channels}
+    changes = dict(flatten(written))
+    if changes.keys() & {"evaluation.every", "evaluation.at"}:  # two ways to say the same
+        changes = {"evaluation.every": None, "evaluation.at": None} | changes
+    own, other = inherited["family"]["kind"], changes.get("family.kind")
+    if other not in (None, own):
+        raise ConfigError(f"family.kind: the base is a {own}, so it cannot go on as {other}; set {own}")
+    kind = changes.get("data.kind", inherited["data"]["kind"])
+    if kind != "image_folder":
+        del shape["data.channels"]
+    return override_all(inherited, {"data.kind": kind} | shape | changes)
+
+
+def _check(sweep: SweepConfig, base: Base) -> None:
+    """Build the network of each corner for its images."""
+    known: dict[str, Images] = {}
+    for trial in sweep.corners:
+        data = trial.data.model_dump_json()
+        images = known[data] = known.get(data) or load_images(trial)
+        if images.shape != base.shape:
+            (channels, size, _), (base_channels, base_size, _) = images.shape, base.shape
+            raise ConfigError(
+                f"data: {images.name} has images of {channels} channels and {size} px, but the base draws "
+                f"{base_channels} channels and {base_size} px; set data.size"
+            )
+        build_family(trial, images.shape, images.classes, base.weights)

@@ -1,0 +1,154 @@
+"""The start `finetune` of a trial: the trained model, and which of its weights change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from annotated_types import MinLen, doc
+from torch import Tensor, nn
+
+from gensweep.build.parts import build_family
+from gensweep.config import SweepConfig, TrialConfig
+from gensweep.data.images import ClassNames, Images
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.families.family import Family
+from gensweep.nn.lora import low_rank_updates
+from gensweep.nn.updates import UPDATES, Update, merge_all
+from gensweep.registry import Choice
+from gensweep.training.adapters import ADAPTER_FILE, adapter_of, weights_hash, write_adapter
+from gensweep.training.checkpoint import load_tensors, read
+from gensweep.training.learner_state import load_network
+from gensweep.training.start import STARTS, Start, Weights
+
+
+@dataclass(frozen=True)
+class Base:
+    """A trained model to go on from: the settings it was trained with, its images, and its weights by network.
+
+    `sha256` is the hash of those weights that draw samples, which were averaged if the training kept an average.
+    """
+
+    folder: Path
+    trial: TrialConfig
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    weights: Weights
+    sha256: str
+
+    def section(self) -> dict[str, Any]:
+        """The section `start` of a trial that starts from it."""
+        return {"kind": "finetune", "base": str(self.folder), "sha256": self.sha256, "classes": list(self.class_names)}
+
+
+def read_base(folder: Path) -> Base:
+    """The model in a checkpoint, all that it has learnt merged into plain weights.
+
+    Raises GensweepError if it is damaged, or cannot be merged.
+    """
+    checkpoint = read(folder)
+    trial, tensors = TrialConfig.from_dict(checkpoint.metadata), load_tensors(folder)
+    family = build_family(trial, checkpoint.shape, len(checkpoint.class_names))
+    for name, network in family.networks.items():
+        load_network(network, tensors, checkpoint.weights if name == family.sampled else f"networks/{name}/")
+        merge_all(network)
+        if low_rank_updates(network):
+            raise GensweepError(
+                f"{folder}: updates below a spectral norm cannot be merged; go on from the base instead"
+            )
+    weights = {name: network.state_dict() for name, network in family.networks.items()}
+    sha256 = weights_hash(weights[family.sampled])
+    return Base(folder, trial, checkpoint.shape, checkpoint.class_names, weights, sha256)
+
+
+@STARTS.register("finetune")
+@dataclass(frozen=True, kw_only=True)
+class Finetuning(Start):
+    """Train a model further with other images.
+
+    Settings that are not written are those of the base.  Classes that it does not know are learnt as new labels.
+    """
+
+    base: Annotated[str, doc("the trained model: a run or a checkpoint")]
+    sha256: Annotated[str | None, doc("hash of the base's weights; filled in when the run starts")] = None
+    classes: Annotated[ClassNames | None, doc("classes that the base knows; filled in when the run starts")] = None
+    name: Annotated[
+        Annotated[str, MinLen(1)] | None,
+        doc("what the class of images that have none is called; null: as the data set calls it"),
+    ] = None
+    update: Annotated[Update, Choice(UPDATES, "lora"), doc("which of the weights change, and how")]
+
+    @classmethod
+    def prepare(cls, sweep: SweepConfig) -> SweepConfig:
+        """The sweep with the settings of the base."""
+        from gensweep.extras.finetuning.inherited_settings import with_base
+
+        return with_base(sweep)
+
+    def images(self, trial: Mapping[str, Any], images: Images) -> Images:
+        """The images with the labels of the base first, then new ones.  Raises ConfigError if `name` does not fit."""
+        names = images.class_names
+        if self.name is not None:
+            if len(names) > 1:
+                raise ConfigError(
+                    f"start.name: {self.name!r} would be the name of one class, but {images.name} has {len(names)} "
+                    "with names of their own; leave it out"
+                )
+            names = (self.name,)
+        if not _conditional(trial):
+            return replace(images, class_names=names)
+        every = tuple(dict.fromkeys((*self._known, *names)))
+        new_labels = torch.tensor([every.index(name) for name in names])
+        return replace(images, labels=new_labels[images.labels], class_names=every)
+
+    def weights(self) -> Weights | None:
+        """The base's weights by network.  Raises GensweepError if they are not those with which the run began."""
+        base = read_base(Path(self.base))
+        if self.sha256 is not None and base.sha256 != self.sha256:
+            raise GensweepError(
+                f"start.base: the weights of {self.base} are {base.sha256[:12]}, but {self.sha256[:12]} when "
+                "this run began; start it again under another name"
+            )
+        return base.weights
+
+    def family(self, build: Callable[[int], Family], classes: int, weights: Weights | None) -> Family:
+        """The family of the base, with what is trained beside its weights, or instead of them."""
+        family = build(len(self._known))
+        known = family.classes
+        for name, network in family.networks.items():
+            load = partial(_load, network, name, None if weights is None else weights[name])
+            self.update(network, load, known, classes - known if known else 0)
+        family.classes = classes if known else 0
+        return family
+
+    def writer(self, trial: Mapping[str, Any], images: Images) -> Callable[[nn.Module, Path], None]:
+        """A function that writes the adapter into the folder of a checkpoint."""
+        settings = {**trial["start"]["update"], "data": images.name, "images": len(images)}
+        known = self._known if _conditional(trial) else ()
+        new = images.class_names[len(known) :] if _conditional(trial) else ()
+
+        def write(network: nn.Module, folder: Path) -> None:
+            adapter = adapter_of(network, base=self.sha256 or "", known=known, new=new, settings=settings)
+            if adapter is not None:
+                write_adapter(adapter, folder / ADAPTER_FILE)
+
+        return write
+
+    @property
+    def _known(self) -> tuple[str, ...]:
+        """The classes that the base knows."""
+        return self.classes or ()
+
+
+def _conditional(trial: Mapping[str, Any]) -> bool:
+    return bool(trial["family"].get("conditional"))
+
+
+def _load(network: nn.Module, name: str, state: Mapping[str, Tensor] | None) -> None:
+    """Give a network the base's weights if there are some: a checkpoint of the run itself brings its own."""
+    if state is not None:
+        load_network(network, {f"{name}/{key}": tensor for key, tensor in state.items()}, f"{name}/")

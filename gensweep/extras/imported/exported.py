@@ -1,0 +1,171 @@
+"""Generators that another program has exported: TorchScript files, or programs of torch.export (.pt2)."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+from torch import Tensor
+
+from gensweep.data.picture_decoding import squared
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.families.gan import SAMPLING_LATENT_STREAM
+from gensweep.files import file_sha256
+from gensweep.metrics.quantisation import to_uint8
+from gensweep.noise import Noise
+
+#: The values of black and white unless others are given.
+DEFAULT_RANGE = (-1.0, 1.0)
+#: Share of all values that may lie outside of the range; with more of them the range must be wrong.
+MAX_CLIPPED_SHARE = 0.1
+#: The random stream of the seeds of images.
+SEED_STREAM = 1
+#: The ending of files that torch.export.save writes.
+PROGRAM_SUFFIX = ".pt2"
+
+
+class ExportedGenerator:
+    """Images from z, and from labels if `classes` says how many there are, by the code in a file.
+
+    z is standard normal of shape (n, *latent), on `device`; image i of a key depends on its own numbers alone, unless
+    the code draws some itself: those follow from the key and the first image of the batch.  What comes out is
+    floating-point in `output_range`, -1..1 by default, or bytes.  The file's code is executed: only a file that one
+    trusts should be loaded.
+    Raises ConfigError if the file cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        device: torch.device,
+        latent: tuple[int, ...],
+        *,
+        classes: int | None = None,
+        output_range: tuple[float, float] | None = None,
+    ) -> None:
+        self.file, self.device, self.latent = file, device, latent
+        self.classes, self.output_range = classes, output_range
+        try:
+            self.sha256 = file_sha256(file)
+        except OSError as error:
+            raise ConfigError(f"--torchscript {file}: cannot be read ({error.strerror}); name a file") from None
+        self._module = _load(file, device)
+        self.params = sum(p.numel() for p in self._module.parameters())
+        self._drawn = 0
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where it comes from, for the record."""
+        return {
+            "kind": "torchscript",
+            "path": str(self.file.resolve()),
+            "sha256": self.sha256,
+            "latent": list(self.latent),
+            "classes": self.classes,
+            "output_range": None if self.output_range is None else list(self.output_range),
+        }
+
+    def draw(self, key: int, indices: Int[Tensor, " n"], labels: Int[Tensor, " n"] | None) -> UInt8[Tensor, "n c h w"]:
+        """Images of these indices.  Raises GensweepError for NaN, or values that cannot be in the range."""
+        z = Noise(key, indices).normal(*self.latent, stream=SAMPLING_LATENT_STREAM)
+        raw = self._checked(self._call(z, labels, image_seeds(key, indices[:1])[0]), len(indices))
+        images = raw if raw.dtype == torch.uint8 else to_uint8(self._to_unit(raw.float()))
+        self._drawn += len(indices)
+        return images
+
+    def _call(self, z: Tensor, labels: Tensor | None, seed: int) -> Any:
+        """What the code makes of z; what it draws itself is by PyTorch's own generator, from a seed."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices):
+                torch.manual_seed(seed)
+                return self._module(z) if labels is None else self._module(z, labels)
+        except Exception as error:  # the code of somebody else raises what it likes
+            arguments = f"z of shape {_shape(z)}" + ("" if labels is None else f" and {len(labels)} labels")
+            raise self._error(
+                f"the generator does not take {arguments}: {_cause(error)}; --latent and --classes say what it is given"
+            ) from None
+
+    def _checked(self, raw: Any, n: int) -> Tensor:
+        if not isinstance(raw, Tensor) or raw.ndim != 4 or raw.shape[0] != n or 0 in raw.shape:
+            given = f"a tensor of shape {_shape(raw)}" if isinstance(raw, Tensor) else f"a {type(raw).__name__}"
+            raise self._error(
+                f"the generator should give images of shape ({n}, channels, height, width), but it gave {given}; "
+                "export one that does"
+            )
+        if raw.dtype != torch.uint8 and not raw.is_floating_point():
+            raise self._error(f"the generator gives {raw.dtype}; it should give floats, or uint8")
+        if broken := int((~torch.isfinite(raw).flatten(1).all(1)).sum()):
+            raise self._error(
+                f"{broken} of the images {self._drawn}..{self._drawn + n - 1} hold NaN or infinite values; there is no "
+                "score of such a generator"
+            )
+        return raw
+
+    def _to_unit(self, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Bring values from `output_range` to -1..1."""
+        low, high = self.output_range or DEFAULT_RANGE
+        least, most = float(raw.min()), float(raw.max())
+        if self.output_range is None and least >= 0 and most <= 1 and not self._drawn:
+            raise self._error(
+                f"the values of the images lie in {least:.3g}..{most:.3g}, which looks like 0..1 and not like -1..1; "
+                "say which: --output-range 0,1 or --output-range=-1,1"
+            )
+        outside = int(((raw < low) | (raw > high)).sum())
+        if outside > MAX_CLIPPED_SHARE * raw.numel():
+            raise self._error(
+                f"{100 * outside / raw.numel():.0f} % of the values lie outside {low:g}..{high:g} (they go from "
+                f"{least:.3g} to {most:.3g}); say their range, such as --output-range 0,255"
+            )
+        return (raw - low) / (high - low) * 2 - 1
+
+    def _error(self, problem: str) -> GensweepError:
+        return GensweepError(f"{self.file}: {problem}")
+
+
+def _load(file: Path, device: torch.device) -> torch.nn.Module:
+    try:
+        with warnings.catch_warnings():
+            # TorchScript is deprecated, which the user of a file that exists can do nothing about.
+            warnings.filterwarnings("ignore", ".*torch.jit")
+            if file.suffix == PROGRAM_SUFFIX:
+                from torch.export.passes import move_to_device_pass
+
+                return move_to_device_pass(torch.export.load(str(file)), device).module()
+            module: torch.nn.Module = torch.jit.load(str(file), map_location=device)  # type: ignore[no-untyped-call]
+            return module.eval()
+    except Exception as error:  # zip, pickle, code: what can go wrong has no common type
+        raise ConfigError(
+            f"--torchscript {file}: torch cannot load it ({_cause(error)}); "
+            f"save it with torch.jit.trace(...).save(FILE), or with torch.export.save as {PROGRAM_SUFFIX}"
+        ) from None
+
+
+def image_seeds(key: int, indices: Int[Tensor, " n"]) -> list[int]:
+    """Seeds for the generators of other programs, 0 <= seed < 2^62: one for each image of a key."""
+    high, low = Noise(key, indices).integers(2**31, 2, stream=SEED_STREAM).cpu().unbind(1)
+    return (high << 31 | low).tolist()
+
+
+def resized_pictures(images: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n c size size"]:
+    """The squares in the middle of images, at another size, as those of pictures in files are resized."""
+    pictures = images.permute(0, 2, 3, 1).cpu().numpy()
+    if pictures.shape[-1] == 1:
+        pictures = pictures[..., 0]
+    rows = [squared(Image.fromarray(picture), size, images.shape[1]) for picture in pictures]
+    return torch.from_numpy(np.stack(rows)).to(images.device)
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(map(str, tensor.shape))})"
+
+
+def _cause(error: Exception) -> str:
+    """The last line of an error: TorchScript puts its whole call stack before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__).removeprefix("RuntimeError: ").partition(". ")[0][:200]

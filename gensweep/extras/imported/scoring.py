@@ -1,0 +1,152 @@
+"""Scores of images that were not drawn by a model of gensweep: how they come about, as a row, as JSON and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gensweep.errors import GensweepError
+from gensweep.extras.imported.exported import ExportedGenerator, resized_pictures
+from gensweep.extras.imported.imported_pictures import read_folder
+from gensweep.extras.imported.pipelines import DiffusersPipeline
+from gensweep.metrics.titles import metric_title
+from gensweep.noise import Noise
+from gensweep.report.export import score_json
+from gensweep.report.wording import count, format_anchors, format_guess, format_identity, format_interval
+from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images, sample_labels
+
+
+@dataclass(frozen=True)
+class ImportedEvaluation:
+    """The scores of imported images, where they come from (as filed under `family`), and notes for people.
+
+    `params` is None where nobody knows.
+    """
+
+    origin: Mapping[str, Any]
+    evaluator: Evaluator
+    result: EvaluationResult
+    notes: tuple[str, ...]
+    seed: int = 0
+    params: int | None = None
+
+    @property
+    def sample_seconds(self) -> float | None:
+        """Seconds of drawing; a folder takes none."""
+        return None if self.origin["kind"] == "folder" else self.result.sample_seconds
+
+    def row(self, run: str, metric: str) -> dict[str, Any]:
+        """The one row of the table."""
+        score = self.result.scores[metric]
+        interval = format_interval(score)
+        return {
+            "run": run,
+            "family": self.origin["kind"],
+            metric_title(metric, score.identity): score.value,
+            **({"without bias, 95 %": interval} if interval else {}),
+            "samples": self.evaluator.samples,
+            "params": count(self.params),
+        }
+
+    def as_json(self, run: str, metric: str, device: torch.device) -> dict[str, Any]:
+        """The one element that `evaluate --format json` prints; what belongs to a model of gensweep's own is null."""
+        score = self.result.scores[metric]
+        return {
+            "run": run,
+            **dict.fromkeys(("sampler", "steps", "guidance", "evaluations", "sample")),
+            "weights": score.identity.weights,
+            "samples": self.evaluator.samples,
+            "seed": self.seed,
+            **score_json(score),
+            "scores": {name: each.value for name, each in self.result.scores.items()},
+            "signals": self.result.signals,
+            "sample_seconds": self.sample_seconds,
+            "evaluate_seconds": self.result.evaluate_seconds,
+            "device": device.type,
+            "best": True,
+            "origin": self.origin,
+            "params": self.params,
+            "notes": self.notes,
+        }
+
+    def words(self, metric: str) -> list[str]:
+        """The scores and details that the table has no room for, a line a metric, and what was measured."""
+        lines = []
+        for name, score in self.result.scores.items():
+            signals = {key: signal for key, signal in self.result.signals.items() if key.startswith(f"{name}/")}
+            details = ", ".join(f"{key.partition('/')[2]} {signal:.4g}" for key, signal in signals.items())
+            if details or name != metric:
+                lines.append(f"{name} {score.value:.4g}" + (f" ({details})" if details else ""))
+        score = self.result.scores[metric]
+        lines.append(f"Measured as {format_identity(score.identity)}. {format_guess(score)}".rstrip())
+        beside = format_anchors(score.anchors, score.identity.samples)
+        return [*lines, beside] if beside else lines
+
+
+def evaluate_folder(
+    folder: Path, evaluator: Evaluator, device: torch.device, progress: Callable[[int], None]
+) -> ImportedEvaluation:
+    """Evaluate the pictures in a folder, by classes if they lie in folders that are called like these.
+
+    `progress` gets the number of pictures read so far, and after that of those that are also scored on top of it.
+    Raises ConfigError if they are fewer than the evaluator looks at.
+    """
+    channels, size, _ = evaluator.images.shape
+    found = read_folder(folder, evaluator.samples, size=size, channels=channels, progress=progress)
+    pixels, classes = torch.from_numpy(found.pixels), evaluator.images.class_names
+    folders = [PurePosixPath(file).parent.name for file in found.files]
+    result = evaluate_images(
+        evaluator,
+        lambda indices: pixels[indices.cpu()].to(device),
+        device,
+        labels=torch.tensor([*map(classes.index, folders)]) if set(folders) <= set(classes) else None,
+        progress=lambda scored: progress(evaluator.samples + scored),
+    )
+    origin = {"kind": "folder", "path": str(folder.resolve()), "sha256": found.sha256}
+    return ImportedEvaluation(origin, evaluator, result, found.notes)
+
+
+def evaluate_generator(
+    generator: ExportedGenerator | DiffusersPipeline, evaluator: Evaluator, seed: int, progress: Callable[[int], None]
+) -> ImportedEvaluation:
+    """Evaluate an exported generator or a pipeline; with another seed than 0, on images of other noise.
+
+    Labels are random, in the proportions of the real images if both have the same number of classes, else uniform.
+    Raises GensweepError if it does not draw images that can be compared with the evaluator's.
+    """
+    classes, real, notes, sizes = generator.classes, evaluator.images, list[str](), set[tuple[int, int]]()
+    counts = real.class_counts
+    if classes is not None and len(counts) != classes:
+        notes.append(f"it has {classes} classes and the real images {len(counts)}: all are drawn evenly")
+        counts = (1,) * classes
+    noise = Noise(seed, torch.arange(evaluator.samples, device=generator.device))
+    labels = None if classes is None else sample_labels(counts, noise)
+
+    def draw(indices: Tensor) -> Tensor:
+        images = generator.draw(seed, indices, None if labels is None else labels[indices])
+        if images.shape[1] != real.channels:
+            raise GensweepError(
+                f"{generator.origin['path']}: the generator gives images of {images.shape[1]} channels, but those that "
+                f"they are compared with have {real.channels}; compare it with others: --like RUN, or --set "
+                "data.kind=KIND"
+            )
+        sizes.add((images.shape[3], images.shape[2]))
+        return images if images.shape[1:] == real.shape else resized_pictures(images, real.size)
+
+    result = evaluate_images(
+        evaluator,
+        draw,
+        generator.device,
+        labels=labels if classes == real.classes else None,
+        progress=progress,
+    )
+    notes += [
+        f"its images are {width}x{height}: the square in the middle is resized to {real.size}x{real.size}"
+        for width, height in sorted(sizes - {(real.size, real.size)})
+    ]
+    return ImportedEvaluation(generator.origin, evaluator, result, tuple(notes), seed, generator.params or None)

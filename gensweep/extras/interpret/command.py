@@ -1,0 +1,96 @@
+"""`gensweep interpret`: what the network of a run does with a label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gensweep.errors import GensweepError
+from gensweep.report.completion import run_names
+from gensweep.report.output import format_option, print_rows
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("run", shell_complete=run_names)
+@click.option("--class", "class_name", metavar="NAME", help="Only this class.  [default: all]")
+@click.option("--layer", metavar="REGEX", help="Only layers in whose name this is found, such as 'up' or 'middle.0'.")
+@click.option("--levels", type=click.IntRange(1, 50), default=5, help="Noise levels (diffusion).")
+@click.option("--samples", type=click.IntRange(4), default=32, help="Images for each label.")
+@click.option(
+    "--permutations", type=click.IntRange(19), default=999, help="Sign flips of the test; p is at least 1/(flips + 1)."
+)
+@click.option(
+    "--units",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Switch off this many units of a class.  [default: one in 30 of those that draw samples]",
+)
+@click.option(
+    "--draws", type=click.IntRange(0), default=32, help="Images of a class for every change of units; 0 changes none."
+)
+@click.option("--seed", type=int, default=0, help="Everything depends on this seed alone.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("interpretation"),
+    help="Folder for index.html, activation_map.csv and pictures.",
+)
+@format_option
+def interpret(run: str, class_name: str | None, layer: str | None, output: Path, format: str, **settings: Any) -> None:
+    """Look into a class-conditional model: which units react to a label.
+
+    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. The units that
+    each class raises most are printed. Then they are switched off, to see whether images of the class suffer more than
+    without random units of the same layers; that takes the images of the training. index.html, which needs no
+    network, shows all of it.
+
+    \b
+    Examples:
+      gensweep interpret cifar
+      gensweep interpret cifar --class cat -o cat/
+      gensweep interpret cifar/t0003 --layer 'middle|up.0' --levels 10
+      gensweep interpret cifar --units 50 --draws 128 --seed 1
+      gensweep interpret cifar --draws 0 --samples 64 --permutations 9999 --format csv
+    """
+    from gensweep.files import write_problem
+    from gensweep.sweep.cluster_task import ReturnedPath, SentPath, run_near_gpus
+    from gensweep.sweep.provenance import command_line
+    from gensweep.sweep.stored_sweeps import find_trial, names_folder
+    from gensweep.tracking.checkpoints import checkpoint_folder
+
+    if (problem := write_problem(output)) is not None:
+        raise GensweepError(f"--output {output}: {problem}")
+    trial = None if names_folder(run) else find_trial(run)
+    folder = checkpoint_folder(trial or run)
+    name, chosen = run if trial is None else trial.name, {"class_name": class_name, "layers": layer}
+    work = look_into, SentPath(folder), chosen, settings, ReturnedPath(output), name, command_line()
+    rows, words = run_near_gpus(*work)
+    print_rows(rows, format)
+    for line in words:
+        click.echo(line, err=True)
+    click.echo(f"Page: {output / 'index.html'}", err=True)
+
+
+def look_into(
+    folder: Path, chosen: dict[str, Any], settings: dict[str, Any], output: Path, name: str, command: str
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Analyse the model in a checkpoint folder and write the page; returns the rows to print, and remarks."""
+    from gensweep.extras.interpret.analysis import AnalysisSettings, analyse, load_labelled
+    from gensweep.extras.interpret.page import write_page
+    from gensweep.extras.interpret.tables import conclusion, unit_rows
+
+    labelled = load_labelled(folder, **chosen)
+    found = analyse(labelled, AnalysisSettings(**settings), lambda stage: click.echo(f"{stage} ...", err=True))
+    facts = {"images a label": settings["samples"], "permutations": settings["permutations"]}
+    write_page(output, name, labelled, found, facts, command)
+    rows, words = unit_rows(found.activation_map, labelled.labels, labelled.names), []
+    if not rows:
+        words.append("No unit is raised by a label more than by chance.")
+    if found.failure is not None:
+        words.append(f"Note: no units are switched off, as images cannot be classified: {found.failure}")
+    if found.interventions:
+        words.append(conclusion(found.interventions))
+    return rows, words

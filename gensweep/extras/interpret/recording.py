@@ -1,0 +1,65 @@
+"""Recording and scaling the units of a network by hooks; the network itself is not changed.
+
+A unit is a channel that a layer reads: after norm, label and activation, as the next convolution sees it.  Inputs are
+recorded, not outputs, because a fused norm and activation is not a module with an output of its own.
+Shapes: b images, c channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+#: Layers that read (b, c, h, w).
+CHANNELS_FIRST = (nn.Conv2d, nn.ConvTranspose2d)
+#: Layers that read (b, ..., c).
+CHANNELS_LAST = (nn.Linear,)
+
+
+def reading_layers(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """The convolutions and linear layers of networks, by "network.path.of.the.layer"."""
+    return {
+        f"{network}.{path}" if path else network: module
+        for network, root in networks.items()
+        for path, module in root.named_modules()
+        if isinstance(module, CHANNELS_FIRST + CHANNELS_LAST)
+    }
+
+
+@contextmanager
+def recording(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Float[Tensor, "b c"]]]:
+    """The units' means over pixels, by layer, of the last forward pass in this context.
+
+    A layer that reads vectors (latents, times, labels) does not appear.
+    """
+    recorded: dict[str, Tensor] = {}
+
+    def record(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        maps = inputs[0].movedim(1, -1) if isinstance(module, CHANNELS_FIRST) else inputs[0]
+        if maps.dim() >= 3 and maps[0, ..., 0].numel() > 1:
+            # The mean is taken at once, because the next layer may work in place.
+            recorded[name] = maps.flatten(1, -2).float().mean(dim=1)
+
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_pre_hook(partial(record, name)))
+        yield recorded
+
+
+@contextmanager
+def scaling(layers: Mapping[str, nn.Module], factors: Mapping[str, Float[Tensor, " c"]]) -> Iterator[None]:
+    """Multiply each unit by its factor, by layer, in this context: 0 switches it off, 2 doubles it."""
+
+    def scale(factor: Tensor, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x, *rest = inputs
+        scales = factor.to(x)
+        return (x * (scales.view(-1, 1, 1) if isinstance(module, CHANNELS_FIRST) else scales), *rest)
+
+    with ExitStack() as hooks:
+        for name, factor in factors.items():
+            hooks.enter_context(layers[name].register_forward_pre_hook(partial(scale, factor)))
+        yield

@@ -1,0 +1,170 @@
+"""How a family spends a budget best: a wider network for fewer images, or a narrower one for more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+
+import numpy as np
+
+from gensweep.extras.plan.forecast import FittedFamily, ScoreForecast, forecast_of
+from gensweep.extras.plan.scaling_law import Array
+from gensweep.extras.plan.scored_trainings import ScoredTraining
+
+#: Widths of a family that it takes before others are proposed: two of them fit any exponent.
+MIN_WIDTHS = 3
+#: How much wider than the widest one a proposed network is at most.
+MAX_WIDENING = 2
+#: The exponent of width in the FLOPs of an image where only one width was tried: channels in times channels out.
+WIDTH_EXPONENT = 2.0
+#: A width is refused if its own trials are worse than the law predicts by more than this factor, and by more than the
+#: differences between trials explain (one-sided t test).
+MAX_MISFIT = 1.1
+MISFIT_CONFIDENCE = 0.975
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What a family does with a budget: the settings of the trainings `members`, a width, images, and what comes of it.
+
+    `near` are the width and those next to it that could be taken; `draws` are of the logarithm of the score.
+    """
+
+    group: str
+    members: tuple[ScoredTraining, ...]
+    width: int
+    near: tuple[int, ...]
+    images: float
+    flops_per_image: float
+    forecast: ScoreForecast
+    draws: Array
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of the whole training."""
+        return self.images * self.flops_per_image
+
+    def widened(self, factor: float) -> Allocation:
+        """The same with an interval that is wider by a factor, as logarithms."""
+        middle = np.median(self.draws)
+        draws: Array = middle + factor * (self.draws - middle)
+        return replace(self, draws=draws, forecast=forecast_of(draws))
+
+
+@dataclass(frozen=True)
+class FamilyPlanner:
+    """A fitted family whose widths may vary, unless `free_size`: then the budget does not pay for a larger network."""
+
+    group: str
+    fitted: FittedFamily
+    free_size: bool = False
+
+    def members(self, budget: float) -> tuple[int, ...]:
+        """The trainings of the configuration of which most is expected at the width that it has.
+
+        Those that were stopped early do not count, as their ends are not known.
+        """
+        trainings = self.fitted.trainings
+        whole = [index for index, each in enumerate(trainings) if not each.curve.stopped_early]
+        groups: dict[str, list[int]] = {}
+        for index in whole or range(len(trainings)):
+            groups.setdefault(trainings[index].curve.configuration, []).append(index)
+        return min(
+            (tuple(group) for group in groups.values()),
+            key=lambda group: self._at(trainings[group[0]].width, (), budget, group).forecast.value,
+        )
+
+    @property
+    def largest(self) -> float:
+        """The most that one of its trainings spent."""
+        return max(each.curve.spent for each in self.fitted.trainings)
+
+    def widths(self, budget: float) -> list[int]:
+        """Those that may be proposed at a budget: the ones that were tried, and if they are enough the steps between.
+
+        A network becomes wider than any that was tried only as far as it still sees as many images as that one did.
+        """
+        tried = sorted({each.width for each in self.fitted.trainings})
+        if len(tried) < MIN_WIDTHS:
+            return tried
+        return list(range(tried[0], int(tried[-1] * self._widening(budget)) + 1, reduce(math.gcd, tried)))
+
+    def _widening(self, budget: float) -> float:
+        """How much wider a network becomes than any that was tried."""
+        more = budget / self.largest
+        if more <= 1 or self.free_size:
+            return 1.0
+        # As seconds are measured, a wider network may cost hardly more, or less.
+        if more >= MAX_WIDENING**self.cost_exponent:
+            return MAX_WIDENING
+        return float(more ** (1 / self.cost_exponent))
+
+    def allocate(self, budget: float) -> Allocation:
+        """The width that is expected to score best."""
+        best = self.members(budget)
+        widths = self._without_misfits(self.widths(budget), self.fitted.trainings[best[0]].width)
+        near = {width: tuple(widths[max(0, index - 1) : index + 2]) for index, width in enumerate(widths)}
+        return min(
+            (self._at(width, near[width], budget, best) for width in widths), key=lambda each: each.forecast.value
+        )
+
+    def _at(self, width: int, near: tuple[int, ...], budget: float, indices: tuple[int, ...]) -> Allocation:
+        members = [self.fitted.trainings[index] for index in indices]
+        of_width = [each for each in members if each.width == width] or members
+        wider = width / of_width[0].width
+        flops = of_width[0].flops_per_image * wider**self.exponent
+        images = budget / (of_width[0].unit_cost * (1.0 if self.free_size else wider**self.cost_exponent))
+        draws = self.fitted.draws(indices, flops, np.array([images]), anew=True)[:, 0]
+        return Allocation(self.group, tuple(members), width, near, images, flops, forecast_of(draws), draws)
+
+    def misfits(self, width: int) -> dict[int, float]:
+        """By tried width, the factor by which its own trials are worse than the law predicts; only widths that misfit.
+
+        The prediction starts from the trials of another `width`: only the difference between the two is tested.
+        """
+        from scipy.stats import t
+
+        own, freedom = self._effects[width], len(self.fitted.trainings) - len(self._effects)
+        if freedom < 1:
+            return {}
+        spread = math.sqrt(sum(float(((each - each.mean()) ** 2).sum()) for each in self._effects.values()) / freedom)
+        chance, found = spread * float(t.ppf(MISFIT_CONFIDENCE, freedom)), {}
+        for other, effects in self._effects.items():
+            worse = float(effects.mean() - own.mean())
+            if worse > max(math.log(MAX_MISFIT), chance * math.sqrt(1 / len(effects) + 1 / len(own))):
+                found[other] = math.exp(worse)
+        return found
+
+    def _without_misfits(self, widths: Sequence[int], width: int) -> list[int]:
+        """The widths between the nearest two that misfit, below and above the best trial's `width`."""
+        misfits = self.misfits(width)
+        low = max((each for each in misfits if each < width), default=0)
+        high = min((each for each in misfits if each > width), default=math.inf)
+        return [each for each in widths if low < each < high]
+
+    @cached_property
+    def _effects(self) -> dict[int, Array]:
+        """By tried width, the effects of its trials, which are independent of width if the law is right."""
+        effects = np.array([self.fitted.effect(index) for index in range(len(self.fitted.trainings))])
+        tried = np.array([each.width for each in self.fitted.trainings])
+        return {int(width): effects[tried == width] for width in np.unique(tried)}
+
+    @cached_property
+    def exponent(self) -> float:
+        """By which power of the width the FLOPs of an image grow."""
+        return _power([(each.width, each.flops_per_image) for each in self.fitted.trainings])
+
+    @cached_property
+    def cost_exponent(self) -> float:
+        """By which power of the width the cost of an image grows, in the unit of the budget."""
+        return _power([(each.width, each.unit_cost) for each in self.fitted.trainings])
+
+
+def _power(points: Sequence[tuple[int, float]]) -> float:
+    """The slope of a line through logarithms."""
+    x, y = np.log(np.array(points)).T
+    if np.ptp(x) == 0:
+        return WIDTH_EXPONENT
+    return float(np.polyfit(x, y, 1)[0])

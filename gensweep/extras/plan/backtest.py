@@ -1,0 +1,157 @@
+"""Would the law have been right?  The last part of the compute is hidden and predicted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gensweep.extras.plan.forecast import INTERVAL_PART, FittedFamily, ScoreForecast, forecast_of
+from gensweep.extras.plan.scored_trainings import ScoredTraining, spaced
+
+#: The largest compute over this is what the backtest sees; the rest is hidden.
+HIDDEN_FACTOR = 4.0
+#: Scores are seen up to so many times that limit: trainings of whole batches end near a quarter, not on it.
+LIMIT_TOLERANCE = 1.05
+#: Configurations of a family, with a score each, that a law is fitted to: it has five parameters.
+MIN_CONFIGURATIONS = 5
+#: Trainings with hidden scores that a backtest needs: of four, one that misses would already be a quarter.
+MIN_HIDDEN_TRAININGS = 5
+#: The same of each family.
+MIN_HIDDEN_OF_FAMILY = 2
+#: Less of the hidden scores than this in 80 % intervals is more than bad luck: one lawful sweep of 64 (docs/plan.md).
+MIN_COVERAGE = 0.5
+#: A recommended training whose hidden score was so much worse than the best one, relative to it, was a bad choice.
+MAX_REGRET = 0.2
+
+
+@dataclass(frozen=True)
+class HiddenScore:
+    """A hidden score of a training, and what was predicted for it."""
+
+    group: str
+    trial: str
+    spent: float
+    score: float
+    forecast: ScoreForecast
+
+    @property
+    def inside(self) -> bool:
+        """Whether the interval holds it."""
+        return self.forecast.low <= self.score <= self.forecast.high
+
+    @property
+    def miss(self) -> float:
+        """How far it is from what was expected, 1 being the end of the interval on that side."""
+        end = self.forecast.high if self.score > self.forecast.value else self.forecast.low
+        return math.log(self.score / self.forecast.value) / math.log(end / self.forecast.value)
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """How well laws that were fitted to the first part of the compute predicted the last.
+
+    `coverage` is the part of hidden scores that their 80 % intervals hold, the mean over trainings.  `regret` is how
+    much worse the training of which most was expected turned out than the best one, relative to it.  Both are None if
+    there was nothing to predict.  With `problems` it is not trusted.
+    """
+
+    limit: float
+    hidden: tuple[HiddenScore, ...]
+    coverage: float | None
+    regret: float | None
+    recommended: str | None
+    problems: tuple[str, ...]
+
+    @property
+    def widening(self) -> float:
+        """By which factor intervals would have had to be wider, as logarithms, to hold as many scores as they claim."""
+        misses = [each.miss for each in self.hidden]
+        return max(1.0, float(np.quantile(misses, INTERVAL_PART, method="inverted_cdf"))) if misses else 1.0
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings had hidden scores."""
+        return len({(each.group, each.trial) for each in self.hidden})
+
+
+def backtest(families: Mapping[str, Sequence[ScoredTraining]]) -> Backtest:
+    """Hide, fit and predict the trainings of each family."""
+    limit = LIMIT_TOLERANCE * longest(families) / HIDDEN_FACTOR
+    hidden, problems, ends = list[HiddenScore](), list[str](), list[tuple[HiddenScore, bool]]()
+    for name, trainings in families.items():
+        late = [each for each in trainings if each.curve.spent > limit]
+        if len(late) < MIN_HIDDEN_OF_FAMILY:
+            problems.append(
+                f"{len(late)} trials of {name} went on into the last factor of {HIDDEN_FACTOR:g} of compute, fewer "
+                f"than the {MIN_HIDDEN_OF_FAMILY} that it takes to check its law"
+            )
+        early = [part for each in trainings if (part := each.within(limit)).curve.points]
+        if configurations(early) < MIN_CONFIGURATIONS:
+            problems.append(
+                f"{configurations(early)} configurations of {name} have a score before the last factor of "
+                f"{HIDDEN_FACTOR:g} of compute, fewer than the {MIN_CONFIGURATIONS} that a law takes; evaluate more "
+                "often (evaluation.at, evaluation.every)"
+            )
+            continue
+        fitted = FittedFamily.of(early)
+        for training in late:
+            found = _predicted(fitted, training, limit)
+            hidden += found
+            ends.append((found[-1], training.curve.stopped_early))
+    return _judged(limit, hidden, ends, problems)
+
+
+def configurations(trainings: Sequence[ScoredTraining]) -> int:
+    """How many configurations were trained, whatever their seeds."""
+    return len({each.curve.configuration for each in trainings})
+
+
+def longest(families: Mapping[str, Sequence[ScoredTraining]]) -> float:
+    """The most that a training of any family has spent."""
+    return max(each.curve.spent for family in families.values() for each in family)
+
+
+def _predicted(fitted: FittedFamily, training: ScoredTraining, limit: float) -> list[HiddenScore]:
+    points = spaced([point for point in training.envelope if point.spent > limit])
+    images = np.array([training.images(point.spent) for point in points])
+    same = [index for index, each in enumerate(fitted.trainings) if each.curve.trial == training.curve.trial]
+    # Another training of the same configuration is known, if this one is not.
+    akin = [i for i, each in enumerate(fitted.trainings) if each.curve.configuration == training.curve.configuration]
+    draws = fitted.draws(same or akin, training.flops_per_image, images, anew=not same)
+    curve = training.curve
+    return [
+        HiddenScore(curve.group, curve.trial, point.spent, point.order, forecast_of(draws[:, column]))
+        for column, point in enumerate(points)
+    ]
+
+
+def _judged(
+    limit: float, hidden: Sequence[HiddenScore], ends: Sequence[tuple[HiddenScore, bool]], problems: list[str]
+) -> Backtest:
+    held: dict[tuple[str, str], list[bool]] = {}
+    for each in hidden:
+        held.setdefault((each.group, each.trial), []).append(each.inside)
+    coverage = float(np.mean([np.mean(inside) for inside in held.values()])) if held else None
+    whole = [end for end, stopped in ends if not stopped] or [end for end, _ in ends]
+    chosen = min(whole, key=lambda end: end.forecast.value, default=None)
+    regret = None if chosen is None else chosen.score / min(end.score for end in whole) - 1
+    if not problems and len(held) < MIN_HIDDEN_TRAININGS:
+        problems.append(
+            f"{len(held)} trials went on into the last factor of {HIDDEN_FACTOR:g} of compute, fewer than the "
+            f"{MIN_HIDDEN_TRAININGS} that it takes to check a law"
+        )
+    if coverage is not None and coverage < MIN_COVERAGE:
+        problems.append(
+            f"{100 * INTERVAL_PART:.0f} % intervals held only {100 * coverage:.0f} % of the hidden scores: these "
+            "trainings follow no saturating power law"
+        )
+    if chosen is not None and regret is not None and regret > MAX_REGRET:
+        problems.append(
+            f"the configuration of which most was expected ({chosen.trial}) scored {100 * regret:.0f} % worse than the "
+            "best one"
+        )
+    name = None if chosen is None else chosen.trial
+    return Backtest(limit, tuple(hidden), coverage, regret, name, tuple(problems))

@@ -1,0 +1,84 @@
+"""`gensweep plan`: how to spend a larger budget, by laws of compute that are tested before they are believed."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from gensweep.cli.sweep_options import root_option
+from gensweep.report.completion import sweep_names
+from gensweep.report.output import format_option, print_json, print_rows, print_warnings
+
+
+@click.command()
+@click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...", shell_complete=sweep_names)
+@click.option(
+    "--budget",
+    required=True,
+    metavar="AMOUNT",
+    help="What one training may spend: 2e13flops, 40s, 10min or 8h of device time, or 60kimages.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a sweep of the recommended family around the recommended width, ready for gensweep tune, to a .yaml "
+    "file.",
+)
+@root_option
+@format_option
+def plan(sweeps: tuple[str, ...], budget: str, output: Path | None, root: Path, format: str) -> None:
+    """How to spend a larger budget: family, width, images, and the score to expect.
+
+    A law is fitted to the finished sweeps: how scores fall with compute and width. With every answer comes its
+    backtest: the last factor of 4 of compute is hidden, predicted and compared. Where that fails nothing is
+    recommended, and the exit code is 5.
+
+    \b
+    Examples:
+      gensweep plan ddpm-cifar10 dcgan-cifar10 --budget 4e15flops
+      gensweep plan ddpm-cifar10 --budget 8h -o next.yaml
+      gensweep plan ddpm-cifar10 --budget 4e15flops --format json
+    """
+    from gensweep.errors import UntrustedError
+    from gensweep.extras.plan.family_trainings import trainings_by_family
+    from gensweep.extras.plan.next_sweep import check_target, write_next_sweep
+    from gensweep.extras.plan.spending import plan_spending
+    from gensweep.extras.plan.spending_report import backtest_sentence, plan_json, plan_rows, plan_sentences
+    from gensweep.report.caveats import clones_left_out
+    from gensweep.report.commands import refuse_unlike
+    from gensweep.sweep.stored_sweeps import load_sweeps
+    from gensweep.tracking.sync import sync_all
+    from gensweep.verdict.amounts import parse_amount
+    from gensweep.verdict.comparison import compare
+
+    amount = parse_amount(budget)
+    if output is not None:
+        check_target(output)
+    comparison = compare(load_sweeps(sweeps, root))
+    refuse_unlike(comparison)
+    families = trainings_by_family(comparison, amount.unit)
+    print_warnings(clones_left_out(comparison))
+    try:
+        found = plan_spending(families, amount.value, free_size=amount.unit == "images")
+    except UntrustedError as error:
+        if format == "json":
+            print_json({"recommendation": None, "problems": [str(error)]})
+        raise
+    if format == "json":
+        print_json(plan_json(found, amount, comparison))
+    elif found.trusted:
+        print_rows(plan_rows(found), format)
+    click.echo(backtest_sentence(found), err=True)
+    print_warnings(found.remarks)
+    if not found.trusted:
+        raise UntrustedError("\n".join(f"nothing is recommended: {problem}" for problem in found.problems))
+    for sentence in plan_sentences(found, amount, comparison):
+        click.echo(sentence, err=True)
+    if output is not None:
+        write_next_sweep(found, amount, comparison, output)
+        click.echo(f"Next: gensweep tune {shlex.quote(str(output))}", err=True)
+    sync_all(root)

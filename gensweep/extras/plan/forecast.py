@@ -1,0 +1,162 @@
+"""What a scaling law expects of a training, with everything that makes it uncertain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gensweep.extras.plan.law_fit import fit_law, fit_replicates
+from gensweep.extras.plan.scaling_law import SCORE_DEVIATION, TRIAL_DEVIATION, Array, law_terms
+from gensweep.extras.plan.scored_trainings import Observations, ScoredTraining, observe
+
+#: Laws that stand for what is not known: the ends of an 80 % interval are their 20th and 180th.
+REPLICATES = 200
+#: Scores that are drawn from each law of the bootstrap.
+DRAWS_PER_LAW = 5
+#: The part of the scores that an interval is to hold, in the middle of their distribution.
+INTERVAL_PART = 0.8
+#: A training is held against the law by its points from its end over this on: they say more of what follows than the
+#: first ones do, as no training keeps to a law exactly.
+LATE_SPAN = 2.0
+#: Slopes are compared of so many trainings at least; with fewer they have no spread to speak of.
+MIN_SLOPES = 3
+#: The seed of the bootstrap and of all draws: the same question has the same answer.
+FORECAST_SEED = 0
+
+
+class ScoreForecast(NamedTuple):
+    """A score that is expected, the median of its distribution, and the ends of the 80 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def forecast_of(log_scores: Array) -> ScoreForecast:
+    """The forecast that draws of a score's logarithm give."""
+    ends = ((1 - INTERVAL_PART) / 2, 0.5, (1 + INTERVAL_PART) / 2)
+    low, middle, high = np.exp(np.quantile(log_scores, ends))
+    return ScoreForecast(float(middle), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class FittedFamily:
+    """A law of one family, the laws that may be true instead (replicates, parameters), and what they were fitted to."""
+
+    observations: Observations
+    best: Array
+    laws: Array
+
+    @classmethod
+    def of(cls, trainings: Sequence[ScoredTraining]) -> FittedFamily:
+        """Fit a law to trainings that have a point each at least."""
+        observations = observe(trainings)
+        best = fit_law(observations)
+        return cls(
+            observations, best, fit_replicates(observations, best, np.random.default_rng(FORECAST_SEED), REPLICATES)
+        )
+
+    @property
+    def trainings(self) -> tuple[ScoredTraining, ...]:
+        """What the law was fitted to."""
+        return self.observations.trainings
+
+    def effect(self, index: int) -> float:
+        """How much better (below 0) or worse than the law a training is, as a logarithm above the floor, drawn to 0."""
+        mean, _ = self._effects(self.best[None], [index])
+        return float(mean[0])
+
+    @cached_property
+    def seed_deviation(self) -> float | None:
+        """The deviation of effects between trainings of one configuration; None if each was trained once."""
+        effects = np.array([self.effect(index) for index in range(len(self.trainings))])
+        names = self.observations.configurations
+        groups = [effects[names == name] for name in np.unique(names)]
+        freedom = sum(len(group) - 1 for group in groups)
+        return math.sqrt(sum(float(((g - g.mean()) ** 2).sum()) for g in groups) / freedom) if freedom else None
+
+    def draws(self, members: Sequence[int], flops_per_image: float, images: Array, *, anew: bool = False) -> Array:
+        """Logarithms of the scores of one more training after those images, (draws, images).
+
+        It has the settings of the trainings `members`, or without members settings that nothing is known of.  `anew` is
+        another training than those, with another seed.  Few configurations leave the spread of effects and scores
+        uncertain, so both have the tails of Student's t distribution.
+        """
+        scale, rng = self.observations.scale, np.random.default_rng(FORECAST_SEED)
+        count = len(self.laws) * DRAWS_PER_LAW
+        freedom = max(2, int(self.observations.configurations.max()))
+        log_images = np.log(images / scale.images)
+        log_flops = np.full_like(log_images, math.log(flops_per_image / scale.flops_per_image))
+        mean, deviation = self._effects(self.laws, members)
+        if anew:
+            deviation = np.hypot(deviation, self.seed_deviation or 0.0)
+        certain = law_terms(self.laws, log_flops, log_images).log_score + mean[:, None]
+        noise = np.exp(self.laws[:, SCORE_DEVIATION])
+        drift = self._drift(members, log_images)
+        certain, drift = (np.repeat(each, DRAWS_PER_LAW, axis=0) for each in (certain, drift))
+        deviation, noise = (np.repeat(each, DRAWS_PER_LAW)[:, None] for each in (deviation, noise))
+        of_training, of_score = rng.standard_t(freedom, (2, count, 1))
+        drawn: Array = certain + deviation * of_training + noise * of_score + drift * rng.normal(size=(count, 1))
+        above = math.log(scale.score) + drawn
+        return above if scale.floor == 0 else np.logaddexp(math.log(scale.floor), above)
+
+    def _effects(self, laws: Array, members: Sequence[int]) -> tuple[Array, Array]:
+        """Mean and deviation of the effect of some trainings given their scores, by each law."""
+        between, within = np.exp(2 * laws[:, TRIAL_DEVIATION]), np.exp(2 * laws[:, SCORE_DEVIATION])
+        if not members:
+            return np.zeros(len(laws)), np.sqrt(between)
+        means, variances = [], []
+        for index in members:
+            own = self._late & (self.observations.training == index)
+            shrinkage = between / (between + within / own.sum())
+            means.append(shrinkage * self._residuals(laws, own).mean(axis=1))
+            variances.append(between * (1 - shrinkage))
+        return np.mean(means, axis=0), np.sqrt(np.mean(variances, axis=0))
+
+    def _drift(self, members: Sequence[int], log_images: Array) -> Array:
+        """The deviation that comes from trainings which learn faster or slower than the law, (laws, images).
+
+        It is the spread of the slopes of residuals over log images, less what noise gives, times the way from the
+        middle of the late points of these trainings.
+        """
+        data = self.observations
+        own = self._late & np.isin(data.training, list(members)) if members else np.ones(len(data.training), dtype=bool)
+        begin = float(data.log_images[own].mean())
+        return self._slope_deviation[:, None] * abs(log_images - begin)
+
+    @cached_property
+    def _late(self) -> npt.NDArray[np.bool_]:
+        """Which points belong to the last part of their training."""
+        data = self.observations
+        ends = np.full(len(data.counts), -np.inf)
+        np.maximum.at(ends, data.training, data.log_images)
+        late: npt.NDArray[np.bool_] = data.log_images >= ends[data.training] - math.log(LATE_SPAN)
+        return late
+
+    @cached_property
+    def _slope_deviation(self) -> Array:
+        data = self.observations
+        sums = np.bincount(data.training, data.log_images, minlength=len(data.counts))
+        from_centre = data.log_images - (sums / data.counts)[data.training]
+        lever = np.bincount(data.training, from_centre**2, minlength=len(data.counts))
+        sloped = lever > 0
+        if sloped.sum() < MIN_SLOPES:
+            return np.zeros(len(self.laws))
+        residuals = self._residuals(self.laws, np.ones(len(data.log_images), dtype=bool))
+        products = (residuals * from_centre) @ np.eye(len(data.counts))[data.training]
+        squares = (products[:, sloped] ** 2 / lever[sloped]).sum(axis=1)
+        excess = squares - sloped.sum() * np.exp(2 * self.laws[:, SCORE_DEVIATION])
+        deviation: Array = np.sqrt(np.maximum(excess, 0) / lever.sum())
+        return deviation
+
+    def _residuals(self, laws: Array, chosen: npt.NDArray[np.bool_]) -> Array:
+        data = self.observations
+        expected = law_terms(laws, data.log_flops[chosen], data.log_images[chosen]).log_score
+        residuals: Array = data.log_score[chosen] - expected
+        return residuals

@@ -1,0 +1,132 @@
+"""A plan's recommendation as the YAML of the next sweep: the best settings as its base, a space around them."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gensweep.config.loading import load_sweep
+from gensweep.config.points import point_of
+from gensweep.config.ranges import Conditional, Node, Range, on_steps
+from gensweep.config.sweep_checks import checked_sweep
+from gensweep.config.sweep_config import SweepConfig
+from gensweep.config.yaml import to_yaml
+from gensweep.errors import ConfigError
+from gensweep.extras.plan.family_trainings import trial_of
+from gensweep.extras.plan.spending import SpendingPlan
+from gensweep.files import write_text
+from gensweep.report.wording import rough
+from gensweep.sweep.stored_sweeps import sweep_config, trial_config
+from gensweep.verdict.amounts import Amount
+from gensweep.verdict.comparison import Comparison
+
+#: A setting on a logarithmic scale is searched from its best value over this to its best value times this.
+NARROWING = 2.0
+#: One on a linear scale is searched in this part of its former range, around its best value.
+NARROWED_PART = 0.5
+#: Trials of the next sweep: enough for three widths or learning rates, with twice as many to choose from.
+NEXT_TRIALS = 6
+#: Shares of a training after which it is evaluated, so that the next plan has scores over a factor of 16 to learn from.
+EVALUATED_AT = (0.0625, 0.125, 0.25, 0.5, 0.75)
+#: Settings of a trial that its budget decides.
+LENGTH_SETTINGS = {"training": ("images", "device_seconds"), "evaluation": ("every", "at")}
+#: Characters of a name that leave room for what is added, of 64.
+MAX_NAME = 58
+
+
+def check_target(path: Path) -> None:
+    """Raises ConfigError if no YAML can be written there."""
+    if path.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--output {path}: the name must end in .yaml")
+    if path.exists():
+        raise ConfigError(f"--output: {path} exists already; name another file")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"--output: there is no folder {path.absolute().parent}; make it first")
+
+
+def write_next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison, path: Path) -> None:
+    """Write the sweep, checked as `gensweep config validate` does."""
+    tree = next_sweep(plan, budget, comparison)
+    checked_sweep(tree)
+    value, low, high = map(rough, plan.best.forecast)
+    typed = shlex.quote(str(path))
+    head = [
+        f"# What gensweep plan recommends for {budget} a training: {plan.best.group} at width {plan.best.width}.",
+        f"# Expected {comparison.title}: {value} ({low} to {high} at 80 %).",
+        "#",
+        f"#   gensweep tune {typed} --dry-run      what would run, for how long",
+        f"#   gensweep tune {typed}                the sweep",
+    ]
+    write_text(path, "\n".join(head) + "\n" + to_yaml(tree))
+    load_sweep(path)
+
+
+def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dict[str, Any]:
+    """The sweep as plain values."""
+    best = plan.best
+    trial = trial_of(comparison, best.members[0])
+    sweep = next(each for each in comparison.sweeps if each.name == trial.sweep)
+    former = checked_sweep(sweep_config(sweep))
+    base: dict[str, Any] = {
+        section: {key: item for key, item in value.items() if key not in LENGTH_SETTINGS.get(section, ())}
+        if isinstance(value, Mapping)
+        else value
+        for section, value in trial_config(trial).items()
+    }
+    base["network"] |= {"width": best.width}
+    base["evaluation"] |= {"at": list(EVALUATED_AT)}
+    limits = [each.model_dump(mode="json", exclude_none=True) for each in former.constraints]
+    space = dict(narrowed_ranges(former, trial.at_best.params))
+    if len(best.near) > 1:
+        space["network.width"] = {"choice": list(best.near)}
+    return {
+        "name": f"{trial.sweep[:MAX_NAME]}-next",
+        "objective": former.score.model_dump(mode="json"),
+        "budget": {budget.unit: round(budget.value) if budget.unit == "images" else budget.value},
+        "base": base,
+        "space": space,
+        "search": {"trials": NEXT_TRIALS if space else 1, "seed": 0},
+        "resources": former.resources.model_dump(mode="json"),
+        "keep_best": former.keep_best,
+        **({"constraints": limits} if limits else {}),
+    }
+
+
+def narrowed_ranges(sweep: SweepConfig, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ranges around the best values of what was searched in ranges, by dotted key; what was chosen stays chosen."""
+    met = point_of(sweep.nodes(), params).params
+    for node in _ranges(sweep.nodes()):
+        value = params.get(node.key) if node.name in met else None
+        if node.key != "network.width" and isinstance(value, int | float):
+            low, high = narrowed_range(node, value)
+            if low < high:
+                kind = "int" if node.integer else "float"
+                yield node.key, {kind: [low, high], "log": node.log} | ({"step": node.step} if node.step else {})
+
+
+def _ranges(nodes: Sequence[Node]) -> Iterator[Range]:
+    for node in nodes:
+        if isinstance(node, Range):
+            yield node
+        elif isinstance(node, Conditional):
+            for branch in node.branches:
+                yield from _ranges(branch.nodes)
+
+
+def narrowed_range(node: Range, value: float) -> tuple[float, float]:
+    """The part of a range around a value of it; on its steps, if it has any."""
+    if node.log:
+        low, high = value / NARROWING, value * NARROWING
+    else:
+        half = (node.high - node.low) * NARROWED_PART / 2
+        low, high = value - half, value + half
+    if not node.integer:
+        low, high = float(f"{low:.3g}"), float(f"{high:.3g}")
+    low, high = max(node.low, low), min(node.high, high)
+    if step := node.step or (1 if node.integer else None):
+        low = on_steps(node, math.ceil((low - node.low) / step - 1e-9))
+        high = on_steps(node, math.floor((high - node.low) / step + 1e-9))
+    return low, high

@@ -1,0 +1,191 @@
+"""How to spend a larger budget: which family, how wide, for how many images, and what may be expected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gensweep.errors import GensweepError, UntrustedError
+from gensweep.extras.plan.allocation import Allocation, FamilyPlanner
+from gensweep.extras.plan.backtest import (
+    HIDDEN_FACTOR,
+    LIMIT_TOLERANCE,
+    MIN_CONFIGURATIONS,
+    Backtest,
+    backtest,
+    configurations,
+    longest,
+)
+from gensweep.extras.plan.forecast import INTERVAL_PART, FittedFamily
+from gensweep.extras.plan.scaling_law import Array
+from gensweep.extras.plan.scored_trainings import ScoredTraining
+
+#: A budget beyond so many times what the family spent that would be recommended is refused: the square of what the
+#: backtest checks.
+MAX_REACH = HIDDEN_FACTOR**2
+#: An interval whose ends are further apart plans nothing: scores hardly ever fall faster than compute grows.
+MAX_SPAN = HIDDEN_FACTOR
+#: Scores fall if their `score_trend` is at least this; pure scatter exceeds it in 2.5 % of families.
+MIN_TREND = 1.96
+
+
+@dataclass(frozen=True)
+class SpendingPlan:
+    """The answer: what each family could do with the budget, best first, and whether that can be believed.
+
+    `probability` is that of the first family to be the best one.
+    """
+
+    allocations: tuple[Allocation, ...]
+    probability: float
+    backtest: Backtest
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def trusted(self) -> bool:
+        """Whether anything is recommended."""
+        return not self.problems
+
+    @property
+    def best(self) -> Allocation:
+        """What is expected to score best."""
+        return self.allocations[0]
+
+
+def plan_spending(
+    families: Mapping[str, Sequence[ScoredTraining]], budget: float, *, free_size: bool = False
+) -> SpendingPlan:
+    """Fit a law to each family, test it on the last part of the compute, and spend the budget.
+
+    Raises UntrustedError if there are too few trainings for any law, GensweepError for a budget that was spent already.
+    """
+    enough = lawful_families(families)
+    largest = longest(enough)
+    if budget <= largest:
+        raise GensweepError(
+            f"the budget is not larger than what a trial has spent already ({budget / largest:.3g} of it); what it "
+            "buys is known: gensweep best --compare; or give a larger --budget"
+        )
+    tested = backtest(enough)
+    planners = {name: FamilyPlanner(name, FittedFamily.of(family), free_size) for name, family in enough.items()}
+    spent = (planner.allocate(budget).widened(tested.widening) for planner in planners.values())
+    allocations = sorted(spent, key=lambda each: each.forecast.value)
+    best = allocations[0]
+    reach = budget / planners[best.group].largest
+    level = {name: words for name, family in enough.items() if (words := _level_words(name, family))}
+    return SpendingPlan(
+        tuple(allocations),
+        _probability_of_first([each.draws for each in allocations]),
+        tested,
+        (*tested.problems, *_trend_problems(best, enough[best.group], level), *_problems(best, reach)),
+        (
+            *(
+                f"{name} is left out: {configurations(family)} trials with scores are too few for a law"
+                for name, family in families.items()
+                if name not in enough
+            ),
+            *(f"the score of {name} is overestimated: {words}" for name, words in level.items() if name != best.group),
+            *_remarks(planners[best.group], best, reach, tested.widening),
+        ),
+    )
+
+
+def lawful_families(families: Mapping[str, Sequence[ScoredTraining]]) -> dict[str, tuple[ScoredTraining, ...]]:
+    """The families that have enough configurations for a law.  Raises UntrustedError if none has."""
+    enough = {name: tuple(family) for name, family in families.items() if configurations(family) >= MIN_CONFIGURATIONS}
+    if not enough:
+        counts = ", ".join(f"{configurations(family)} of {name}" for name, family in families.items())
+        raise UntrustedError(
+            f"too few trials with scores to fit a law ({counts}; {MIN_CONFIGURATIONS} of a family are needed); add "
+            "some: gensweep tune --extend SWEEP --trials 8"
+        )
+    return enough
+
+
+def _probability_of_first(draws: Sequence[Array]) -> float:
+    """How often the first of several independent scores is the lowest."""
+    # All families are drawn with the same random numbers; in another order they are independent.
+    mixed = [np.random.default_rng(index).permutation(each) for index, each in enumerate(draws)]
+    return float(np.mean(np.argmin(mixed, axis=0) == 0))
+
+
+def score_trend(trainings: Sequence[ScoredTraining]) -> float:
+    """How clearly scores fall in the last factor of 4 of compute: a standard normal number if there is no trend.
+
+    The best score so far always falls as evaluations accumulate, even if training changes nothing.
+
+    Counts falling minus rising pairs of scores within each training.  A training with fewer than two scores in that
+    range counts with its last two.  Source: seasonal Kendall test, Hirsch et al. 1982; seasons are trainings here.
+    """
+    begin = max(each.curve.spent for each in trainings) / (HIDDEN_FACTOR * LIMIT_TOLERANCE)
+    balance, variance = 0, 0.0
+    for training in trainings:
+        points = training.curve.points
+        if not points or points[-1].spent < begin:
+            continue
+        late = sum(point.spent >= begin for point in points)
+        scores = [point.order for point in points[-max(late, 2) :]]
+        for index, score in enumerate(scores):
+            balance += sum((before > score) - (before < score) for before in scores[:index])
+        variance += len(scores) * (len(scores) - 1) * (2 * len(scores) + 5) / 18
+    if not variance:
+        return 0.0
+    return (balance - (balance > 0) + (balance < 0)) / math.sqrt(variance)
+
+
+def _level_words(name: str, family: Sequence[ScoredTraining]) -> str | None:
+    """Says that the scores of a family do not fall; None if they do."""
+    if score_trend(family) >= MIN_TREND:
+        return None
+    return (
+        f"scores of {name} do not fall in the last factor of {HIDDEN_FACTOR:g} of compute by more than their scatter; "
+        "the best score so far falls only because evaluations accumulate"
+    )
+
+
+def _trend_problems(best: Allocation, family: Sequence[ScoredTraining], level: Mapping[str, str]) -> Iterator[str]:
+    width = best.members[0].width
+    if best.group in level:
+        yield level[best.group]
+    elif score_trend([each for each in family if each.width == width]) <= -MIN_TREND:
+        yield (
+            f"scores of {best.group} at width {width}, the width of its best trial, get worse in the last factor of "
+            f"{HIDDEN_FACTOR:g} of compute"
+        )
+
+
+def _problems(best: Allocation, reach: float) -> Iterator[str]:
+    if reach > MAX_REACH:
+        yield (
+            f"the budget is {reach:.0f} times what any trial of {best.group} has spent; laws are trusted up to "
+            f"{MAX_REACH:.0f} times: run a sweep in between, and plan again"
+        )
+    if (span := best.forecast.high / best.forecast.low) > MAX_SPAN:
+        yield f"the ends of the {100 * INTERVAL_PART:.0f} % interval are a factor of {span:.1f} apart"
+
+
+def _remarks(planner: FamilyPlanner, best: Allocation, reach: float, widening: float) -> Iterator[str]:
+    tried = {each.width for each in planner.fitted.trainings}
+    if widening > 1:
+        yield f"intervals are {widening:.2g} times as wide as the laws say, as those of the backtest were too narrow"
+    if LIMIT_TOLERANCE * HIDDEN_FACTOR < reach <= MAX_REACH:
+        yield (
+            f"the backtest looked {HIDDEN_FACTOR:g} times ahead, the budget is {reach:.1f} times what any trial of "
+            f"{best.group} has spent"
+        )
+    if best.width > max(tried):
+        yield f"width {best.width} is wider than any that was tried ({max(tried)})"
+    if misfits := planner.misfits(best.members[0].width):
+        worst = max(misfits, key=misfits.__getitem__)
+        yield (
+            f"no width at or beyond {', '.join(map(str, misfits))} is proposed: trials of width {worst} score "
+            f"{misfits[worst]:.1f} times as bad as the law predicts from width {best.members[0].width}"
+        )
+    if len(tried) == 1:
+        yield f"only width {best.width} was tried, so nothing is known of others"
+    if planner.fitted.seed_deviation is None:
+        yield "each configuration was trained with one seed, so the interval lacks the variance between trainings"

@@ -1,0 +1,125 @@
+"""A plan for a larger budget as JSON, rows and sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gensweep.extras.plan.allocation import Allocation
+from gensweep.extras.plan.backtest import HIDDEN_FACTOR
+from gensweep.extras.plan.family_trainings import trial_of
+from gensweep.extras.plan.forecast import INTERVAL_PART
+from gensweep.extras.plan.spending import SpendingPlan
+from gensweep.report.wording import count, format_probability, format_settings, rough
+from gensweep.sweep.trial_state import TrialState
+from gensweep.verdict.amounts import Amount
+from gensweep.verdict.comparison import Comparison
+from gensweep.verdict.recommendation import SURE
+
+
+def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dict[str, Any]:
+    """Everything, as `gensweep plan --format json` prints it; without trust nothing is recommended or expected."""
+    trusted = plan.trusted
+    return {
+        "budget": {"unit": budget.unit, "value": budget.value},
+        "metric": comparison.score.metric,
+        "recommendation": _recommendation(plan.best, comparison) if trusted else None,
+        "expected": plan.best.forecast._asdict() if trusted else None,
+        "probability": plan.probability if trusted else None,
+        "others": [
+            {
+                **_kind(trial_of(comparison, each.members[0])),
+                "width": each.width,
+                "images": round(each.images),
+                "flops": each.flops,
+                "expected": each.forecast._asdict(),
+            }
+            for each in plan.allocations[1:]
+        ]
+        if trusted
+        else [],
+        "backtest": {
+            "coverage": plan.backtest.coverage,
+            "regret": plan.backtest.regret,
+            "trusted": trusted,
+            "trainings": plan.backtest.trainings,
+            "recommended": plan.backtest.recommended,
+            "hidden_above": plan.backtest.limit,
+            "scores": [
+                {"trial": each.trial, "budget": each.spent, "score": each.score, **each.forecast._asdict()}
+                for each in plan.backtest.hidden
+            ],
+        },
+        "problems": list(plan.problems),
+        "warnings": list(plan.remarks),
+    }
+
+
+def plan_rows(plan: SpendingPlan) -> list[dict[str, Any]]:
+    """One row a family, the best first."""
+    return [
+        {
+            "family": each.group,
+            "width": each.width,
+            "images": round(each.images),
+            "flops": each.flops,
+            "expected": each.forecast.value,
+            "low": each.forecast.low,
+            "high": each.forecast.high,
+            "settings": each.members[0].curve.trial,
+        }
+        for each in plan.allocations
+    ]
+
+
+def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> list[str]:
+    """The recommendation in words."""
+    best, forecast = plan.best, plan.best.forecast
+    said = [
+        f"With {budget}: {best.group} at width {best.width} for {count(best.images)} images; expected "
+        f"{comparison.title} {rough(forecast.value)} ({rough(forecast.low)} to {rough(forecast.high)} at "
+        f"{100 * INTERVAL_PART:.0f} %)."
+    ]
+    if plan.allocations[1:] and plan.probability < SURE:
+        other = plan.allocations[1]
+        said.append(
+            f"Too close to call: {best.group} is best with a probability of {format_probability(plan.probability)}; "
+            f"{other.group} may reach {rough(other.forecast.value)}."
+        )
+    trial = trial_of(comparison, best.members[0])
+    if settings := format_settings(
+        trial.at_best.params, [key for key in trial.at_best.params if key != "network.width"]
+    ):
+        said.append(f"Settings of {trial.name}: {settings}.")
+    return said
+
+
+def backtest_sentence(plan: SpendingPlan) -> str:
+    """What the backtest has found."""
+    found = plan.backtest
+    if found.coverage is None or found.regret is None:
+        return "Backtest: nothing to predict."
+    behind = "best" if found.regret <= 0 else f"{100 * found.regret:.1f} % worse than the best one"
+    return (
+        f"Backtest: with the last factor of {HIDDEN_FACTOR:g} of compute hidden, {100 * INTERVAL_PART:.0f} % intervals "
+        f"held {100 * found.coverage:.0f} % of the scores of {found.trainings} trials; {found.recommended} would have "
+        f"been taken, which scored {behind}."
+    )
+
+
+def _recommendation(best: Allocation, comparison: Comparison) -> dict[str, Any]:
+    trial = trial_of(comparison, best.members[0])
+    params = trial.at_best.params
+    return {
+        **_kind(trial),
+        "width": best.width,
+        "images": round(best.images),
+        "flops": best.flops,
+        "sweep": trial.sweep,
+        "trial": trial.trial,
+        "settings": {**params, **({"network.width": best.width} if "network.width" in params else {})},
+    }
+
+
+def _kind(trial: TrialState) -> dict[str, Any]:
+    """What it trained."""
+    return {"family": trial.family, "network": trial.at_best.config.get("network", {}).get("kind")}

@@ -1,0 +1,122 @@
+"""What makes a recommendation less sure than it looks, in sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gensweep.report.trial_warnings import trial_warnings
+from gensweep.report.wording import counted, format_amount, score
+from gensweep.sweep.continuation import continue_command
+from gensweep.verdict.expected_best import MIN_CONFIGURATIONS
+from gensweep.verdict.frontier import MIN_KNOWN, group_curves, reach
+
+if TYPE_CHECKING:
+    from gensweep.verdict.comparison import Comparison
+    from gensweep.verdict.recommendation import Recommendation
+
+#: A group that was trained for so many times more than another could have been judged at a larger budget.
+MUCH_LONGER = 2.0
+
+
+def caveats(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
+    """One line each, the weightiest first."""
+    trial = verdict.recommended.trial
+    name = trial.name
+    yield from (f"{name} {warning}" for warning in trial_warnings(trial))
+    if verdict.no_budget is not None:
+        yield verdict.no_budget
+    if verdict.seeds == 1 and not trial.imported:
+        again = ""
+        if trial.folder is not None:
+            again = f"; to see how much: {continue_command('repeat', trial.folder.path)} --top 3 --seeds 2"
+        yield f"{name} was trained with one seed, and another may turn out otherwise{again}"
+    if verdict.trained is not None:
+        yield from clones_left_out(comparison)
+    yield from _few_or_unknown(comparison, verdict)
+    for item in comparison.not_comparable:
+        if item.sweep in comparison.sweeps and item.reason == "unlike":
+            yield (
+                f"{len(item.trials)} of {item.scored} trials of {item.sweep.name} were stopped at scores of another "
+                "kind and are left out, so it looks better than it is"
+            )
+
+
+def clones_left_out(comparison: Comparison) -> Iterator[str]:
+    """A line that counts the clones, which are not judged, and names the best; none without clones."""
+    if clones := [entry for entry in comparison.entries if entry.trial.lineage]:
+        best = clones[0]
+        yield (
+            f"not judged: {counted(len(clones), 'clone')}, whose settings changed during training; the best is "
+            f"{best.trial.name} ({comparison.title} {score(best.score.value)})"
+        )
+
+
+def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
+    if verdict.budget is None or verdict.trained is None:
+        return
+    name = comparison.group_name
+    drawn = {curve.group for curve in verdict.curves}
+    if alone := sorted({curve.group for curve in verdict.trained.curves} - drawn):
+        yield f"one configuration says nothing of others, so there is no curve of {', '.join(map(name, alone))}"
+    unpaid = [name(curve.group) for curve in verdict.curves if not curve.configurations]
+    if unpaid:
+        yield f"the budget does not pay for a training and {verdict.draw:,} images of {', '.join(unpaid)}"
+    few = [curve for curve in verdict.curves if 0 < curve.configurations < MIN_CONFIGURATIONS]
+    if few:
+        counts = ", ".join(f"{name(curve.group)} {curve.configurations}" for curve in few)
+        yield f"a band takes {MIN_CONFIGURATIONS} configurations, but there are fewer ({counts})"
+    stopped = [curve for curve in verdict.curves if curve.stopped]
+    if stopped:
+        counts = ", ".join(f"{each.stopped} of {each.trainings} of {name(each.group)}" for each in stopped)
+        yield f"scores at the budget are predicted for trainings that were stopped before it: {counts}"
+    if verdict.group is not None and (unsure := [curve for curve in verdict.curves if curve.too_few_known]):
+        counts = ", ".join(f"{name(each.group)} {each.known}" for each in unsure)
+        yield (
+            f"nothing is sure with fewer than {MIN_KNOWN} trainings of a group that reached the budget ({counts}); "
+            "add trials, or choose a search.scheduler that stops fewer of them"
+        )
+    yield from _failures(comparison, verdict)
+    for flip in verdict.unsure:
+        where = format_amount(flip.value, verdict.trained.unit)
+        yield f"the curves of {name(flip.below)} and {name(flip.above)} cross near {where}, but that may be chance"
+    if short := _shortest(comparison, verdict):
+        yield short
+    if verdict.trained.uncounted:
+        names = ", ".join(verdict.trained.uncounted[:3]) + (", ..." if len(verdict.trained.uncounted) > 3 else "")
+        yield f"{len(verdict.trained.uncounted)} trials have no cost in {verdict.trained.unit} on record ({names})"
+
+
+def _failures(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
+    """How many trainings failed, by group, and how they count."""
+    assert verdict.trained is not None
+    failed = [each for each in verdict.curves if each.failed]
+    if failed:
+        counts = ", ".join(
+            f"{each.failed} of {each.trainings} trainings of {comparison.group_name(each.group)}" for each in failed
+        )
+        yield f"{counts} failed and count as no score"
+    judged = {curve.group for curve in verdict.trained.curves}
+    lost = Counter(curve.group for curve in verdict.trained.failed if curve.group not in judged)
+    for group, number in lost.items():
+        trainings = "the only training" if number == 1 else f"all {number} trainings"
+        yield f"{trainings} of {comparison.group_name(group)} failed, so nothing is known of it"
+
+
+def _shortest(comparison: Comparison, verdict: Recommendation) -> str | None:
+    """That a group keeps the budget much smaller than others were trained for."""
+    assert verdict.trained is not None
+    assert verdict.budget is not None
+    shown = {curve.group for curve in verdict.curves}
+    groups = {name: curves for name, curves in group_curves(verdict.trained.curves).items() if name in shown}
+    ends = {name: reach(curves)[1] for name, curves in groups.items()}
+    short, far = min(ends, key=ends.__getitem__, default=""), max(ends, key=ends.__getitem__, default="")
+    common = ends.get(short, 0.0) + max(verdict.overheads.values(), default=0.0)
+    if not short or verdict.budget.value < common or ends[far] < MUCH_LONGER * ends[short]:
+        return None
+    last, longest = (format_amount(ends[name], verdict.trained.unit) for name in (short, far))
+    return (
+        f"{comparison.group_name(short)} ended at {last}, so nothing larger is compared, though "
+        f"{comparison.group_name(far)} was trained for {longest}"
+    )

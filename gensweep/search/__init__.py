@@ -1,0 +1,1 @@
+"""The search: space, samplers, schedulers and session, without Ray."""

@@ -1,0 +1,244 @@
+"""A sweep in MLflow: one parent run per sweep and one nested run per trial, written from the sweep's log.
+
+`mlflow.json` in the sweep's folder holds the position in the log.  It is written last, so a crash repeats the newest
+records.  Sending a record twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gensweep.errors import GensweepError
+from gensweep.files import parse_json, write_text
+from gensweep.remote_folder import is_url
+from gensweep.sweep.events import (
+    Cloned,
+    Ended,
+    Evaluated,
+    Progressed,
+    Retried,
+    ScoredAgain,
+    SessionStarted,
+    Suggested,
+)
+from gensweep.sweep.folder import PICTURES, SweepFolder
+from gensweep.sweep.log import LogEntry
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
+from gensweep.tracking.logged_models import drop_models, model_of
+from gensweep.tracking.run_writer import RunWriter, metrics_of
+from gensweep.tracking.store import check_store, client, experiment_id, runs_of, skipping_refused, store_name
+from gensweep.tracking.tags import (
+    SESSION,
+    SWEEP_ID,
+    TRIAL,
+    param_texts,
+    session_text,
+    source_tags,
+    sweep_tags,
+    trial_tags,
+    yaml_text,
+)
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+logger = logging.getLogger(__name__)
+
+FILE = "mlflow.json"
+#: The key of the sweep's own run, where a trial's name is expected.
+SWEEP = ""
+
+
+@dataclass
+class Sent:
+    """The part of a sweep that a store has; all of the log is sent again without the file."""
+
+    store: str = ""
+    """As in `store_name`, relative to the sweep's folder."""
+    position: int = 0
+    """Bytes of the log."""
+    mark: str | None = None
+    """The log's mark at the position: another log has another one there."""
+    running: bool = False
+    """True if MLflow shows the sweep as running."""
+    report: int = 0
+    """Bytes of the log that the filed report covers."""
+    models: dict[str, int | None] = field(default_factory=dict)
+    """By trial, the training images of the checkpoint that is its model; None if it has no model any more."""
+
+    @classmethod
+    def read(cls, folder: SweepFolder) -> Sent:
+        """The stored state; an empty one if there is none or it is damaged."""
+        try:
+            return cls(**parse_json((folder.path / FILE).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+    def write(self, folder: SweepFolder) -> None:
+        """Store it in the sweep's folder."""
+        write_text(folder.path / FILE, json.dumps(asdict(self)) + "\n")
+
+
+class SweepCopy:
+    """Sends the log of one sweep to MLflow, for the holder of the folder's `copy_lock`."""
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder = folder
+        self._sent: Sent | None = None
+        self._state = SweepState(folder)
+        self._runs: dict[str, RunWriter] = {}
+
+    def catch_up(self, limit: int = 500) -> bool:
+        """Send the next events; False if there were none.  Raises the connection's errors."""
+        if self._sent is None:
+            if not self._folder.log.size:
+                return False
+            self._sent = self._connect()
+        entries = list(islice(self._folder.log.read(self._sent.position), limit))
+        if not entries:
+            return False
+        changed, metrics = self._marked(), []
+        for entry in entries:
+            self._state.apply(entry.event, entry.time)
+            metrics += self._best_so_far(entry)
+        self._send_sweep(entries)
+        groups = defaultdict[str, list[LogEntry]](list)
+        for entry in entries:
+            groups[getattr(entry.event, "trial", SWEEP)].append(entry)
+        for name in sorted({*groups, *changed, *self._marked()} & self._state.trials.keys()):
+            self._send_trial(name, groups.get(name, []))
+        if entries[-1].end >= self._folder.log.size:
+            self._keep_models()
+        run = self._runs[SWEEP]
+        run.log(metrics, tags=sweep_tags(self._state, self._folder))
+        run.set_status(self._state.status, self._state.changed_at)
+        self._sent.position, self._sent.running = entries[-1].end, self._state.status == "running"
+        self._sent.mark = self._folder.log.mark(self._sent.position)
+        self._sent.write(self._folder)
+        return True
+
+    def _connect(self) -> Sent:
+        """Find the sweep's runs in the store, and apply the records that it has to the state.
+
+        All records are sent again if the store or the log is another one, or a run was deleted.
+        """
+        check_store()
+        if (sweep_id := self._folder.sweep_id) is None:
+            raise GensweepError(f"{self._folder.log.file} does not begin with the sweep; restore it from a backup")
+        self._sweep_id, self._client = sweep_id, client()
+        self._experiment = experiment_id(self._client)
+        for run in runs_of(self._client, sweep_id):  # newest first: of two runs of a trial, the first one counts
+            self._runs[run.data.tags[TRIAL]] = RunWriter(self._client, run)
+        sent, store = Sent.read(self._folder), store_name(self._folder.path)
+        if sent.store == store and sent.mark == self._folder.log.mark(sent.position):
+            for entry in self._folder.log.read():
+                if entry.end > sent.position:
+                    break
+                self._state.apply(entry.event, entry.time)
+            if {SWEEP, *self._state.trials} <= self._runs.keys():
+                return sent
+        self._state = SweepState(self._folder)
+        return Sent(store)
+
+    def _create(self, name: str, started: int) -> RunWriter:
+        sweep = self._folder.name
+        tags = {SWEEP_ID: self._sweep_id, "gensweep.sweep": sweep, TRIAL: name, **source_tags(self._state)}
+        tags["gensweep.kind"] = "trial" if name else "sweep"
+        title = f"{sweep}/{name}" if name else sweep
+        return RunWriter(self._client, self._client.create_run(self._experiment, started, tags, title))
+
+    def _send_sweep(self, entries: Sequence[LogEntry]) -> None:
+        """Create the sweep's run if needed, and send the files of a new session."""
+        run = self._runs[SWEEP] = self._runs.get(SWEEP) or self._create(SWEEP, self._state.started)
+        for event in (entry.event for entry in entries):
+            if isinstance(event, SessionStarted):
+                with skipping_refused(SWEEP):
+                    text = yaml_text(self._folder.settings.get("sweep", {}))
+                    self._client.log_text(run.id, text, "config.yaml")
+                    self._client.log_text(run.id, session_text(event.tags), SESSION)
+                    if (diff := self._folder.path / "git.diff").is_file():
+                        self._client.log_artifact(run.id, str(diff))
+
+    def _send_trial(self, name: str, group: Sequence[LogEntry]) -> None:
+        """Send events of a trial, and its state now; its first event creates the run."""
+        trial, run = self._state.trials[name], self._runs.get(name)
+        if run is None:
+            run = self._runs[name] = self._create(name, group[0].time)
+        with skipping_refused(name):
+            tags = trial_tags(self._state, trial, self._folder) | {"mlflow.parentRunId": self._runs[SWEEP].id}
+            # The configuration that a trial starts with, as params never change.
+            params = [param_texts(entry.event.config) for entry in group if isinstance(entry.event, Suggested)]
+            run.log(_metrics(trial, group), params[0] if params else {}, tags)
+            run.set_status(trial.status, trial.ended_at)
+            self._send_files(run, trial, group)
+
+    def _send_files(self, run: RunWriter, trial: TrialState, group: Sequence[LogEntry]) -> None:
+        """Send the configuration, pictures, data sets and later scores that came with some events."""
+        kinds, config = {type(entry.event) for entry in group}, trial.at_best.config
+        if kinds & {Suggested, Retried, Cloned} or (trial.lineage and Evaluated in kinds):
+            self._client.log_text(run.id, yaml_text(config), "config.yaml")
+        for event, time, _ in group:
+            if isinstance(event, Evaluated):
+                images = event.evaluation.images
+                for key in PICTURES:
+                    run.log_picture(self._folder.picture(trial.trial, images, key), key, images, time)
+        if Evaluated in kinds:
+            scores = (score for event in trial.evaluations.values() for score in event.evaluation.scores.values())
+            references = {score.identity.reference for score in scores}
+            for each in (run, self._runs[SWEEP]):
+                each.log_datasets(references, config.get("data", {}))
+        if ScoredAgain in kinds:
+            run.log_outcomes(trial.outcomes)
+
+    def _keep_models(self) -> None:
+        """Make models of the best trials' best checkpoints, unless they are at a URL; delete the models of others."""
+        assert self._sent is not None
+        best = {trial.trial: trial.best for trial in self._state.kept if trial.best is not None and trial.best.uri}
+        places = {name: self._folder.resolve(str(event.uri)) for name, event in best.items()}
+        for name in {*best, *self._sent.models}:
+            images = best[name].evaluation.images if name in best and not is_url(places[name]) else None
+            if self._sent.models.get(name) == images:
+                continue
+            run, keep = self._runs[name].id, ""
+            try:
+                with skipping_refused(name):
+                    if images is not None:
+                        keep = model_of(self._client, self._client.get_run(run), images, Path(places[name])).model_id
+                    drop_models(self._client, self._experiment, run, keep)
+                    self._sent.models[name] = images
+            except GensweepError as error:
+                logger.warning("%s; it is not kept in MLflow", error)
+
+    def _marked(self) -> set[str]:
+        """The trials whose status or rank an event of another trial may change."""
+        open_trials = [*self._state.running, *self._state.waiting, *self._state.paused]
+        best = [] if self._state.best is None else [self._state.best]
+        return {trial.trial for trial in [*open_trials, *self._state.kept, *best]}
+
+    def _best_so_far(self, entry: LogEntry) -> list[Metric]:
+        best = self._state.best_score if isinstance(entry.event, Ended) else None
+        numbers = {} if best is None else {f"best/{best.metric}": best.value}
+        return metrics_of(numbers, entry.time, self._state.ended)
+
+
+def _metrics(trial: TrialState, group: Iterable[LogEntry]) -> list[Metric]:
+    """The numbers of events, by training images."""
+    metrics: list[Metric] = []
+    for event, time, _ in group:
+        match event:
+            case Cloned(images=last):  # the source's evaluations are part of the clone's history
+                for at, known in trial.evaluations.items():
+                    metrics += metrics_of(known.evaluation.numbers(), time, at) if at <= last else []
+            case Progressed(images=images, numbers=numbers):
+                metrics += metrics_of(numbers, time, images)
+            case Evaluated(evaluation=evaluation):
+                metrics += metrics_of(evaluation.numbers(), time, evaluation.images)
+    return metrics

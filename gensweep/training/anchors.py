@@ -1,0 +1,170 @@
+"""The floor of a score, that of the same number of held-out real images, and its ceiling, that of noise.
+
+The ceiling is the better one of two: of images whose values are uniform random numbers, and of the mean of the training
+images again and again.  A model that draws neither has learnt something.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from gensweep.data.images import Images
+from gensweep.errors import GensweepError
+from gensweep.metrics.kept import kept
+from gensweep.metrics.metric import BITS_OF_A_UNIFORM_MODEL, METRICS
+from gensweep.metrics.processes import Metric, alone
+from gensweep.metrics.real import labels_hash, reference_name, spread
+from gensweep.noise import Noise
+from gensweep.results import Anchor, Anchors, order_of
+from gensweep.training.evaluation import Evaluator, sample_labels
+
+#: The content of a file in the cache, with the version of its layout and of the numbers.
+ANCHORS_FORMAT = "gensweep anchors 2"
+#: The seed of labels, and of the noise, whose pixels are the same for every model.
+NOISE_SEED = 0
+#: The images that are scored, by the name that an anchor gives them; real ones have that of their data set.
+REAL = ""
+NOISE = "noise"
+MEAN_IMAGE = "the mean image"
+UNIFORM_MODEL = "a uniform model"
+
+
+def anchors_of(
+    evaluator: Evaluator, unseen: Callable[[], Images | None], cache: Path, samples: int
+) -> dict[str, Anchors]:
+    """The anchors of the scores of an evaluation with this number of samples, by metric; they are kept in the cache.
+
+    `unseen` gives all images of the test split; without them there may be no floors.  A uniform model needs as many
+    bits for any image; bits per dimension have no floor.
+    """
+    settings, found = evaluator.settings, dict[str, Anchors]()
+    if evaluator.held_out is not None:
+        uniform = Anchor(BITS_OF_A_UNIFORM_MODEL, UNIFORM_MODEL, len(evaluator.held_out))
+        found = {name: Anchors(ceiling=uniform) for name in settings.of("likelihood")}
+    if evaluator.extractor is None:
+        return found
+    test, metrics = unseen(), evaluator.metrics_of("samples")
+    # Real images that the reference holds would score too well: beside the test split these are the training images.
+    tested = settings.against == "test" or (
+        test is not None and reference_name(test) in {evaluator.identities[name].reference for name in metrics}
+    )
+    others = evaluator.images if tested else test
+    for held_out in dict.fromkeys([test, others]):
+        chosen = {
+            name: metric
+            for name, metric in metrics.items()
+            if (test if METRICS[name].of_training else others) is held_out
+        }
+        if chosen:
+            found |= _kept_anchors(evaluator, chosen, held_out, cache, samples)
+    return found
+
+
+def _kept_anchors(
+    evaluator: Evaluator, metrics: Mapping[str, Metric], held_out: Images | None, cache: Path, samples: int
+) -> dict[str, Anchors]:
+    """The anchors of metrics of samples, which come back reset; anchors that cannot be computed are None.
+
+    Of several processes on a machine one computes and the others wait.
+    """
+    sets = [evaluator.images] if held_out is None else [evaluator.images, held_out]
+    plain = {name: replace(evaluator.identities[name], samples=samples, weights="").as_dict() for name in metrics}
+    key = {
+        "format": ANCHORS_FORMAT,
+        "identities": json.dumps(plain, sort_keys=True),
+        "images": ", ".join(f"{reference_name(images)}#{images.fingerprint}" for images in sets),
+    }
+    if any(METRICS[name].labelled for name in metrics):
+        key["labels"] = ", ".join(map(labels_hash, sets))
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    file = cache / "references" / f"{digest[:24]}.safetensors"
+    scores = kept(file, key, lambda: _scores(evaluator, metrics, held_out, samples))
+    found = {}
+    for name in metrics:
+        floor = _anchor(scores[f"{name}/{REAL}"], held_out.name if held_out else "")
+        ceilings = [_anchor(scores[f"{name}/{source}"], source) for source in (NOISE, MEAN_IMAGE)]
+        known = [] if METRICS[name].fooled_by_noise else [each for each in ceilings if each is not None]
+        mode = METRICS[name].mode
+        found[name] = Anchors(floor, min(known, key=lambda anchor: order_of(anchor.value, mode), default=None))
+    return found
+
+
+def _scores(
+    evaluator: Evaluator, metrics: Mapping[str, Metric], held_out: Images | None, samples: int
+) -> dict[str, Float64[Tensor, " 4"]]:
+    """By metric and source: value, value without the bias of few images, standard error, images; NaN if unknown."""
+    found = dict[str, Tensor]()
+    drawn = sample_labels(evaluator.images.class_counts, Noise(NOISE_SEED, torch.arange(samples)))
+    for source in (REAL, NOISE, MEAN_IMAGE):
+        count = 0
+        for metric in metrics.values():
+            metric.reset()
+        for features, labels in _features(source, evaluator, held_out, drawn):
+            count += len(labels)
+            for metric in metrics.values():
+                metric.update((features, labels) if metric.labelled else features)
+        for name, metric in metrics.items():
+            found[f"{name}/{source}"] = torch.tensor([*_numbers(metric), count], dtype=torch.float64)
+    for metric in metrics.values():
+        metric.reset()
+    return found
+
+
+def _features(
+    source: str, evaluator: Evaluator, held_out: Images | None, drawn: Int[Tensor, " samples"]
+) -> Iterator[tuple[Float[Tensor, "b d"], Int[Tensor, " b"]]]:
+    """Features and labels of the images of a source, in batches; noise and the mean image have the labels `drawn`."""
+    extractor, training, size = evaluator.extractor, evaluator.images, evaluator.settings.batch_size
+    assert extractor is not None
+    device = next(extractor.parameters()).device
+    if source == REAL:
+        if held_out is not None:
+            for part in torch.split(_like_drawn(held_out.labels, drawn), size):
+                yield extractor(held_out.pixels[part].to(device)), held_out.labels[part].to(device)
+        return
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    if source == MEAN_IMAGE:
+        total = training.pixels.sum(0, keepdim=True, dtype=torch.int64)
+        features = extractor((total / len(training)).round().to(torch.uint8).to(device))
+    for labels in torch.split(drawn, size):
+        if source == NOISE:
+            shape = (len(labels), *training.shape)
+            pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+            features = extractor(pixels.to(device))
+        yield features.expand(len(labels), -1), labels.to(device)
+
+
+def _like_drawn(labels: Int[Tensor, " n"], drawn: Int[Tensor, " m"]) -> Int[Tensor, " k"]:
+    """Real images in the numbers by class that were drawn; images of other classes fill up a class that has too few."""
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label, wanted in enumerate(torch.bincount(drawn)):
+        of_class = torch.nonzero(labels == label)[:, 0]
+        chosen[of_class[spread(len(of_class), int(wanted))]] = True
+    others = torch.nonzero(~chosen)[:, 0]
+    chosen[others[spread(len(others), len(drawn) - int(chosen.sum()))]] = True
+    return torch.nonzero(chosen)[:, 0]
+
+
+def _numbers(metric: Metric) -> tuple[float, float, float]:
+    unknown = float("nan")
+    try:
+        with alone():
+            value, estimate = float(metric.compute()), metric.estimate()
+    except GensweepError:  # too few images for this metric, or none
+        return unknown, unknown, unknown
+    if estimate is not None:
+        return value, estimate.corrected, estimate.error
+    return value, unknown, metric.details.get("standard_error", unknown)
+
+
+def _anchor(numbers: Float64[Tensor, " 4"], source: str) -> Anchor | None:
+    value, corrected, error, images = (None if number != number else number for number in numbers.tolist())
+    return None if value is None else Anchor(value, source, int(images or 0), corrected, error)

@@ -1,0 +1,1 @@
+"""Compare trained models, and recommend one."""

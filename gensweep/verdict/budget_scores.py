@@ -1,0 +1,187 @@
+"""The scores of a group's configurations if each training gets the same budget.
+
+Shapes: t trainings, n configurations, b budgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from numpy import ndarray
+
+from gensweep.verdict.curves import BUDGET_TOLERANCE, TrainingCurve
+from gensweep.verdict.scale import Scale
+from gensweep.verdict.stopped_trainings import IMPUTATIONS, draw_last
+
+#: Amounts at which trainings were stopped that are told apart: each takes time in proportion to all trainings.
+MOST_STOPS = 6
+
+
+@dataclass(frozen=True)
+class BudgetScores:
+    """Scores of configurations, with the variances of what made them differ from the true ones.
+
+    Of those that `failed` a training has no score within the budget; a part of theirs is that of a failure.
+    """
+
+    configurations: tuple[str, ...]
+    scores: Float64[ndarray, "b n"]
+    variances: Float64[ndarray, "b n"]
+    failed: Bool[ndarray, "b n"]
+
+
+def budget_scores(
+    curves: Sequence[TrainingCurve],
+    budgets: Float64[ndarray, " b"],
+    scale: Scale | None = None,
+    failure: Float64[ndarray, " b"] | None = None,
+    seed: int = 0,
+) -> list[BudgetScores]:
+    """What the configurations of a group score at each budget, which must pay for the first score of each.
+
+    Where trainings were stopped early there are several draws of what all would have scored, else one.
+    A training that failed before the budget scores `failure`, by default the worst score of the group.
+    """
+    scores, errors = scores_within(curves, budgets)
+    failed = failed_at(curves, budgets)
+    scale = scale or Scale.of(scores[np.isfinite(scores)])
+    continued = _continued(curves, budgets, np.where(failed, np.nan, scores), scale, seed)
+    counted = np.where(failed, worst_within(curves, budgets) if failure is None else failure, continued)
+    return [by_configuration(curves, each, errors, scale, failed) for each in counted]
+
+
+def intervals(
+    curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"], failure: Float64[ndarray, " b"]
+) -> tuple[Int64[ndarray, " i"], Int64[ndarray, " b"]]:
+    """The first budget of each interval in which nothing changes, and the interval of each ascending budget."""
+    ended = failed_at(curves, budgets) | unknown_at(curves, budgets)  # by how a training ended, it is never both
+    known = np.vstack([*scores_within(curves, budgets), ended, failure])
+    changes = np.append(True, np.any(np.diff(np.nan_to_num(known)) != 0, axis=0))
+    return np.flatnonzero(changes), np.cumsum(changes) - 1
+
+
+def by_configuration(
+    curves: Sequence[TrainingCurve],
+    scores: Float64[ndarray, "t b"],
+    errors: Float64[ndarray, "t b"],
+    scale: Scale,
+    failed: Bool[ndarray, "t b"] | None = None,
+) -> BudgetScores:
+    """A configuration scores the mean of its trainings.
+
+    Its variance is that of a score between trainings of one configuration, pooled over those that were trained with
+    several seeds, divided by their number; with one seed everywhere it is the squared error of the score alone, and the
+    luck of a seed counts as merit.  Trainings that failed say nothing of the variance of scores.
+    """
+    names = tuple(dict.fromkeys(curve.configuration for curve in curves))
+    place = {name: number for number, name in enumerate(names)}
+    member = np.array([place[curve.configuration] for curve in curves])
+    trainings, scored = np.bincount(member)[:, None], np.ones(scores.shape, bool) if failed is None else ~failed
+    means = _summed(scores, member) / trainings
+    own = np.where(scored, np.square(scale.relative(errors, scores)), 0.0)
+    variances = _summed(own, member) / trainings
+    if len(curves) > len(names):
+        between = _between_seeds(member, scores, scored, scale)
+        variances = np.broadcast_to(np.maximum(between, own.mean(0)), means.shape)
+    size = np.square(scale.size(means))
+    failures = _summed((~scored).astype(float), member) > 0
+    return BudgetScores(names, means.T, (variances / trainings * size).T, failures.T)
+
+
+def _between_seeds(
+    member: Int64[ndarray, " t"], scores: Float64[ndarray, "t b"], scored: Bool[ndarray, "t b"], scale: Scale
+) -> Float64[ndarray, " b"]:
+    """The variance on the scale between trainings of a configuration that have a score, pooled; 0 if there are none."""
+    counts = _summed(scored.astype(float), member)
+    means = (_summed(np.where(scored, scores, 0.0), member) / np.maximum(counts, 1))[member]
+    deviations = np.where(scored, scale.relative(scores - means, np.where(scored, means, 1.0)), 0.0)
+    freedom = scored.sum(0) - (counts > 0).sum(0)
+    return np.asarray(np.square(deviations).sum(0) / np.maximum(freedom, 1))
+
+
+def _summed(values: Float64[ndarray, "t b"], member: Int64[ndarray, " t"]) -> Float64[ndarray, "n b"]:
+    """By configuration, the sum over its trainings, of which `member` says to which each belongs."""
+    return np.column_stack([np.bincount(member, column) for column in values.T])
+
+
+def scores_within(
+    curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]
+) -> tuple[Float64[ndarray, "t b"], Float64[ndarray, "t b"]]:
+    """The best score that each budget pays for, and its error; NaN below the first score."""
+    counts = np.array([len(curve.points) for curve in curves])
+    rows = np.repeat(np.arange(len(curves)), counts)
+    columns = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+    points = [(point.spent, point.order, point.error) for curve in curves for point in curve.points]
+    spent, order, error = table = np.full((3, len(curves), max(1, counts.max(initial=0))), np.inf)
+    table[:, rows, columns] = np.reshape(points, (-1, 3)).T
+    best = np.minimum.accumulate(order, 1)
+    improved = np.column_stack([np.ones(len(curves), bool), order[:, 1:] < best[:, :-1]])
+    first = np.maximum.accumulate(np.where(improved, np.arange(order.shape[1]), 0), 1)
+    paid = np.sum(spent[:, None] <= budgets[:, None] * (1 + BUDGET_TOLERANCE), -1) - 1
+    last = np.maximum(paid, 0)
+    scores = np.take_along_axis(best, last, 1)
+    errors = np.take_along_axis(error, np.take_along_axis(first, last, 1), 1)
+    return np.where(paid < 0, np.nan, scores), np.where(paid < 0, np.nan, errors)
+
+
+def failed_at(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]) -> Bool[ndarray, "t b"]:
+    """Trainings that failed before they had spent the budget."""
+    failed, spent = np.array([(curve.failed, curve.spent) for curve in curves]).T[..., None]
+    return np.asarray((failed > 0) & (spent * (1 + BUDGET_TOLERANCE) < budgets))
+
+
+def worst_within(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]) -> Float64[ndarray, " b"]:
+    """The worst score of a training that did not fail within each budget; NaN where none has one."""
+    scores = np.where(failed_at(curves, budgets), np.nan, scores_within(curves, budgets)[0])
+    return np.asarray(np.fmax.reduce(scores, axis=0))
+
+
+def unknown_at(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]) -> Bool[ndarray, "t b"]:
+    """Trainings that were stopped early, before they had spent the budget: what they would score is not known."""
+    stopped = np.array([curve.stopped_early for curve in curves])
+    spent = np.array([curve.spent for curve in curves])
+    return np.asarray(stopped[:, None] & (spent[:, None] * (1 + BUDGET_TOLERANCE) < budgets))
+
+
+def _continued(
+    curves: Sequence[TrainingCurve],
+    budgets: Float64[ndarray, " b"],
+    scores: Float64[ndarray, "t b"],
+    scale: Scale,
+    seed: int,
+) -> Float64[ndarray, "m t b"]:
+    """Draws of the scores at each budget, in which only stopped trainings differ.
+
+    Their scores are at most as bad as the last one.  They keep it at budgets at which no other score is known.
+    """
+    unknown = unknown_at(curves, budgets) & np.isfinite(scores)
+    if not unknown.any():
+        return scores[None]
+    drawn = np.repeat(scores[None], IMPUTATIONS, 0)
+    spent = np.array([curve.spent for curve in curves])
+    for column, budget in enumerate(budgets):
+        stopped, last_scores = unknown[:, column], scores[:, column]
+        if not stopped.any() or not np.isfinite(last_scores[~stopped]).any():
+            continue
+        stops, stop = _stops(spent[stopped])
+        values = np.column_stack([scores_within(curves, stops)[0], last_scores])
+        known = np.column_stack([stops <= spent[:, None], ~stopped]) & np.isfinite(values)
+        values[stopped, stop], known[stopped, stop] = last_scores[stopped], True
+        positions = np.log(np.append(stops / budget, 1.0))
+        found = draw_last(scale.forward(values), known, positions, np.random.default_rng(seed))[:, stopped]
+        drawn[:, stopped, column] = scale.back(np.minimum(found, scale.forward(last_scores[stopped])))
+    return drawn
+
+
+def _stops(spent: Float64[ndarray, " r"]) -> tuple[Float64[ndarray, " s"], Int64[ndarray, " r"]]:
+    """The amounts at which trainings were stopped, and of each training which one that is.
+
+    Of more than `MOST_STOPS`, so many of them stand for all, and each training has the next larger one.
+    """
+    stops = np.unique(spent)
+    if len(stops) > MOST_STOPS:
+        stops = stops[np.linspace(0, len(stops) - 1, MOST_STOPS).astype(int)]
+    return stops, np.searchsorted(stops, spent)

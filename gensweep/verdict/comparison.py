@@ -1,0 +1,145 @@
+"""Ranks trials across sweeps and families, but only scores of one identity against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from gensweep.errors import NothingToCompareError
+from gensweep.families.spelling import family_name
+from gensweep.metrics.titles import metric_title
+from gensweep.results import BETTER, Anchors, Score
+from gensweep.sweep.ranking import comparable, ranked, scored
+from gensweep.verdict.ranked_trials import RankedTrial, varied_by_family
+from gensweep.verdict.rungs import Rung, rungs
+from gensweep.verdict.ties import Tie, ties
+
+if TYPE_CHECKING:
+    from gensweep.sweep.stored_sweeps import StoredSweep
+    from gensweep.sweep.trial_state import TrialState
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Trials of a sweep that could not be ranked with the others, best first, and why.
+
+    They have no score, break limits that others meet, or have scores of another kind than the best trial, `like`.
+    `scored` counts the trials of the sweep that have a score.
+    """
+
+    sweep: StoredSweep
+    reason: Literal["no score", "limits", "unlike"]
+    trials: tuple[TrialState, ...]
+    scored: int
+    like: TrialState
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Trials of one metric identity, best first, and everything that had to stay out.
+
+    `score` is the best one, and its identity that of all entries; `ties` cannot be told from it by their scores.
+    """
+
+    score: Score
+    sweeps: tuple[StoredSweep, ...]
+    entries: tuple[RankedTrial, ...]
+    not_comparable: tuple[LeftOut, ...]
+    failed: tuple[TrialState, ...]
+    ties: tuple[Tie, ...]
+
+    @property
+    def best_score(self) -> RankedTrial:
+        """The trial with the best score."""
+        return self.entries[0]
+
+    @property
+    def anchors(self) -> Anchors:
+        """Floor and ceiling of all scores: the best trial's, or those of the best one that has them on record."""
+        return next((each.score.anchors for each in self.entries if any(each.score.anchors)), Anchors())
+
+    @property
+    def direction(self) -> str:
+        """Which scores are better, as a word to begin a sentence with."""
+        return BETTER[self.score.mode].capitalize()
+
+    @property
+    def title(self) -> str:
+        """The name of the score, such as FD-EffNetLite0."""
+        return metric_title(self.score.metric, self.score.identity)
+
+    @cached_property
+    def groups(self) -> dict[str, list[RankedTrial]]:
+        """The trials by what figures call them: the sweep, or the family where a sweep searched several; best first."""
+        groups: dict[str, list[RankedTrial]] = {}
+        for each in self.entries:
+            groups.setdefault(self.group_of(each.trial), []).append(each)
+        return groups
+
+    def group_of(self, trial: TrialState) -> str:
+        """What figures call the group that a trial of these sweeps would belong to, also if it is not ranked."""
+        sweep, family = trial.sweep, trial.family
+        if self._families.get(sweep, {family}) == {family}:
+            return sweep
+        return family if len(self.sweeps) == 1 else f"{sweep} {family}"
+
+    def group_name(self, group: str) -> str:
+        """A group as people read it, ranked or not: families are spelt as in sentences, sweeps as they are called."""
+        if group in {sweep.name for sweep in self.sweeps}:
+            return group
+        sweep, space, family = group.rpartition(" ")
+        return f"{sweep}{space}{family_name(family)}"
+
+    @cached_property
+    def _families(self) -> dict[str, set[str]]:
+        """The families of each sweep that are ranked."""
+        families: dict[str, set[str]] = {}
+        for each in self.entries:
+            families.setdefault(each.trial.sweep, set()).add(each.trial.family)
+        return families
+
+    @cached_property
+    def rungs(self) -> list[Rung]:
+        """How well early scores ranked the final ones."""
+        trials: dict[str, list[RankedTrial]] = {sweep.name: [] for sweep in self.sweeps}
+        for each in (entry for entry in self.entries if not entry.trial.lineage):
+            trials[each.trial.sweep].append(each)
+        return [rung for name, mine in trials.items() for rung in rungs(name, mine)]
+
+
+def compare(sweeps: Sequence[StoredSweep]) -> Comparison:
+    """Rank the trials whose scores have the identity that counts; of equals the newest sweep's.
+
+    Raises NothingToCompareError if no trial has a score.
+    """
+    newest_first = sorted(sweeps, key=lambda sweep: sweep.started, reverse=True)
+    best_first = ranked(*(sweep.trials for sweep in newest_first))
+    if not best_first:
+        raise NothingToCompareError(
+            f"nothing to compare: none of {sum(len(sweep.trials) for sweep in sweeps)} trials in {len(sweeps)} sweeps "
+            f"has a score; run: gensweep trials {sweeps[0].name if sweeps else ''}"
+        )
+    scores = [trial.score for trial in best_first if trial.score is not None]
+    inside = {trial.name for trial in best_first}
+    kept = [sweep for sweep in sweeps if any(trial.name in inside for trial in sweep.trials)]
+    differs = {name: keys for sweep in kept for name, keys in varied_by_family(sweep.trials).items()}
+    entries = tuple(
+        RankedTrial(rank, trial, score, differs[trial.name])
+        for rank, (trial, score) in enumerate(zip(best_first, scores, strict=True), 1)
+    )
+    failed = tuple(trial for sweep in kept for trial in sweep.trials if trial.status == "failed")
+    out = tuple(item for sweep in sweeps for item in _left_out(sweep, inside, best_first[0]))
+    return Comparison(scores[0], tuple(kept), entries, out, failed, ties(entries))
+
+
+def _left_out(sweep: StoredSweep, inside: set[str], like: TrialState) -> Iterator[LeftOut]:
+    everyone = [trial for group in scored(sweep.trials).values() for trial in group]
+    if not everyone:
+        yield LeftOut(sweep, "no score", sweep.trials, 0, like)
+    mine = [trial for group in comparable(sweep.trials).values() for trial in group]
+    if unlike := [trial for trial in mine if trial.name not in inside and not trial.broken_limits]:
+        yield LeftOut(sweep, "unlike", tuple(unlike), len(mine), like)
+    if broken := [trial for trial in everyone if trial.name not in inside and trial.broken_limits]:
+        yield LeftOut(sweep, "limits", tuple(broken), len(everyone), like)

@@ -1,0 +1,227 @@
+"""Which group is best at which budget of one training: curves with bands, probabilities, and where the best changes.
+
+A group is a family or a sweep.  At a budget it counts with the expected best of k configurations that are each trained
+with that budget; k is the same for all groups, so that none wins because more of it was tried.
+Shapes: g groups, b budgets, r draws of the bootstrap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float64
+from numpy import ndarray
+
+from gensweep.verdict.budget_scores import budget_scores, failed_at, intervals, unknown_at, worst_within
+from gensweep.verdict.curves import BUDGET_TOLERANCE, FrontierPoint, TrainingCurve
+from gensweep.verdict.expected_best import MIN_CONFIGURATIONS, best_of_k, pooled, tries_for
+from gensweep.verdict.flips import Flip, flips_between
+from gensweep.verdict.scale import Scale
+from gensweep.verdict.standings import DRAWS, shares_of_wins
+
+#: Budgets at which curves are drawn and compared, evenly spaced in their logarithm.
+BUDGETS = 64
+#: Nothing is known of a population from which fewer configurations were tried.
+MIN_TO_COMPARE = 2
+#: If trainings of a group were stopped, nothing is sure unless this many are known at the budget.
+MIN_KNOWN = 5
+#: The largest probability with fewer: a model of stopped trainings cannot be checked from one or two.
+MOST_UNKNOWN = 0.9
+
+
+@dataclass(frozen=True)
+class GroupCurve:
+    """The expected best of a group at each budget that pays for its scores.
+
+    `stopped` of its `trainings` were stopped before the budget that is judged, and their scores there are predicted;
+    `failed` of them failed before it, and count as no score.  `configurations` are those that did not.
+    """
+
+    group: str
+    points: tuple[FrontierPoint, ...]
+    configurations: int
+    trainings: int
+    stopped: int
+    failed: int = 0
+
+    @property
+    def known(self) -> int:
+        """Trainings whose score at the judged budget was measured."""
+        return self.trainings - self.stopped - self.failed
+
+    @property
+    def too_few_known(self) -> bool:
+        """True if trainings were stopped and too few are known at the judged budget to be sure."""
+        return self.stopped > 0 and self.known < MIN_KNOWN
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """The curves of groups over the same budgets, by the expected best of as many `tries` of each."""
+
+    tries: int
+    budgets: Float64[ndarray, " b"]
+    curves: tuple[GroupCurve, ...]
+    centres: Float64[ndarray, "g b"]
+    """On the scale of scores; infinite where a budget does not pay for a group."""
+    draws: Float64[ndarray, "g r b"]
+    too_few_known: Bool[ndarray, "g b"]
+    """True where trainings of a group were stopped and too few are known to be sure."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the groups."""
+        return tuple(curve.group for curve in self.curves)
+
+    def best_at(self, budget: float) -> str:
+        """The group with the best expected score at a budget, which is one of `budgets`."""
+        return self.groups[int(np.argmin(self.centres[:, self._column(budget)]))]
+
+    def probabilities(self, budget: float) -> dict[str, float]:
+        """By group, the probability that it is the best at a budget, which is one of `budgets`."""
+        column = self._column(budget)
+        shares, compared = shares_of_wins(self.draws[:, :, column]), np.isfinite(self.centres[:, column])
+        excess = shares.max() - MOST_UNKNOWN
+        if excess > 0 and compared.sum() > 1 and self.too_few_known[:, column].any():
+            best = np.argmax(shares)
+            shares = shares + np.where(compared, excess / (compared.sum() - 1), 0.0)
+            shares[best] = MOST_UNKNOWN
+        return dict(zip(self.groups, map(float, shares), strict=True))
+
+    def _column(self, budget: float) -> int:
+        return int(np.argmin(np.abs(self.budgets - budget)))
+
+    @cached_property
+    def flips(self) -> tuple[Flip, ...]:
+        """Budgets where the best group changes, in ascending order."""
+        found, best = [], np.argmin(self.centres, 0)
+        for column in np.flatnonzero(np.diff(best)):
+            below, above = int(best[column]), int(best[column + 1])
+            difference = _difference(self.centres[below], self.centres[above])
+            if difference[column] == 0:  # until there the two were equal, so neither was to be taken
+                continue
+            draws = _difference(self.draws[below], self.draws[above])
+            value, low, high = flips_between(self.budgets, difference, draws, int(column))
+            if high is not None and self.too_few_known[[below, above], self._column(high)].any():
+                high = None
+            found.append(Flip(value, low, high, below=self.groups[below], above=self.groups[above]))
+        return tuple(found)
+
+
+def group_curves(curves: Sequence[TrainingCurve]) -> dict[str, list[TrainingCurve]]:
+    """Trainings by group, in order of appearance, of groups of which one has not failed.
+
+    Those that failed may have no score.
+    """
+    groups: dict[str, list[TrainingCurve]] = {each.group: [] for each in curves if each.points and not each.failed}
+    for curve in curves:
+        if curve.group in groups and (curve.points or curve.failed):
+            groups[curve.group].append(curve)
+    return groups
+
+
+def reach(curves: Sequence[TrainingCurve]) -> tuple[float, float]:
+    """The budget that pays for the first score of each training, and the most that one spent which did not fail."""
+    first = max(curve.points[0].spent for curve in curves if curve.points)
+    return first, max(curve.spent for curve in curves if not curve.failed)
+
+
+def common_budgets(
+    curves: Sequence[TrainingCurve], overheads: Mapping[str, float] | None = None
+) -> tuple[float, float] | None:
+    """The smallest budget from which all groups have scores, and the largest that all of them reached; None if none.
+
+    A group has reached a budget that is up to `BUDGET_TOLERANCE` more: trainings end with whole batches.
+    With `overheads`, which a group pays beside the training, from where the cheapest has scores to where all have
+    reached the end.
+    """
+    extra = overheads or {}
+    ends = {group: reach(trainings) for group, trainings in group_curves(curves).items()}
+    first, last = max(end[0] for end in ends.values()), min(end[1] for end in ends.values())
+    paid = [extra.get(group, 0.0) for group in ends]
+    if first > last * (1 + BUDGET_TOLERANCE):
+        return None
+    return first + min(paid), max(first, last) + max(paid)
+
+
+def frontier(
+    curves: Sequence[TrainingCurve],
+    budget: float | None = None,
+    *,
+    overheads: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> Frontier:
+    """The curves of all groups in the common range of budgets, of which `budget` is one (by default the largest).
+
+    Each group needs `MIN_TO_COMPARE` configurations, and all a common budget.  `overheads` are what a group pays
+    beside the training, as for the images to be drawn: a budget then holds both.  The draws of different groups are
+    independent, those of a group's budgets belong together.  A training that failed scores the worst that any training
+    of all groups does with the budget.
+    """
+    groups, extra = group_curves(curves), overheads or {}
+    common = common_budgets(curves, extra)
+    assert common is not None
+    low, high = common
+    grid = np.geomspace(low, high, BUDGETS) if high > low else np.array([high])
+    grid[0], grid[-1] = low, high
+    if budget is not None:
+        grid = np.unique(np.append(grid, budget))
+    judged = len(grid) - 1 if budget is None else int(np.argmin(np.abs(grid - budget)))
+    scale = Scale.of(np.array([point.order for curve in curves for point in curve.points]))
+    k = tries_for(min(len({curve.configuration for curve in trainings}) for trainings in groups.values()))
+    centres = np.full((len(groups), len(grid)), np.inf)
+    draws, found = np.full((len(groups), DRAWS, len(grid)), np.inf), []
+    too_few = np.zeros(centres.shape, bool)
+    left = {group: _left_for_training(each, grid, extra.get(group, 0.0)) for group, each in groups.items()}
+    worst = np.fmax.reduce([worst_within(each, left[group][0]) for group, each in groups.items()])
+    for row, (group, trainings) in enumerate(groups.items()):
+        training_budgets, paid = left[group]
+        first, interval = intervals(trainings, training_budgets[paid], worst[paid])
+        drawn = budget_scores(trainings, training_budgets[paid][first], scale, worst[paid][first], seed)
+        best = pooled(
+            [best_of_k(each.scores, k, variances=each.variances, scale=scale, failed=each.failed) for each in drawn]
+        )
+        centres[row, paid] = best.centre[interval]
+        draws[row][:, paid] = best.draws(DRAWS, np.random.default_rng((seed, row)))[:, interval]
+        scored = np.zeros(len(grid), int)
+        scored[paid] = np.sum(~drawn[0].failed, -1)[interval]
+        bands = np.where(scored[paid] >= MIN_CONFIGURATIONS, np.stack(best.band)[:, interval], np.nan).T
+        unknown = unknown_at(trainings, training_budgets)
+        known = np.sum(~unknown & ~failed_at(trainings, training_budgets), 0)
+        too_few[row] = unknown.any(0) & (known < MIN_KNOWN)
+        points = zip(grid[paid], best.value[interval], bands, strict=True)
+        found.append(
+            GroupCurve(
+                group,
+                tuple(
+                    FrontierPoint(float(at), float(value), *(None if np.isnan(each) else float(each) for each in end))
+                    for at, value, end in points
+                ),
+                int(scored[judged]),
+                len(trainings),
+                int(unknown[:, judged].sum()),
+                int(failed_at(trainings, training_budgets[[judged]]).sum()),
+            )
+        )
+    return Frontier(k, grid, tuple(found), centres, draws, too_few)
+
+
+def _left_for_training(
+    curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"], overhead: float
+) -> tuple[Float64[ndarray, " b"], Bool[ndarray, " b"]]:
+    """What budgets leave for a training, and whether that pays for a score of each.
+
+    An overhead that is much larger than a training leaves few of its digits.
+    """
+    first = reach(curves)[0]
+    paid = budgets >= (first + overhead) * (1 - 1e-12)
+    return np.where(paid, np.maximum(budgets - overhead, first), budgets - overhead), paid
+
+
+def _difference(first: Float64[ndarray, "..."], second: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:
+    """How much worse the first is; of two that a budget does not pay for, none is."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nan_to_num(first - second, nan=0.0, posinf=np.inf, neginf=-np.inf))

@@ -1,0 +1,104 @@
+"""Trained models that no other one beats in several things at once.
+
+Of every comparison these are score, training, sampling, parameters and memory; of a sweep with several objectives
+they are those, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gensweep.results import Unit, order_of
+from gensweep.verdict.training_curves import sampling_cost
+
+if TYPE_CHECKING:
+    from gensweep.verdict.comparison import Comparison
+    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.recommendation import Recommendation
+
+
+@dataclass(frozen=True)
+class ParetoRow:
+    """A trained model: its score, and in a unit what it took to train until its best checkpoint.
+
+    `sampling` is what an image takes to draw, in the same unit, or in floating point operations if that is images.
+    `memory` is what the process took, or what a training step takes for an image, in bytes.
+    """
+
+    entry: RankedTrial
+    unit: Unit
+    training: float | None
+    sampling: float | None
+    params: int | None
+    memory: int | None
+    on_front: bool = False
+
+
+def priced_models(comparison: Comparison, verdict: Recommendation) -> list[ParetoRow]:
+    """All ranked trials that were trained here, the best score first, and whether they are on the front."""
+    rows = [_row(entry, verdict) for entry in comparison.entries if not entry.trial.imported]
+    columns = [(row.entry.score.order, row.training, row.sampling, row.params, row.memory) for row in rows]
+    return [replace(row, on_front=on) for row, on in zip(rows, pareto_front(columns), strict=True)]
+
+
+def pareto_rows(comparison: Comparison, verdict: Recommendation) -> list[ParetoRow]:
+    """The front among the ranked trials that were trained here, the best score first."""
+    return [row for row in priced_models(comparison, verdict) if row.on_front]
+
+
+def objective_rows(comparison: Comparison) -> list[tuple[RankedTrial, bool]]:
+    """The ranked trials that share the objectives of the best trial with several; True if on the front.
+
+    No other trial is at least as good in all objectives as one on the front.  The best score comes first.
+    """
+    several = [entry for entry in comparison.entries if entry.trial.objective_values]
+    having = [entry for entry in several if entry.trial.objectives == several[0].trial.objectives]
+    columns = [
+        [order_of(entry.trial.objective_values[each.metric], each.mode) for each in entry.trial.objectives]
+        for entry in having
+    ]
+    return list(zip(having, pareto_front(columns), strict=True))
+
+
+def objective_front(comparison: Comparison) -> list[RankedTrial]:
+    """The trials on the front of a sweep's objectives; none if it has one objective."""
+    return [entry for entry, on_front in objective_rows(comparison) if on_front]
+
+
+def _row(entry: RankedTrial, verdict: Recommendation) -> ParetoRow:
+    cost = entry.trial.cost
+    unit: Unit = "images" if verdict.trained is None else verdict.trained.unit
+    known = {} if verdict.trained is None else verdict.trained.costs
+    training = known.get(entry.trial.name, (None, None))[0]
+    sampling = sampling_cost(entry.trial, sampling_unit(unit))
+    memory = cost.activation_bytes if cost.memory_bytes is None else cost.memory_bytes
+    return ParetoRow(entry, unit, training, sampling, cost.params, memory)
+
+
+def sampling_unit(unit: Unit) -> Unit:
+    """Drawing images costs no training images."""
+    return "flops" if unit == "images" else unit
+
+
+def pareto_front(rows: Sequence[Sequence[float | None]]) -> list[bool]:
+    """Whether each row is on the front: no other is at least as small in every column and smaller in one.
+
+    What is not known is taken for infinitely large; a column that is unknown everywhere plays no part.
+    """
+    filled = [tuple(math.inf if value is None else value for value in row) for row in rows]
+    front, on_front = list[tuple[float, ...]](), [False] * len(rows)
+    # Whatever beats a row stands before it in this order, and then one of the front does, too.
+    for index in sorted(range(len(rows)), key=filled.__getitem__):
+        row = filled[index]
+        if not any(_beats(other, row) for other in front):
+            front.append(row)
+            on_front[index] = True
+    return on_front
+
+
+def _beats(first: Sequence[float], second: Sequence[float]) -> bool:
+    pairs = list(zip(first, second, strict=True))
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

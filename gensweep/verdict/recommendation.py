@@ -1,0 +1,265 @@
+"""The recommendation at a budget, decided here only; sentences, tables, JSON and figures render it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from gensweep.errors import ConfigError, NothingToCompareError
+from gensweep.results import Mode, Unit, order_of
+from gensweep.verdict.amounts import Amount
+from gensweep.verdict.curves import BUDGET_TOLERANCE, CurvePoint, FrontierPoint, TrainingCurve
+from gensweep.verdict.flips import Flip
+from gensweep.verdict.frontier import MIN_TO_COMPARE, GroupCurve, common_budgets, frontier, group_curves, reach
+from gensweep.verdict.standings import Standing, chances_of_best, standings
+from gensweep.verdict.training_curves import TrainedCurves, sampling_costs, trained_curves
+
+if TYPE_CHECKING:
+    from gensweep.verdict.comparison import Comparison
+    from gensweep.verdict.ranked_trials import RankedTrial
+
+#: Below this probability of being the best one, a lead is too close to call.
+SURE = 0.95
+
+#: Why the trial with the best score is not recommended: its group has no other configuration; its group is expected to
+#: do worse; its training cost more than the budget; the mean over its seeds is worse; its cost is unknown; it is
+#: a clone, which changed its settings during training.
+Reason: TypeAlias = Literal["alone", "group", "budget", "seeds", "cost", "clone"]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The trial with the best score, and the trial to train or use for a budget of one training.
+
+    Without a `budget` there is none that all have in common, and each trial counts with its best score.  `group` is
+    that of the recommended trial, if groups were compared, each by the expected best of `tries` configurations; it is
+    None if trained models were compared one by one, since there were too few.  `probability` is that of the group, or
+    else of the model, to be the best; None if nothing is known of it.  `score` is what the recommended trial scored
+    within the budget, the mean of as many trainings as `seeds`; its `interval`, at 95 %, holds the variance between
+    trainings.  The budget also pays for `draw` images, which cost each group its `overheads`.
+
+    `curves` are those of the groups, as scores.  `flips` are budgets where the best group changes, `unsure` those where
+    it may.
+    """
+
+    best_score: RankedTrial
+    recommended: RankedTrial
+    score: float
+    interval: tuple[float, float] | None = None
+    """None if no configuration was trained with several seeds."""
+    seeds: int = 1
+    budget: Amount | None = None
+    group: str | None = None
+    probability: float | None = None
+    tries: int = 1
+    draw: int = 0
+    overheads: Mapping[str, float] = field(default_factory=dict)
+    trained: TrainedCurves | None = None
+    curves: tuple[GroupCurve, ...] = ()
+    flips: tuple[Flip, ...] = ()
+    unsure: tuple[Flip, ...] = ()
+    no_budget: str | None = None
+    """Why there is no common budget, or none in the unit that comes first."""
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why another trial than the one with the best score is recommended; None if it is the same."""
+        first = self.best_score
+        if first is self.recommended:
+            return None
+        if first.trial.lineage:
+            return "clone"
+        if self.trained is None or first.trial.name not in self.trained.costs:
+            return "cost"
+        if not self.pays_for(first):
+            return "budget"
+        group = self.trained.groups[first.trial.name]
+        if self.group is None or group == self.group:
+            return "seeds"
+        return "group" if group in {curve.group for curve in self.curves} else "alone"
+
+    def pays_for(self, entry: RankedTrial) -> bool:
+        """True if the budget pays for a trial's best checkpoint, which a longer training may have found later."""
+        if self.budget is None or self.trained is None or entry.trial.name not in self.trained.costs:
+            return True
+        to_best, _ = self.trained.costs[entry.trial.name]
+        drawing = self.overheads.get(self.trained.groups[entry.trial.name], 0.0)
+        return to_best <= (self.budget.value - drawing) * (1 + BUDGET_TOLERANCE)
+
+    @property
+    def too_close(self) -> bool:
+        """True if the best cannot be told from others."""
+        return self.probability is None or self.probability < SURE
+
+
+def recommend(comparison: Comparison, budget: Amount | None = None, draw: int = 0) -> Recommendation:
+    """Recommend a trial for a budget of one training, by default the largest budget that all groups reached.
+
+    With `draw` the budget also pays for that number of images.  Groups of one configuration are compared only if there
+    are no two larger ones.  Raises ConfigError for a budget of which nothing is known, NothingToCompareError if the
+    groups have none in common.
+    """
+    readings = [each for each in trained_curves(comparison) if budget is None or each.unit == budget.unit]
+    # Drawing images costs no training images.
+    found = [_compared(each) for each in readings if not draw or budget is not None or each.unit != "images"]
+    if not found:
+        if budget is None and not draw:
+            clones = any(entry.trial.lineage for entry in comparison.entries)
+            only = "all trained trials are clones of others" if clones else "no trial was trained here"
+            return _without_budget(comparison, None, f"{only}, so there is no budget")
+        wanted = "flops or device_seconds" if budget is None else budget.unit
+        raise ConfigError(
+            f"--{'draw' if budget is None else 'budget'}: no trial has on record what it spent in {wanted}; give the "
+            "budget in another unit, or none"
+        )
+    compared = next((each for each in found if each.common is not None), found[0])
+    unlike = None if found[0].common is not None else _no_common_budget(found[0].judged, found[0].trained.unit)
+    if compared.common is None:
+        if budget is None and not draw:
+            return _without_budget(comparison, compared.trained, unlike)
+        raise NothingToCompareError(f"nothing to compare at one budget: {unlike}")
+    overheads = sampling_costs(compared.trained, draw) if draw else {}
+    at = _known_budget(budget, compared.judged, overheads)
+    return replace(_at_budget(comparison, compared, at, overheads), draw=draw, no_budget=unlike)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Which trainings are compared: those of groups of several configurations, if there are two such groups."""
+
+    trained: TrainedCurves
+    populations: Mapping[str, Sequence[TrainingCurve]]
+    judged: Sequence[TrainingCurve]
+    common: tuple[float, float] | None
+
+
+def _compared(trained: TrainedCurves) -> _Compared:
+    groups = group_curves(trained.curves + trained.failed)
+    populations = {
+        name: curves
+        for name, curves in groups.items()
+        if len({curve.configuration for curve in curves}) >= MIN_TO_COMPARE
+    }
+    judged = _flat(populations) if len(populations) > 1 else _flat(groups)
+    return _Compared(trained, populations, judged, common_budgets(judged))
+
+
+def _at_budget(
+    comparison: Comparison, compared: _Compared, at: float, overheads: Mapping[str, float]
+) -> Recommendation:
+    judged, trained, mode = compared.judged, compared.trained, comparison.score.mode
+    population = _flat(compared.populations)
+    found = frontier(population, at, overheads=overheads) if population else None
+    rows = standings(judged, at, overheads)
+    if found is None or len(compared.populations) < 2:
+        made = _one_by_one(comparison, trained.entries, rows)
+    else:
+        group = found.best_at(at)
+        made = replace(
+            _of_configuration(comparison, trained.entries, next(row for row in rows if row.curve.group == group)),
+            group=group,
+            probability=found.probabilities(at)[group],
+            flips=tuple(flip for flip in found.flips if flip.supported),
+            unsure=tuple(flip for flip in found.flips if not flip.supported),
+        )
+    return replace(
+        made,
+        budget=Amount(trained.unit, at),
+        tries=1 if found is None else found.tries,
+        trained=trained,
+        overheads=overheads,
+        curves=() if found is None else tuple(replace(e, points=_scores(e.points, mode)) for e in found.curves),
+    )
+
+
+def _one_by_one(comparison: Comparison, entries: Mapping[str, RankedTrial], rows: Sequence[Standing]) -> Recommendation:
+    """The best configuration, by the errors of the scores alone: it says nothing of other settings of the group."""
+    known = len(rows) > 1 and all(row.error > 0 for row in rows)
+    chances = chances_of_best([row.score for row in rows], [row.error_apart for row in rows], rows[0].freedom_apart)
+    made = _of_configuration(comparison, entries, rows[0])
+    return replace(made, probability=float(chances[0]) if known else None)
+
+
+def _of_configuration(comparison: Comparison, entries: Mapping[str, RankedTrial], best: Standing) -> Recommendation:
+    mode = comparison.score.mode
+    ends = [order_of(end, mode) for end in best.interval or ()]
+    return Recommendation(
+        comparison.best_score,
+        entries[best.curve.trial],
+        order_of(best.score, mode),
+        (min(ends), max(ends)) if ends else None,
+        best.trainings,
+    )
+
+
+def _without_budget(comparison: Comparison, trained: TrainedCurves | None, why: str | None) -> Recommendation:
+    """The recommendation without a common budget: the best of all scores, also of imported models."""
+    curves = () if trained is None else trained.curves
+    entries, known = {each.trial.name: each for each in comparison.entries}, {each.trial for each in curves}
+    scored = [
+        TrainingCurve("", trial, trial, (CurvePoint(0.0, each.score.order, each.score.error or 0.0),))
+        for trial, each in entries.items()
+        if trial not in known
+    ]
+    made = _one_by_one(comparison, entries, standings([*scored, *curves], math.inf))
+    return replace(made, trained=trained, no_budget=why)
+
+
+def _flat(groups: Mapping[str, Sequence[TrainingCurve]]) -> list[TrainingCurve]:
+    return [curve for curves in groups.values() for curve in curves]
+
+
+def _scores(points: Sequence[FrontierPoint], mode: Mode) -> tuple[FrontierPoint, ...]:
+    """Points whose orders are scores again."""
+    found = []
+    for point in points:
+        ends = [order_of(end, mode) for end in (point.low, point.high) if end is not None]
+        best = order_of(point.best, mode)
+        found.append(FrontierPoint(point.budget, best, min(ends, default=None), max(ends, default=None)))
+    return tuple(found)
+
+
+def _known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:
+    """The budget in the range that all groups have in common, beside the overheads; by default the largest.
+
+    Raises ConfigError if it is beyond.
+    """
+    common = common_budgets(judged, overheads)
+    assert common is not None
+    low, high = common
+    if budget is None:
+        return high
+    if low * (1 - BUDGET_TOLERANCE) <= budget.value <= high * (1 + BUDGET_TOLERANCE):
+        return min(max(budget.value, low), high)
+    first, last = (Amount(budget.unit, value) for value in common)
+    ends = {name: reach(curves) for name, curves in group_curves(judged).items()}
+    images = " with their images" if overheads else ""
+    if budget.value > high:
+        reached = _listed({name: Amount(budget.unit, end[1] + overheads.get(name, 0.0)) for name, end in ends.items()})
+        raise ConfigError(
+            f"--budget: {budget} is beyond what all were trained for ({reached}{images}); give at most {last}, or "
+            "train longer: gensweep train --continue-from RUN --set training.images=N"
+        )
+    scored = _listed({name: Amount(budget.unit, end[0] + overheads.get(name, 0.0)) for name, end in ends.items()})
+    raise ConfigError(
+        f"--budget: {budget} is less than the first scores of all took ({scored}{images}); give at least "
+        f"{first}, or search again with earlier scores (evaluation.at)"
+    )
+
+
+def _no_common_budget(judged: Sequence[TrainingCurve], unit: Unit) -> str:
+    """Why groups have no budget in common, and what to do."""
+    ends = {name: reach(curves) for name, curves in group_curves(judged).items()}
+    late = max(ends, key=lambda name: ends[name][0])
+    short = min(ends, key=lambda name: ends[name][1])
+    first, last = Amount(unit, ends[late][0]), Amount(unit, ends[short][1])
+    return (
+        f"in {unit} they have no budget in common: all of {late} have a score from {first} on, but {short} ended at "
+        f"{last}; train {short} longer, or compare in another unit (--budget 60kimages, 10min, 2e13flops)"
+    )
+
+
+def _listed(amounts: Mapping[str, Amount]) -> str:
+    return ", ".join(f"{name} {amount}" for name, amount in amounts.items())

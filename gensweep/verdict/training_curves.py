@@ -1,0 +1,160 @@
+"""The curves of a comparison's trainings in a unit of compute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gensweep.errors import ConfigError
+from gensweep.results import Score, Unit
+from gensweep.verdict.curves import CurvePoint, TrainingCurve
+
+if TYPE_CHECKING:
+    from gensweep.sweep.trial_state import TrialState
+    from gensweep.verdict.comparison import Comparison
+    from gensweep.verdict.ranked_trials import RankedTrial
+
+#: How a training ended that would have gone on.
+CUT_SHORT = ("pruned", "stopped", "running", "paused", "waiting")
+#: The units in which a budget may be given, the one that is preferred first.
+UNITS: tuple[Unit, ...] = ("flops", "device_seconds", "images")
+
+
+@dataclass(frozen=True)
+class TrainedCurves:
+    """The trainings of a comparison, with a curve each in a unit; `entries` are by trial name, which is
+    the name of the curve; the entry of a repeat is the trial that it repeats.
+
+    `uncounted` are names of trials that have no curve, as those that were only scored here, or whose cost in this unit
+    is not known.  `failed` are the curves of trainings that failed, which are not ranked, as far as they got.
+    Clones have no curve either: each changed its settings during training, so it is not one configuration.
+    """
+
+    unit: Unit
+    curves: tuple[TrainingCurve, ...]
+    entries: Mapping[str, RankedTrial]
+    uncounted: tuple[str, ...]
+    failed: tuple[TrainingCurve, ...] = ()
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """By trial name, the group of a training."""
+        return {curve.trial: curve.group for curve in self.curves}
+
+    @cached_property
+    def costs(self) -> dict[str, tuple[float, float]]:
+        """By trial name, the amount spent until its best checkpoint, and in all."""
+        return {
+            curve.trial: (min(curve.points, key=lambda point: point.order).spent, curve.spent) for curve in self.curves
+        }
+
+
+def trained_curves(comparison: Comparison) -> list[TrainedCurves]:
+    """The curves of all ranked trials in each unit, in the order of groups and ranks.
+
+    Only evaluations of the comparison's identity count.  The best unit comes first: that in which most trainings are
+    counted, and of several that of the budgets of the sweeps, or else that of `UNITS`.
+    """
+    repeats = _repeats(comparison)
+    units = dict.fromkeys([*_unit_of_sweeps(comparison), *UNITS])
+    found = [_in_unit(comparison, repeats, each) for each in units]
+    return sorted((each for each in found if each.curves), key=lambda each: len(each.uncounted))
+
+
+def _repeats(comparison: Comparison) -> dict[str, list[TrialState]]:
+    """By the name of a ranked trial, those that train its configuration again with other seeds."""
+    known = {entry.trial.name for entry in comparison.entries}
+    found: dict[str, list[TrialState]] = {}
+    for trial in (trial for sweep in comparison.sweeps for trial in sweep.trials):
+        of = f"{trial.sweep}/{trial.repeat_of}"
+        if of in known and trial.score is not None and trial.status != "failed":
+            found.setdefault(of, []).append(trial)
+    return found
+
+
+def sampling_costs(trained: TrainedCurves, images: int) -> dict[str, float]:
+    """By group, what its best configuration takes to draw images, in the unit of the curves.
+
+    Raises ConfigError if that is not known.
+    """
+    if trained.unit == "images":
+        raise ConfigError(
+            "--draw: drawing costs no training images; give --budget in flops or time, as 2e13flops or 8h"
+        )
+    costs: dict[str, float] = {}
+    for curve in sorted(trained.curves, key=lambda each: min(point.order for point in each.points)):
+        if curve.group not in costs:
+            trial = trained.entries[curve.trial].trial
+            cost = sampling_cost(trial, trained.unit)
+            if cost is None:
+                raise ConfigError(
+                    f"--draw: what {trial.name} takes to draw an image is not on record in {trained.unit}; leave "
+                    "--draw out, or give --budget in another unit"
+                )
+            costs[curve.group] = images * cost
+    return costs
+
+
+def sampling_cost(trial: TrialState, unit: Unit) -> float | None:
+    """The cost of drawing an image, in a unit; None if it is not known, as in training images."""
+    cost = trial.cost
+    if unit == "flops":
+        return cost.sample_flops
+    if unit == "images" or not cost.sample_seconds or trial.score is None or trial.score.identity.extractor is None:
+        return None  # a likelihood is that of real images
+    devices = max(1, round((cost.device_seconds or 0) / (cost.train_seconds or math.inf)))
+    return devices * cost.sample_seconds / trial.score.identity.samples
+
+
+def _unit_of_sweeps(comparison: Comparison) -> list[Unit]:
+    """The unit of the budgets, if all sweeps have the same."""
+    created = [sweep.state.created for sweep in comparison.sweeps]
+    units = {None if each is None or not each.budget else each.unit for each in created}
+    return [unit for unit in units if unit is not None] if len(units) == 1 else []
+
+
+def _in_unit(
+    comparison: Comparison,
+    repeats: Mapping[str, Sequence[TrialState]],
+    unit: Unit,
+) -> TrainedCurves:
+    curves, entries, uncounted = [], {}, []
+    for group, members in comparison.groups.items():
+        for entry in (each for each in members if not each.trial.lineage):
+            original = entry.trial.name
+            for trial in (entry.trial, *repeats.get(original, ())):
+                points = () if trial.imported else _points(trial, comparison.score, unit)
+                if points:
+                    cut, seed = trial.status in CUT_SHORT, trial.at_best.config.get("seed", 0)
+                    curves.append(TrainingCurve(group, trial.name, original, points, cut, seed=seed))
+                    entries[trial.name] = entry
+                else:
+                    uncounted.append(trial.name)
+    failed = _failed(comparison, unit)
+    return TrainedCurves(unit, tuple(curves), entries, tuple(uncounted), failed)
+
+
+def _failed(comparison: Comparison, unit: Unit) -> tuple[TrainingCurve, ...]:
+    """The curves of trainings that failed by themselves, in groups that are compared."""
+    found = []
+    for trial in comparison.failed:
+        # What could not even be configured was no training, and has no family.
+        if trial.family and not trial.infrastructure_error and not trial.lineage:
+            configuration = f"{trial.sweep}/{trial.repeat_of or trial.trial}"
+            points = _points(trial, comparison.score, unit)
+            group = comparison.group_of(trial)
+            found.append(TrainingCurve(group, trial.name, configuration, points, failed=True))
+    return tuple(found)
+
+
+def _points(trial: TrialState, like: Score, unit: Unit) -> tuple[CurvePoint, ...]:
+    points = []
+    for evaluation in (each.evaluation for each in trial.evaluations.values()):
+        score, cost = evaluation.scores.get(like.metric), evaluation.cost
+        paid = {"images": evaluation.images, "flops": cost.flops, "device_seconds": cost.device_seconds}[unit]
+        if score is not None and score.identity == like.identity and paid:
+            points.append(CurvePoint(float(paid), score.order, score.error or 0.0))
+    return tuple(sorted(points, key=lambda point: point.spent))

@@ -1,0 +1,32 @@
+"""A sweep that imported images are scored beside."""
+
+import shutil
+
+import pytest
+from exported_generators import Generator, export
+from scored_digits import COUNT, real_digits, write
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A sweep `tiny` of one trained trial."""
+    import untrained
+    from logged import LoggedSweep
+    from made_up import project
+
+    from gensweep.sweep.events import Evaluated
+
+    with project(tmp_path_factory.mktemp("store")) as folder:
+        trial = untrained.config("gan", evaluation__samples=COUNT)
+        sweep = LoggedSweep(folder / "sweeps", "tiny")
+        evaluation, made = untrained.train(trial, sweep.folder.path / "checkpoints").checkpoints[-1]
+        sweep.start("t0000", {}, trial.as_dict())
+        sweep.add(Evaluated("t0000", evaluation, str(made)))
+        picture = sweep.folder.picture("t0000", evaluation.images, "samples")
+        picture.parent.mkdir(parents=True)
+        shutil.copy(made / "samples.png", picture)  # as a driver does
+        sweep.end("t0000")
+        sweep.close()
+        write(folder / "real", real_digits()[:COUNT])
+        export(folder / "G.pt", Generator())
+        yield folder

@@ -1,0 +1,321 @@
+"""`evaluate-images`, beside a run that was really trained, on digits of 8 px."""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from exported_generators import LATENT, Conditional, Generator, Odd, export
+from PIL import Image
+from scored_digits import COUNT, compared, evaluate, real_digits, write
+
+from gensweep.cli.main import run
+from gensweep.extras.imported.exported import ExportedGenerator
+
+
+def frechet(images):
+    """The distance of grey images (n, h, w) to the real digits, by the singular values of their features."""
+    import untrained
+
+    from gensweep.build.parts import build_extractor
+
+    extractor = build_extractor(untrained.config("gan"), "cpu")
+    mine, real = (extractor(torch.from_numpy(each)[:, None]).double().numpy() for each in (images, real_digits()))
+    means = mine.mean(0) - real.mean(0)
+    mine, real = ((each - each.mean(0)) / np.sqrt(len(each) - 1) for each in (mine, real))
+    # tr sqrt(A'A B'B) is the sum of the singular values of A B'.
+    both = np.linalg.svd(mine @ real.T, compute_uv=False).sum()
+    return means @ means + (mine**2).sum() + (real**2).sum() - 2 * both
+
+
+def test_a_folder_and_a_generator_are_ranked_with_a_trained_run(store, capsys):
+    (real,), err = evaluate(capsys, "real", "--name", "photos")
+    assert "Evaluated as tiny/t0000 was." in err
+    assert "Filed as photos." in err
+    assert real["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
+    (theirs,), _ = evaluate(capsys, "--torchscript", "G.pt", "--latent", LATENT, "--name", "theirs", "--like", "tiny")
+    assert theirs["params"] == LATENT * 64 + 64
+    entries, err = compared(capsys)
+    assert set(entries) == {"photos", "theirs", "tiny"}
+    assert "Left out" not in err
+    assert entries["photos"]["rank"] == 1
+    assert {name: entries[name]["family"] for name in entries} == {
+        "photos": "folder", "theirs": "torchscript", "tiny": "gan",
+    }  # fmt: skip
+    identity = entries["tiny"]["objective"]["identity"]
+    for name, row in (("photos", real), ("theirs", theirs)):
+        entry = entries[name]
+        assert (entry["objective"]["value"], entry["objective"]["identity"]) == (row["value"], identity)
+        assert entry["status"] == "finished"
+        assert entry["params"] == {}
+        assert [entry[key] for key in ("checkpoint",)] == [None]
+        assert [entry["cost"][key] for key in ("images", "train_seconds", "activation_bytes")] == [None] * 3
+        assert entry["cost"]["params"] == row["params"]
+    assert entries["photos"]["cost"]["sample_seconds"] is None
+    assert entries["theirs"]["cost"]["sample_seconds"] > 0
+    page = Path("report.html").read_text(encoding="utf-8")
+    pictures = re.findall(r'<img src="data:image/webp;base64,[^"]*" alt="([^"]*)"', page)
+    assert sorted(pictures) == ["Real images", *(f"Samples of {name}/t0000" for name in sorted(entries))]
+    assert "trained once more" in page  # the verdict is on what to train
+
+
+def test_the_log_tells_where_the_images_come_from(store, capsys):
+    import hashlib
+
+    from gensweep.sweep.stored_sweeps import find_trial, trial_config
+
+    evaluate(capsys, "--torchscript", "G.pt", "--latent", LATENT, "--seed", 3, "--name", "seeded", "--like", "tiny")
+    config = trial_config(find_trial("seeded"))
+    assert config["family"] == {
+        "kind": "torchscript",
+        "path": str((store / "G.pt").resolve()),
+        "sha256": hashlib.sha256((store / "G.pt").read_bytes()).hexdigest(),
+        "latent": [LATENT],
+        "classes": None,
+        "output_range": None,
+    }
+    assert config["seed"] == 3
+    assert config["evaluation"]["samples"] == COUNT
+
+
+def test_a_generator_scores_what_its_images_score_and_the_batch_changes_nothing(store, capsys):
+    from gensweep.noise import Noise
+
+    given = ["--torchscript", "G.pt", "--latent", LATENT, "--like", "tiny"]
+    (row,), err = evaluate(capsys, *given)
+    assert "Not filed" in err
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.jit.load("G.pt")
+    z = Noise(0, torch.arange(COUNT)).normal(LATENT, stream=3)
+    pixels = (module(z) * 127.5 + 128).floor().clamp(0, 255).to(torch.uint8)[:, 0].detach().numpy()
+    assert row["value"] == pytest.approx(frechet(pixels), rel=1e-6)
+    (again,), _ = evaluate(capsys, *given, "--set", "evaluation.batch_size=7")
+    assert again["value"] == pytest.approx(row["value"], rel=1e-9)
+    (other,), _ = evaluate(capsys, *given, "--seed", 1)
+    assert other["value"] != row["value"]
+    (filed,), _ = evaluate(capsys, write(store / "drawn", pixels), "--like", "tiny")
+    assert filed["value"] == pytest.approx(row["value"], rel=0.5)
+
+
+def test_labels_are_sampled_in_the_proportions_of_the_real_images(store, capsys):
+    from gensweep.noise import Noise
+    from gensweep.training.evaluation import sample_labels
+
+    export(store / "C.pt", Conditional(), torch.zeros(3, dtype=torch.int64))
+    (row,), err = evaluate(capsys, "--torchscript", "C.pt", "--latent", LATENT, "--classes", 10, "--like", "tiny")
+    assert "drawn evenly" not in err
+    counts = np.bincount(real_labels(), minlength=10).tolist()
+    greys = ((sample_labels(counts, Noise(0, torch.arange(COUNT))) / 10 - 0.5) * 127.5 + 128).floor().to(torch.uint8)
+    assert row["value"] == pytest.approx(frechet(greys[:, None, None].expand(-1, 8, 8).contiguous().numpy()), rel=1e-6)
+    _, err = evaluate(capsys, "--torchscript", "C.pt", "--latent", LATENT, "--classes", 3, "--like", "tiny")
+    assert "it has 3 classes and the real images 10: all are drawn evenly" in err
+
+
+def real_labels():
+    import untrained
+
+    from gensweep.build.parts import load_images
+
+    return load_images(untrained.config("gan")).labels.numpy()
+
+
+def test_another_size_is_resized_as_a_picture_in_a_file_is(store, capsys):
+    export(store / "L.pt", Generator(size=16))
+    (drawn,), err = evaluate(capsys, "--torchscript", "L.pt", "--latent", LATENT, "--like", "tiny")
+    assert "its images are 16x16: the square in the middle is resized to 8x8" in err
+    assert drawn["notes"]
+
+
+def test_metrics_without_that_of_the_run_begin_with_the_main_one(store, capsys):
+    (found,), _ = evaluate(capsys, "real", "--like", "tiny", "--metrics", "recall")
+    assert found["metric"] == "recall"
+
+
+def test_another_identity_is_refused_with_the_command_that_makes_it_alike(store, capsys):
+    evaluate(capsys, "real", "--name", "few", "--samples", COUNT - 2, "--like", "tiny")
+    entries, err = compared(capsys)
+    assert "few" not in entries
+    assert f"generated images: {COUNT - 2} against {COUNT}" in err
+    assert "gensweep evaluate-images real --name few" in err
+    capsys.readouterr()
+    assert run(["best", "--compare", "tiny", "few"]) == 1
+    assert "few cannot be compared with tiny" in capsys.readouterr().err
+    _, err = evaluate(capsys, "real", code=2)
+    assert "--like few (fd, 10 samples" in err
+    assert "--like tiny (fd, 12 samples" in err or "(fd, 12 samples" in err
+    evaluate(capsys, "real", "--name", "few", "--like", "tiny", "--replace")
+    assert "few" in compared(capsys)[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sample", "named"],
+        ["evaluate", "named"],
+        ["train", "--from-run", "named"],
+    ],
+)
+def test_an_entry_cannot_draw_images(store, capsys, arguments):
+    evaluate(capsys, "real", "--name", "named", "--like", "tiny", "--replace")
+    capsys.readouterr()
+    assert run(arguments) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "named/t0000 is a folder of images that was only scored here" in err
+
+
+def test_what_is_odd_about_pictures_is_counted(store, capsys):
+    folder = write(store / "odd", real_digits()[:6])
+    Image.new("RGBA", (8, 8), (9, 9, 9, 9)).save(folder / "clear.png")
+    Image.new("RGB", (20, 30), (200, 9, 9)).save(folder / "red.png")
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(folder / "deep.png")
+    (folder / "torn.png").write_bytes((folder / "red.png").read_bytes()[:60])
+    (folder / "notes.txt").write_text("no picture")
+    _, err = evaluate(capsys, "odd", "--samples", 9, "--like", "tiny")
+    assert "1 file cannot be read and is left out: torn.png" in err
+    assert "1 of 9 pictures are of another size: the square in the middle is resized to 8x8" in err
+    assert "2 of 9 pictures are coloured: turned grey" in err
+    assert "1 of 9 pictures are transparent: laid on white" in err
+    assert "1 of 9 pictures are of more than 8 bits a value: scaled to 8" in err
+    _, err = evaluate(capsys, "real", "--samples", 5, "--like", "tiny")
+    assert "5 of its 12 pictures are scored, chosen by a hash of their names" in err
+
+
+def test_real_pictures_in_a_folder_are_a_reference_without_any_run(store, capsys):
+    write(store / "all", real_digits())
+    arguments = ["--set", "data.size=8", "--set", "data.channels=1", "--set", "evaluation.extractor.resolution=32"]
+    (row,), err = evaluate(capsys, "real", "--against", "all", "--samples", COUNT, *arguments)
+    assert "Evaluated as" not in err
+    assert row["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
+    assert row["identity"]["reference"].startswith("all/train (40 images, 8x8)#")
+
+
+def test_of_a_run_that_is_followed_a_folder_to_compare_with_keeps_the_shape_alone(store, capsys):
+    write(store / "photos", real_digits())
+    arguments = ["real", "--against", "photos", "--samples", COUNT]
+    (row,), _ = evaluate(capsys, *arguments, "--like", "tiny")  # grey, as digits always are
+    assert row["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
+    (fewer,), _ = evaluate(capsys, *arguments, "--like", "tiny", "--set", "data.limit=15")
+    assert fewer["identity"]["reference"].startswith("photos/train (15 images, 8x8)#")
+
+
+def test_coloured_pictures_against_themselves_are_perfect(store, capsys):
+    folder = write(store / "coloured", np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), dtype=np.uint8))
+    arguments = ["--set", "data.size=8", "--set", "evaluation.extractor.resolution=32", "--samples", COUNT]
+    (row,), err = evaluate(capsys, folder, "--against", folder, *arguments)
+    assert row["value"] == pytest.approx(0, abs=1e-3)
+    assert "pictures are" not in err
+    (row,), err = evaluate(capsys, "real", "--against", folder, *arguments)
+    assert row["value"] > 1
+    assert f"{COUNT} of {COUNT} pictures are grey: taken as RGB" in err
+
+
+BAD_FOLDERS = {
+    "empty": "there is nothing to score: no file in it is a picture",
+    "broken": "there is nothing to score: 2 files cannot be read",
+    "small": "holds 3 pictures, but 12 are needed; add 9, or score 3 with --samples 3",
+}
+
+
+@pytest.mark.parametrize("name", BAD_FOLDERS)
+def test_a_folder_that_cannot_be_scored_is_told_in_a_line(store, capsys, name):
+    folder = store / "bad" / name
+    if name == "small":
+        write(folder, real_digits()[:3])
+    else:
+        folder.mkdir(parents=True)
+    if name == "broken":
+        for file in ("a.png", "b.jpg"):
+            (folder / file).write_bytes(b"no picture")
+    out, err = evaluate(capsys, folder, "--like", "tiny", "--name", "bad", code=2)
+    assert out == ""
+    assert [BAD_FOLDERS[name] in line for line in err.splitlines() if line.startswith("Error: ")] == [True]
+
+
+BAD_GENERATORS = {
+    "nan": (lambda x: x / x.new_zeros(()) * 0, "5 of the images 0..4 hold NaN or infinite values"),
+    "unit": (lambda x: (x + 1) / 2, "looks like 0..1 and not like -1..1; say which: --output-range 0,1"),
+    "bytes": (lambda x: (x + 1) * 127.5, "say their range, such as --output-range 0,255"),
+    "flat": (lambda x: x.flatten(1), "should give images of shape (5, channels, height, width), but it gave a tensor"),
+    "pair": (lambda x: (x, x), "but it gave a tuple"),
+    "colour": (
+        lambda x: x.expand(-1, 3, 8, 8),
+        "gives images of 3 channels, but those that they are compared with have 1",
+    ),
+    "whole": (lambda x: x.long(), "gives torch.int64"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_GENERATORS)
+def test_a_generator_that_cannot_be_scored_is_told_in_a_line(store, capsys, name):
+    change, words = BAD_GENERATORS[name]
+    export(store / f"{name}.pt", Odd(change))
+    _, err = evaluate(capsys, "--torchscript", f"{name}.pt", "--latent", LATENT, "--like", "tiny", code=1)
+    assert [words in line for line in err.splitlines() if line.startswith("Error: ")] == [True]
+
+
+def test_a_range_that_is_said_is_taken(store, capsys):
+    given = ["--latent", LATENT, "--like", "tiny"]
+    (plain,), _ = evaluate(capsys, "--torchscript", "G.pt", *given)
+    export(store / "B.pt", Odd(lambda x: (x + 1) * 127.5))
+    (scaled,), _ = evaluate(capsys, "--torchscript", "B.pt", *given, "--output-range", "0,255")
+    assert scaled["value"] == pytest.approx(plain["value"], rel=1e-3)
+
+
+def test_what_a_generator_draws_itself_follows_from_the_seed(tmp_path):
+    export(tmp_path / "noisy.pt", Odd(lambda images: images + 0.1 * torch.randn_like(images)))
+    generator = ExportedGenerator(tmp_path / "noisy.pt", torch.device("cpu"), (LATENT,))
+    every, state = torch.arange(6), torch.get_rng_state()
+    first, again, other = (generator.draw(key, every, None) for key in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(generator.draw(0, every[3:], None), generator.draw(0, every[:3], None))
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_program_of_torch_export_is_taken_too(store, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dynamic = {"z": {0: torch.export.Dim("batch")}}
+        torch.export.save(
+            torch.export.export(Generator().eval(), (torch.randn(3, LATENT),), dynamic_shapes=dynamic), "G.pt2"
+        )
+    given = ["--latent", LATENT, "--like", "tiny"]
+    (row,), _ = evaluate(capsys, "--torchscript", "G.pt2", *given)
+    assert row["params"] == LATENT * 64 + 64
+    (script,), _ = evaluate(capsys, "--torchscript", "G.pt", *given)
+    assert row["value"] == pytest.approx(script["value"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "Give either FOLDER or --torchscript FILE"),
+        (["real", "--torchscript", "G.pt"], 2, "Give either"),
+        (["--trust", "--torchscript", "G.pt"], 2, "--latent 512"),
+        (["--trust", "--torchscript", "G.pt", "--latent", "x"], 2, "give whole numbers from 1"),
+        (["--trust", "--torchscript", "G.pt", "--latent", "5"], 1, "does not take z of shape (5, 5)"),
+        (["--trust", "--torchscript", "G.pt", "--latent", "4", "--classes", "2"], 1, "and 5 labels"),
+        (["--trust", "--torchscript", "G.pt", "--latent", "4", "--output-range", "1,0"], 2, "two numbers that rise"),
+        (["--trust", "--torchscript", "sweeps/tiny/events.jsonl", "--latent", "4"], 2, "torch cannot load it"),
+        (["--trust", "--torchscript", "nothing.pt", "--latent", "4"], 2, "cannot be read"),
+        (["--torchscript", "G.pt", "--latent", "4"], 2, "to run the code in it, with all that you may do; add "),
+        (["real", "--trust"], 2, "--trust belongs to a generator"),
+        (["real", "--latent", "4"], 2, "--latent belongs to a generator"),
+        (["real", "--seed", "1"], 2, "--seed 1"),
+        (["real", "--replace"], 2, "--replace needs --name"),
+        (["real", "--name", "a/b"], 2, "'a/b'"),
+        (["real", "--against", "nowhere"], 2, "give train, test, whole, a folder"),
+        (["real", "--set", "training.images=3"], 2, "--set training.images: only data.* and evaluation.*"),
+        (["real", "--set", "data.kind=digit"], 2, "did you mean 'digits'"),
+        (["real", "--like", "nothing"], 2, "'nothing' is not a sweep or run"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(store, capsys, arguments, code, words):
+    if not {"--like", "--set"} & set(arguments):
+        arguments = [*arguments, "--like", "tiny"]
+    _, err = evaluate(capsys, *arguments, code=code, trust=False)
+    assert [words in line for line in err.splitlines() if line.startswith("Error: ")] == [True], err

@@ -1,0 +1,167 @@
+"""`gensweep interpret` from a run or a checkpoint to its page, tables and pictures."""
+
+import csv
+import io
+import itertools
+import json
+import pickle
+import re
+
+import pytest
+from PIL import Image
+
+from gensweep.cli.main import run
+from gensweep.config import TrialConfig
+
+MEAN = {
+    "family": {"kind": "meanflow", "conditional": True},
+    "network": {"kind": "cnn", "width": 8},
+    "sampler": {"kind": "euler", "steps": 2},
+}
+UNET = {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4]}
+FAST = ("--samples", "8", "--permutations", "99", "--levels", "2", "--draws", "0")
+TEXTS = {"index.html", "activation_map.csv", "interventions.csv"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A sweep `tiny` of one trial, and checkpoints of models of other sorts."""
+    import untrained
+    from logged import LoggedSweep
+    from made_up import project
+
+    from gensweep.build.model import load_checkpoint
+    from gensweep.extras.exporting.export_targets import write_safetensors
+
+    with project(tmp_path_factory.mktemp("store")) as folder:
+        (folder / "a_file").touch()
+        (folder / "cache").mkdir()  # where kernels are compiled, whichever test comes first
+        trial = untrained.config("diffusion", network=UNET)
+        sweep = LoggedSweep(folder / "sweeps", "tiny")
+        made = untrained.checkpoint(sweep.folder.path / "checkpoints" / "t0000", trial)
+        sweep.start("t0000", {}, trial.as_dict())
+        sweep.evaluate("t0000", 32, 9.0, made)
+        sweep.end("t0000")
+        sweep.close()
+        others = {
+            "gan": untrained.config("gan", family__conditional=True),
+            "plain": untrained.config("diffusion", family__conditional=False),
+            "mean": TrialConfig.from_dict(untrained.DIGITS | MEAN),
+            "deaf": untrained.config("diffusion", family__guidance=0.0),
+        }
+        for name, config in others.items():
+            untrained.checkpoint(folder / "made" / name, config).rename(folder / name)
+        (folder / "bare").mkdir()
+        write_safetensors(load_checkpoint(folder / "gan", device="cpu"), folder / "bare")
+        yield folder
+
+
+def interpret(capsys, *arguments):
+    capsys.readouterr()
+    assert run(["interpret", *FAST, *arguments, "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    return json.loads(out), err
+
+
+def test_a_run_gives_rows_a_page_pictures_and_tables(store, capsys):
+    rows, err = interpret(capsys, "tiny", "--class", "3", "--draws", "4", "-o", "out")
+    assert rows
+    assert "On images of other classes" in err
+    assert {row["class"] for row in rows} == {"3"}
+    assert all(row["p"] <= 0.05 and row["effect"] > 0 and row["layer"].startswith("denoiser.") for row in rows)
+    assert "Page: out/index.html" in err
+
+    made = {file.name for file in (store / "out").iterdir()}
+    assert {"index.html", "activation_map.csv", "where.png", "units-3.png"} <= made
+    assert "trajectory.png" in made
+    assert {"interventions.csv", "interventions-3.png"} <= made
+    for name in made - TEXTS:
+        with Image.open(store / "out" / name) as picture:
+            picture.load()
+
+    page = (store / "out" / "index.html").read_text()
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    assert page.count("data:image/") == len(made - TEXTS)
+
+    changes = list(csv.DictReader(io.StringIO((store / "out" / "interventions.csv").read_text())))
+    assert [row["change"] for row in changes] == ["as it is", "off", "random off", "doubled"]
+    assert {(row["class"], row["images"]) for row in changes} == {("3", "4")}
+    for row, key in itertools.product(changes, ("agreement", "score", "others_agreement", "others_score")):
+        assert float(row[f"{key}_lost"]) == pytest.approx(float(changes[0][key]) - float(row[key]))
+
+    table = list(csv.DictReader(io.StringIO((store / "out" / "activation_map.csv").read_text())))
+    found = {(each["layer"], int(each["unit"]), each["class"]): each for each in table}
+    assert len(found) == len(table)
+    for row in rows:
+        line = found[row["layer"], row["unit"], "3"]
+        assert float(line["effect"]) == pytest.approx(row["effect"], rel=1e-3)
+        assert float(line["p"]) == pytest.approx(row["p"], rel=1e-3)
+
+
+def test_rows_can_travel_from_the_machine_that_looked(store, tmp_path):
+    """The steps of MeanFlow have levels of a class of their own."""
+    from gensweep.extras.interpret.command import look_into
+
+    settings = {"samples": 8, "levels": 2, "permutations": 99, "units": None, "draws": 0, "seed": 0}
+    rows, *_ = look_into(store / "mean", {"class_name": "3", "layers": None}, settings, tmp_path / "page", "mean", "")
+    assert rows
+    assert pickle.loads(pickle.dumps(rows)) == rows
+    assert {type(row["level"]) for row in rows} == {float}
+
+
+def test_a_gan_gets_a_page_without_noise_levels(store, capsys):
+    rows, _ = interpret(capsys, "gan", "--draws", "4", "-o", "of-gan")
+    assert {row["layer"].partition(".")[0] for row in rows} >= {"generator"}
+    assert {row["level"] for row in rows} == {None}
+    made = {file.name for file in (store / "of-gan").iterdir()}
+    assert "trajectory.png" not in made
+    assert "interventions.csv" in made
+
+
+def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys):
+    for folder, seed in (("one-a", "5"), ("one-b", "5"), ("two", "6")):
+        interpret(capsys, "tiny", "--class", "3", "--layer", "middle", "--seed", seed, "-o", folder)
+    a, b, other = ((store / folder / "activation_map.csv").read_bytes() for folder in ("one-a", "one-b", "two"))
+    assert a == b != other
+    for name in ("trajectory.png", "units-3.png"):
+        assert (store / "one-a" / name).read_bytes() == (store / "one-b" / name).read_bytes()
+    assert b"denoiser.up" not in a
+
+
+def test_without_the_images_of_the_training_the_rest_is_there(store, capsys, monkeypatch):
+    from gensweep.errors import ConfigError
+    from gensweep.extras.interpret import analysis
+
+    def gone(_):
+        raise ConfigError("photos: there is no such folder")
+
+    monkeypatch.setattr(analysis, "load_images", gone)
+    rows, err = interpret(capsys, "tiny", "--class", "3", "--draws", "4", "--layer", "middle", "-o", "no-data")
+    assert rows
+    assert "Note: no units are switched off, as images cannot be classified: photos: there is no such folder" in err
+    assert not (store / "no-data" / "interventions.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plain"], "this model was trained without labels, so no unit knows any"),
+        (["bare"], "holds only the network that draws images, so name the run that it comes from"),
+        (["deaf"], "family.guidance is 0, which ignores the label"),
+        (["tiny", "--class", "horse"], "'horse' is not a class of this model (known: 0, 1, 2,"),
+        (["tiny", "--layer", "zzz"], "--layer 'zzz' is found in no layer's name; there are"),
+        (["tiny", "--layer", "("], "--layer '(' is not a regular expression"),
+        (["tiny", "--layer", "condition"], "none of these layers reads maps"),
+        (["nothing"], "'nothing'"),
+        (["tiny", "-o", "a_file"], "is a file"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_written(store, capsys, monkeypatch, arguments, words):
+    before = {*store.iterdir()}
+    assert run(["interpret", *arguments]) in (1, 2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert err.count("Error") == 1
+    assert "Traceback" not in err
+    assert {*store.iterdir()} == before

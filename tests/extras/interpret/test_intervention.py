@@ -1,0 +1,118 @@
+"""Switching units off: the right ones, compared with the right others."""
+
+import pytest
+import torch
+from known_label import LABEL, LAYER, UNIT, family
+from tiny import CLASSES, SIZE
+
+from gensweep.extras.interpret.activation_maps import Unit, map_denoiser
+from gensweep.extras.interpret.intervention import (
+    CHANGES,
+    OFF,
+    RANDOM_OFF,
+    UNCHANGED,
+    Intervention,
+    Recognition,
+    Task,
+    drop,
+    intervene,
+    random_units,
+)
+from gensweep.extras.interpret.recording import reading_layers
+from gensweep.extras.interpret.trajectory import evenly_spaced, record_path
+from gensweep.metrics.quantisation import to_uint8
+from gensweep.noise import Noise
+
+N = 12
+
+
+@torch.no_grad()
+def test_known_unit_silences_its_label_alone():
+    made = family()
+    network, layers = made.networks["denoiser"], reading_layers(made.networks)
+    noise = Noise(0, torch.arange(N))
+    path, _ = record_path(made, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
+    chance = Noise(9, torch.arange(199))
+    activation_map = map_denoiser(made, layers, evenly_spaced(path, 3), CLASSES, chance)
+
+    def draw(labels):
+        return to_uint8(made.sample(network, Noise(4, torch.arange(N)), labels))
+
+    def classify(images):  # bright is LABEL, dark is all others alike
+        bright = (images.double().mean(dim=(1, 2, 3)) > 128).double()
+        scores = (1 - bright)[:, None].expand(-1, CLASSES) / (CLASSES - 1)
+        return scores.index_put((torch.arange(N), torch.tensor(LABEL)), bright)
+
+    task = Task(LABEL, activation_map.raised_units(LABEL, 5), CLASSES, n=N, repeats=2, seed=0)
+    assert task.units == [Unit(LAYER, UNIT)]
+    found = {each.change: each for each in intervene(task, layers, activation_map.widths, draw, classify)}
+    assert [*found] == [*CHANGES]
+    assert {change: float(each.own.scores.mean()) for change, each in found.items()} == {
+        UNCHANGED: 1.0,
+        OFF: 0.0,
+        RANDOM_OFF: 1.0,
+        "doubled": 1.0,
+    }
+    assert all(torch.equal(each.own.hits, each.own.scores) for each in found.values())
+    assert all(torch.equal(each.others.scores, torch.full((N,), 1 / (CLASSES - 1)).double()) for each in found.values())
+    assert torch.equal(draw(torch.full((N,), LABEL))[:8], found[UNCHANGED].images)
+    assert (
+        drop([*found.values()], OFF, relative_to=RANDOM_OFF) == drop([*found.values()], OFF, by="scores") == (1.0, 0.0)
+    )
+
+
+def test_other_labels_come_in_turn():
+    asked = []
+
+    def draw(labels):
+        asked.append(labels.tolist())
+        return labels.to(torch.uint8).view(-1, 1, 1, 1)
+
+    def classify(images):
+        scores = torch.zeros(len(images), 4).double()
+        scores[:, 2] = 0.75
+        return scores
+
+    layers = {"a": torch.nn.Conv2d(3, 1, 1)}
+    task = Task(2, [Unit("a", 0)], classes=4, n=6, repeats=3, seed=0)
+    found = [*intervene(task, layers, {"a": 3}, draw, classify)]
+    assert len(asked) == 2 * (len(CHANGES) - 1 + 3)
+    assert asked[0] == [2] * 6
+    assert asked[1] == [3, 0, 1, 3, 0, 1]
+    assert all(each.own.hits.mean() == 1 and each.others.hits.mean() == 0 for each in found)
+    assert all(each.own.scores.mean() == 0.75 and each.others.scores.mean() == 0 for each in found)
+
+
+def made(label, change, own, others):
+    hits, rest = torch.tensor(own).double(), torch.tensor(others).double()
+    images = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
+    return Intervention(label, change, 1, Recognition(hits, hits / 2), Recognition(rest, rest / 2), images)
+
+
+def test_losses_are_means_of_paired_differences_over_labels_and_images():
+    found = [
+        made(0, UNCHANGED, [1, 1, 0, 1], [1, 1, 1, 1]),
+        made(0, OFF, [0, 0, 0, 1], [1, 0, 1, 1]),
+        made(1, UNCHANGED, [1, 0, 0, 1], [0, 0, 0, 0]),
+        made(1, OFF, [0, 1, 0, 1], [0, 0, 0, 0]),
+    ]
+    differences = torch.tensor([1.0, 1, 0, 0, 1, -1, 0, 0])
+    assert drop(found, OFF) == pytest.approx((0.25, float(differences.std()) / 8**0.5))
+    assert drop(found, OFF, by="scores") == pytest.approx((0.125, float(differences.std()) / 8**0.5 / 2))
+    assert drop(found, OFF, of="others").mean == pytest.approx(1 / 8)
+    assert drop(found, UNCHANGED) == (0.0, 0.0)
+    assert torch.isnan(torch.tensor(drop([made(0, c, [1], [1]) for c in (UNCHANGED, OFF)], OFF).error))
+
+
+def test_random_units_are_of_the_same_layers_as_many_and_none_of_the_chosen():
+    widths = {"a": 6, "b": 4, "c": 9}
+    units = [Unit("a", 1), Unit("a", 5), Unit("b", 0), Unit("b", 1), Unit("b", 2)]
+    seen = set()
+    for seed in range(30):
+        picked = random_units(widths, units, Noise(seed, torch.arange(1)))
+        assert [unit.layer for unit in picked] == ["a", "a", "b"]  # of b one other is left
+        assert not {*picked} & {*units}
+        assert len({*picked}) == len(picked)
+        assert all(unit.index < widths[unit.layer] for unit in picked)
+        seen |= {*picked}
+    assert len(seen) == 4 + 1

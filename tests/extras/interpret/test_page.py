@@ -1,0 +1,58 @@
+"""Pages of sections, and the pictures on them."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gensweep.extras.interpret.intervention import OFF, RANDOM_OFF, UNCHANGED, Intervention, Recognition
+from gensweep.extras.interpret.page import PagePicture, PageSection, render_page
+from gensweep.extras.interpret.pictures import tiles_picture
+from gensweep.extras.interpret.tables import conclusion, intervention_rows
+
+NASTY = '<script>alert("x")</script>'
+
+
+def test_names_of_users_are_escaped_and_nothing_is_fetched():
+    words = {"conclusion": NASTY, "random": NASTY, "ceiling": 0.5}
+    section = PageSection([PagePicture("a.png", NASTY, b"")], [{NASTY: NASTY, "n": "1"}], words)
+    page = render_page(NASTY, {NASTY: NASTY}, {"interventions": section}, NASTY)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 8
+    assert re.findall(r'src="(.{14})', page) == ["data:image/png"]
+    assert "http" not in page
+
+
+def test_tiles_show_the_images():
+    images = torch.zeros(2, 3, 1, 8, 8, dtype=torch.uint8)
+    images[1, 2] = 200
+    with Image.open(io.BytesIO(tiles_picture(images, ["a", "b"], ["x", "y", "z"]))) as picture:
+        assert (np.asarray(picture.convert("L")) == 200).sum() > 1000
+
+
+@pytest.mark.parametrize(
+    ("off", "random", "words"),
+    [
+        (
+            [0] * 20,
+            [1] * 20,
+            "The units found matter: without them the score of a class on its own images falls by 1",
+        ),
+        ([1] * 20, [0] * 20, "The units found matter less than random ones"),
+        ([1, 0] * 10, [0, 1] * 10, "Not shown that the units found matter"),
+    ],
+)
+def test_the_conclusion_goes_either_way(off, random, words):
+    images, ones = torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Recognition(*2 * [torch.ones(20).double()])
+    found = [
+        Intervention(0, change, 1, Recognition(*2 * [torch.tensor(own).double()]), ones, images)
+        for change, own in ((UNCHANGED, [1] * 20), (OFF, off), (RANDOM_OFF, random))
+    ]
+    assert conclusion(found).startswith(words)
+    assert conclusion(found).endswith("falls by 0.000 (standard error 0.000) and 0.000 (standard error 0.000).")
+    rows = intervention_rows(found, ["cat"])
+    assert [row["agreement_lost"] for row in rows] == [1 - row["agreement"] for row in rows]
+    assert {row["others_score_lost"] for row in rows} == {0.0}

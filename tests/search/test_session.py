@@ -1,0 +1,328 @@
+"""The driver's session, fed by hand: no Ray, no processes."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from pathlib import Path
+
+import pytest
+from logged import evaluation
+from optuna.trial import TrialState
+from session_driver import Driver
+from trivial_sweeps import Memory, plan
+
+from gensweep.config.sweep_config import Resources
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.search.session import Session
+from gensweep.search.sweep_plan import InitialCheckpoint, SweepResult
+from gensweep.sweep.events import Ended, Evaluated, Noted, Progressed, SessionEnded, Started
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.storage import HeldStorage
+
+
+def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
+    patience = {"search": {"patience": 2}}
+    driver = Driver(tmp_path, **patience)
+    driver.begin()
+    for images, value in ((100, 5.0), (200, 2.0), (300, 7.0)):
+        assert not driver.evaluate(images, value)
+    driver.session.note(SessionEnded("interrupted"))
+    later = Driver(tmp_path, **patience)
+    later.begin()
+    assert not later.evaluate(300, 7.0)  # what a restart does again does not count
+    assert later.evaluate(400, 3.0)
+    later.end()
+    assert later.folder.state().trials["t0000"].status == "finished"
+
+
+def test_a_trial_whose_score_has_stood_too_long_is_finished_also_if_the_driver_dies_before_it_has_ended(tmp_path):
+    driver = Driver(tmp_path, search={"patience": 1})
+    driver.begin()
+    assert [driver.evaluate(images, images / 100) for images in (100, 200)] == [False, True]
+    later = Driver(tmp_path, search={"patience": 1})
+    assert later.state.trials["t0000"].status == "finished"
+    assert later.begin().trial == "t0001"
+
+
+def test_queued_trials_come_first_and_a_later_session_goes_on_behind_those_that_were_drawn(tmp_path):
+    queued = {"queue": ({"x": 0.5}, {"x": -0.25}, {}), "trials": 5}
+    driver = Driver(tmp_path, **queued)
+    assert driver.begin("0").params["x"] == 0.5
+    driver.end("0", failure="ValueError: no")
+    later = Driver(tmp_path, **queued)
+    assert later.begin("1").params["x"] == -0.25
+    later.begin("2")
+    later.begin("3")
+    assert len({trial.params["x"] for trial in later.state.searched} - {0.5, -0.25}) == 2
+
+
+def test_the_objective_is_the_best_checkpoint_and_optuna_is_told_so(tmp_path):
+    driver = Driver(tmp_path)
+    driver.begin()
+    for images, value in ((100, 5.0), (200, 2.0), (300, 7.0), (400, 6.0)):
+        driver.evaluate(images, value)
+    assert driver.kept() == [200, 300, 400]  # the best and the last two
+    driver.end(finished=True)
+    trial = driver.folder.state().trials["t0000"]
+    assert (trial.status, trial.score.value, Path(trial.best.uri).name) == ("finished", 2.0, "000000000200")
+    assert driver.kept() == [200]
+    (told,) = driver.told
+    assert (told.state, told.value) == (TrialState.COMPLETE, 2.0)
+
+
+def test_a_trial_that_is_stopped_below_its_budget_is_pruned_and_at_it_finished(tmp_path):
+    driver = Driver(tmp_path)
+    for tune_id, images in (("x", 300), ("y", 400)):
+        driver.begin(tune_id)
+        driver.evaluate(images, 1.0, tune_id=tune_id)
+        driver.end(tune_id)
+    assert [(t.state, t.value) for t in driver.told] == [(TrialState.COMPLETE, 1.0)] * 2
+    assert [e.status for e in driver.memory.of(Ended)] == ["pruned", "finished"]
+
+
+def test_a_failed_trial_tells_cause_and_log_and_keeps_its_score(tmp_path):
+    driver = Driver(tmp_path)
+    driver.begin()
+    driver.evaluate(100, 4.0)
+    driver.end(failure="ValueError: no", details="the traceback")
+    trial = driver.folder.state().trials["t0000"]
+    assert trial.error == f"ValueError: no; log: {trial.log}"
+    assert "the traceback" in Path(trial.log).read_text()
+    assert trial.score.value == 4.0
+    assert driver.told[0].state == TrialState.FAIL
+
+
+def test_what_went_wrong_is_written_down_and_told_without_secrets(tmp_path, monkeypatch):
+    secret = "q9Zk3vB7xW2mN8pL"
+    monkeypatch.setenv("HF_TOKEN", secret)
+    error = f"HTTPError: 401 for https://hub/x?page=2 with {secret}"
+
+    def configure(overrides):
+        if overrides["number"] == 2:
+            raise ConfigError(error)
+        return dict(overrides)
+
+    driver = Driver(tmp_path, trials=3, configure=configure)
+    trial = driver.begin().trial
+    driver.session.lost(trial, error, f"Traceback: {error}", stack=error)
+    driver.session.reported(Noted(trial, error))
+    driver.session.note(Started(trial))
+    driver.end(failure=error, details=f"Traceback: {error}")
+    driver.begin("y")
+    driver.session.ended("t0001", {}, error=error)
+    assert driver.session.next_trial() is None
+    driver.session.note(SessionEnded("failed", error))
+    told = error.replace(secret, "***")
+    assert [trial.error.partition(";")[0] for trial in driver.state.failed] == [told] * 3
+    assert driver.state.error == told
+    assert driver.folder.state().trials["t0002"].error == told
+    assert secret not in str(driver.memory.events)
+    files = [file for file in driver.folder.path.rglob("*") if file.is_file()]
+    assert {"events.jsonl", "t0000.log", "t0001.log"} <= {file.name for file in files}
+    assert [file for file in files if secret.encode() in file.read_bytes()] == []
+
+
+def test_a_trial_that_never_reports_the_metric_fails(tmp_path):
+    driver = Driver(tmp_path)
+    driver.begin()
+    driver.progress(400, loss=1.0)
+    driver.end(finished=True)
+    assert driver.state.trials["t0000"].error == "it ended without reporting fd"
+
+
+def test_trials_that_run_at_an_interrupt_are_stopped_and_come_first_in_the_next_session(tmp_path):
+    driver = Driver(tmp_path, trials=3)
+    driver.begin()
+    driver.evaluate(100, 4.0)
+    driver.evaluate(200, 5.0)
+    driver.session.note(SessionEnded("interrupted"))
+    assert driver.state.trials["t0000"].status == "stopped"
+    assert driver.told[0].state == TrialState.RUNNING
+    later = Driver(tmp_path, trials=3)
+    assert later.state.left == 3
+    asked = later.begin()
+    assert asked.trial == "t0000"
+    assert [Path(p).name for p in asked.checkpoints] == ["000000000200", "000000000100"]
+    later.evaluate(300, 6.0)
+    assert later.state.trials["t0000"].score.value == 4.0
+    assert later.begin("y").trial == "t0001"
+
+
+def test_what_a_restart_does_again_is_noted_once(tmp_path):
+    driver = Driver(tmp_path)
+    driver.begin()
+    driver.progress(50, loss=1.0)
+    driver.evaluate(100, 4.0)
+    driver.progress(150, loss=1.0)
+    driver.session.note(Started("t0000"))  # lost, and again from image 100
+    driver.evaluate(100, 4.0)
+    driver.progress(150, loss=1.0)
+    driver.evaluate(200, 3.0)
+    assert [e.images for e in driver.memory.of(Progressed)] == [50, 150]
+    assert [e.evaluation.images for e in driver.memory.of(Evaluated)] == [100, 200]
+    assert len(driver.memory.of(Started)) == 2
+    assert driver.state.trials["t0000"].rungs == [(100, 4.0), (200, 3.0)]
+
+
+def test_a_configuration_that_is_not_valid_fails_its_trial_only(tmp_path):
+    def sample(trial):
+        x = trial.suggest_float("x", 0, 1)
+        if trial.number == 0:
+            raise ConfigError("training.batch_size: 3 is odd")
+        return {"x": x}
+
+    driver = Driver(tmp_path, trials=2, sample=sample)
+    assert driver.begin().trial == "t0001"
+    assert driver.session.next_trial() is None
+    assert driver.state.trials["t0000"].error == "training.batch_size: 3 is odd"
+    assert driver.told[0].state == TrialState.FAIL
+    assert [t.params for t in Driver(tmp_path, trials=2, sample=sample).told] == [t.params for t in driver.told]
+
+
+def test_an_observer_that_raises_does_not_disturb_the_others(tmp_path, caplog):
+    def broken(event, state):
+        raise RuntimeError("broken")
+
+    memory = Memory()
+    driver = Driver(tmp_path, observers=[broken, memory])
+    driver.begin()
+    driver.session.note(SessionEnded("interrupted"))
+    assert [event.kind for event in memory.events][-3:] == ["suggested", "started", "session_ended"]
+    assert "observer function failed" in caplog.text
+
+
+def test_a_problem_at_the_end_of_a_trial_ends_the_sweep(tmp_path, monkeypatch):
+    from gensweep.sweep.search import SessionStopper
+
+    driver = Driver(tmp_path)
+    driver.begin()
+    driver.evaluate(400, 1.0)
+    stopper = SessionStopper(threading.Event(), driver.session, None, tmp_path / "leases", lambda: None)
+    assert not stopper.stop_all()
+    monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(GensweepError, match="No space left"):
+        driver.end(finished=True)  # Tune takes this for a failure of the trial
+    with pytest.raises(GensweepError, match="No space left"):
+        stopper.stop_all()
+
+
+def test_what_would_befall_every_trial_ends_the_sweep_and_no_trial(tmp_path):
+    driver = Driver(tmp_path)
+    driver.begin()
+    driver.end(sweep_failure="the storage cannot be used")
+    assert str(driver.session.problem) == "the storage cannot be used"
+    driver.session.note(SessionEnded("failed"))
+    assert driver.state.trials["t0000"].status == "stopped"
+    assert Driver(tmp_path).begin().trial == "t0000"
+
+
+def test_a_checkpoint_that_the_driver_does_not_see_ends_the_sweep_and_says_what_to_give(tmp_path):
+    driver = Driver(tmp_path)
+    driver.begin()
+    unseen = Evaluated("t0000", evaluation(100, 1.0), str(tmp_path / "nowhere"))
+    with pytest.raises(GensweepError, match="--storage"):
+        driver.session.reported(unseen)
+    driver.end(failure="Tune takes it for a failure of the trial")
+    assert "--storage" in str(driver.session.problem)
+    assert driver.state.trials["t0000"].status == "running"
+
+
+def test_trials_that_lost_their_processes_all_at_once_come_first_again_unless_they_are_worn_out(tmp_path):
+    driver = Driver(tmp_path, trials=3, resources=Resources(retries=1))
+    for tune_id in ("x", "y"):
+        driver.begin(tune_id)
+        driver.evaluate(100, 4.0, tune_id=tune_id)
+    driver.session.lost("t0000", "worker lost", "")
+    driver.session.requeue_all("the head was out of memory", "what Tune said")
+    assert [t.status for t in driver.state.trials.values()] == ["failed", "waiting"]
+    assert [driver.begin(tune_id).trial for tune_id in ("x", "y")] == ["t0001", "t0002"]
+
+
+def interrupted(root, **settings):
+    """A session after one that was interrupted while t0000 and t0001 ran, and what it hands out first."""
+    driver = Driver(root, trials=2, **settings)
+    for tune_id in ("x", "y"):
+        driver.begin(tune_id)
+        driver.evaluate(100, 4.0, tune_id=tune_id)
+    driver.session.note(SessionEnded("interrupted"))
+    later = Driver(root, trials=2, **settings)
+    return later, later.session.next_trial()
+
+
+def test_a_trial_whose_process_ends_before_its_workers_begin_again_fails_and_says_why(tmp_path):
+    driver, handed_out = interrupted(tmp_path)
+    assert handed_out.status == "waiting"
+    driver.session.ended("t0000", {"failure": "ValueError: no"})
+    assert (handed_out.status, handed_out.error.partition(";")[0]) == ("failed", "ValueError: no")
+    assert driver.begin().trial == "t0001"
+
+
+def test_the_last_words_of_a_sweep_follow_its_trials(tmp_path):
+    driver = Driver(tmp_path)
+    for tune_id, value in (("x", 3.0), ("y", 2.0)):
+        driver.begin(tune_id)
+        driver.evaluate(400, value, tune_id=tune_id)
+    driver.end("x", finished=True)
+    driver.end("y", failure="ValueError: no")
+    result = SweepResult(tmp_path / "a", driver.state)
+    codes = {}
+    for status in ("interrupted", "failed", "finished"):
+        driver.session.note(SessionEnded(status))
+        codes[status] = result.exit_code
+    assert codes == {"interrupted": 130, "failed": 1, "finished": 3}
+    assert result.state.best.trial == "t0000"  # a trial that failed is not ranked
+    assert [t.trial for t in result.state.failed] == ["t0001"]
+
+
+def test_the_first_trial_goes_on_from_where_it_was_to_start_also_if_the_driver_dies_before_it_is_drawn(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "state").write_text("weights")
+    folder = SweepFolder(tmp_path, "a")
+    earlier = [evaluation(images, value).as_dict() for images, value in ((300, 3.0), (500, 2.0))]
+    begun = plan("a", trials=1, start=InitialCheckpoint("old/t0003", 500, str(tmp_path / "old"), earlier))
+    folder.create({"sweep": {}, **begun.kept_settings})
+    held = HeldStorage(str(folder.path), None, "id")
+    monkeypatch.setattr("shutil.copyfile", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(GensweepError, match=r"old cannot be copied to .*: .*[Nn]o space"):
+        Session(begun, folder, [], concurrent=1, storage=held)
+    monkeypatch.undo()
+    assert folder.state().created is None
+    Session(plan("a", trials=1), folder, [], concurrent=1, storage=held)
+    log = folder.log.file.read_bytes()
+    folder.log.file.write_bytes(log[: log.index(b"\n") + 1])  # the first driver came no further than that
+    assert folder.state().useful_checkpoints == {f"{folder.path}/checkpoints/t0000/000000000500"}
+    later = Driver(tmp_path, trials=1)  # which does not know of it
+    trial = later.begin()
+    assert (trial.images, trial.resumes_at, later.state.created.start["run"]) == (500, 500, "old/t0003")
+    assert trial.curve == {300: 3.0, 500: 2.0}
+    (checkpoint,) = later.session.checkpoints_of("t0000")
+    assert Path(checkpoint, "state").read_text() == "weights"
+    later.evaluate(600, 1.0)
+    later.end(finished=True)
+    assert later.state.trials["t0000"].status == "finished"
+    assert not Path(checkpoint).exists()
+    assert (tmp_path / "old" / "state").exists()
+
+
+def test_a_lost_line_trains_a_new_trial_and_no_finished_one_again(tmp_path):
+    driver = Driver(tmp_path, trials=3)
+    for value in (3.0, 2.0, 1.0):
+        driver.begin()
+        driver.evaluate(400, value)
+        driver.end(finished=True)
+    log = driver.folder.log.file
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(line for line in lines if b'"suggested","trial":"t0001"' not in line))
+    resumed = Driver(tmp_path, trials=3)
+    assert resumed.begin().trial == "t0003"
+    resumed.evaluate(400, 4.0)
+    resumed.end(finished=True)
+    assert {name: trial.score.value for name, trial in resumed.state.trials.items()} == {
+        "t0000": 3.0,
+        "t0002": 1.0,
+        "t0003": 4.0,
+    }
+    assert resumed.kept("t0002") == [400]

@@ -1,0 +1,49 @@
+"""Reports that cannot be filed with the run of their sweep: one line each, within seconds."""
+
+import socket
+import time
+
+import pytest
+from logged import LoggedSweep
+from mlflow_runs import runs_of
+
+from gensweep.api.filed_reports import file_reports
+from gensweep.sweep.stored_sweeps import read_sweep
+from gensweep.tracking.store import client, store_name
+from gensweep.tracking.sweep_copy import Sent
+
+pytestmark = pytest.mark.mlflow
+
+
+def ended(root, name):
+    sweep = LoggedSweep(root / "sweeps", name)
+    sweep.start("t0000", {}, {"family": {"kind": "gan"}})
+    sweep.evaluate("t0000", 100, 5.0)
+    sweep.end("t0000")
+    return sweep
+
+
+def test_a_deleted_run_is_named(store, caplog):
+    folder = ended(store, "deleted").file()
+    client().delete_run(runs_of(folder)[""].info.run_id)
+    file_reports([read_sweep(folder)])
+    assert caplog.messages == ["the report of deleted was not filed (its run was deleted)"]
+    assert Sent.read(folder).report == 0
+
+
+def test_a_server_that_never_answers_costs_seconds_and_the_report_is_filed_later(store, monkeypatch, caplog):
+    sweep = ended(store, "late")
+    sweep.close()
+    with socket.create_server(("127.0.0.1", 0)) as server, monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+        Sent(store_name(sweep.folder.path), sweep.folder.log.size).write(sweep.folder)
+        begin = time.monotonic()
+        file_reports([read_sweep(sweep.folder)])
+        assert time.monotonic() - begin < 12
+    (line,) = caplog.messages
+    assert line.startswith("the report of late was not filed (the MLflow store http://127.0.0.1:")
+    assert "does not answer (timed out); start the server" in line
+    folder = sweep.file()
+    file_reports([read_sweep(folder)])
+    assert len(caplog.messages) == 1
+    assert Sent.read(folder).report == folder.log.size

@@ -1,0 +1,113 @@
+import random
+from dataclasses import replace
+
+import pytest
+import recorded
+from made_up import IDENTITY
+
+from gensweep.report.charts import format_importance
+from gensweep.sweep.events import Cloned
+from gensweep.verdict.comparison import compare
+from gensweep.verdict.importance import MIN_FINISHED, importance
+
+
+def sweep(count, score, *, name="s", statuses=("finished",), seed=0, **values):
+    """A sweep of two families in turn; a trial's score follows from its family and settings."""
+    rng, trials = random.Random(seed), []
+    for number in range(count):
+        family = ("diffusion", "gan")[number % 2]
+        params = {"rate": rng.uniform(0, 1), "same": 3, "kind": rng.choice("ab")}
+        if params["kind"] == "b":
+            params["only_b"] = rng.uniform(0, 1)
+        value, status = score(rng, family, params), statuses[number % len(statuses)]
+        trials.append(recorded.trial(name, number, value, params=params, family=family, status=status, **values))
+    return recorded.sweep(name, trials)
+
+
+def noise(rng, family, params):
+    return rng.lognormvariate(3, 0.5)
+
+
+def families_differ(rng, family, params):
+    """By a factor of 9 between families; by a third or so within them, hardly by the learning rate."""
+    return (90 if family == "gan" else 10) * (1 + 0.1 * params["rate"]) * rng.lognormvariate(0, 0.5)
+
+
+def test_where_the_family_decides_it_comes_first_and_no_setting_takes_its_place():
+    found = importance(compare([sweep(60, families_differ)]))
+    # The logarithms: 1.0986^2 between families, 0.5^2 within.
+    assert found.log
+    assert found.family.share == pytest.approx(0.83, abs=0.06)
+    assert found.family.low < 0.83 < found.family.high
+    assert all(each.estimate.share < 0.05 and each.estimate.low == 0 for each in found.settings)
+    total = found.family.share + sum(each.estimate.share for each in found.settings) + found.rest.share
+    assert total == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_settings_that_do_nothing_have_intervals_that_reach_0(seed):
+    found = importance(compare([sweep(24, noise, seed=seed)]))
+    assert found.family.low == 0
+    assert [each for each in found.settings if each.estimate.low > 0.02] == []
+    assert found.rest.high > 0.9
+
+
+def test_what_mattered_in_a_branch_only_is_a_part_of_that_branch():
+    """In kind b a setting decides that kind a does not have."""
+
+    def score(rng, family, params):
+        return 10 ** (1 + params.get("only_b", 0.5)) * rng.lognormvariate(0, 0.05)
+
+    found = importance(compare([sweep(80, score)]))
+    assert {each.setting for each in found.settings[:2]} == {"only_b"}
+    assert {each.family for each in found.settings[:2]} == {"diffusion", "gan"}
+    assert sum(each.estimate.share for each in found.settings[:2]) > 0.8
+
+
+def test_scores_that_may_be_below_0_are_taken_as_they_are():
+    recall, bpd = (replace(IDENTITY, metric=name) for name in ("recall", "bpd"))
+    for values in ({"identity": recall, "mode": "max"}, {"identity": bpd}):
+        assert not importance(compare([sweep(20, noise, **values)])).log
+    assert not importance(compare([sweep(20, lambda rng, *_: rng.gauss(0, 1))])).log
+
+
+def test_failed_and_running_trials_do_not_count_and_stopped_ones_do_and_are_said_to():
+    statuses = ("finished", "pruned", "failed", "running", "finished", "finished")
+    found = importance(compare([sweep(36, families_differ, statuses=statuses)]))
+    assert (found.finished, found.stopped) == (18, 6)
+    words = format_importance(found, "FD")
+    assert "24 trials (6 of them stopped early" in words
+    assert "logarithm of FD" in words
+
+
+def test_clones_do_not_count_for_what_mattered():
+    made = sweep(24, noise)
+    clones = [recorded.changed(each, lineage=[Cloned("", "t0000", 1, "", {}, {})]) for each in made.trials[:4]]
+    mixed = compare([recorded.sweep("s", [*clones, *made.trials[4:]])])
+    found, alone = importance(mixed), importance(compare([recorded.sweep("s", made.trials[4:])]))
+    assert replace(found, clones=0) == alone
+    assert "20 trials (without 4 clones, whose settings changed during training)" in format_importance(found, "FD")
+
+
+@pytest.mark.parametrize("count", [1, MIN_FINISHED - 1])
+def test_few_finished_trials_have_no_importance(count):
+    assert importance(compare([sweep(count, families_differ, seed=1)])) is None
+
+
+def test_many_stopped_trials_do_not_make_up_for_finished_ones():
+    assert importance(compare([sweep(40, noise, statuses=("finished",) + ("pruned",) * 4)])) is None
+
+
+def test_equal_scores_tell_nothing():
+    assert importance(compare([sweep(20, lambda *_: 1.0)])) is None
+
+
+def test_sweeps_of_one_family_are_a_setting_of_it():
+    def score(factor):
+        return lambda rng, *_: factor * rng.lognormvariate(0, 0.1)
+
+    made = [sweep(20, score(factor), name=name) for name, factor in (("a", 1.0), ("b", 9.0))]
+    found = importance(compare([recorded.sweep(each.name, each.trials[::2]) for each in made]))
+    assert found.family is None
+    assert found.settings[0].setting == "sweep"
+    assert found.settings[0].estimate.share > 0.9
