@@ -54,7 +54,7 @@ test-random: $(VENV)/.installed-dev  ## the properties on other examples each ti
 test-ray:  ## the tests of sweeps with another version of Ray, for instance RAY=2.57.1, in an environment of its own
 	test -d .venv-ray-$(RAY) || $(PYTHON) -m venv .venv-ray-$(RAY)
 	.venv-ray-$(RAY)/bin/python -m pip install --quiet --editable '.[dev]' 'ray==$(RAY)'
-	.venv-ray-$(RAY)/bin/python -m pytest $(SWEEPING) tests/sweep
+	.venv-ray-$(RAY)/bin/python -m pytest $(SWEEPING) tests/run
 
 test-faults: $(VENV)/.installed-dev  ## as root, else with skips: every fault of docs/failures.md, injected into a sweep
 	$(BIN)/python -m pytest $(SWEEPING) -m "not chaos" tests/faults

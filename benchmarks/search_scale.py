@@ -34,15 +34,15 @@ from gensweep.api import sweeps
 from gensweep.api.filed_reports import file_reports
 from gensweep.build.costs import TrialCosts
 from gensweep.results import Cost, Evaluation, Identity, Score
+from gensweep.run.driver import run_plan
+from gensweep.run.planning import plan_sweep
 from gensweep.search.decisions import Search
 from gensweep.search.session import Observer, Session
 from gensweep.search.sweep_plan import SweepPlan
 from gensweep.sweep.events import Ended, Evaluated, Event, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.log import EventLog
-from gensweep.sweep.planning import plan_sweep
 from gensweep.sweep.provenance import record_provenance
-from gensweep.sweep.run import run_plan
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.storage import held_storage
 from gensweep.sweep.stored_sweeps import read_sweep
@@ -209,7 +209,7 @@ def main(trials: int, known: int, sampler: str, scheduler: str, folder: Path | N
         },
     )
     swept = SweepFolder(folder / "sweeps", space.name)
-    plan = replace(plan_sweep(space, TrialCosts()), job=reporting_job, trials_per_group=trials)
+    plan = replace(plan_sweep(space, TrialCosts()), job=reporting_job)
     plan = replace(plan, tags=record_provenance(swept, space.as_dict()))
     if known:
         note_trials(plan, swept)

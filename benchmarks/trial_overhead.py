@@ -30,10 +30,10 @@ from gensweep.config.objectives import Objective
 from gensweep.config.search_methods import Fifo
 from gensweep.config.sweep_config import Resources, Search
 from gensweep.results import Evaluation, Identity, Score
+from gensweep.run.cluster import connected
+from gensweep.run.driver import run_plan
 from gensweep.search.sweep_plan import SweepPlan
-from gensweep.sweep.cluster import connected
 from gensweep.sweep.events import Ended, Event
-from gensweep.sweep.run import run_plan
 from gensweep.sweep.state import SweepState
 
 
@@ -76,7 +76,6 @@ def gensweep_trials(trials: int, root: Path) -> list[float]:
         sample=sample_x,
         configure=dict,
         resources=Resources(concurrent=1),
-        trials_per_group=trials + 1,
     )
     start = time.perf_counter()
     result = run_plan(plan, [ends], root=root)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 Phase: TypeAlias = Literal[
-    "waiting for a trial",
-    "starting workers",
     "starting",
     "fetching checkpoints",
     "loading data",
@@ -20,13 +18,7 @@ Phase: TypeAlias = Literal[
     "saving",
 ]
 
-#: Between two trials.
-RESTING: Phase = "waiting for a trial"
-#: Those that are made of like steps, the slowest of which is soon known.
-STEADY: tuple[Phase, ...] = ("training", "drawing samples")
-#: Those that wait for no storage, which is tried again for some time.
-COMPUTING: tuple[Phase, ...] = (*STEADY, "compiling", "scoring")
 #: Those in which a trial may have trained on since its last checkpoint.
-UNSAVED: tuple[Phase, ...] = (*STEADY, "scoring", "saving")
+UNSAVED: tuple[Phase, ...] = ("training", "drawing samples", "scoring", "saving")
 #: Those that one trial goes through for all others, and that may take many minutes.
 DONE_ONCE: tuple[Phase, ...] = ("computing reference statistics", "compiling")

@@ -22,9 +22,9 @@ from gensweep.api import sweeps
 from gensweep.build.costs import TrialCosts
 from gensweep.config.sweep_config import Resources
 from gensweep.machine import usable_cores
-from gensweep.sweep.core_claims import claimed_cores, other_claims
+from gensweep.run.core_claims import claimed_cores, other_claims
+from gensweep.run.planning import plan_sweep
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.planning import plan_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 

@@ -25,24 +25,24 @@ from gensweep.last_words import last_words
 from gensweep.redaction import check_without_secret
 from gensweep.report.display import ProgressDisplay
 from gensweep.report.wording import counted
-from gensweep.search.reruns import Retry
-from gensweep.search.space import suggest
-from gensweep.search.sweep_plan import InitialCheckpoint, SweepPlan, SweepResult
-from gensweep.search.warm_start import warm_start_words, warm_starts
-from gensweep.sweep.allotment import allot, local_nodes
-from gensweep.sweep.continuation import continue_command
-from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.planning import plan_sweep
-from gensweep.sweep.plugin_copies import changed_plugins
-from gensweep.sweep.preflight import (
+from gensweep.run.allotment import allot, local_nodes
+from gensweep.run.driver import run_plan
+from gensweep.run.planning import plan_sweep
+from gensweep.run.preflight import (
     check_extremes,
     check_places,
     check_population,
     extreme_trials,
     node_memory_problem,
 )
+from gensweep.search.reruns import Retry
+from gensweep.search.space import suggest
+from gensweep.search.sweep_plan import InitialCheckpoint, SweepPlan, SweepResult
+from gensweep.search.warm_start import warm_start_words, warm_starts
+from gensweep.sweep.continuation import continue_command
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.plugin_copies import changed_plugins
 from gensweep.sweep.provenance import record_provenance
-from gensweep.sweep.run import run_plan
 from gensweep.sweep.storage import chosen_storage
 from gensweep.sweep.stored_sweeps import read_sweep
 from gensweep.tracking import study_file

@@ -22,12 +22,12 @@ from gensweep.config.sweep_config import Repeats, name_like
 from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError
 from gensweep.results import Evaluation
+from gensweep.run.planning import at_length, recall_sweep, single_trial
 from gensweep.search.reruns import Retry, with_changes
 from gensweep.search.sweep_plan import InitialCheckpoint, SweepResult
 from gensweep.shipped import space_file
 from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.planning import at_length, recall_sweep, single_trial
 from gensweep.sweep.plugin_copies import install_kept_plugins
 from gensweep.sweep.storage import adopt
 from gensweep.sweep.stored_sweeps import evaluations_until, import_plugins, names_folder, trained_trial, trial_config
@@ -45,7 +45,6 @@ FREE_SETTINGS = (
     "training.device_seconds",
     "training.log_every",
     "training.checkpoint_interval",
-    "training.stall_timeout",
 )
 
 

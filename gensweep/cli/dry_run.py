@@ -12,13 +12,13 @@ from gensweep.report.output import print_json, print_rows, print_warnings
 
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig
-    from gensweep.sweep.planning import Preview
+    from gensweep.run.planning import Preview
 
 
 def show_preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -> int:
     """Look at a sweep, print what is found to stdout, and train nothing; csv is the table of extreme trials."""
     from gensweep.build.sampler_warnings import sampler_warnings
-    from gensweep.sweep.planning import preview
+    from gensweep.run.planning import preview
     from gensweep.tracking.store import store_places
 
     click.echo("Building and timing the extreme trials ...", err=True)

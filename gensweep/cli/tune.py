@@ -125,7 +125,7 @@ def _check_gpus(sweep: SweepConfig, typed: Path, file: Path, overrides: Sequence
     """Raises ConfigError, with the command for a machine without GPUs, if workers are to have one and this has none."""
     from gensweep.config import load_sweep, scale_names
     from gensweep.errors import ConfigError
-    from gensweep.sweep.allotment import visible_gpus
+    from gensweep.run.allotment import visible_gpus
 
     asked = sweep.resources.gpus_per_worker
     if not asked or os.environ.get("RAY_ADDRESS") or visible_gpus():

@@ -138,6 +138,8 @@ class Resources(FrozenSettings):
     ] = 3
     stop_after_failed: Positive | None = 3
     """trials in a row that fail for such a cause, after which the sweep stops; null: never"""
+    stall_timeout: Annotated[float, Field(gt=0)] | None = 600.0
+    """seconds without progress after which a trial starts again from its last checkpoint; null: never"""
 
     @model_validator(mode="after")
     def _has_a_gpu_for_each(self) -> Self:

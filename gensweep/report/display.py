@@ -21,7 +21,6 @@ from gensweep.sweep.events import (
     Scaled,
     SessionEnded,
     SessionStarted,
-    Stalled,
     Started,
     Stopping,
 )
@@ -84,13 +83,9 @@ class ProgressDisplay:
                 self._done_before.setdefault(event.trial, trial.resumes_at / (trial.length or 1))
             case Lost():
                 images = count(state.trials[event.trial].resumes_at)
-                self.say(f"{event.trial} {event.cause}; it goes on from image {images} once there are workers")
+                self.say(f"{event.trial}: {event.cause}; it resumes from image {images}")
             case Noted():
                 self.say(f"{event.trial}: {event.text}")
-            case Stalled():
-                if self._live is None:
-                    words = f"no progress for {duration(event.seconds)}" if event.seconds else "makes progress again"
-                    self.say(f"{event.trial}: {words}")
             case Entered() if self._live is None and event.phase in DONE_ONCE:  # which keeps all trials for long
                 self.say(f"{event.trial}: {event.phase}")
             case Paused():
@@ -167,9 +162,7 @@ class ProgressDisplay:
         best = self._best_words().removeprefix(", ")
         line = Text(best, no_wrap=True, overflow="ellipsis")
         line.append(f"  {self._time_words()}" if best else self._time_words(), style="dim")
-        stalled = [f"{trial.trial}: no progress" for trial in self._state.running if trial.stalled]
-        troubles = [*self._waiting_words(), *stalled]
-        told = [Text(words, style="yellow", no_wrap=True, overflow="ellipsis") for words in troubles]
+        told = [Text(words, style="yellow", no_wrap=True, overflow="ellipsis") for words in self._waiting_words()]
         begun = [each for each in self._trials if each.status in ("running", "waiting") or each.phase]
         training = [trial for trial in begun if _has_row(trial)]
         others = [f"{trial.trial}  {_phase_words(trial)}" for trial in begun if not _has_row(trial)]

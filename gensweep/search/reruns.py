@@ -22,7 +22,6 @@ FREE_SETTINGS = (
     "training.accumulation",
     "training.log_every",
     "training.checkpoint_interval",
-    "training.stall_timeout",
     "evaluation.batch_size",
 )
 #: The same, of a sweep.

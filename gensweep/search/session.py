@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -157,21 +157,21 @@ class Session:
             self._runnable = self._search.runnable(self.state)
         return len(self._resumable) + self._runnable
 
-    def lost(self, name: str, cause: str, details: str, *, counts: bool = True, stack: str = "") -> bool:
+    def lost(self, name: str, cause: str, details: str, *, counts: bool = True) -> bool:
         """A trial lost its workers, or they failed because of infrastructure.  True if the trial ends."""
         if _has_workers(self.state.trials[name]):
-            log = self._folder.write_log(name, "\n\n".join(filter(None, (cause, stack, details))))
-            self.note(events.Lost(name, cause, counts, str(log), stack))
+            log = self._folder.write_log(name, "\n\n".join(filter(None, (cause, details))))
+            self.note(events.Lost(name, cause, counts, str(log)))
         return self.is_to_end(name)
 
-    def requeue_all(self, cause: str, details: str) -> None:
-        """All trials lost their processes; they run again unless they are out of retries."""
+    def requeue_all(self, cause: str, details: str, counting: Set[str]) -> None:
+        """All trials lost their processes and run again; it counts for some, which may be out of retries."""
         self._held.clear()
         self._decision = None
         for trial in [*self.state.running, *self.state.waiting]:
             if trial in self._resumable:
                 continue
-            if self.lost(trial.trial, cause, details):
+            if self.lost(trial.trial, cause, details, counts=trial.trial in counting):
                 self.ended(trial.trial, {})
             else:
                 self._resumable.append(trial)
@@ -192,7 +192,7 @@ class Session:
             return True
         if isinstance(event, events.Noted):
             self._folder.write_log(event.trial, event.text)
-        if isinstance(event, events.Started | events.Paced | events.Entered | events.Noted | events.Stalled):
+        if isinstance(event, events.Started | events.Paced | events.Entered | events.Noted):
             self.note(event)
             return False
         if isinstance(event, events.Progressed):

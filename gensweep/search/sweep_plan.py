@@ -86,8 +86,6 @@ class SweepPlan:
     """A machine's resources -> what is wrong with its memory."""
     relative_paths: tuple[str, ...] = ()
     """Relative paths of the configuration, as "key: path"."""
-    trials_per_group: int = 25
-    """After so many trials a worker group is replaced by new processes."""
 
     def created(self, sweep_id: str) -> Created:
         """The event that begins the sweep's log."""

@@ -173,8 +173,7 @@ class Started:
 class Lost:
     """A trial lost its workers, or they failed because of infrastructure; it waits, with its checkpoint.
 
-    It `counts` as a failure of the trial unless a node was lost with them; `log` is a file that says more.  `stack` is
-    that of workers that made no progress, as far as they could show it.
+    It `counts` as a failure of the trial unless a node was lost with them; `log` is a file with the details.
     """
 
     kind: ClassVar[str] = "lost"
@@ -182,16 +181,6 @@ class Lost:
     cause: str
     counts: bool = True
     log: str | None = None
-    stack: str = ""
-
-
-@dataclass(frozen=True)
-class Stalled:
-    """A running trial has made no progress for so many seconds; 0: it makes progress again."""
-
-    kind: ClassVar[str] = "stalled"
-    trial: str
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -306,8 +295,8 @@ class ScoredAgain:
     images: int
 
 
-Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Stalled | Evaluated | Saved
-"""What workers say of a trial, or the queue of its workers."""
+Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Evaluated | Saved
+"""Reports of the workers of a trial."""
 
 TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Resumed | Cloned | Ended | Retried | ScoredAgain
 Event: TypeAlias = (
@@ -337,7 +326,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 
 
 #: Fields of events that hold words of others, such as errors, in which there may be secrets.
-_WORDS = ("cause", "error", "stack", "text")
+_WORDS = ("cause", "error", "text")
 
 
 def without_secrets(event: Event) -> Event:

@@ -28,7 +28,6 @@ from gensweep.sweep.events import (
     Paced,
     Progressed,
     Scaled,
-    Stalled,
     Suggested,
     from_record,
     to_record,
@@ -40,7 +39,7 @@ MARK_BYTES = 64
 #: Bytes that a power cut or an editor may leave after the last line.
 _BLANK = b"\0\r\n\t "
 #: Events that two processes may report in the same millisecond; heard twice they change nothing.
-_REPEATABLE = (Entered, Noted, Paced, Progressed, Scaled, Stalled)
+_REPEATABLE = (Entered, Noted, Paced, Progressed, Scaled)
 _CHECKSUM = re.compile(rb',"crc32":(\d+)}\n$')
 
 

@@ -77,8 +77,6 @@ class TrialState:
     """The newest of each."""
     phase: Phase | None = None
     """What its workers are busy with, once they have said it."""
-    stalled: float = 0.0
-    """For how many seconds it had made no progress, when that was told."""
     error: str | None = None
     log: str | None = None
     infrastructure_error: bool = False
@@ -281,7 +279,6 @@ class TrialState:
 
     def apply(self, event: events.TrialEvent, time: int) -> None:
         """Take in the next event of this trial."""
-        self.stalled = event.seconds if isinstance(event, events.Stalled) else 0.0
         if isinstance(event, events.Started) or not isinstance(event, events.Report):
             self.phase = None
         match event:
@@ -323,7 +320,7 @@ class TrialState:
         self.former = [*(each for each in source.former if each.images < images), past]
         self.lineage = [*(each for each in source.lineage if each.images < images), event]
         self.replaced |= set(self._stored.values())
-        self.params, self.config, self.images, self.phase, self.stalled = event.params, event.config, images, None, 0.0
+        self.params, self.config, self.images, self.phase = event.params, event.config, images, None
         self.saved, self.evaluations, self.best, self.rungs = {}, {}, None, []
         self.scored_again = [each for each in source.scored_again if each.images <= images]
         for at, evaluated in source.evaluations.items():

@@ -12,9 +12,6 @@ import torch
 from gensweep.phases import Phase
 from gensweep.results import Evaluation
 
-#: Seconds without progress after which a worker is taken to hang, where the settings of a trial do not say.
-DEFAULT_STALL_TIMEOUT = 60.0
-
 
 class StopTrial(Exception):  # noqa: N818  (a decision, not an error)
     """Raised by a reporter to end a trial early; it passes through `run_trial`, whose checkpoints are complete."""

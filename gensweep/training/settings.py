@@ -19,7 +19,6 @@ from gensweep.nn.precision import MemoryFormat, Precision
 from gensweep.registry import Choice, Section, Takes
 from gensweep.results import MAX_IMAGES, Identity
 from gensweep.training.compilation import Compilation
-from gensweep.training.reporter import DEFAULT_STALL_TIMEOUT
 
 #: Generated images that are kept to look at.
 IMAGES_SHOWN = 64
@@ -91,13 +90,6 @@ class TrainingSettings:
             "evaluation saved one before; null: only with evaluations"
         ),
     ] = 600.0
-    stall_timeout: Annotated[
-        Annotated[float, Gt(0)] | None,
-        doc(
-            "seconds without progress, beyond what the slowest step took, after which workers are replaced by others, "
-            "which go on from the last checkpoint; null: never"
-        ),
-    ] = DEFAULT_STALL_TIMEOUT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from gensweep.build.parts import build_family, hold_out, load_images
 from gensweep.errors import ConfigError
 from gensweep.metrics.real import spread
 from gensweep.phases import Phase
-from gensweep.sweep import planning
-from gensweep.sweep.planning import time_trial
+from gensweep.run import planning
+from gensweep.run.planning import time_trial
 from gensweep.training.checkpoint import load_tensors
 
 pytestmark = pytest.mark.trains

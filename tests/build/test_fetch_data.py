@@ -7,7 +7,7 @@ from untrained import config
 
 from gensweep.build import parts
 from gensweep.build.parts import fetch_data
-from gensweep.sweep.planning import relative_paths
+from gensweep.run.planning import relative_paths
 
 
 def test_a_worker_fetches_the_data_set_and_passes_on_what_is_said(monkeypatch, tmp_path):

@@ -14,8 +14,8 @@ import drill_jobs
 from trivial_sweeps import plan
 
 from gensweep.config.sweep_config import Resources
+from gensweep.run.driver import run_plan
 from gensweep.sweep.ownership import SweepElsewhereError
-from gensweep.sweep.run import run_plan
 from gensweep.sweep.storage import adopt
 
 #: Seconds until a person would type the command again.

@@ -20,10 +20,10 @@ TRACKING_SERVER = "tracking server"
 KINDS = {
     "ray::RayTrainWorker": "worker",
     "ray::ResourceTrainable": "trial actor",  # Tune names the process of a trial actor after its own wrapper
-    "ray::TrialRunner": "trial actor",
+    "ray::SweepTrial": "trial actor",
     "ray::TrainController": "controller",
-    "ray::SynchronizationActor": "rendezvous",
-    "ray::TrialQueue": "queue",
+    "ray::Mailbox": "mailbox",
+    "ray::Bell": "bell",
     "ray::": "other process of Ray's",
     "gcs_server": "gcs",
     "raylet/raylet": "raylet",

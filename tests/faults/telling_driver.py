@@ -58,7 +58,7 @@ if __name__ == "__main__":
     import telling_driver
 
     from gensweep.cli.main import main
-    from gensweep.sweep import planning
+    from gensweep.run import planning
 
     for module in (jobs, telling_driver):
         ray.cloudpickle.register_pickle_by_value(module)  # workers do not see this folder

@@ -23,7 +23,7 @@ from tracking_server import TrackingServer
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.chaos]
 
 #: What a trial consists of, and the server that shows it: killed at any moment.
-PARTS = ["worker", "trial actor", "controller", "rendezvous", "queue", TRACKING_SERVER]
+PARTS = ["worker", "trial actor", "controller", "mailbox", "bell", TRACKING_SERVER]
 #: What all trials need: killed once a step was trained since the last start, as a start takes longer than a pause.
 FOUNDATIONS = ["other process of Ray's", "raylet", "gcs", "driver"]
 #: Seconds between two kills.

@@ -17,7 +17,6 @@ from gensweep.sweep.events import (
     Progressed,
     Scaled,
     SessionStarted,
-    Stalled,
     Started,
     Suggested,
 )
@@ -68,32 +67,17 @@ def shown(display, width):
     return console.file.getvalue()
 
 
-def test_a_trial_that_lost_its_workers_says_from_where_it_goes_on_and_that_it_waits(clock):
+def test_a_trial_that_lost_its_workers_says_where_it_resumes(clock):
     stream = io.StringIO()
     sweep = Shown(clock, stream)
     sweep.start("t0000")
     sweep.evaluate("t0000", 200, 5.0)
     sweep.add(Lost("t0000", "worker lost (rank 0: end of file)"))
-    said = "t0000 worker lost (rank 0: end of file); it goes on from image 200 once there are workers"
+    said = "t0000: worker lost (rank 0: end of file); it resumes from image 200"
     assert said in stream.getvalue()
     assert "t0000  waits" in shown(sweep.display, 60)
     sweep.start("t0000")
     assert "waits" not in shown(sweep.display, 60)
-
-
-def test_a_trial_without_progress_is_shown_with_the_time_until_it_moves_again(clock):
-    stream = io.StringIO()
-    sweep = Shown(clock, stream)
-    sweep.start("t0000")
-    clock.now = 100.0
-    sweep.add(Stalled("t0000", 35.0))
-    assert "t0000: no progress" in shown(sweep.display, 60)
-    sweep.add(Stalled("t0000", 0.0))
-    assert "no progress" not in shown(sweep.display, 60)
-    sweep.add(Stalled("t0000", 35.0))
-    sweep.add(Lost("t0000", "rank 1 makes no progress for 61 s"))
-    assert "t0000: no progress" not in shown(sweep.display, 60)
-    assert stream.getvalue().splitlines()[1:3] == ["t0000: no progress for 35 s", "t0000: makes progress again"]
 
 
 def test_off_a_terminal_there_is_one_line_a_finished_trial(clock):

@@ -105,7 +105,7 @@ def test_what_went_wrong_is_written_down_and_told_without_secrets(tmp_path, monk
 
     driver = Driver(tmp_path, trials=3, configure=configure)
     trial = driver.begin().trial
-    driver.session.lost(trial, error, f"Traceback: {error}", stack=error)
+    driver.session.lost(trial, error, f"Traceback: {error}")
     driver.session.reported(Noted(trial, error))
     driver.session.note(Started(trial))
     driver.end(failure=error, details=f"Traceback: {error}")
@@ -193,12 +193,12 @@ def test_an_observer_that_raises_does_not_disturb_the_others(tmp_path, caplog):
 
 
 def test_a_problem_at_the_end_of_a_trial_ends_the_sweep(tmp_path, monkeypatch):
-    from gensweep.sweep.search import SessionStopper
+    from gensweep.run.tuning import SessionStopper, Watch
 
     driver = Driver(tmp_path)
     driver.begin()
     driver.evaluate(400, 1.0)
-    stopper = SessionStopper(threading.Event(), driver.session, None, tmp_path / "leases", lambda: None)
+    stopper = SessionStopper(threading.Event(), driver.session, Watch(driver.session, None), None)
     assert not stopper.stop_all()
     monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
     with pytest.raises(GensweepError, match="No space left"):
@@ -228,13 +228,14 @@ def test_a_checkpoint_that_the_driver_does_not_see_ends_the_sweep_and_says_what_
     assert driver.state.trials["t0000"].status == "running"
 
 
-def test_trials_that_lost_their_processes_all_at_once_come_first_again_unless_they_are_worn_out(tmp_path):
+def test_a_loss_of_all_processes_counts_for_the_guilty_trial_alone(tmp_path):
     driver = Driver(tmp_path, trials=3, resources=Resources(retries=1))
     for tune_id in ("x", "y"):
         driver.begin(tune_id)
         driver.evaluate(100, 4.0, tune_id=tune_id)
     driver.session.lost("t0000", "worker lost", "")
-    driver.session.requeue_all("the head was out of memory", "what Tune said")
+    driver.session.lost("t0001", "worker lost", "")
+    driver.session.requeue_all("out of memory", "what Tune said", {"t0000"})
     assert [t.status for t in driver.state.trials.values()] == ["failed", "waiting"]
     assert [driver.begin(tune_id).trial for tune_id in ("x", "y")] == ["t0001", "t0002"]
 

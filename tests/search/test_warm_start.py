@@ -12,9 +12,9 @@ from session_driver import Driver
 from gensweep.build.costs import TrialCosts
 from gensweep.config import checked_sweep
 from gensweep.errors import ConfigError
+from gensweep.run.planning import plan_sweep
 from gensweep.search.warm_start import warm_start_words, warm_starts
 from gensweep.sweep.events import WarmStarted
-from gensweep.sweep.planning import plan_sweep
 
 RATE = "optimizer.learning_rate"
 

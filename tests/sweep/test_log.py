@@ -29,7 +29,6 @@ from gensweep.sweep.events import (
     Saved,
     Scaled,
     ScoredAgain,
-    Stalled,
     Started,
     Stopping,
     Suggested,
@@ -57,7 +56,6 @@ def history(root):
     sweep.add(Paced("t0001", 200, 12.5))
     sweep.add(Noted("t0001", "fetching 6 files"))
     sweep.add(Entered("t0001", "computing reference statistics"))
-    sweep.add(Stalled("t0001", 35.5))
     sweep.add(Retried("t0001", {"training": {"images": 200}}))
     sweep.add(Saved("t0001", 150, str(root / "d")))
     sweep.add(Paused("t0001"))
@@ -65,7 +63,7 @@ def history(root):
     sweep.add(
         Cloned("t0001", "t0000", 100, str(root / "c"), {"x": 2.0}, {"training": {"images": 200}}, {"x": [1.5, 2.0]})
     )
-    sweep.add(Lost("t0001", "worker lost", log="t0001.log", stack="File x, line 1"))
+    sweep.add(Lost("t0001", "worker lost", log="t0001.log"))
     sweep.add(Scaled(2, 1, 2, "1 GPU"))
     sweep.add(Exhausted(2))
     sweep.add(RepeatsAsked(2, 3))

@@ -75,7 +75,7 @@ def finetune(
     from gensweep.api.sweeps import tune
     from gensweep.config import parse_overrides
     from gensweep.extras.finetuning.inherited_settings import trial_for_few_images, with_base
-    from gensweep.sweep.planning import single_trial
+    from gensweep.run.planning import single_trial
     from gensweep.tracking.checkpoints import checkpoint_folder
 
     given = {"rank": rank, "alpha": alpha, "target": target}

@@ -1,0 +1,197 @@
+"""Connecting to Ray: a local one by default, or the cluster at RAY_ADDRESS."""
+
+from __future__ import annotations
+
+import gc
+import io
+import logging
+import os
+import resource
+import socket
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from gensweep.errors import GensweepError
+from gensweep.run.process_group import separate_process_group
+
+_log = logging.getLogger(__name__)
+
+#: Open files that Ray needs at least: with 64 it does not start, with 256 it does.
+FEWEST_OPEN_FILES = 256
+#: The rights of others than the owner.
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+SWITCHES = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # progress reports have no score
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # gensweep has its own
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they go to the trial's log
+    "TUNE_WARN_THRESHOLD_S": "30",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a configuration mean the same in every process
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # the controller's poll; the default of 2 s is a second a start
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # trials read spot notices themselves
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a cluster may have to start a machine first
+}
+
+
+#: The same, of a Ray that a sweep starts for itself on this machine.
+LOCAL_SWITCHES = {
+    # Ray then takes 127.0.0.1 for the address of this machine, and its processes listen there alone.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # a lost head does not come back; the default is a minute
+    "RAY_health_check_timeout_ms": "60000",  # Ray on a busy machine answers late; one that is gone is found at once
+    # Ray's memory monitor kills several processes at once, also of healthy trials; the kernel kills the largest one.
+    "RAY_memory_monitor_refresh_ms": "0",
+}
+
+
+def set_switches() -> None:
+    """Environment variables for the driver and every trial actor, some read at Ray's import; the user's own win."""
+    _set_defaults(SWITCHES)
+
+
+def _set_defaults(switches: Mapping[str, str]) -> None:
+    for key, value in switches.items():
+        os.environ.setdefault(key, value)
+
+
+class _Log(io.TextIOBase):
+    """Writes to the log, a record a line."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            _log.info("%s", text.rstrip())
+        return len(text)
+
+
+def _check_answers(address: str) -> None:
+    """Raises ConnectionError if nobody does; Ray itself would wait for more than a minute, and print."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise ConnectionError(error) from error
+
+
+def _check_open_files() -> None:
+    """Raises GensweepError if this process may open too few files for Ray, which would not name the cause."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < FEWEST_OPEN_FILES:
+        raise GensweepError(
+            f"a process may open only {limit} files here, and Ray needs {FEWEST_OPEN_FILES}; raise the limit, then run "
+            "the command again: ulimit -n 4096"
+        )
+
+
+def close_token_file() -> None:
+    """Make the token unreadable for others, where Ray reads one from a file.
+
+    Raises GensweepError if that is not possible.
+    """
+    if os.environ.get("RAY_AUTH_MODE") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    if not file.is_file() or not (file.stat().st_mode & OTHERS):
+        return
+    try:
+        file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    except OSError as error:
+        raise GensweepError(
+            f"others can read {file}, the token with which one runs code on the Ray cluster ({error.strerror}); run: "
+            f"chmod 600 {file}, and if others use this machine, make another token: ray get-auth-token --generate"
+        ) from error
+    _log.warning("others could read %s, the token of the Ray cluster; now only you can", file)
+
+
+def is_local() -> bool:
+    """Whether `connected` would start a Ray of its own, on this machine."""
+    return not os.environ.get("RAY_ADDRESS") and not _is_connected()
+
+
+def _is_connected() -> bool:
+    """Whether this process is connected to a Ray, which is not imported for the question."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+@contextmanager
+def _local_switches() -> Iterator[None]:
+    """Those of a Ray of our own, which the next one, on a cluster, is not to inherit."""
+    before = set(os.environ)
+    _set_defaults(LOCAL_SWITCHES)
+    try:
+        yield
+    finally:
+        for key in set(LOCAL_SWITCHES) - before:
+            os.environ.pop(key, None)
+
+
+@contextmanager
+def connected(cpus: int | None = None) -> Iterator[None]:
+    """A connection to Ray, closed at the end unless it was there before; a Ray of our own has so many CPUs."""
+    set_switches()  # Ray reads some as it is imported
+    with _local_switches() if is_local() else nullcontext():
+        close_token_file()
+        import ray
+
+        if ray.is_initialized():
+            yield
+            return
+        # Ray prints what befalls its processes on stdout, whatever log_to_driver says; stdout is for data.
+        with redirect_stdout(_Log()):
+            _connect(cpus)
+            try:
+                yield
+            finally:
+                with _no_collection():
+                    ray.shutdown()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without Python's collector: a reference of Ray's that it frees while Ray shuts down silently ends the process."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _connect(cpus: int | None) -> None:
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    # Only configurations and reports go through the object store.
+    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20, "num_cpus": cpus}
+    if address == "local":
+        _check_open_files()
+    try:
+        _check_answers(address)
+        with separate_process_group() if address == "local" else nullcontext():
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == "local" else {}))
+    except ConnectionError as error:
+        raise GensweepError(
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one, or unset RAY_ADDRESS to use "
+            "this machine"
+        ) from error
+    except Exception as error:  # of no class of its own
+        if address != "local":
+            raise GensweepError(
+                f"the Ray cluster at {address} cannot be used: {' '.join(str(error).split())}"
+            ) from error
+        first = str(error).partition("\n")[0].partition(". ")[0]
+        raise GensweepError(
+            f"Ray did not start ({first}): one of its processes ended, or this machine is too busy; run the command "
+            "again"
+        ) from error

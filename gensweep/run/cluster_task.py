@@ -1,0 +1,212 @@
+"""The one place that decides where work on a trained model runs: here, or as a task on the cluster at RAY_ADDRESS.
+
+A head that drives sweeps has no GPU, so there the work goes to a node that has one.  Files go with it and come back,
+what it prints appears here, and Ctrl-C ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import queue
+import sys
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+from gensweep.config.sweep_config import Resources
+from gensweep.errors import GensweepError
+from gensweep.last_words import last_words
+from gensweep.run.allotment import allot, bundle, scarce_words
+from gensweep.run.cluster import connected
+from gensweep.scratch import scratch_folder
+
+if TYPE_CHECKING:
+    from gensweep.run.carried import Carried
+
+T = TypeVar("T")
+
+PATIENCE = 15.0  # seconds without a sign of the task after which it is told what it waits for
+
+#: Printed if Ray ends this process.
+LOST_CLUSTER = (
+    "the command ended in the middle: it was killed, or the Ray cluster at RAY_ADDRESS was lost; run it again once "
+    "`ray status` answers"
+)
+
+Piece: TypeAlias = tuple[Literal["begun", "out", "err", "failed", "done"], Any]
+"""What the task sends: that it runs, text, an error that a user can mend, or its result and its files."""
+
+
+@dataclass(frozen=True)
+class SentPath:
+    """An argument: a file or folder that the work reads; it gets the path, or that of a copy."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class ReturnedPath:
+    """An argument: a file or folder that the work may write; it gets the path, or one whose content comes back."""
+
+    path: Path
+
+
+def has_cluster() -> bool:
+    """Whether work goes to a cluster."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def run_near_gpus(work: Callable[..., T], *arguments: Any) -> T:
+    """Run a function of a module with these arguments, on a GPU of the cluster if there is one.
+
+    Raises ConfigError if no node can run it, and what the function raises.
+    """
+    if not has_cluster():
+        return work(*_replaced(arguments, lambda each: each.path))
+    with last_words(f"Error: {LOST_CLUSTER}"), connected():
+        return _run_task(work, arguments)
+
+
+def _run_task(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    """Asks for a GPU if the cluster has any.  Raises ConfigError if no node can ever hold the task."""
+    import ray
+
+    from gensweep.run.carried import Carried
+    from gensweep.run.node_types import cluster_nodes
+
+    nodes = cluster_nodes(Resources(gpus_per_worker=1.0))
+    has_gpu = any(node.get("GPU") for node in [*nodes.living, *(nodes.addable or ())])
+    asked = Resources(gpus_per_worker=1.0 if has_gpu else 0.0)
+    allot(asked, nodes.living, nodes.addable)
+    targets: list[Path] = []
+
+    def pack(each: SentPath | ReturnedPath) -> Any:
+        if isinstance(each, SentPath):
+            return _Packed(each.path.name, _pack(each.path))
+        targets.append(each.path)
+        return _Wanted(each.path.name)
+
+    sent = _replaced(arguments, pack)
+    given = bundle(asked)
+    task: Any = ray.remote(num_cpus=given["CPU"], num_gpus=given.get("GPU", 0))(_perform)
+    stream = task.options(num_returns="streaming").remote(Carried((work, sent)))
+    try:
+        for kind, content in _pieces(stream, scarce_words(asked)):
+            if kind == "failed":
+                raise content
+            if kind == "done":
+                result, files = content
+                for target, packed in zip(targets, files, strict=True):
+                    _unpack(packed, target.parent)
+                return result  # type: ignore[no-any-return]
+            print(content, end="", file=sys.stdout if kind == "out" else sys.stderr, flush=True)
+    finally:
+        with contextlib.suppress(Exception):  # it may have ended
+            ray.cancel(stream, force=True)
+    raise GensweepError("the task on the cluster ended without a result; is a node lost? Run the command again")
+
+
+def _pieces(stream: Any, awaited: str) -> Iterator[Piece]:
+    """What the task sends; says what it waits for until it has begun."""
+    import ray
+
+    ready, _ = ray.wait([stream], timeout=PATIENCE)
+    if not ready:
+        print(f"waiting for a node of the cluster with {awaited} ...", file=sys.stderr, flush=True)  # noqa: T201
+    for reference in stream:
+        piece: Piece = ray.get(reference)
+        if piece[0] != "begun":
+            yield piece
+
+
+# -- on the node of the task -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Packed:
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    name: str
+
+
+class _Text(io.TextIOBase):
+    """Passes text on."""
+
+    def __init__(self, kind: Literal["out", "err"], pieces: queue.SimpleQueue[Piece]) -> None:
+        self._kind, self._pieces = kind, pieces
+
+    def write(self, text: str) -> int:
+        self._pieces.put((self._kind, text))
+        return len(text)
+
+
+def _perform(carried: Carried[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Iterator[Piece]:
+    """The task: runs the work on copies of the files."""
+    yield "begun", None
+    pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
+    with scratch_folder("task") as scratch:
+        thread = threading.Thread(target=_work, args=(carried, scratch, pieces), daemon=True)
+        thread.start()
+        while True:
+            piece = pieces.get()
+            if isinstance(piece[1], BaseException) and not isinstance(piece[1], GensweepError):
+                raise piece[1]
+            yield piece
+            if piece[0] in ("done", "failed"):
+                return
+
+
+def _work(
+    carried: Carried[tuple[Callable[..., Any], tuple[Any, ...]]], scratch: Path, pieces: queue.SimpleQueue[Piece]
+) -> None:
+    wanted: list[Path] = []
+
+    def unpack(each: _Packed | _Wanted) -> Path:
+        folder = Path(tempfile.mkdtemp(dir=scratch))
+        if isinstance(each, _Packed):
+            _unpack(each.content, folder)
+        else:
+            wanted.append(folder / each.name)
+        return folder / each.name
+
+    try:
+        with contextlib.redirect_stdout(_Text("out", pieces)), contextlib.redirect_stderr(_Text("err", pieces)):
+            work, arguments = carried.open()
+            result = work(*_replaced(arguments, unpack))
+        pieces.put(("done", (result, [_pack(path) for path in wanted])))
+    except BaseException as error:
+        pieces.put(("failed", error))
+
+
+def _replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """The same, also within tuples and lists, with other paths."""
+    if isinstance(value, SentPath | ReturnedPath | _Packed | _Wanted):
+        return replace(value)
+    if isinstance(value, tuple | list):
+        return type(value)(_replaced(each, replace) for each in value)
+    return value
+
+
+def _pack(path: Path) -> bytes:
+    """A file or folder, what links lead to in their place; nothing if it does not exist."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", dereference=True) as archive:
+        if path.exists():
+            archive.add(path, path.name)
+    return content.getvalue()
+
+
+def _unpack(content: bytes, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        archive.extractall(folder, filter="data")

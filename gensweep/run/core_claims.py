@@ -1,0 +1,141 @@
+"""How the local sweeps of a user share the cores and GPUs of a machine: each holds a claim, for as long as it runs.
+
+A claim is a locked file; the system unlocks it when its process ends, however that comes about.  On a cluster Ray
+itself shares.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import math
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from gensweep.cache import locked
+from gensweep.config.sweep_config import Resources
+from gensweep.errors import GensweepError
+from gensweep.files import parse_json
+from gensweep.machine import usable_cores
+from gensweep.run.allotment import visible_gpus
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between two looks whether others have left enough.
+LOOK_INTERVAL = 1.0
+
+
+@dataclass(frozen=True)
+class CoreClaim:
+    """What a running sweep uses; `gpus` are named as in CUDA_VISIBLE_DEVICES."""
+
+    sweep: str
+    pid: int
+    cpus: int
+    gpus: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        gpus = f" and GPU {', '.join(self.gpus)}" if self.gpus else ""
+        return (
+            f"sweep {self.sweep} (process {self.pid}) uses {self.cpus} of this machine's {usable_cores()} cores{gpus}"
+        )
+
+
+class StoppedWaitingError(GensweepError):
+    """The user no longer waits for cores; nothing has begun.  Exit code 130."""
+
+    exit_code = 130
+
+
+def claims_folder() -> Path:
+    """Where the claims of this user on this machine are: in $GENSWEEP_CLAIMS, else below /tmp.
+
+    All processes of a user must find the same one, from a login or without, and it must outlast the last logout, after
+    which $XDG_RUNTIME_DIR is gone.  Raises GensweepError if somebody else owns it.
+    """
+    folder = Path(os.environ.get("GENSWEEP_CLAIMS") or f"/tmp/gensweep-{os.getuid()}")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise GensweepError(f"{folder} belongs to another user; remove it, or set GENSWEEP_CLAIMS to a folder of yours")
+    return folder / "claims"
+
+
+def other_claims() -> list[CoreClaim]:
+    """Those of the sweeps that run on this machine, in no order.  What dead ones left is removed."""
+    found = []
+    for file in claims_folder().glob("*.json"):
+        try:
+            with file.open("rb") as opened:
+                try:
+                    fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    values = parse_json(opened.read())
+                    found.append(CoreClaim(**{**values, "gpus": tuple(values["gpus"])}))
+                else:
+                    file.unlink(missing_ok=True)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def share_for(resources: Resources, others: Sequence[CoreClaim], trials: float = math.inf) -> int | None:
+    """How many cores a sweep of so many trials takes beside others; None if what they leave does not hold one trial."""
+    cores = usable_cores()
+    most = min(cores, resources.cpus or cores)
+    at_once = trials if resources.concurrent == "auto" else min(trials, resources.concurrent)
+    if at_once < math.inf:
+        most = min(most, math.ceil(max(1, at_once) * resources.worker_counts[0] * resources.cpus_per_worker - 1e-9))
+    left = cores - sum(each.cpus for each in others)
+    least = resources.worker_counts[-1] * resources.cpus_per_worker
+    shares_gpus = resources.gpus_per_worker and any(gpu in each.gpus for each in others for gpu in visible_gpus())
+    return None if others and (left < least or shares_gpus) else max(1, min(most, left))
+
+
+@contextmanager
+def claimed_cores(name: str, resources: Resources, stop: threading.Event, trials: float = math.inf) -> Iterator[int]:
+    """Claim cores for a sweep of so many trials while inside; who has the others is logged, and waiting for them, too.
+
+    Raises StoppedWaitingError once `stop` is set while it waits.
+    """
+    said = ""
+    with ExitStack() as held:
+        while True:
+            with locked(claims_folder()):
+                others = other_claims()
+                cpus = share_for(resources, others, trials)
+                if cpus is not None:
+                    gpus = visible_gpus() if resources.gpus_per_worker else ()
+                    held.enter_context(_written(CoreClaim(name, os.getpid(), cpus, gpus)))
+                    break
+            words = f"{'; '.join(map(str, others))}: {name} waits until there is room for one of its trials"
+            if words != said:
+                _log.warning("%s", words)
+                said = words
+            if stop.wait(LOOK_INTERVAL):
+                raise StoppedWaitingError(f"{name} has not begun; to start it, give the same command again")
+        if others or said:
+            _log.warning("%s", "; ".join([*map(str, others), f"{name} takes {cpus}"]))
+        yield cpus
+
+
+@contextmanager
+def _written(claim: CoreClaim) -> Iterator[None]:
+    folder = claims_folder()
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{claim.pid}-{uuid4().hex[:8]}.json"
+    aside = file.with_suffix(".new")
+    with aside.open("w") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        opened.write(json.dumps(asdict(claim)))
+        opened.flush()
+        aside.rename(file)  # it has its name only once it is locked
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)

@@ -1,0 +1,187 @@
+"""Several workers of a trial: one run of Ray Train, with a mailbox between them and the trial.
+
+Ray frees the placement group of a run whose trial process was killed only when the whole job ends.  So each worker asks
+for a few bytes of memory, a number that follows from the trial's name: by that the next attempt, or the driver, finds
+the group and frees it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import ray
+import ray.train
+from ray.exceptions import RayActorError
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
+
+from gensweep.cache import is_waiting
+from gensweep.files import write_for_owner_alone
+from gensweep.run.cluster import set_switches
+from gensweep.run.mailbox import Done, JobError, Mailbox, News
+from gensweep.run.settings import Assignment, TrialSettings
+from gensweep.run.worker import Line, Throttle, train_trial
+from gensweep.sweep.events import Started
+from gensweep.sweep.storage import worker_problem
+
+MARK_BYTES = 3  # of a hash, so a mark is at most 16 MB of memory
+CALLS_AT_ONCE = 64  # of a mailbox: each rank may wait in one and report its moves in others
+COLLECTIVE_SECONDS = 1800  # a rank waits for the others, which may be evaluating or saving
+PLACING_SECONDS = 2.0  # Ray places bundles within tenths of a second where there is room
+WAITING_INTERVAL = 5.0  # seconds between two looks whether a worker waits for another process
+_CONNECTION = re.compile(r"gloo|nccl|DistNetworkError|connection (closed|reset)|broken pipe", re.IGNORECASE)
+
+
+class Group:
+    """The workers of one attempt at a trial."""
+
+    def __init__(self, settings: TrialSettings, assignment: Assignment) -> None:
+        set_switches()
+        self._settings, self._assignment = settings, assignment
+        self._mark = mark(settings.sweep_id, assignment.trial)
+        free_groups(self._mark)
+        self._mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, max_concurrency=CALLS_AT_ONCE).remote()
+        self._end: Done | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=f"workers of {assignment.trial}", daemon=True)
+        self._thread.start()
+
+    def take(self, timeout: float) -> News:
+        """The next news; the last is a `Done`."""
+        running = self._thread.is_alive()
+        news: News = ray.get(self._mailbox.take.remote(timeout if running else 0.0))
+        return news if running or news.message is not None else news._replace(message=self._end)
+
+    def close(self) -> None:
+        """Ask the workers to save a checkpoint."""
+        self._mailbox.close.remote()
+
+    def stop(self) -> bool:
+        """End the workers; when this returns, their resources are free."""
+        self._stopped = True
+        while self._thread.is_alive():
+            free_groups(self._mark)  # again, as the run may be about to make one
+            self._thread.join(timeout=0.1)
+        ray.kill(self._mailbox)
+        return True
+
+    def _run(self) -> None:
+        try:
+            self._trainer().fit()
+            self._end = Done()
+        except Exception as error:
+            self._end = None if self._stopped else _failure(error, ray.get(self._mailbox.errors.remote()))
+
+    def _trainer(self) -> TorchTrainer:
+        settings, (*more, fewest) = self._settings, self._settings.worker_counts
+        return TorchTrainer(
+            begin,
+            train_loop_config={"settings": settings, "assignment": self._assignment, "mailbox": self._mailbox},
+            torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
+            scaling_config=ScalingConfig(
+                num_workers=_largest_that_fits(settings.resources, more) or fewest,
+                use_gpu="GPU" in settings.resources,
+                resources_per_worker={**settings.resources, "memory": self._mark},
+            ),
+            run_config=RunConfig(
+                name=f"{self._assignment.trial}-{time.time_ns()}",
+                storage_path=str(settings.scratch),
+                failure_config=FailureConfig(max_failures=0),
+            ),
+        )
+
+
+def begin(config: dict[str, Any]) -> None:
+    """Train in one rank of a run of Ray Train."""
+    settings, assignment, mailbox = config["settings"], config["assignment"], config["mailbox"]
+    write_for_owner_alone()
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    move = Throttle(mailbox.move.remote)
+    if (problem := worker_problem(settings.storage, own=settings.own_storage)) is not None:
+        ray.get(mailbox.send.remote(Done(problem, ends_sweep=True)))
+        raise RuntimeError(problem)
+    if rank == 0:
+        ray.get(mailbox.send.remote(Started(assignment.trial)))
+    threading.Thread(target=partial(_watch_cache, move), daemon=True).start()
+    line = Line(
+        send=lambda event, wait: ray.get(mailbox.send.remote(event, wait)),
+        move=move,
+        is_closing=lambda: ray.get(mailbox.is_closing.remote()),
+        fail=lambda rank, error: ray.get(mailbox.fail.remote(rank, error)),
+    )
+    train_trial(
+        settings.job.open(),
+        assignment,
+        rank=rank,
+        world=world,
+        threads=max(1, int(settings.resources["CPU"])),
+        device=get_device(),
+        storage=settings.storage,
+        line=line,
+    )
+
+
+def _watch_cache(move: Throttle) -> None:
+    """Count waiting for another process that fills the cache as progress: that process is watched itself."""
+    while True:
+        time.sleep(WAITING_INTERVAL)
+        if is_waiting():
+            move(None)
+
+
+def mark(sweep_id: str, trial: str) -> float:
+    """The bytes of memory by which the placement group of a trial's workers is found."""
+    return float(1 + int.from_bytes(hashlib.sha256(f"{sweep_id} {trial}".encode()).digest()[:MARK_BYTES]))
+
+
+def free_groups(marked: float) -> None:
+    """Remove the placement groups with a mark, which kills the workers that are left."""
+    for group, entry in placement_group_table().items():
+        if entry["state"] != "REMOVED" and {each.get("memory") for each in entry["bundles"].values()} == {marked}:
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
+
+
+def _largest_that_fits(bundle: dict[str, float], counts: Sequence[int]) -> int | None:
+    """The first of some numbers of workers that has room now.  Ray's own range would choose numbers between them."""
+    for count in counts:
+        group = placement_group([dict(bundle)] * count)
+        try:
+            if group.wait(PLACING_SECONDS):
+                return count
+        finally:
+            remove_placement_group(group)
+    return None
+
+
+def _failure(error: Exception, errors: dict[int, JobError]) -> Done:
+    """Why a run ended.  A worker that is killed makes its peers raise: then the workers were lost."""
+    failed = error.worker_failures if isinstance(error, WorkerGroupError) else {}
+    # Ray Train wraps the death of a process in an error of its own.
+    causes = {rank: getattr(failure, "health_check_failure", failure) for rank, failure in failed.items()}
+    dead = {rank: cause for rank, cause in causes.items() if isinstance(cause, RayActorError)}
+    lost_connection = any(_CONNECTION.search(each.line) for each in errors.values())
+    if errors and not dead and not lost_connection:
+        details = "\n".join(f"rank {rank}:\n{each.details}" for rank, each in sorted(errors.items()))
+        infrastructure = all(each.infrastructure for each in errors.values())
+        return Done(errors[min(errors)].line, details, lost=infrastructure)
+    lines = "; ".join(f"rank {rank}: {exit_of(cause)}" for rank, cause in sorted((dead or causes).items()))
+    return Done(f"worker lost ({lines or first_line(error)})", f"{type(error).__name__}: {error}", lost=True)
+
+
+def exit_of(cause: BaseException) -> str:
+    """One line on how a process ended, by Ray's message if there is one."""
+    found = re.search(r"exit detail: ([^.]+)", str(cause))
+    return found[1] if found else first_line(cause)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

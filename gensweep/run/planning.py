@@ -1,0 +1,283 @@
+"""What a SweepConfig asks for: the plan that the driver runs, or a preview of it without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gensweep.build.costs import Footprint, TrialCosts, count_parameters, footprint, images_at_once
+from gensweep.build.parts import build_learner, load_images, run_job
+from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
+from gensweep.config.objectives import SECONDS_PER_HOUR
+from gensweep.config.points import point_of
+from gensweep.config.ranges import corners
+from gensweep.config.sweep_config import Resources, Search
+from gensweep.data.images import Images
+from gensweep.data.loader import Loader
+from gensweep.files import expanded
+from gensweep.remote_folder import below, is_url
+from gensweep.run.allotment import Allotment, allot, local_nodes
+from gensweep.run.cluster_task import has_cluster
+from gensweep.run.preflight import Precheck, all_findings, check_population, extreme_trials
+from gensweep.search.space import Parameter, describe, sample, suggest
+from gensweep.search.sweep_plan import SweepPlan
+from gensweep.search.warm_start import warm_start_words, warm_starts
+from gensweep.sweep.checkpoints import CHECKPOINTS
+from gensweep.sweep.events import WarmStarted
+from gensweep.sweep.folder import SweepFolder
+from gensweep.training.device import default_device
+from gensweep.training.distributed import Workers
+from gensweep.training.settings import EvaluationSettings, TrainingSettings
+from gensweep.training.timing import seconds_per_image
+
+SAMPLES_SHOWN = 5  # random trials in a preview
+CORNERS_TIMED = 8  # corners at which a preview times steps
+
+
+def plan_sweep(sweep: SweepConfig, costs: TrialCosts) -> SweepPlan:
+    """Everything that running this sweep takes; sweep.json will hold the configuration, so that it can go on."""
+    nodes = sweep.nodes()
+    corners = [at_length(sweep, trial, costs) for trial in sweep.corners]
+    budget = sweep.budget
+    device = default_device() if sweep.resources.gpus_per_worker else torch.device("cpu")
+    return SweepPlan(
+        name=sweep.name,
+        objective=sweep.score,
+        further=sweep.objective[1:],
+        constraints=sweep.constraints,
+        known=lambda config: known_costs(sweep, TrialConfig.from_dict(config, checked=True), costs, device),
+        search=sweep.search,
+        unit="images" if budget is None else budget.unit,
+        budget=max(corner.flat()["training.images"] for corner in corners) if budget is None else budget.amount,
+        equal=budget is not None,
+        job=run_job,
+        sample=partial(suggest, nodes),
+        nodes=nodes,
+        queue=tuple(point_of(nodes, settings).params for settings in sweep.search.enqueue),
+        grace=sweep.search.first_rung or min(_first_rung(sweep, each) for each in corners),
+        resources=sweep.resources,
+        keep_best=sweep.keep_best,
+        relative_paths=tuple(dict.fromkeys(line for corner in corners for line in relative_paths(corner))),
+        configure=lambda overrides: at_length(sweep, sweep.trial(overrides), costs).as_dict(),
+        settings={"sweep": sweep.as_dict()},
+    )
+
+
+def known_costs(sweep: SweepConfig, trial: TrialConfig, costs: TrialCosts, device: torch.device) -> dict[str, float]:
+    """Costs of a trial that are known before it trains: those with a limit, and what it takes of search.budget."""
+    found = costs.limited(trial, sweep.constraints, sweep.resources.worker_counts[-1], device)
+    budget, search = sweep.budget, sweep.search.budget
+    if search is None or search.unit in found:
+        return found
+    if budget is not None and budget.unit == search.unit:
+        return {**found, search.unit: budget.amount}
+    flops = costs.flops(trial) if search.unit == "flops" else None
+    return found if flops is None else {**found, "flops": flops}
+
+
+def relative_paths(trial: TrialConfig) -> list[str]:
+    """The paths of a trial that depend on the current folder, as "key: path"."""
+    values = trial.flat()
+    against = str(values.get("evaluation.against", ""))
+    paths = {
+        "data.path": values.get("data.path"),
+        "evaluation.against": against if against.endswith(("/", ".npz")) else None,
+        "start.base": values.get("start.base"),
+    }
+    return [
+        f"{key}: {path}"
+        for key, path in paths.items()
+        if isinstance(path, str) and not is_url(path) and not expanded(path).is_absolute()
+    ]
+
+
+def at_length(sweep: SweepConfig, trial: TrialConfig, costs: TrialCosts) -> TrialConfig:
+    """The trial with the length that the sweep's budget pays for.  Raises GensweepError if its images are missing."""
+    if sweep.budget is None or sweep.budget.flops is None:
+        return trial
+    return costs.with_length(trial, sweep.budget.flops)
+
+
+def _first_rung(sweep: SweepConfig, trial: TrialConfig) -> float:
+    """What a trial has spent when it is evaluated for the first time, in the unit of the budget."""
+    evaluation: EvaluationSettings = trial.bound("evaluation")()
+    length = trial.flat()["training.images"]
+    images = next(iter(evaluation.rungs(length)), length)
+    return images if sweep.budget is None else sweep.budget.amount * images / length
+
+
+def recall_sweep(folder: SweepFolder) -> SweepConfig:
+    """The configuration with which a sweep was started.
+
+    Raises ConfigError if there is no such sweep, GensweepError if its folder cannot be read.
+    """
+    folder.check_name(resume=True)
+    return checked_sweep(folder.settings["sweep"])
+
+
+def single_trial(
+    name: str, trial: TrialConfig, workers: int, cpus_per_worker: float = 1, gpus_per_worker: float | None = None
+) -> SweepConfig:
+    """A sweep of one trial with its first metric as objective; a worker has a GPU by default if there is one."""
+    metric = trial.flat()["evaluation.metrics"][0]
+    gpus = float(default_device().type == "cuda") if gpus_per_worker is None else gpus_per_worker
+    resources = {"workers": workers, "cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus}
+    return checked_sweep(
+        {
+            "name": name,
+            "objective": {"metric": metric, "mode": registries.metrics()[metric].mode},
+            "base": trial.as_dict(),
+            "search": {"trials": 1, "sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}},
+            "resources": resources,
+            "keep_best": 1,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Corner:
+    """An extreme trial: its settings, the size of its networks, and the cost of a full run here (None: not timed).
+
+    `seconds` are those of training and drawing, at the FLOP/s of its training steps; `memory` is that of a worker.
+    """
+
+    params: Mapping[str, Any]
+    parameters: int
+    images: int | None
+    flops: float | None
+    seconds: float | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """All that `tune --dry-run` shows."""
+
+    sweep: SweepConfig
+    parameters: list[Parameter]
+    samples: list[dict[str, Any]]
+    corners: list[Corner]
+    allotment: Allotment
+    places: dict[str, str]
+    findings: list[Precheck]
+    """What is tried before a sweep trains."""
+
+    @property
+    def hours(self) -> tuple[float, float] | None:
+        """Wall-clock hours of the sweep and its repeats, if all were as cheap or as dear as a corner, and none pruned.
+
+        None where the budget of the search says how many trials there are.
+        """
+        search = self.sweep.search
+        if search.trials is None and search.budget is not None:
+            return None
+        seconds = [corner.seconds for corner in self.corners if corner.seconds is not None]
+        waves = (search.most_trials + search.most_repeats) / self.allotment.concurrent
+        return min(seconds) * waves / SECONDS_PER_HOUR, max(seconds) * waves / SECONDS_PER_HOUR
+
+
+def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
+    """Look at a sweep: sample its space, build the trials at its corners and time a few steps of them on this machine.
+
+    How many trials fit is asked of the cluster at RAY_ADDRESS, if there is one.  Raises ConfigError if a trial cannot
+    be built, its data are missing, or the resources cannot hold one trial.
+    """
+    # As many threads as a worker will have, or the times would be those of another machine.
+    torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
+    extremes = extreme_trials(sweep)
+    check_population(sweep)
+    nodes, folder, costs = sweep.nodes(), SweepFolder(root, sweep.name), TrialCosts()
+    plan, timings = plan_sweep(sweep, costs), dict[Hashable, tuple[float, Footprint]]()
+    allotment, warm = _allotment(sweep.resources), warm_starts(plan, root)
+    timed = {round(index * (len(sweep.corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
+    return Preview(
+        sweep=sweep,
+        parameters=list(describe(nodes)),
+        samples=[sample(nodes, sweep.search.seed + index) for index in range(SAMPLES_SHOWN)],
+        corners=[
+            _corner(sweep, trial, params, costs, timings, timed=index in timed)
+            for index, (trial, params) in enumerate(zip(sweep.corners, corners(nodes), strict=True))
+        ],
+        allotment=allotment,
+        places={
+            "sweep folder": str(folder.path) + (" (exists already)" if folder.exists else ""),
+            "checkpoints": below(folder.root_in(storage), CHECKPOINTS),
+        },
+        findings=[
+            *(Precheck("search", warm_start_words(known)) for known in warm),
+            Precheck("search", startup_words(sweep.search, warm, allotment.concurrent)),
+            *all_findings(sweep, extremes, folder, storage),
+        ],
+    )
+
+
+def startup_words(search: Search, warm: Sequence[WarmStarted], concurrent: int) -> str:
+    """How many trials are sampled at random, where this many run at a time and none fails."""
+    kind, trials = search.sampler.kind, search.most_trials
+    queued = len(search.enqueue) + sum(len(each.queue) for each in warm)
+    # While a trial is sampled, the others that run have no score yet.
+    ended = (max(0, position - concurrent + 1) for position in range(queued, trials))
+    random = sum(count < search.startup_trials for count in ended)
+    total = "" if search.trials is None and search.budget is not None else f" of {trials}"
+    return f"{random}{total} trials are random" + ("" if kind == "random" else f", then {kind}")
+
+
+def _allotment(resources: Resources) -> Allotment:
+    """How many trials fit the cluster at RAY_ADDRESS, or this machine."""
+    if not has_cluster():
+        return allot(resources, local_nodes(resources))
+    from gensweep.run.cluster import connected
+
+    with connected():
+        from gensweep.run.node_types import cluster_nodes
+
+        nodes = cluster_nodes(resources)
+    return allot(resources, nodes.living, nodes.addable)
+
+
+def _corner(
+    sweep: SweepConfig,
+    trial: TrialConfig,
+    params: dict[str, Any],
+    costs: TrialCosts,
+    timings: dict[Hashable, tuple[float, Footprint]],
+    *,
+    timed: bool,
+) -> Corner:
+    """A corner; `timings` has the pace and the memory of networks that were met before."""
+    trial = at_length(sweep, trial, costs)
+    images, settings, workers = load_images(trial), trial.flat(), sweep.resources.worker_counts[0]
+    parameters, each = count_parameters(trial, images), costs.flops_per_image(trial)
+    share = images_at_once(trial, workers)
+    networks = (settings["family.kind"], parameters, each, share, settings["training.precision"])
+    if timed and networks not in timings:
+        timings[networks] = time_trial(trial, images, workers), footprint(trial, images, default_device())
+    bounded = settings["training.device_seconds"]
+    if networks not in timings:
+        length = settings["training.images"] if bounded is None else None
+        return Corner(params, parameters, length, length and each * length)
+    pace, memory = timings[networks]
+    length = settings["training.images"] if bounded is None else min(settings["training.images"], int(bounded / pace))
+    evaluation: EvaluationSettings = trial.bound("evaluation")()
+    drawn = evaluation.drawn(last=True) + len(evaluation.rungs(length)) * evaluation.drawn(last=False)
+    seconds = pace * (length + drawn * costs.sample_flops(trial) / each) / workers
+    return Corner(params, parameters, length, each * length, seconds, memory.of(share))
+
+
+def time_trial(trial: TrialConfig, images: Images, workers: int) -> float:
+    """Seconds for one training image on a worker like this process."""
+    device = default_device()
+    training: TrainingSettings = trial.bound("training")()
+    share = max(1, training.batch_size // workers)
+    # A CPU is as fast an image in small batches; a GPU is not.
+    batch = share if device.type == "cuda" else min(share, 32)
+    # As many images go through the networks at once as in the trial.
+    parts = -(-batch // images_at_once(trial, workers))
+    tried = trial.with_overrides({"training.batch_size": batch, "training.accumulation": parts})
+    learner = build_learner(tried, images, device, Workers())
+    return seconds_per_image(learner, Loader(images, seed=trial.seed, device=device))

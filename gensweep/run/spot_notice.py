@@ -1,0 +1,100 @@
+"""Tells Ray when this AWS spot machine is about to be taken away: `python -m gensweep.run.spot_notice` on the node.
+
+AWS announces it two minutes before, on the machine itself, and Ray does not look there.  Once Ray drains the node, the
+trial that trains on it makes a checkpoint.  Ray has no other public way to drain a node than its command.
+Source: Amazon EC2 User Guide, spot instance interruption notices.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+#: Where AWS answers questions of a machine about itself.
+METADATA = "http://169.254.169.254"
+#: Seconds between two looks, as AWS recommends.
+LOOK_INTERVAL = 5.0
+#: Seconds to wait for an answer, which comes from the machine's own host.
+ANSWER_TIMEOUT = 2.0
+#: Seconds for which a token of the metadata service is good.
+TOKEN_SECONDS = 60
+
+
+def notice_file() -> Path:
+    """The file whose existence says that this machine is about to be taken away."""
+    return Path(tempfile.gettempdir()) / f"gensweep-spot-notice-{os.getuid()}"
+
+
+def is_announced() -> bool:
+    """True if this machine is about to be taken away."""
+    return notice_file().exists()
+
+
+def announced_end(metadata: str = METADATA) -> datetime | None:
+    """When this machine will be taken away, if that was announced."""
+    try:
+        headers = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)}
+        token = _answer(urllib.request.Request(f"{metadata}/latest/api/token", method="PUT", headers=headers))
+        headers = {"X-aws-ec2-metadata-token": token}
+        url = f"{metadata}/latest/meta-data/spot/instance-action"
+        notice = json.loads(_answer(urllib.request.Request(url, headers=headers)))
+        return datetime.fromisoformat(notice["time"])
+    except (OSError, ValueError, KeyError):  # 404 says that nothing was announced; without an answer nothing is known
+        return None
+
+
+def drain(cluster: str, node: str, end: datetime, ray_command: Path) -> None:
+    """Let Ray drain a node of the cluster at an address until then."""
+    seconds = max(0, int((end - datetime.now(UTC)).total_seconds()))
+    options = {
+        "--address": cluster,
+        "--node-id": node,
+        "--reason": "DRAIN_NODE_REASON_PREEMPTION",
+        "--reason-message": "the spot machine is taken away",
+        "--deadline-remaining-seconds": str(seconds),
+    }
+    command = [str(ray_command), "drain-node", *(word for option in options.items() for word in option)]
+    subprocess.run(command, check=True)
+
+
+def _answer(request: urllib.request.Request) -> str:
+    with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT) as answer:
+        return str(answer.read().decode())
+
+
+def _cluster_and_node() -> tuple[str, str]:
+    import ray
+
+    ray.init("auto", log_to_driver=False)
+    try:
+        context = ray.get_runtime_context()
+        return str(context.gcs_address), str(context.get_node_id())
+    finally:
+        ray.shutdown()
+
+
+def main() -> None:
+    """Look again and again, until the end is announced; only one process of a machine does."""
+    with (Path(tempfile.gettempdir()) / "gensweep-spot-notice.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        notice_file().unlink(missing_ok=True)
+        while (end := announced_end()) is None:
+            time.sleep(LOOK_INTERVAL)
+        notice_file().touch()
+        drain(*_cluster_and_node(), end, Path(sys.executable).with_name("ray"))
+
+
+if __name__ == "__main__":
+    main()

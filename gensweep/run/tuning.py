@@ -1,0 +1,239 @@
+"""The driver's side of Tune: the next trial, the reports, and when a trial or the sweep stops."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.tune import Callback, Stopper
+from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from gensweep.phases import UNSAVED
+from gensweep.run.capacity import Capacity
+from gensweep.run.nodes import has_died, own_node
+from gensweep.run.out_of_memory import memory_cause, oom_kills, what_fits
+from gensweep.search.session import Session
+from gensweep.sweep.events import Entered, Evaluated, Saved, Started, Stopping
+
+SAVING_SECONDS = 20.0  # that trials have to save before a sweep stops: Kubernetes kills after 30
+LONGEST_LOOK = 10.0  # seconds that one look counts at most: a driver that was suspended has heard nothing meanwhile
+
+
+class _NotStored:
+    """Tune writes its tuner to disk; gensweep never reads that back."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (object, ())
+
+
+@dataclass
+class TrialProcess:
+    """The process that has taken a trial."""
+
+    node: str
+    pid: int
+    kills: int
+    """Processes that the kernel had killed on the driver's machine when the trial began."""
+    heard: float = math.inf
+    """When the trial last reported, by the clock of the watch; infinity until its workers have started."""
+
+
+class Watch:
+    """The processes of the running trials: which one is silent, and how one was lost."""
+
+    def __init__(self, session: Session, timeout: float | None) -> None:
+        self._session, self._timeout = session, timeout
+        self._processes: dict[str, TrialProcess] = {}
+        self._expected = set[str]()
+        """Trials whose processes are about to end, which the session knows or need not know."""
+        self._now, self._looked = 0.0, time.monotonic()
+
+    def began(self, trial: str, node: str, pid: int) -> None:
+        """A process has taken a trial."""
+        self._processes[trial] = TrialProcess(node, pid, oom_kills())
+
+    def heard(self, trial: str, *, starts: bool = False, waits: bool = False) -> None:
+        """A trial has reported: its workers have started, wait for their places again, or make progress."""
+        process = self._processes.get(trial)
+        if process is not None and (starts or process.heard < math.inf):
+            process.heard = math.inf if waits else self._now
+
+    def ended(self, trial: str) -> None:
+        """A trial has ended or paused."""
+        self._processes.pop(trial, None)
+        self._expected.discard(trial)
+
+    def expect_end(self, trial: str) -> None:
+        """The process of a trial is about to be replaced."""
+        self._expected.add(trial)
+
+    def look(self) -> None:
+        """Kill the processes that have been silent for too long; Tune then starts their trials again."""
+        now = time.monotonic()
+        self._now += min(now - self._looked, LONGEST_LOOK)
+        self._looked = now
+        for name, process in list(self._processes.items()):
+            silent = self._now - process.heard
+            if self._timeout is None or silent <= self._timeout:
+                continue
+            phase = self._session.state.trials[name].phase
+            doing = f" while {phase}" if phase else ""
+            self._session.lost(name, f"no progress for {silent:.0f} s{doing} (process {process.pid})", "")
+            del self._processes[name]
+            self.expect_end(name)
+            kill_process(process.node, process.pid)
+
+    def lost(self, name: str, error: BaseException | str | None) -> None:
+        """Tell the session that the process of a trial has died, unless that was expected."""
+        process = self._processes.pop(name, None)
+        if name in self._expected:
+            self._expected.discard(name)
+            return
+        details = error if isinstance(error, str) else "".join(traceback.format_exception(error)) if error else ""
+        node_lost = process is not None and has_died(process.node)
+        kills = oom_kills() - process.kills if process is not None and process.node == own_node()["NodeID"] else 0
+        killed = memory_cause(details, kills)
+        config = self._session.state.trials[name].config
+        cause = f"{killed}: {what_fits(config)}" if killed else "the trial's process was lost"
+        self._session.lost(name, "its node was lost" if node_lost else cause, details, counts=not node_lost)
+
+    def all_lost(self, error: RuntimeError) -> None:
+        """Tune gave up because Ray killed a process for lack of memory: that counts for the trial of the process."""
+        text = str(error)
+        counting = {name for name, process in self._processes.items() if f"pid={process.pid}" in text}
+        self._processes.clear()
+        self._session.requeue_all(text.splitlines()[0], traceback.format_exc(), counting)
+
+
+def kill_process(node: str, pid: int) -> None:
+    """Kill a process of a node, without waiting; Ray's own way needs an answer of the process."""
+    there: Any = NodeAffinitySchedulingStrategy(node, soft=False)
+    ray.remote(_kill).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(pid)
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+class SessionSearcher(_NotStored, Searcher):
+    """Interrupted trials first, from their checkpoints, then what the search decides; as many as have a place."""
+
+    def __init__(self, session: Session, capacity: Capacity, watch: Watch, stop: threading.Event) -> None:
+        super().__init__()
+        self._session, self._capacity, self._watch, self._stop = session, capacity, watch, stop
+        self._trials: dict[str, str] = {}
+        self._running: set[str] = set()
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial, None if there is none yet or no place for it, or Tune's word for "no more"."""
+        if self._stop.is_set() or self._session.gives_up:
+            return Searcher.FINISHED
+        self._capacity.update(len(self._running), self._session.pending, self._session.note)
+        if self._session.pending and len(self._running) >= self._capacity.trials:
+            return None
+        trial = self._session.next_trial()
+        if trial is None:
+            return None if self._session.waits else Searcher.FINISHED
+        self._trials[trial_id] = trial.trial
+        self._running.add(trial_id)
+        checkpoints = self._session.checkpoints_of(trial.trial)
+        return {"trial": trial.trial, "config": trial.config, "checkpoints": checkpoints}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial ended or was stopped; about an error the callback knows more."""
+        self._running.discard(trial_id)
+        self._watch.ended(self._trials[trial_id])
+        if not error:
+            self._session.ended(self._trials[trial_id], result or {})
+
+    def save(self, checkpoint_path: str) -> None:
+        """Leave a note in Tune's folder: the state of the search is elsewhere."""
+        Path(checkpoint_path).write_text("see events.jsonl in the sweep's folder\n")
+
+
+class SessionCallback(_NotStored, Callback):
+    """Notes that the process of a trial was lost."""
+
+    def __init__(self, session: Session, watch: Watch) -> None:
+        self._session, self._watch = session, watch
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The process died; Tune starts another one, from the newest checkpoints."""
+        name = trial.config["trial"]
+        self._watch.lost(name, trial.get_error())
+        trial.config["checkpoints"] = self._session.checkpoints_of(name)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune cannot start another process."""
+        error = trial.get_error()
+        details = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else str(error)
+        self._session.ended(trial.config["trial"], {}, "the trial's process was lost", details)
+
+
+class SessionStopper(_NotStored, Stopper):
+    """Hands reports to the session, which decides when a trial or the sweep stops.
+
+    Once `stop` is set, or the session gives up, the trials may save a checkpoint before everything ends.
+    """
+
+    def __init__(self, stop: threading.Event, session: Session, watch: Watch, bell: Any) -> None:
+        self._stop, self._session, self._watch = stop, session, watch
+        self._bell, self._unsaved = bell, set[str]()
+        self._closes_at: float | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """True if a trial stops.  Tune asks this first about every result."""
+        match result:
+            case {"taken": trial, "node": node, "pid": pid}:
+                self._watch.began(trial, node, pid)
+                return self._session.is_to_end(trial)
+            case {"replaced": trial}:
+                self._watch.expect_end(trial)
+            case {"lost": trial, "cause": cause, "details": details}:
+                self._watch.heard(trial, waits=True)
+                return self._session.lost(trial, cause, details)
+            case {"alive": trial, "phase": phase}:
+                self._watch.heard(trial)
+                self._enter(trial, phase)
+            case {"event": event, "phase": phase}:
+                self._watch.heard(event.trial, starts=isinstance(event, Started))
+                if isinstance(event, Evaluated | Saved):
+                    self._unsaved.discard(event.trial)
+                stops = self._session.reported(event)
+                self._enter(event.trial, phase)
+                return stops
+        return False
+
+    def _enter(self, trial: str, phase: Any) -> None:
+        if phase is not None and phase != self._session.state.trials[trial].phase:
+            self._session.reported(Entered(trial, phase))
+
+    def stop_all(self) -> bool:
+        """True to end everything.  Tune asks all the time."""
+        if self._session.problem is not None:
+            raise self._session.problem
+        self._watch.look()
+        if (self._stop.is_set() or self._session.gives_up) and not self._session.interrupted:
+            self._close()
+        return self._session.interrupted
+
+    def _close(self) -> None:
+        """Ask the trials that train for a checkpoint, and end everything once they have saved, or after a while."""
+        running = {trial.trial for trial in self._session.state.running}
+        if self._closes_at is None:
+            self._closes_at = time.monotonic() + SAVING_SECONDS
+            self._unsaved = {trial.trial for trial in self._session.state.running if trial.phase in UNSAVED}
+            if self._unsaved:
+                self._session.note(Stopping(sorted(self._unsaved)))
+            self._bell.ring.remote()
+        if not self._unsaved & running or time.monotonic() > self._closes_at:
+            self._session.interrupted = True

@@ -1,0 +1,46 @@
+"""What a dry run says of a sweep as a whole."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from gensweep.config import load_sweep
+from gensweep.config.sweep_config import Search
+from gensweep.run.planning import Preview, startup_words
+from gensweep.sweep.events import WarmStarted
+
+SPACE = {"name": "a", "base": {"family": {"kind": "gan"}}, "space": {"network.width": {"choice": [8, 16]}}}
+HOUR, NOT_TIMED = SimpleNamespace(seconds=3600.0), SimpleNamespace(seconds=None)
+
+
+@pytest.mark.parametrize(
+    ("search", "hours"),
+    [
+        ({"trials": 4}, (2.0, 2.0)),
+        ({"trials": 4, "repeats": {"top": 3, "seeds": 2}}, (5.0, 5.0)),
+        ({"trials": 2, "repeats": {"top": 3, "seeds": 2}}, (3.0, 3.0)),
+        ({"budget": {"flops": 1e15}}, None),
+    ],
+)
+def test_the_hours_of_a_sweep_are_those_of_its_trials_and_of_trainings_with_other_seeds(search, hours):
+    sweep = load_sweep({**SPACE, "search": search})
+    shown = Preview(sweep, [], [], [HOUR, NOT_TIMED], SimpleNamespace(concurrent=2), {}, [])
+    assert shown.hours == hours
+
+
+@pytest.mark.parametrize(
+    ("search", "queued", "concurrent", "words"),
+    [
+        ({"trials": 20}, 0, 1, "5 of 20 trials are random, then tpe_by_branch"),
+        ({}, 0, 4, "8 of 20 trials are random, then tpe_by_branch"),
+        ({"enqueue": [{}, {}]}, 0, 1, "3 of 20 trials are random, then tpe_by_branch"),
+        ({}, 1, 1, "4 of 20 trials are random, then tpe_by_branch"),
+        ({"budget": {"flops": 1e15}}, 0, 1, "10 trials are random, then tpe_by_branch"),
+        ({"sampler": {"kind": "random"}}, 0, 1, "20 of 20 trials are random"),
+        ({"sampler": {"kind": "gp"}}, 0, 1, "10 of 20 trials are random, then gp"),
+        ({"sampler": {"kind": "nsga2"}}, 0, 1, "10 of 20 trials are random, then nsga2"),
+    ],
+)
+def test_a_dry_run_says_how_many_trials_are_random(search, queued, concurrent, words):
+    warm = [WarmStarted("earlier", [{}] * queued)]
+    assert startup_words(Search.model_validate(search, strict=False), warm, concurrent) == words

@@ -1,0 +1,195 @@
+"""What is refused before a sweep trains, without Ray."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gensweep.config import checked_sweep, load_sweep
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.run import preflight
+from gensweep.run.core_claims import CoreClaim
+from gensweep.run.preflight import (
+    all_findings,
+    check_extremes,
+    check_places,
+    check_population,
+    disk_findings,
+    extreme_trials,
+    memory_findings,
+    node_memory_problem,
+)
+from gensweep.sweep.folder import SweepFolder
+
+SPACE = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
+ONE = ("resources.concurrent=1", "search.trials=1")
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path, monkeypatch):
+    """A machine with 1 GiB of memory, and folders that can be written."""
+    monkeypatch.setenv("GENSWEEP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(preflight, "usable_memory", lambda: 2**30)
+
+
+def sweep_of(*overrides):
+    return load_sweep(SPACE, overrides=[*ONE, *overrides])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return SweepFolder(tmp_path / "sweeps", "a")
+
+
+@pytest.fixture(scope="module")
+def extremes():
+    return extreme_trials(sweep_of())
+
+
+def test_a_sweep_that_fits_is_let_pass_and_no_folder_of_it_is_made(tmp_path, folder):
+    check_places(folder, None)
+    assert list(tmp_path.iterdir()) == []
+    assert check_extremes(sweep_of(), extreme_trials(sweep_of()), folder, None) == []
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize("which", ["sweeps", "cache", "storage", "temporary files"])
+def test_a_folder_that_cannot_be_written_is_refused_with_what_to_do_instead(tmp_path, monkeypatch, which):
+    (tmp_path / "file").touch()
+    broken = tmp_path / "file" / "below"  # for root, too
+    places = {name: tmp_path / name for name in ("sweeps", "storage")} | {which: broken}
+    monkeypatch.setenv("GENSWEEP_CACHE", str(places.get("cache", tmp_path)))
+    monkeypatch.setenv("TMPDIR", str(places.get("temporary files", tmp_path)))
+    with pytest.raises(GensweepError) as refused:
+        check_places(SweepFolder(places["sweeps"], "a"), str(places["storage"]))
+    (line,) = str(refused.value).splitlines()
+    option = {
+        "sweeps": "--sweeps",
+        "cache": "GENSWEEP_CACHE",
+        "storage": "--storage",
+        "temporary files": "TMPDIR",
+    }[which]
+    assert re.fullmatch(rf"{which}: {broken}.* cannot be made: a part of its path is a file; .* \({option}\)", line)
+
+
+@pytest.mark.trains
+def test_of_each_family_the_trials_that_take_most_are_looked_at(extremes):
+    kinds = [extreme.trial.kind("family") for extreme in extremes]
+    assert {kinds.count(kind) for kind in ("diffusion", "gan")} == {2}
+    widths = [extreme.trial.flat()["network.width"] for extreme in extremes if extreme.trial.kind("family") == "gan"]
+    assert widths == sorted(widths, reverse=True)
+    assert len(set(widths)) == 2
+
+
+@pytest.mark.trains
+def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_would_fit(folder):
+    sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
+    with pytest.raises(ConfigError) as refused:
+        check_extremes(sweep, extreme_trials(sweep), folder, None)
+    line = refused.value.problems[0]
+    assert "family=diffusion, network.kind=unet, network.width=24" in line
+    assert "parameters) with training.batch_size=50000 needs" in line
+    assert "a worker has 1 GiB (1 at once share 1 GiB)" in line
+    batch, parts = re.search(
+        r"a training\.batch_size of (\d+) would fit, or training\.accumulation=(\d+)", line
+    ).groups()
+    for changes in (f"training.batch_size={batch}", f"training.accumulation={parts}"):
+        changed = sweep_of("training.batch_size=50000", "budget={images: 100000}", changes)
+        first, *_ = memory_findings(changed, extreme_trials(changed))
+        assert first.problem is None
+    for too_much in (f"training.batch_size={int(batch) + 1}", f"training.accumulation={int(parts) - 1}"):
+        changed = sweep_of("training.batch_size=50000", "budget={images: 100000}", too_much)
+        first, *_ = memory_findings(changed, extreme_trials(changed))
+        assert first.problem is not None
+
+
+@pytest.mark.trains
+def test_a_sweep_that_goes_on_is_only_told_that_memory_is_scarce_as_what_is_left_may_fit(folder):
+    sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
+    folder.create({"sweep": {}})
+    lines = check_extremes(sweep, extreme_trials(sweep), folder, None)
+    assert lines
+    assert all("would fit" in line for line in lines)
+
+
+def test_a_network_that_is_larger_than_the_machine_is_refused_without_building_it():
+    base = {"data": {"kind": "digits"}, "family": {"kind": "gan"}, "network": {"kind": "dcgan", "width": 8192}}
+    sweep = checked_sweep({"name": "a", "base": base, "search": {"trials": 1}})
+    with pytest.raises(ConfigError) as refused:
+        extreme_trials(sweep)
+    (line,) = refused.value.problems
+    assert re.fullmatch(
+        r"memory: family=gan, network\.kind=dcgan, network\.width=8192 has [\d,]+ parameters, which with gradients and "
+        r"the moments of Adam take [\d.e+]+ GiB, but there are 1 GiB; choose a smaller network",
+        line,
+    )
+
+
+@pytest.mark.trains
+def test_trials_at_once_share_the_memory_of_the_machine(extremes, monkeypatch):
+    monkeypatch.setattr(preflight, "local_nodes", lambda resources: [{"CPU": 4.0}])
+    sweep = load_sweep(SPACE, overrides=["search.trials=9"])
+    problems = [finding.problem for finding in memory_findings(sweep, extremes)]
+    assert all("a worker has 0.25 GiB (4 at once share 1 GiB); not even one image fits" in each for each in problems)
+
+
+@pytest.mark.trains
+def test_a_gpu_is_shared_by_those_who_ask_for_a_part_of_it(extremes, monkeypatch):
+    monkeypatch.setattr(preflight.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(preflight.torch.cuda, "device_count", lambda: 1)
+    whole = SimpleNamespace(total_memory=8 * 2**30)
+    monkeypatch.setattr(preflight.torch.cuda, "get_device_properties", lambda index: whole)
+    details = [each.detail for each in memory_findings(sweep_of("resources.gpus_per_worker=0.5"), extremes)]
+    assert all(detail.endswith("a worker has 4 GiB (0.5 of a GPU of 8 GiB)") for detail in details)
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize(
+    ("memories", "words"), [((8 * 2**30, 2**20), "0.5 of a GPU of 0.000977 GiB"), ((2**50,), None), ((), None)]
+)
+def test_the_smallest_gpu_of_a_machine_of_a_cluster_counts(extremes, monkeypatch, memories, words):
+    monkeypatch.setattr(preflight, "gpu_memories", lambda: memories)
+    problem = node_memory_problem(sweep_of("resources.gpus_per_worker=0.5"), extremes, {"CPU": 4.0, "GPU": 2.0})
+    assert (problem is None) == (words is None)
+    assert words is None or words in problem
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize(("free", "problem"), [(0.99, True), (1.01, False)])
+def test_two_checkpoints_of_each_trial_at_once_must_fit_wherever_they_are_written(
+    folder, extremes, monkeypatch, free, problem
+):
+    monkeypatch.setattr(preflight, "local_nodes", lambda resources: [{"CPU": 3.0}])
+    needed = 2 * 3 * max(extreme.footprint.checkpoint for extreme in extremes)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=int(free * needed)))
+    sweep = load_sweep(SPACE, overrides=["search.trials=9"])
+    names = ("sweeps", "temporary files", "cache", "storage")
+    findings = list(disk_findings(sweep, {name: folder.path / name for name in names}, extremes))
+    assert [finding.problem is not None for finding in findings] == [problem] * 3  # the cache gets no checkpoints
+    assert f"free at {folder.path}/sweeps, 2 checkpoints of 3 trials take" in findings[0].detail
+
+
+@pytest.mark.trains
+def test_a_dry_run_has_a_line_for_all_of_it_and_says_who_uses_the_cores(folder, monkeypatch):
+    monkeypatch.setattr(preflight, "other_claims", lambda: [CoreClaim("b", 7, 1)])
+    findings = list(all_findings(sweep_of(), extreme_trials(sweep_of()), folder, None))
+    names = ["sweeps", "temporary files", "cache", *["memory"] * 4, *["disk"] * 2, "cores"]
+    assert [finding.name for finding in findings] == names
+    assert findings[-1].detail.startswith("sweep b (process 7) uses 1 of this machine's")
+
+
+def test_population_based_training_takes_settings_but_no_shapes_of_weights():
+    base = {"data": {"kind": "digits"}, "family": {"kind": "diffusion"}, "network": {"kind": "cnn"}}
+    search = {"trials": 4, "sampler": {"kind": "random"}, "scheduler": {"kind": "pbt"}}
+    values = {"name": "a", "base": base, "search": search}
+    values["space"] = {"optimizer.learning_rate": {"float": [0.001, 0.01]}, "diffusion.timesteps": {"choice": [20, 50]}}
+    check_population(checked_sweep(values))
+    values["space"] |= {"network.width": {"int": [8, 16], "step": 8}}
+    with pytest.raises(
+        ConfigError, match=r"^network.width: pbt goes on from the weights of other trials, which do not f"
+    ):
+        check_population(checked_sweep(values))
