@@ -22,7 +22,7 @@ from gensweep.api import sweeps
 from gensweep.build.costs import TrialCosts
 from gensweep.config.sweep_config import Resources
 from gensweep.machine import usable_cores
-from gensweep.run.core_claims import claimed_cores, other_claims
+from gensweep.run.core_claims import claimed_share, other_claims
 from gensweep.run.planning import plan_sweep
 from gensweep.sweep.folder import SweepFolder
 
@@ -67,7 +67,7 @@ def begun(tmp_path_factory):
     words += ["--set=data.kind=image_folder", f"--set=data.path={json.dumps(str(pictures))}"]
     environment = {key: value for key, value in os.environ.items() if not foreign(key)}
     cores, said = usable_cores(), []
-    with claimed_cores("first", Resources(cpus_per_worker=cores), threading.Event()):
+    with claimed_share("first", Resources(cpus_per_worker=cores), threading.Event()):
         tuning = subprocess.Popen(
             ["sh", "-c", 'umask 0; exec "$@"', "sh", sys.executable, "-m", "gensweep", *words],
             cwd=folder,

@@ -33,7 +33,6 @@ from gensweep.run.preflight import (
     check_places,
     check_population,
     extreme_trials,
-    node_memory_problem,
 )
 from gensweep.search.reruns import Retry
 from gensweep.search.space import suggest
@@ -149,8 +148,6 @@ def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: 
     for line in check_extremes(sweep, extremes, folder, storage):
         display.say(f"Note: {line}")
     plan = plan_sweep(sweep, costs)
-    if os.environ.get("RAY_ADDRESS") and not folder.exists:  # of one that goes on, what is left may be small
-        plan = replace(plan, memory_problem=partial(node_memory_problem, sweep, extremes))
     for line in sampler_warnings(sweep.corners):
         display.say(f"Warning: {line}")
     display.show_phase("checking the sweep: its data and metrics")

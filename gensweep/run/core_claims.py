@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 from gensweep.cache import locked
@@ -84,34 +85,47 @@ def other_claims() -> list[CoreClaim]:
     return found
 
 
-def share_for(resources: Resources, others: Sequence[CoreClaim], trials: float = math.inf) -> int | None:
-    """How many cores a sweep of so many trials takes beside others; None if what they leave does not hold one trial."""
-    cores = usable_cores()
-    most = min(cores, resources.cpus or cores)
-    at_once = trials if resources.concurrent == "auto" else min(trials, resources.concurrent)
+class Share(NamedTuple):
+    """The cores, and the GPUs as in CUDA_VISIBLE_DEVICES, that a sweep takes of its machine."""
+
+    cpus: int
+    gpus: tuple[str, ...] = ()
+
+
+def share_for(resources: Resources, others: Sequence[CoreClaim], trials: float = math.inf) -> Share | None:
+    """What a sweep of this many trials takes beside others; None if not even one trial fits beside them."""
+    cores, workers = usable_cores(), resources.worker_counts
+    at_once = max(1, trials if resources.concurrent == "auto" else min(trials, resources.concurrent))
+    free = cores - sum(each.cpus for each in others)
+    free_gpus = [gpu for gpu in visible_gpus() if not any(gpu in each.gpus for each in others)]
+    least, least_gpus = (workers[-1] * each for each in (resources.cpus_per_worker, resources.gpus_per_worker))
+    if others and (free < least or len(free_gpus) < least_gpus):
+        return None
+    cpus, gpus = min(cores, resources.cpus or cores), len(free_gpus)
     if at_once < math.inf:
-        most = min(most, math.ceil(max(1, at_once) * resources.worker_counts[0] * resources.cpus_per_worker - 1e-9))
-    left = cores - sum(each.cpus for each in others)
-    least = resources.worker_counts[-1] * resources.cpus_per_worker
-    shares_gpus = resources.gpus_per_worker and any(gpu in each.gpus for each in others for gpu in visible_gpus())
-    return None if others and (left < least or shares_gpus) else max(1, min(most, left))
+        cpus = min(cpus, _rounded_up(at_once * workers[0] * resources.cpus_per_worker))
+        gpus = min(gpus, _rounded_up(at_once * workers[0] * resources.gpus_per_worker))
+    return Share(max(1, min(cpus, free)), tuple(free_gpus[:gpus]) if resources.gpus_per_worker else ())
+
+
+def _rounded_up(amount: float) -> int:
+    return math.ceil(amount - 1e-9)
 
 
 @contextmanager
-def claimed_cores(name: str, resources: Resources, stop: threading.Event, trials: float = math.inf) -> Iterator[int]:
-    """Claim cores for a sweep of so many trials while inside; who has the others is logged, and waiting for them, too.
+def claimed_share(name: str, resources: Resources, stop: threading.Event, trials: float = math.inf) -> Iterator[Share]:
+    """Claim cores and GPUs for a sweep while inside; the other sweeps are logged, and waiting for them, too.
 
-    Raises StoppedWaitingError once `stop` is set while it waits.
+    CUDA_VISIBLE_DEVICES names the claimed GPUs.  Raises StoppedWaitingError once `stop` is set while it waits.
     """
     said = ""
     with ExitStack() as held:
         while True:
             with locked(claims_folder()):
                 others = other_claims()
-                cpus = share_for(resources, others, trials)
-                if cpus is not None:
-                    gpus = visible_gpus() if resources.gpus_per_worker else ()
-                    held.enter_context(_written(CoreClaim(name, os.getpid(), cpus, gpus)))
+                share = share_for(resources, others, trials)
+                if share is not None:
+                    held.enter_context(_written(CoreClaim(name, os.getpid(), share.cpus, share.gpus)))
                     break
             words = f"{'; '.join(map(str, others))}: {name} waits until there is room for one of its trials"
             if words != said:
@@ -120,8 +134,23 @@ def claimed_cores(name: str, resources: Resources, stop: threading.Event, trials
             if stop.wait(LOOK_INTERVAL):
                 raise StoppedWaitingError(f"{name} has not begun; to start it, give the same command again")
         if others or said:
-            _log.warning("%s", "; ".join([*map(str, others), f"{name} takes {cpus}"]))
-        yield cpus
+            _log.warning("%s", "; ".join([*map(str, others), f"{name} takes {share.cpus}"]))
+        if share.gpus:
+            held.enter_context(_environment("CUDA_VISIBLE_DEVICES", ",".join(share.gpus)))
+        yield share
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.causes import file_problem
 from gensweep.config.sweep_config import Repeats
-from gensweep.errors import GensweepError
-from gensweep.run.allotment import bundle
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.run.allotment import bundle, fits
 from gensweep.run.cluster import connected, is_local
-from gensweep.run.core_claims import claimed_cores
+from gensweep.run.core_claims import claimed_share
 from gensweep.run.interruption import set_by
 from gensweep.scratch import removing_dead_scratch, scratch_folder
 from gensweep.search.reruns import Retry
@@ -65,18 +65,17 @@ def run_plan(
         # Of workers that are still in a trial when it ends.
         removing_dead_scratch(),
         removing_partial(folder.path),
-        claimed_cores(plan.name, plan.resources, stop, trials) if local else nullcontext() as cpus,
-        connected(cpus),
+        claimed_share(plan.name, plan.resources, stop, trials) if local else nullcontext() as share,
+        connected(share and share.cpus),
         set_by(stop, signal.SIGTERM),
         ExitStack() as opened,
     ):
         from gensweep.run.capacity import Capacity
-        from gensweep.run.hosts import check_hosts
 
         if local:
             opened.enter_context(_no_keys_handed_on())
         capacity = Capacity(plan.resources)
-        check_hosts(plan, folder, storage)
+        _check_paths(plan)
         held = opened.enter_context(held_storage(folder, storage, plan.kept_settings))
         if retry is not None:
             retry.check(folder)
@@ -99,6 +98,18 @@ def run_plan(
             status, error = "failed", session.gives_up
         session.note(SessionEnded(status, error))
         return SweepResult(folder.path, session.state, None if held.own else held.root)
+
+
+def _check_paths(plan: SweepPlan) -> None:
+    """Raises ConfigError for relative paths if trials may train on other machines than this one."""
+    from gensweep.run.nodes import living_nodes, own_node
+
+    here = own_node()["NodeManagerHostname"]
+    on_this_machine = [node["Resources"] for node in living_nodes() if node["NodeManagerHostname"] == here]
+    alone = len(on_this_machine) == len(living_nodes()) and fits(plan.resources, on_this_machine)
+    if plan.relative_paths and not alone:
+        why = "a relative path means something else on each machine; write it in full, or give a URL such as s3://bucket/x"
+        raise ConfigError([f"{path}: {why}" for path in plan.relative_paths])
 
 
 def _trials_left(plan: SweepPlan, folder: SweepFolder) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +32,7 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import expanded, nearest_folder, write_problem
 from gensweep.machine import usable_memory
 from gensweep.remote_folder import is_url
-from gensweep.run.allotment import NodeResources, allot, limited, local_nodes, workers_that_fit
+from gensweep.run.allotment import allot, local_nodes
 from gensweep.run.core_claims import other_claims
 from gensweep.sweep.folder import SweepFolder
 from gensweep.training.device import default_device
@@ -45,11 +43,6 @@ CHECKPOINTS_AT_ONCE = 2
 EXTREMES = 2
 #: Settings that say how large a network is.
 _NETWORK_KEYS = ("network.kind", "network.width", "network.multipliers", "network.blocks")
-
-_PRINT_MEMORIES = """
-from torch import cuda
-print(*[cuda.get_device_properties(each).total_memory for each in range(cuda.device_count())])
-"""
 
 
 class Precheck(NamedTuple):
@@ -219,32 +212,9 @@ def _network_words(trial: TrialConfig) -> str:
 
 
 def memory_findings(sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator[Precheck]:
-    """Whether a worker of this machine can hold a training step of extreme trials; a cluster is asked later."""
+    """Whether a worker of this machine can hold a training step of extreme trials; a cluster is not asked."""
     if not os.environ.get("RAY_ADDRESS"):
         yield from _steps_in(*worker_memory(sweep), sweep, extremes)
-
-
-def node_memory_problem(sweep: SweepConfig, extremes: Sequence[Extreme], node: NodeResources) -> str | None:
-    """Why workers of this machine cannot hold a training step of an extreme trial, if a node there offers so much."""
-    resources = sweep.resources
-    if resources.gpus_per_worker:
-        if not (memories := gpu_memories()):
-            return None
-        memory, of_what = _gpu_share(resources, min(memories))
-    else:
-        trials = limited(resources, sweep.search.most_trials)
-        memory, of_what = _memory_share(min(workers_that_fit(resources, node), trials * resources.worker_counts[-1]))
-    return next((each.problem for each in _steps_in(memory, of_what, sweep, extremes) if each.problem), None)
-
-
-def gpu_memories() -> tuple[int, ...]:
-    """Bytes of each GPU of this machine that PyTorch can use.
-
-    Runs in its own process, because Ray hides GPUs from tasks that request none, and CUDA may crash.
-    """
-    environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
-    done = subprocess.run([sys.executable, "-c", _PRINT_MEMORIES], env=environment, capture_output=True, text=True)
-    return tuple(map(int, done.stdout.split())) if done.returncode == 0 else ()
 
 
 def _steps_in(memory: int, of_what: str, sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator[Precheck]:

@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 from dataclasses import replace
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import ray
@@ -186,11 +187,10 @@ class OneWorker:
         import torch
 
         from gensweep.run.worker import Line, train_trial
-        from gensweep.sweep.storage import worker_problem
         from gensweep.training.reporter import StopTrial
 
         settings, mailbox, failed = self._settings, self._mailbox, list[JobError]()
-        if (problem := worker_problem(settings.storage, own=settings.own_storage)) is not None:
+        if (problem := _storage_problem(settings.storage, settings.own_storage)) is not None:
             mailbox.send(Done(problem, ends_sweep=True))
             return
         mailbox.send(Started(self._assignment.trial))
@@ -211,6 +211,14 @@ class OneWorker:
         except Exception as error:
             known = failed[0] if failed else JobError(f"{type(error).__name__}: {error}".splitlines()[0], "")
             mailbox.send(Done(known.line, known.details, lost=known.infrastructure))
+
+
+@cache
+def _storage_problem(root: str, own: bool) -> str | None:
+    """Why this process cannot use the storage; asked once."""
+    from gensweep.sweep.storage import worker_problem
+
+    return worker_problem(root, own=own)
 
 
 def _log_folder() -> str:

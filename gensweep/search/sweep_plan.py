@@ -82,8 +82,6 @@ class SweepPlan:
     """Trials whose best checkpoint is kept."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Provenance: command, versions, commit."""
-    memory_problem: Callable[[Mapping[str, float]], str | None] | None = None
-    """A machine's resources -> what is wrong with its memory."""
     relative_paths: tuple[str, ...] = ()
     """Relative paths of the configuration, as "key: path"."""
 

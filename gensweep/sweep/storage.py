@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -121,7 +121,7 @@ def worker_problem(root: str, *, own: bool, patience: float = PATIENCE) -> str |
     One that is away is waited for, for `patience` seconds.
     """
     if own:
-        return None if (Path(root) / SETTINGS_FILE).is_file() else missing_storage(root, [socket.gethostname()])
+        return None if (Path(root) / SETTINGS_FILE).is_file() else _missing_storage(root)
     try:
         probe(root, patience=patience)
     except GensweepError as error:
@@ -129,11 +129,11 @@ def worker_problem(root: str, *, own: bool, patience: float = PATIENCE) -> str |
     return None
 
 
-def missing_storage(root: str, hosts: Sequence[str]) -> str:
-    """What to say where workers cannot see a sweep's own folder."""
+def _missing_storage(root: str) -> str:
+    """The message of a worker that cannot see the sweep's own folder."""
     return (
-        f"checkpoints would go to {root} on the driver's machine, which {', '.join(hosts)} cannot read; give a storage "
-        "that all machines reach: --storage s3://BUCKET/sweeps, or --storage FOLDER for a folder that they share"
+        f"checkpoints would go to {root} on the driver's machine, which {socket.gethostname()} cannot read; give a "
+        "storage that all machines reach: --storage s3://BUCKET/sweeps, or a shared folder with --storage FOLDER"
     )
 
 

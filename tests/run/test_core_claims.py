@@ -12,14 +12,14 @@ import pytest
 
 from gensweep.config.sweep_config import Resources, WorkerRange
 from gensweep.run import core_claims
-from gensweep.run.core_claims import CoreClaim, StoppedWaitingError, claimed_cores, other_claims, share_for
+from gensweep.run.core_claims import CoreClaim, Share, StoppedWaitingError, claimed_share, other_claims, share_for
 
 HOLDS = """
 import sys, threading
 from gensweep.config.sweep_config import Resources
 from gensweep.run import core_claims
 core_claims.usable_cores = lambda: 8
-with core_claims.claimed_cores("first", Resources(concurrent=5), threading.Event()):
+with core_claims.claimed_share("first", Resources(concurrent=5), threading.Event()):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -61,7 +61,7 @@ def first():
 )
 def test_a_sweep_takes_what_it_can_use_of_what_others_leave_or_waits(resources, used, share):
     others = [CoreClaim("b", 1, used)] if used else []
-    assert share_for(resources, others) == share
+    assert share_for(resources, others) == (share and Share(share))
 
 
 @pytest.mark.parametrize(
@@ -78,19 +78,36 @@ def test_a_sweep_takes_what_it_can_use_of_what_others_leave_or_waits(resources, 
     ],
 )
 def test_a_sweep_takes_no_more_than_its_trials_can_use(resources, trials, share):
-    assert share_for(resources, [], trials) == share
+    assert share_for(resources, [], trials) == Share(share)
 
 
-@pytest.mark.parametrize(("named", "share"), [("0,1", None), ("2,3", 4)])
-def test_sweeps_that_see_the_same_gpu_run_one_after_the_other(monkeypatch, named, share):
-    monkeypatch.setattr(core_claims, "visible_gpus", lambda: tuple(named.split(",")))
-    assert share_for(Resources(gpus_per_worker=1), [CoreClaim("b", 1, 4, ("1",))]) == share
-    assert share_for(Resources(), [CoreClaim("b", 1, 4, ("1",))]) == 4
+@pytest.mark.parametrize(
+    ("resources", "share"),
+    [
+        (Resources(), Share(4)),
+        (Resources(gpus_per_worker=1), Share(4, ("0", "2", "3"))),
+        (Resources(gpus_per_worker=1, concurrent=1), Share(1, ("0",))),
+        (Resources(gpus_per_worker=1, workers=2, concurrent=1), Share(2, ("0", "2"))),
+        (Resources(gpus_per_worker=0.5, concurrent=3), Share(3, ("0", "2"))),
+        (Resources(gpus_per_worker=4), None),
+    ],
+)
+def test_sweeps_share_the_gpus_of_a_machine(monkeypatch, resources, share):
+    monkeypatch.setattr(core_claims, "visible_gpus", lambda: ("0", "1", "2", "3"))
+    assert share_for(resources, [CoreClaim("b", 1, 4, ("1",))]) == share
+
+
+def test_a_sweep_sees_only_the_gpus_that_it_has_claimed(monkeypatch):
+    monkeypatch.setattr(core_claims, "visible_gpus", lambda: ("4", "5"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with claimed_share("a", Resources(gpus_per_worker=1, concurrent=1), threading.Event()):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 def test_a_second_sweep_is_told_who_uses_the_cores_and_takes_what_is_left(first, caplog):
-    with claimed_cores("second", Resources(), threading.Event()) as cpus:
-        assert cpus == 3
+    with claimed_share("second", Resources(), threading.Event()) as share:
+        assert share == Share(3)
         assert CoreClaim("first", first.pid, 5) in other_claims()
     (line,) = caplog.messages
     assert line == f"sweep first (process {first.pid}) uses 5 of this machine's 8 cores; second takes 3"
@@ -102,7 +119,7 @@ def test_a_sweep_that_does_not_fit_waits_until_the_other_one_ends(first, caplog)
     entered = threading.Event()
 
     def second():
-        with claimed_cores("second", Resources(workers=4), threading.Event()):
+        with claimed_share("second", Resources(workers=4), threading.Event()):
             entered.set()
 
     thread = threading.Thread(target=second)
@@ -125,13 +142,13 @@ def test_who_stops_waiting_has_begun_nothing(first):
     stop = threading.Event()
     stop.set()
     with pytest.raises(StoppedWaitingError, match="give the same command again") as stopped:
-        claimed_cores("second", Resources(workers=8), stop).__enter__()
+        claimed_share("second", Resources(workers=8), stop).__enter__()
     assert stopped.value.exit_code == 130
     assert [claim.pid for claim in other_claims()] == [first.pid]
 
 
 def test_a_claim_ends_with_the_sweep_and_only_its_user_can_read_it(tmp_path):
-    with claimed_cores("a", Resources(), threading.Event()):
+    with claimed_share("a", Resources(), threading.Event()):
         (file,) = (tmp_path / "gensweep" / "claims").iterdir()
         assert (tmp_path / "gensweep").stat().st_mode & 0o077 == 0
         assert str(os.getpid()) in file.read_text()

@@ -20,7 +20,6 @@ from gensweep.run.preflight import (
     disk_findings,
     extreme_trials,
     memory_findings,
-    node_memory_problem,
 )
 from gensweep.sweep.folder import SweepFolder
 
@@ -145,17 +144,6 @@ def test_a_gpu_is_shared_by_those_who_ask_for_a_part_of_it(extremes, monkeypatch
     monkeypatch.setattr(preflight.torch.cuda, "get_device_properties", lambda index: whole)
     details = [each.detail for each in memory_findings(sweep_of("resources.gpus_per_worker=0.5"), extremes)]
     assert all(detail.endswith("a worker has 4 GiB (0.5 of a GPU of 8 GiB)") for detail in details)
-
-
-@pytest.mark.trains
-@pytest.mark.parametrize(
-    ("memories", "words"), [((8 * 2**30, 2**20), "0.5 of a GPU of 0.000977 GiB"), ((2**50,), None), ((), None)]
-)
-def test_the_smallest_gpu_of_a_machine_of_a_cluster_counts(extremes, monkeypatch, memories, words):
-    monkeypatch.setattr(preflight, "gpu_memories", lambda: memories)
-    problem = node_memory_problem(sweep_of("resources.gpus_per_worker=0.5"), extremes, {"CPU": 4.0, "GPU": 2.0})
-    assert (problem is None) == (words is None)
-    assert words is None or words in problem
 
 
 @pytest.mark.trains

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from gensweep.config.search_methods import AshaSettings, PopulationBasedTraining
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.run.driver import run_plan
-from gensweep.run.hosts import ask_hosts
 from gensweep.search.study import frozen_trial, outcome
 from gensweep.sweep.events import Ended, Evaluated, Paused, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
@@ -188,12 +186,6 @@ def test_a_trial_that_asha_let_wait_goes_on_as_if_nothing_had_been(tmp_path):
     assert {trial.trial for trial in whole} & {event.trial for event in memory.of(Paused)}
     ends = {trial.evaluations[400].evaluation.signals["sum"] for trial in whole}
     assert ends == {undisturbed_sum({}, tmp_path)}
-
-
-def test_machines_answer_what_they_are_asked_and_those_that_have_nothing_to_say_are_left_out(ray_cluster):
-    hosts = {"here": ray_cluster.get_runtime_context().get_node_id()}
-    assert ask_hosts(hosts, partial("seen from {}".format, "there")) == {"here": "seen from there"}
-    assert ask_hosts(hosts, partial(dict[str, str]().get, "nothing")) == {}
 
 
 def test_a_second_driver_on_the_same_sweep_is_refused(tmp_path):
