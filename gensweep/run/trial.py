@@ -7,6 +7,7 @@ it.  The process itself is replaced by Tune if it dies.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import threading
@@ -193,10 +194,12 @@ class OneWorker:
         if (problem := _storage_problem(settings.storage, settings.own_storage)) is not None:
             mailbox.send(Done(problem, ends_sweep=True))
             return
+        job = settings.job.open()
+        _freeze_imports()
         mailbox.send(Started(self._assignment.trial))
         try:
             train_trial(
-                settings.job.open(),
+                job,
                 self._assignment,
                 rank=0,
                 world=1,
@@ -211,6 +214,13 @@ class OneWorker:
         except Exception as error:
             known = failed[0] if failed else JobError(f"{type(error).__name__}: {error}".splitlines()[0], "")
             mailbox.send(Done(known.line, known.details, lost=known.infrastructure))
+
+
+@cache
+def _freeze_imports() -> None:
+    """Exempt what is imported by now from garbage collection, which would look at it after each trial for 0.1 s."""
+    gc.collect()
+    gc.freeze()
 
 
 @cache
