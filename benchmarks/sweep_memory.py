@@ -29,11 +29,11 @@ ROOT = Path(__file__).parent.parent
 WORKERS = "workers that train"
 #: Words of a command line, and what such a process is; the first that fits.
 KINDS = {
-    "ray::ResourceTrainable": "trial actors",
-    "ray::TrialRunner": "trial actors",
+    "ray::ResourceTrainable": "trials",
+    "ray::SweepTrial": "trials",
     "ray::TrainController": "controllers of Ray Train",
-    "ray::SynchronizationActor": "rendezvous of Ray Train",
-    "ray::TrialQueue": "queue of the sweep",
+    "ray::Mailbox": "mailboxes of trials",
+    "ray::Bell": "bell of the sweep",
     "ray::RayTrainWorker": WORKERS,
     "ray::": "other processes of Ray's",
     "drill_driver.py": "driver",

@@ -151,8 +151,8 @@ class SessionSearcher(_NotStored, Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended or was stopped; about an error the callback knows more."""
         self._running.discard(trial_id)
-        self._watch.ended(self._trials[trial_id])
         if not error:
+            self._watch.ended(self._trials[trial_id])
             self._session.ended(self._trials[trial_id], result or {})
 
     def save(self, checkpoint_path: str) -> None:
@@ -173,10 +173,10 @@ class SessionCallback(_NotStored, Callback):
         trial.config["checkpoints"] = self._session.checkpoints_of(name)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tune cannot start another process."""
-        error = trial.get_error()
-        details = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else str(error)
-        self._session.ended(trial.config["trial"], {}, "the trial's process was lost", details)
+        """The process died as it started.  Tune gives up its own record of the trial, so it is handed out again."""
+        name = trial.config["trial"]
+        self._watch.lost(name, trial.get_error())
+        self._session.requeue(name)
 
 
 class SessionStopper(_NotStored, Stopper):

@@ -166,15 +166,20 @@ class Session:
 
     def requeue_all(self, cause: str, details: str, counting: Set[str]) -> None:
         """All trials lost their processes and run again; it counts for some, which may be out of retries."""
-        self._held.clear()
-        self._decision = None
         for trial in [*self.state.running, *self.state.waiting]:
             if trial in self._resumable:
                 continue
-            if self.lost(trial.trial, cause, details, counts=trial.trial in counting):
-                self.ended(trial.trial, {})
-            else:
-                self._resumable.append(trial)
+            self.lost(trial.trial, cause, details, counts=trial.trial in counting)
+            self.requeue(trial.trial)
+
+    def requeue(self, name: str) -> None:
+        """A trial without a process runs again, unless it ends."""
+        self._held.discard(name)
+        self._decision = None
+        if self.is_to_end(name):
+            self.ended(name, {})
+        else:
+            self._resumable.append(self.state.trials[name])
 
     def is_to_end(self, name: str) -> bool:
         """True if a trial has paused or ended, or is out of retries."""
