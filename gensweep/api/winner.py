@@ -14,7 +14,7 @@ from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.report.wording import format_further, score
 from gensweep.rescoring.rescorer import Axes
 from gensweep.rescoring.sampling_axes import rescore, subject_of
-from gensweep.run.cluster_task import has_cluster
+from gensweep.run.near_gpus import has_cluster
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.stored_sweeps import read_sweep
 from gensweep.training.device import default_device

@@ -109,7 +109,7 @@ def draw_near_gpus(
     batch_size and progress; it returns the files that it has written.
     """
     from gensweep.config import parse_overrides
-    from gensweep.run.cluster_task import ReturnedPath, SentPath, run_near_gpus
+    from gensweep.run.near_gpus import ReturnedPath, SentPath, run_near_gpus
     from gensweep.sweep.stored_sweeps import find_trial, names_folder
     from gensweep.tracking.checkpoints import checkpoint_folder
 

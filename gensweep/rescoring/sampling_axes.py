@@ -83,7 +83,7 @@ def rescore(subject: Subject, axes: Axes, command: str | None = None) -> list[Sa
     interruption the `command`, by default the running one, computes only the rest.
     """
     from gensweep.build.sampler_warnings import sampler_warnings
-    from gensweep.run.cluster_task import ReturnedPath, SentPath, has_cluster, run_near_gpus
+    from gensweep.run.near_gpus import ReturnedPath, SentPath, has_cluster, run_near_gpus
     from gensweep.sweep.provenance import command_line
     from gensweep.training.result_files import SUSPECTS_FILE
 

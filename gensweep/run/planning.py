@@ -22,7 +22,7 @@ from gensweep.data.loader import Loader
 from gensweep.files import expanded
 from gensweep.remote_folder import below, is_url
 from gensweep.run.allotment import Allotment, allot, local_nodes
-from gensweep.run.cluster_task import has_cluster
+from gensweep.run.near_gpus import has_cluster
 from gensweep.run.preflight import Precheck, all_findings, check_population, extreme_trials
 from gensweep.search.space import Parameter, describe, sample, suggest
 from gensweep.search.sweep_plan import SweepPlan

@@ -24,9 +24,9 @@ from gensweep.errors import is_outside
 from gensweep.phases import Phase
 from gensweep.results import Evaluation
 from gensweep.run.mailbox import JobError
+from gensweep.run.notice import is_announced
 from gensweep.run.out_of_memory import what_fits
 from gensweep.run.settings import Assignment
-from gensweep.run.spot_notice import is_announced
 from gensweep.run.system_metrics import SystemMeter
 from gensweep.scratch import scratch_folder
 from gensweep.sweep.checkpoints import IncompleteCheckpointError, checkpoint_uri, fetch, store

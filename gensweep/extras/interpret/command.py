@@ -56,7 +56,7 @@ def interpret(run: str, class_name: str | None, layer: str | None, output: Path,
       gensweep interpret cifar --draws 0 --samples 64 --permutations 9999 --format csv
     """
     from gensweep.files import write_problem
-    from gensweep.run.cluster_task import ReturnedPath, SentPath, run_near_gpus
+    from gensweep.run.near_gpus import ReturnedPath, SentPath, run_near_gpus
     from gensweep.sweep.provenance import command_line
     from gensweep.sweep.stored_sweeps import find_trial, names_folder
     from gensweep.tracking.checkpoints import checkpoint_folder

@@ -9,7 +9,7 @@ import pytest
 
 from gensweep.errors import ConfigError
 from gensweep.run import node_types
-from gensweep.run.cluster_task import ReturnedPath, SentPath, run_near_gpus
+from gensweep.run.near_gpus import ReturnedPath, SentPath, run_near_gpus
 from gensweep.run.node_types import ClusterNodes
 
 

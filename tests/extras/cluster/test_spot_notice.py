@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from gensweep.run.spot_notice import announced_end, drain
+from gensweep.extras.cluster.spot_notice import announced_end, drain
 
 NOTICE = {"action": "terminate", "time": "2026-11-26T18:02:00Z"}
 

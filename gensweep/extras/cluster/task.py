@@ -1,14 +1,12 @@
-"""The one place that decides where work on a trained model runs: here, or as a task on the cluster at RAY_ADDRESS.
+"""Run work on a trained model as a task on the cluster at RAY_ADDRESS, on a GPU if it has one.
 
-A head that drives sweeps has no GPU, so there the work goes to a node that has one.  Files go with it and come back,
-what it prints appears here, and Ctrl-C ends it.
+Files go with the task and come back, what it prints appears here, and Ctrl-C ends it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
 import queue
 import sys
 import tarfile
@@ -17,19 +15,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from gensweep.config.sweep_config import Resources
 from gensweep.errors import GensweepError
 from gensweep.last_words import last_words
-from gensweep.run.allotment import allot, bundle, scarce_words
-from gensweep.run.cluster import connected
+from gensweep.run.near_gpus import CLUSTER_RUNNERS, ReturnedPath, SentPath, replaced
 from gensweep.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from gensweep.run.carried import Carried
-
-T = TypeVar("T")
 
 PATIENCE = 15.0  # seconds without a sign of the task after which it is told what it waits for
 
@@ -43,40 +37,23 @@ Piece: TypeAlias = tuple[Literal["begun", "out", "err", "failed", "done"], Any]
 """What the task sends: that it runs, text, an error that a user can mend, or its result and its files."""
 
 
-@dataclass(frozen=True)
-class SentPath:
-    """An argument: a file or folder that the work reads; it gets the path, or that of a copy."""
+def run_as_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Run a function as a task.  Raises ConfigError if no node can run it, and what the function raises."""
+    from gensweep.run.cluster import connected
 
-    path: Path
-
-
-@dataclass(frozen=True)
-class ReturnedPath:
-    """An argument: a file or folder that the work may write; it gets the path, or one whose content comes back."""
-
-    path: Path
-
-
-def has_cluster() -> bool:
-    """Whether work goes to a cluster."""
-    return bool(os.environ.get("RAY_ADDRESS"))
-
-
-def run_near_gpus(work: Callable[..., T], *arguments: Any) -> T:
-    """Run a function of a module with these arguments, on a GPU of the cluster if there is one.
-
-    Raises ConfigError if no node can run it, and what the function raises.
-    """
-    if not has_cluster():
-        return work(*_replaced(arguments, lambda each: each.path))
     with last_words(f"Error: {LOST_CLUSTER}"), connected():
         return _run_task(work, arguments)
 
 
-def _run_task(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+CLUSTER_RUNNERS.append(run_as_task)
+
+
+def _run_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Asks for a GPU if the cluster has any.  Raises ConfigError if no node can ever hold the task."""
     import ray
 
+    from gensweep.config.sweep_config import Resources
+    from gensweep.run.allotment import allot, bundle, scarce_words
     from gensweep.run.carried import Carried
     from gensweep.run.node_types import cluster_nodes
 
@@ -92,7 +69,7 @@ def _run_task(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         targets.append(each.path)
         return _Wanted(each.path.name)
 
-    sent = _replaced(arguments, pack)
+    sent = replaced(arguments, pack)
     given = bundle(asked)
     task: Any = ray.remote(num_cpus=given["CPU"], num_gpus=given.get("GPU", 0))(_perform)
     stream = task.options(num_returns="streaming").remote(Carried((work, sent)))
@@ -104,7 +81,7 @@ def _run_task(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
                 result, files = content
                 for target, packed in zip(targets, files, strict=True):
                     _unpack(packed, target.parent)
-                return result  # type: ignore[no-any-return]
+                return result
             print(content, end="", file=sys.stdout if kind == "out" else sys.stderr, flush=True)
     finally:
         with contextlib.suppress(Exception):  # it may have ended
@@ -182,19 +159,10 @@ def _work(
     try:
         with contextlib.redirect_stdout(_Text("out", pieces)), contextlib.redirect_stderr(_Text("err", pieces)):
             work, arguments = carried.open()
-            result = work(*_replaced(arguments, unpack))
+            result = work(*replaced(arguments, unpack, (_Packed, _Wanted)))
         pieces.put(("done", (result, [_pack(path) for path in wanted])))
     except BaseException as error:
         pieces.put(("failed", error))
-
-
-def _replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """The same, also within tuples and lists, with other paths."""
-    if isinstance(value, SentPath | ReturnedPath | _Packed | _Wanted):
-        return replace(value)
-    if isinstance(value, tuple | list):
-        return type(value)(_replaced(each, replace) for each in value)
-    return value
 
 
 def _pack(path: Path) -> bytes:

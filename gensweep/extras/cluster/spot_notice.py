@@ -1,7 +1,7 @@
-"""Tells Ray when this AWS spot machine is about to be taken away: `python -m gensweep.run.spot_notice` on the node.
+"""Watch for the notice that AWS takes this spot machine away: `python -m gensweep.extras.cluster.spot_notice`.
 
-AWS announces it two minutes before, on the machine itself, and Ray does not look there.  Once Ray drains the node, the
-trial that trains on it makes a checkpoint.  Ray has no other public way to drain a node than its command.
+AWS gives it two minutes before, on the machine itself.  A file then tells the trials here to save a checkpoint, and Ray
+drains the node, so that it places no more trials there; for that Ray has a command and no other public way.
 Source: Amazon EC2 User Guide, spot instance interruption notices.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gensweep.run.notice import notice_file
+
 #: Where AWS answers questions of a machine about itself.
 METADATA = "http://169.254.169.254"
 #: Seconds between two looks, as AWS recommends.
@@ -27,16 +28,6 @@ LOOK_INTERVAL = 5.0
 ANSWER_TIMEOUT = 2.0
 #: Seconds for which a token of the metadata service is good.
 TOKEN_SECONDS = 60
-
-
-def notice_file() -> Path:
-    """The file whose existence says that this machine is about to be taken away."""
-    return Path(tempfile.gettempdir()) / f"gensweep-spot-notice-{os.getuid()}"
-
-
-def is_announced() -> bool:
-    """True if this machine is about to be taken away."""
-    return notice_file().exists()
 
 
 def announced_end(metadata: str = METADATA) -> datetime | None:
