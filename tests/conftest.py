@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(MARKS[name])
     # Files that start Ray take minutes each, and those of sweeps wait for much, so they come first: the short ones then
     # fill up what time is left.
-    items.sort(key=lambda item: (item.get_closest_marker("ray") is None, item.path.parent.name != "sweep"))
+    items.sort(key=lambda item: (item.get_closest_marker("ray") is None, item.path.parent.name != "run"))
 
 
 @pytest.fixture(autouse=True)

@@ -71,6 +71,7 @@ def test_a_lost_head_ends_the_driver_which_tells_how_to_go_on(done):
 
 def test_too_few_open_files_are_refused_before_ray_starts(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # by another test
     monkeypatch.setattr("resource.getrlimit", lambda kind: (64, 64))
     with pytest.raises(GensweepError, match=r"only 64 files .* ulimit -n"), connected(1):
         pass
