@@ -133,14 +133,6 @@ def test_by_family_each_goes_on_as_if_it_were_alone(scores):
         assert own[: len(expected)] == expected
 
 
-@given(scores=curves, sessions_of=st.integers(1, 7))
-def test_it_goes_on_over_sessions_as_if_there_had_been_one(scores, sessions_of):
-    several, one = (Sweep(trials=len(scores), families=("a", "b")) for _ in range(2))
-    several.play(scores, sessions_of=sessions_of)
-    one.play(scores)
-    assert several.jobs == one.jobs
-
-
 def test_the_best_of_a_slow_family_are_followed_one_of_three_two_of_nine():
     fast, slow = [(float(trial),) * 3 for trial in range(27)], [(900.0 - trial, 800.0, 700.0) for trial in range(27)]
     sweep = Sweep(trials=54, families=("fast", "slow"))
@@ -156,17 +148,6 @@ def test_one_that_cannot_be_among_the_best_ends_before_all_are_drawn():
     ended = {int(event.trial[1:]) for event in sweep.log[:last] if isinstance(event, Ended)}
     # Ten of thirty go on to 300, or a few more if not as the best of all.
     assert {*range(10, 29)} <= ended <= {0, 1, 2, *range(4, 29)}, ended
-
-
-@given(scores=curves, workers=st.integers(1, 3))
-def test_whoever_can_be_among_the_best_goes_on_whatever_has_ended(scores, workers):
-    """Here each trial is the best at the first rung when it comes there, so that nearly all go on."""
-    scores = [(100.0 - number, *later) for number, (_, *later) in enumerate(scores)]
-    sweep = Sweep(trials=len(scores))
-    sweep.play(scores, workers=workers)
-    if workers == 1:
-        expected = halved(scores)
-        assert sweep.jobs[: len(expected)] == expected
 
 
 def test_the_last_one_goes_to_its_end_without_a_pause_also_where_another_family_trains():
@@ -201,10 +182,6 @@ def test_a_late_score_is_not_compared_at_a_rung_that_the_trial_has_passed_by():
     late = [("t0", 310, 1.0), ("t1", 310, 2.0), ("t2", 100, 7.5), ("t3", 100, 8.0)]
     assert waits(*late) == {"t0": 310, "t1": 310, "t2": 100, "t3": 100}
     assert waits(*late, ("t4", 100, 7.0)) == {"t0": 310, "t1": 310, "t2": 100, "t3": 100}  # t4 is the best of three
-
-
-def test_nobody_waits_at_the_budget():
-    assert waits(("t0", 900, 1.0), ("t1", 900, 2.0)) == {}
 
 
 def test_a_trial_that_fails_makes_way_for_the_next_best():

@@ -16,7 +16,7 @@ from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.search.session import Session
 from gensweep.search.sweep_plan import InitialCheckpoint, SweepResult
-from gensweep.sweep.events import Ended, Evaluated, Noted, Progressed, SessionEnded, Started
+from gensweep.sweep.events import Evaluated, Noted, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.storage import HeldStorage
 
@@ -69,28 +69,6 @@ def test_the_objective_is_the_best_checkpoint_and_optuna_is_told_so(tmp_path):
     assert driver.kept() == [200]
     (told,) = driver.told
     assert (told.state, told.value) == (TrialState.COMPLETE, 2.0)
-
-
-def test_a_trial_that_is_stopped_below_its_budget_is_pruned_and_at_it_finished(tmp_path):
-    driver = Driver(tmp_path)
-    for tune_id, images in (("x", 300), ("y", 400)):
-        driver.begin(tune_id)
-        driver.evaluate(images, 1.0, tune_id=tune_id)
-        driver.end(tune_id)
-    assert [(t.state, t.value) for t in driver.told] == [(TrialState.COMPLETE, 1.0)] * 2
-    assert [e.status for e in driver.memory.of(Ended)] == ["pruned", "finished"]
-
-
-def test_a_failed_trial_tells_cause_and_log_and_keeps_its_score(tmp_path):
-    driver = Driver(tmp_path)
-    driver.begin()
-    driver.evaluate(100, 4.0)
-    driver.end(failure="ValueError: no", details="the traceback")
-    trial = driver.folder.state().trials["t0000"]
-    assert trial.error == f"ValueError: no; log: {trial.log}"
-    assert "the traceback" in Path(trial.log).read_text()
-    assert trial.score.value == 4.0
-    assert driver.told[0].state == TrialState.FAIL
 
 
 def test_what_went_wrong_is_written_down_and_told_without_secrets(tmp_path, monkeypatch):
@@ -248,14 +226,6 @@ def interrupted(root, **settings):
     driver.session.note(SessionEnded("interrupted"))
     later = Driver(root, trials=2, **settings)
     return later, later.session.next_trial()
-
-
-def test_a_trial_whose_process_ends_before_its_workers_begin_again_fails_and_says_why(tmp_path):
-    driver, handed_out = interrupted(tmp_path)
-    assert handed_out.status == "waiting"
-    driver.session.ended("t0000", {"failure": "ValueError: no"})
-    assert (handed_out.status, handed_out.error.partition(";")[0]) == ("failed", "ValueError: no")
-    assert driver.begin().trial == "t0001"
 
 
 def test_the_last_words_of_a_sweep_follow_its_trials(tmp_path):

@@ -2,13 +2,11 @@ import itertools
 
 import optuna
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
 from gensweep.config import checked_sweep
 from gensweep.config.ranges import corners
-from gensweep.search.space import describe, sample, suggest
+from gensweep.search.space import describe, suggest
 
 NESTED = {
     "training.batch_size": {"choice": [32, 64, 128]},
@@ -85,19 +83,6 @@ def test_every_suggestion_is_a_valid_trial_that_its_parameters_give_back(config)
         assert set(trial.params) <= set(names(space))
         study.tell(trial, float(number % 7))
     assert {name for trial in study.trials for name in trial.params} == set(names(space))
-
-
-@settings(max_examples=25)
-@given(seed=st.integers(0, 2**40))
-def test_a_random_sample_is_valid_and_within_its_ranges(nested, seed):
-    space = nested.nodes()
-    overrides = sample(space, seed)
-    assert overrides == sample(space, seed)
-    nested.trial(overrides)
-    assert 50 <= overrides["diffusion.timesteps"] <= 1000
-    assert overrides["optimizer.warmup"] % 250 == 0
-    assert (overrides["family.guidance"] * 2).is_integer()
-    assert ("network.depth" in overrides) == (overrides["network.kind"] == "cnn")
 
 
 def test_corners_meet_every_combination_of_branches_at_both_ends():

@@ -55,18 +55,6 @@ def test_a_sampler_knows_by_how_much_a_trial_that_waits_breaks_a_limit(tmp_path)
         assert [each.constraints for each in told] == [{"images": 1.0}, {"images": pytest.approx(-1 / 3)}]
 
 
-def test_a_sampler_knows_a_trial_that_has_waited_by_its_best_score_since(tmp_path):
-    driver = Driver(tmp_path, **ASHA)
-    for tune_id, value in (("a", 5.0), ("b", 9.0)):
-        driver.begin(tune_id)
-        driver.evaluate(100, value, tune_id=tune_id)
-        driver.end(tune_id)
-    assert driver.begin("a").trial == "t0000"
-    driver.evaluate(200, 2.0, tune_id="a")
-    for told in (driver.told, Driver(tmp_path, **ASHA).told):
-        assert [(each.state, each.value) for each in told] == [(TrialState.COMPLETE, 2.0), (TrialState.COMPLETE, 9.0)]
-
-
 def test_what_was_decided_of_a_trial_holds_if_it_is_interrupted_or_loses_its_process_before_it_has_stopped(tmp_path):
     driver = Driver(tmp_path, **ASHA)
     for tune_id, value in (("first", 5.0), ("worse", 9.0), ("worst", 10.0)):
