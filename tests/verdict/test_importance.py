@@ -94,14 +94,6 @@ def test_few_finished_trials_have_no_importance(count):
     assert importance(compare([sweep(count, families_differ, seed=1)])) is None
 
 
-def test_many_stopped_trials_do_not_make_up_for_finished_ones():
-    assert importance(compare([sweep(40, noise, statuses=("finished",) + ("pruned",) * 4)])) is None
-
-
-def test_equal_scores_tell_nothing():
-    assert importance(compare([sweep(20, lambda *_: 1.0)])) is None
-
-
 def test_sweeps_of_one_family_are_a_setting_of_it():
     def score(factor):
         return lambda rng, *_: factor * rng.lognormvariate(0, 0.1)

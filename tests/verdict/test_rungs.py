@@ -63,12 +63,6 @@ def test_trainings_of_unlike_lengths_are_compared_after_equal_shares_up_to_whole
     assert format_rung(rung) == "25 % of the training"
 
 
-def test_trainings_that_ended_before_their_length_have_no_final_score():
-    trials = [trained(number, [(10, 5.0 - number), (20, 1.0 + number)], length=20) for number in range(4)]
-    entries = ranked([*trials, trained(4, [(10, 0.5)], length=20)])
-    assert [rung.trials for rung in rungs("s", entries["s"])] == [4]
-
-
 @pytest.mark.parametrize(("mode", "winner"), [("min", 1), ("max", 2)])
 def test_the_winner_is_the_one_with_the_better_score(mode, winner):
     rows = [(1, 1), (2, 2), (3, 4), (4, 3)]

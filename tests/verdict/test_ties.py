@@ -8,12 +8,8 @@ import pytest
 import recorded
 from made_up import IDENTITY
 
-from gensweep.report.export import comparison_json, comparison_rows
-from gensweep.report.verdict import format_verdict
 from gensweep.results import Score
 from gensweep.sweep.events import Cloned
-from gensweep.verdict.comparison import compare
-from gensweep.verdict.recommendation import recommend
 from gensweep.verdict.ties import IntervalEstimate, difference_interval
 from gensweep.verdict.ties import ties as ties_of
 
@@ -96,24 +92,3 @@ def test_a_clone_is_not_tied_with_its_source_by_one_checkpoint(tmp_path):
     assert len(ties([source, clone])) == 1
     shared = recorded.changed(clone, best_of="t0001", lineage=[Cloned("", "t0001", 1000, "", {}, {})])
     assert ties([source, shared]) == ties([shared, source]) == ()
-
-
-def test_scores_without_an_interval_are_never_too_close():
-    trials = [trial(0, 20.0), trial(1, 20.0)]
-    assert ties(trials) == ()
-
-
-def test_the_verdict_and_every_format_say_it(tmp_path):
-    listed = [trial(n, value, error=3.0, folder=alone(tmp_path, n)) for n, value in enumerate([20.0, 22.0, 90.0])]
-    again = Score(21.5, "min", IDENTITY, 16.5, 3.0)
-    listed[0] = recorded.changed(listed[0], rescored=again)
-    comparison = compare([recorded.sweep("a", listed)])
-    words = format_verdict(comparison, recommend(comparison))
-    assert "By its score a/t0001 may be as good" in words
-    assert "Scored again on fresh seeds: 21.5, 1.5 worse" in words
-    found = comparison_json(comparison, recommend(comparison))
-    assert [item["trial"] for item in found["too_close"]] == ["t0001"]
-    assert found["entries"][0]["objective"]["interval"] == pytest.approx([9.12, 20.88], abs=0.01)
-    assert found["entries"][0]["rescored"]["value"] == 21.5
-    assert found["entries"][1]["rescored"] is None
-    assert comparison_rows(comparison, recommend(comparison))[0]["without bias, 95 %"] == "15 (9.12 to 20.9)"

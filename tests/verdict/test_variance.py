@@ -79,16 +79,6 @@ def test_shares_are_parts_of_one_whole_whatever_the_scores(rows):
         assert -1e-9 <= each.low <= each.share <= each.high <= 1 + 1e-9
 
 
-def test_of_very_many_rows_fewer_resamples_say_the_same():
-    rng = np.random.default_rng(0)
-    x, n = rng.uniform(0, 1, 12_000), 12_000
-    y = x + rng.normal(0, 0.4, n)
-    found = decomposed(Population(y, {"a": np.arange(n)}, {"a": [factor_of("x", range(n), x.tolist(), y)]}))
-    share = found.within["a", "x"]
-    assert share.share == pytest.approx((1 / 12) / (1 / 12 + 0.16), abs=0.01)
-    assert 0.02 < share.high - share.low < 0.04
-
-
 def test_twins_share_what_they_explain():
     """Two settings that always change together explain no more than there is."""
     x = np.linspace(0, 1, 30)

@@ -46,10 +46,3 @@ def test_without_any_common_budget_costs_are_known_all_the_same(apart):
     assert comparison_json(apart, verdict)["pareto"][1]["training"] == 1e12
     (panel,) = budget_figure(apart, verdict).panels
     assert len(panel.dots) == 5
-
-
-def test_without_any_common_budget_what_was_only_scored_here_may_be_the_best(apart, history):
-    folder = history.trial("f", 0, "folder", [(1.0, 20.0)])
-    comparison = compare([*apart.sweeps, sweep("f", [folder])])
-    verdict = recommend(comparison)
-    assert (verdict.budget, verdict.recommended.trial.name, verdict.score) == (None, "f/t0000", 20.0)
