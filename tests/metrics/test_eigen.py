@@ -80,15 +80,6 @@ def test_equals_numpys_and_makes_the_matrix_again(name: str, dtype: torch.dtype)
     check(matrix, values, vectors, reach)
 
 
-def test_dead_units_of_a_real_extractor_are_no_obstacle():
-    """With one thread PyTorch's solver has returned NaN eigenvalues here without an error."""
-    matrix, before = scatter(40, 1280, 0), torch.get_num_threads()
-    torch.set_num_threads(1)
-    values, vectors = symmetric_eigen(matrix)
-    torch.set_num_threads(before)
-    check(matrix, values, vectors, float(values.max()))
-
-
 def rounding(matrix: torch.Tensor) -> float:
     return 10 * len(matrix) ** 0.5 * torch.finfo(matrix.dtype).eps
 
