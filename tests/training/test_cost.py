@@ -5,7 +5,6 @@ import tiny
 import torch
 
 from gensweep.data.loader import Loader
-from gensweep.training import timing
 from gensweep.training.cost import counted_calls, flop_counter, sample_flops, training_flops
 
 
@@ -93,12 +92,3 @@ def test_operations_of_a_game_are_those_of_its_steps_in_parts_too(game, parts):
         for _ in range(2):
             learner.step(loader)
     assert training_flops(learner.family, loader, parts) == pytest.approx(counter.get_total_flops() / 16)
-
-
-def test_the_pace_of_a_training_is_that_of_its_steps(monkeypatch):
-    """Each look at the clock comes a second after the last one."""
-    clock = iter(range(1000))
-    monkeypatch.setattr(timing, "synchronised_time", lambda device: float(next(clock)))
-    monkeypatch.setattr(timing, "TIMING_SECONDS", 3.0)
-    learner = tiny.learner("gan", images=80)
-    assert timing.seconds_per_image(learner, Loader(tiny.images(), seed=0)) == 1 / 8 / learner.period

@@ -5,16 +5,14 @@ import math
 import pytest
 import tiny
 import torch
-from kernel_paths import PATHS, running_on
+from kernel_paths import running_on
 
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError
 from gensweep.families.denoising import DenoisingFamily
 from gensweep.families.family import FAMILIES
 from gensweep.nn.precision import uses_bfloat16
-from gensweep.training.device import place
-from gensweep.training.distributed import ALONE, Workers
-from gensweep.training.loop import LossSums, train
+from gensweep.training.loop import train
 from gensweep.training.timing import set_pace
 
 pytestmark = pytest.mark.trains
@@ -43,16 +41,6 @@ def test_logged_losses_are_means_over_the_images_since_the_last_event():
     single = tiny.learner("diffusion", images=32, log_every=8)
     means = [event.losses["diffusion"] for event in events(single)]
     assert progress.losses["diffusion"] == pytest.approx(sum(means) / 4)
-
-
-def test_unreported_losses_keep_their_means_in_a_state():
-    learner, device = tiny.learner("gan"), torch.device("cpu")
-    for _ in range(2):
-        learner.step(Loader(tiny.images(), seed=3))
-    state = learner.sums.state(ALONE)
-    first, second = (LossSums.of(state, Workers(rank, 2), device) for rank in (0, 1))
-    assert LossSums.of(state, ALONE, device).means(ALONE) == first.means(ALONE) == learner.sums.means(ALONE)
-    assert not any(second.losses.values())
 
 
 def test_a_rung_inside_of_a_batch_is_due_after_it_and_two_in_one_batch_only_once():
@@ -145,21 +133,6 @@ def test_precision_is_what_was_asked_for():
         layer.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output.dtype))
         learner.step(Loader(tiny.images(), seed=3))
         assert seen == [dtype]
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_a_network_lies_channels_last_except_where_group_norms_would_be_slow(path):
-    cpu = torch.device("cpu")
-
-    def lies_last(kind, network, precision):
-        moved = place(tiny.build(kind).networks[network], cpu, precision)
-        convolution = next(m for m in moved.modules() if isinstance(m, torch.nn.Conv2d) and m.in_channels > 1)
-        return convolution.weight.is_contiguous(memory_format=torch.channels_last)
-
-    with running_on(path):
-        assert lies_last("diffusion", "denoiser", "float32")
-        assert lies_last("diffusion", "denoiser", "bfloat16") == (path == "c++")
-        assert lies_last("gan", "discriminator", "bfloat16")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FAMILIES if issubclass(FAMILIES[kind], DenoisingFamily)])

@@ -87,19 +87,6 @@ def value(evaluation):
     return evaluation.scores["fd"].value
 
 
-def test_trial_reports_each_step_and_phase_in_order(whole):
-    moves = whole("diffusion")[0].moves
-    phases = [phase for phase, _ in itertools.groupby(filter(None, moves))]
-    evaluated = ["scoring", "drawing samples", "scoring", "saving"]
-    assert phases == ["training", *evaluated] * (len(phases) // 5)
-    evaluations = len(phases) // 5
-    settings, training = tiny.evaluator().settings, tiny.learner("diffusion").training
-    assert moves.count("training") == math.ceil(training.images / training.batch_size)
-    batches = math.ceil(settings.samples / settings.batch_size)
-    assert moves.count("drawing samples") == (batches - 1) * evaluations
-    assert moves.count(None) > batches * evaluations  # each call of the network, of which a batch takes several
-
-
 def test_rungs_with_fewer_images_score_apart(whole, tmp_path):
     whole = whole("gan")[0].checkpoints
     cheap = run("gan", tmp_path / "cheap", evaluator=tiny.evaluator(rung_samples=8)).checkpoints
