@@ -8,10 +8,7 @@ import pytest
 import yaml
 
 from gensweep.cli.main import run
-from gensweep.report.wording import format_setting_list
 from gensweep.results import Cost
-from gensweep.sweep.stored_sweeps import find_sweep
-from gensweep.verdict.ranked_trials import varied_by_family
 
 LONG = "gan-vs-ddpm-diffusion-cpu"
 #: What every command says that finds MLflow away.
@@ -43,28 +40,6 @@ def test_compare_prints_a_table_and_writes_the_report(store, capsys, monkeypatch
     assert "t0001 (FD-EffNetLite0 64.49); recommended: " in err
     assert ", as diffusion is expected to do worse. " in err
     assert "</html>" in (store / "report.html").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("words", [["best", LONG], ["best", "--compare", "--no-html"], ["trials", LONG]])
-def test_at_80_columns_no_record_breaks(store, capsys, monkeypatch, words):
-    monkeypatch.setenv("COLUMNS", "80")
-    assert run(words) == 0
-    check_records("".join(capsys.readouterr()).splitlines(), words)
-
-
-def check_records(lines, words):
-    """Every trial has its name and score in one line, and its settings whole below it."""
-    # What has no place to break at, such as a path, may be longer.
-    lines = [line for line in lines if not line.startswith(NOTE)]
-    assert all(len(line) <= 80 or " " not in line.split("  ")[-1].strip() for line in lines), "\n".join(lines)
-    sweep = find_sweep(LONG)
-    shown = () if words == ["best", LONG] else sweep.trials
-    for trial in shown:
-        names = {trial.trial} if words[0] == "trials" else {trial.sweep, trial.trial}
-        row = next(number for number, line in enumerate(lines) if names <= set(line.split()))
-        assert trial.score is None or f"{trial.score.value:.4g}" in lines[row].split()
-        settings = format_setting_list(trial.at_best.params, varied_by_family(sweep.trials)[trial.name])
-        assert set(settings) <= set(" ".join(lines[row + 1 : row + 5]).split())
 
 
 def test_compare_as_json(store, capsys):
@@ -106,14 +81,6 @@ def test_trials_as_csv_have_a_column_a_setting(store, capsys):
     assert rows[0]["signals.diversity"] == "0.7"
 
 
-def test_naming_sweeps_that_cannot_be_compared_is_an_error_that_tells_the_way_out(store, capsys):
-    assert run(["best", "--compare", "--no-html", LONG, "few"]) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "cannot be compared" in err
-    assert "gensweep train --from-run few/t0000" in err
-
-
 @pytest.mark.parametrize("arguments", [["best", "--compare", "broken"], ["best", "broken"]])
 def test_nothing_to_compare_is_code_4_and_one_line(store, capsys, arguments):
     assert run(arguments) == 4
@@ -148,38 +115,6 @@ def test_several_sweeps_need_compare(store, capsys):
 def test_unknown_sweeps_get_a_suggestion(store, capsys):
     assert run(["best", "--compare", "dcgna"]) == 2
     assert "did you mean 'dcgan'" in capsys.readouterr().err
-
-
-def test_trials_as_table(store, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    assert run(["trials", "dcgan"]) == 0
-    out, err = capsys.readouterr()
-    assert "NonFiniteLoss" in out
-    assert "* t000" in out
-    assert "dcgan (finished): 2 finished, 1 failed" in err
-
-
-def test_trials_as_json(store, capsys):
-    assert run(["trials", "dcgan", "--format", "json"]) == 0
-    value = json.loads(capsys.readouterr().out)
-    assert [trial["status"] for trial in value] == ["finished", "failed", "finished"]
-    assert {"trial", "status", "objective", "images", "params"} <= set(value[0])
-    assert isinstance(value[0]["objective"], float)
-    assert value[1]["objective"] is None
-    costs = {"train_seconds", "params", "activation_bytes"}
-    assert all(costs <= set(trial["cost"]) for trial in value)
-    assert [trial["best"] for trial in value].count(True) == 1
-
-
-def test_an_empty_store_says_what_to_run(tmp_path, capsys):
-    from made_up import project
-
-    with project(tmp_path):
-        for arguments in (["best"], ["best", "--compare"], ["trials"], ["sample", "quickstart"]):
-            assert run(arguments) == 4
-            error = capsys.readouterr().err
-            assert f"no sweep in {tmp_path}" in error
-            assert "gensweep tune quickstart" in error
 
 
 @pytest.mark.parametrize(
@@ -223,14 +158,6 @@ def test_budgets_that_say_nothing_are_refused_in_one_line(store, capsys, argumen
     out, err = capsys.readouterr()
     assert out == ""
     assert words in err
-    assert err.strip().count("\n") == 0
-
-
-def test_sweeps_without_a_common_budget_are_code_4_and_one_line(store, capsys):
-    assert run(["best", "--compare", "--no-html", "--budget", "20s"]) == 4
-    err = capsys.readouterr().err
-    assert re.search("nothing to compare at one budget: in device_seconds .* all of [-a-z]* have a score from", err)
-    assert "train dcgan longer, or compare in another unit" in err
     assert err.strip().count("\n") == 0
 
 

@@ -131,12 +131,3 @@ def test_data_show_and_a_sweep_say_the_same_of_what_is_skipped(tmp_path, capsys)
     assert any("away.png" in note for note in notes)
     for note in notes:
         assert note in shown.out + shown.err
-
-
-def test_a_data_set_of_torchvision_is_known_by_its_name(capsys):
-    assert run(["data", "list"]) == 0
-    assert "run: gensweep data fetch SVHN" in capsys.readouterr().out
-    assert run(["data", "show", "SVHN"]) == 2
-    assert "run: gensweep data fetch SVHN" in capsys.readouterr().err
-    assert run(["data", "fetch", "MNST"]) == 2
-    assert "did you mean 'MNIST'?" in capsys.readouterr().err

@@ -134,23 +134,6 @@ def test_mistakes_are_one_line_and_nothing_is_drawn(store, capsys, arguments, wo
     assert err.strip().count("\n") == 0
 
 
-def test_a_store_that_takes_nothing_loses_nothing(store, capsys, monkeypatch):
-    from mlflow.exceptions import MlflowException
-
-    from gensweep.tracking import sweep_copy
-
-    def no_answer(*_):
-        raise MlflowException("no answer")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sweep_copy, "client", no_answer)
-        rows, err = as_json(capsys, "evaluate", "tiny", "--steps", "3", "--samples", "4")
-    assert "MLflow is not up to date (no answer)" in err
-    again, _ = as_json(capsys, "evaluate", "tiny", "--steps", "3", "--samples", "4")
-    assert again == rows
-    assert filed()["evaluate/fd_4/ddim-guidance_1-ema"] == [(3, rows[0]["value"])]
-
-
 def test_an_interrupted_call_keeps_what_it_has_and_says_what_goes_on(store, capsys, monkeypatch):
     from gensweep.rescoring.rescorer import Rescorer
 
@@ -195,12 +178,6 @@ def test_other_metrics_and_another_reference_are_other_results(store, capsys):
     assert "fidd" in capsys.readouterr().err
     assert run(["evaluate", "tiny", "--steps", "1", "--metrics", "fid"]) == 2
     assert "evaluation.metrics: 'fid' is a distance of the features of inception" in capsys.readouterr().err
-
-
-def test_a_sampler_that_makes_noise_of_its_images_is_warned_of(store, capsys):
-    _, err = as_json(capsys, "evaluate", "tiny", "--sampler", "heun,ddim", "--steps", "2")
-    (line,) = [line for line in err.splitlines() if line.startswith("Warning: ")]
-    assert "heun with 2 steps" in line
 
 
 def test_the_winner_gets_its_final_score_and_the_command_that_is_named_gives_the_same(store, capsys, monkeypatch):

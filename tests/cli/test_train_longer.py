@@ -103,13 +103,6 @@ def test_what_would_be_another_training_is_refused(folder, changes, words):
     assert not (folder / "sweeps" / "x").exists()
 
 
-def test_scores_of_another_kind_are_not_those_of_the_longer_training(folder):
-    changes = ("--set", TWICE, "--set", "evaluation.samples=8", "--name", "fewer")
-    call(folder, "train", "--continue-from", "half", *changes)
-    (trial,) = SweepFolder(folder / "sweeps", "fewer").state().trials.values()
-    assert [*trial.evaluations] == [256]
-
-
 @pytest.mark.parametrize("bounded", [{"images": 10**12, "device_seconds": 5.0}, {"images": 500}])
 def test_a_length_must_be_given_whatever_the_training_was_to_have(folder, tmp_path, bounded):
     change(folder, tmp_path, lambda record: record["metadata"]["training"].update(bounded))
