@@ -62,22 +62,10 @@ def lead(**values):
     return panel
 
 
-def test_trainings_are_faint_behind_the_curves_of_their_groups():
-    panel = lead()
-    assert [line.faint for line in panel.lines] == [True, True, True, True, False, False]
-    strong = [line for line in panel.lines if not line.faint]
-    assert [line.points[-1] for line in strong] == [(400.0, 20.0), (400.0, 40.0)]
-    assert {line.colour for line in strong} == {0, 1}
-
-
 def test_only_trainings_that_were_stopped_early_end_hollow_and_the_winner_has_the_ring():
     dots = lead().dots
     assert [dot.y for dot in dots if dot.hollow] == [25.0]
     assert [dot.y for dot in dots if dot.ringed] == [20.0]
-
-
-def test_bands_are_drawn_where_there_are_any():
-    assert [line.band for line in lead().lines if line.band] == [[(400.0, 17.0, 23.0)], [(400.0, 37.0, 43.0)]]
 
 
 def test_a_flip_is_marked_with_what_is_best_on_each_side_and_its_interval():
@@ -99,38 +87,10 @@ def test_the_score_of_real_images_is_a_level_of_every_figure_of_scores():
     assert lead().levels == []
 
 
-@pytest.mark.parametrize(
-    ("unit", "title", "last"),
-    [
-        ("flops", "training FLOPs", 400.0),
-        ("images", "training images", 400.0),
-        ("device_seconds", "training minutes", 400 / 60),
-    ],
-)
-def test_the_axis_is_in_the_unit_of_the_budget(unit, title, last):
-    panel = lead(unit=unit)
-    assert panel.x == title
-    assert max(panel.widths()) == pytest.approx(last)
-
-
 def test_what_drawing_costs_moves_trainings_of_that_group_only():
     panel = lead(draw=10, overheads={SLOW: 1000.0})
     ends = {dot.y: dot.x for dot in panel.dots}
     assert ends == {20.0: 1400.0, 25.0: 1400.0, 40.0: 400.0, 45.0: 400.0}
-
-
-def test_scores_that_should_be_large_are_drawn_as_they_are():
-    assert sorted(dot.y for dot in lead(mode="max").dots) == [20.0, 25.0, 40.0, 45.0]
-
-
-def test_without_curves_of_groups_the_best_training_of_each_is_strong():
-    lines = lead(curves=()).lines
-    assert sorted(line.points[-1][1] for line in lines if not line.faint) == [20.0, 40.0]
-
-
-def test_without_a_training_on_record_there_is_no_curve():
-    comparison, verdict = made(trained=None, curves=())
-    assert budget_figure(comparison, verdict) is None
 
 
 def test_models_on_the_front_are_strong_in_both_costs():

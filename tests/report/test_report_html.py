@@ -70,13 +70,6 @@ def test_the_page_needs_no_network(page):
     assert "https:" not in page
 
 
-def test_the_ranking_marks_best_score_and_recommended_if_they_differ(comparison, page):
-    marked = r"(best score|recommended)</span></td>"
-    assert not re.search(marked, page)
-    second = replace(recommend(comparison), recommended=comparison.entries[1])
-    assert re.findall(marked, render(comparison, second)) == ["best score", "recommended"]
-
-
 def test_the_page_runs_no_script_but_its_own(page):
     [script] = re.findall(r"<script>(.*?)</script>", page, re.S)
     policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="(.*?)">', page)[1]

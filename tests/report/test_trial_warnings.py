@@ -1,7 +1,5 @@
 """Collapse is marked wherever a score is shown."""
 
-import csv
-import io
 import json
 from dataclasses import replace
 
@@ -76,25 +74,6 @@ def test_a_collapsed_winner_is_no_plain_success(store):
     page = render(comparison, recommend(comparison))
     assert page.count(f'<small class="warning">{WORDS}') == 1
     assert page.count(f'<span class="warning">{WORDS}') == 2
-
-
-def test_the_commands_mark_it(store, capsys):
-    assert run(["trials", "collapsed"]) == 0
-    out, err = capsys.readouterr()
-    assert out.count("4.1 %, collapsed") == 2
-    assert f"Warning: t0000 {WORDS}" in err
-    assert run(["best", "--compare", "--no-html", "--format", "json"]) == 0
-    out, err = capsys.readouterr()
-    entries = json.loads(out)["entries"]
-    assert [WORDS in entry["warnings"] for entry in entries] == [entry["sweep"] == "collapsed" for entry in entries]
-    assert SIGNALS.items() <= entries[0]["signals"].items()
-    assert " ".join(err.split()).count(f"Warning: collapsed/t0000 {WORDS}") == 1
-    assert run(["best", "--compare", "--no-html", "--format", "csv"]) == 0
-    rows = [row for row in csv.DictReader(io.StringIO(capsys.readouterr().out)) if row["sweep"] == "collapsed"]
-    assert [row["warnings"].startswith(f"{WORDS}; the discriminator wins") for row in rows] == [True, True]
-    assert [row["signals.diversity"] for row in rows] == ["0.041", "0.041"]
-    assert run(["best", "collapsed"]) == 0
-    assert WORDS in capsys.readouterr().err
 
 
 def test_copies_are_warned_of_and_shown_beside_their_originals(tmp_path):
