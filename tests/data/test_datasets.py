@@ -151,23 +151,12 @@ def test_classes_that_a_limit_leaves_out_are_noted():
     assert not shared.select(pixels, labels, ("a", "b", "c", "d"), classes=None, limit=None, **taken).notes
 
 
-@pytest.mark.parametrize("size", [8, 16, 32, 64])
-def test_any_size_is_allowed(load, kind, size):
-    assert load(kind, limit=4, size=size).size == size
-
-
 @pytest.mark.parametrize(
     "settings", [{"limit": 0}, {"size": 7}, {"size": 30}, {"classes": []}, {"classes": False}, {"classes": [True]}]
 )
 def test_senseless_settings_are_refused(load, kind, settings):
     with pytest.raises(ValueError, match="validation error"):
         load(kind, **settings)
-
-
-def test_classes_may_be_written_as_yaml_reads_them():
-    model = item_model(DATASETS, "digits")
-    assert model.model_validate({"kind": "digits", "classes": [3, "7"]}).classes == ("3", "7")
-    assert model.model_validate({"kind": "digits", "classes": "3"}).classes == ("3",)
 
 
 def test_digits_are_the_1797_of_scikit_learn(load):

@@ -116,14 +116,6 @@ def test_a_split_for_validation_is_tested_on(folder, load, name):
     assert (test.pixels[:, 0] == 30).all()
 
 
-def test_of_several_splits_to_test_on_the_others_are_noted(folder, load):
-    for name, n in (("train", 3), ("test", 2), ("val", 1)):
-        write(folder / name / "ant", n=n)
-    train, test = load(size=8), load("test", size=8)
-    assert (len(train), len(test)) == (3, 2)
-    assert train.notes == test.notes == ("not used: val/ (test/ is the test split)",)
-
-
 def test_a_limit_takes_a_mix_of_the_classes_and_fills_up_after_unreadable_files(folder, load):
     for name in ("ant", "bee"):
         write(folder / name, n=100)
@@ -225,18 +217,6 @@ def picture(tmp_path: Path, image: Image.Image, suffix: str = ".png", **options)
 def test_deep_grey_is_scaled_to_8_bits(tmp_path, kind, white, suffix):
     path = picture(tmp_path, Image.fromarray((GREY / 252 * white).astype(kind)), suffix)
     assert np.abs(decoded(path, 64, 1)[0].astype(float) - GREY / 252 * 255).max() <= 1
-
-
-def test_a_dark_picture_of_16_bits_stays_dark(tmp_path):
-    for suffix in (".png", ".pgm", ".tiff"):
-        path = picture(tmp_path, Image.fromarray(GREY.astype(np.uint16)), suffix)
-        assert decoded(path, 64, 1).max() == 1
-
-
-def test_pixels_that_are_no_numbers_are_refused(tmp_path):
-    path = picture(tmp_path, Image.fromarray(np.full((9, 9), np.nan, dtype=np.float32)), ".tiff")
-    with pytest.raises(ValueError, match="not finite"):
-        decoded(path, 8, 1)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
