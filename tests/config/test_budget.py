@@ -13,19 +13,6 @@ base:
 
 
 @pytest.mark.parametrize(
-    ("budget", "unit", "amount"),
-    [
-        ("images: 6000", "images", 6000),
-        ("flops: 1.0e+12", "flops", 1e12),
-        ("device_seconds: 600", "device_seconds", 600),
-    ],
-)
-def test_a_budget_is_an_amount_in_one_unit(load, budget, unit, amount):
-    sweep = load(FLOPS.replace("flops: 2.0e+12", budget))
-    assert (sweep.budget.unit, sweep.budget.amount) == (unit, amount)
-
-
-@pytest.mark.parametrize(
     ("changed", "problem"),
     [
         (

@@ -59,12 +59,6 @@ def test_what_cannot_be_searched_for_is_refused_in_one_line(refused, overrides, 
     assert problem in line
 
 
-def test_a_problem_of_an_item_has_the_line_of_that_item(refused):
-    text = FRONT.replace("metric: sample_flops", "metric: sample_flop")
-    (line,) = refused(text)
-    assert line.startswith("s:8: objective[1].metric: ")
-
-
 numbers = st.floats(-1e6, 1e6)
 
 

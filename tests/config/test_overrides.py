@@ -82,10 +82,3 @@ def test_train_takes_what_is_set_whatever_its_scale_searches_and_refuses_what_tu
         load(f"{BASE}  <<: {{seed: 7}}\n")
     with pytest.raises(ConfigError, match="base"):
         load_trial(tmp_path / "s.yaml")
-
-
-def test_a_key_of_a_list_is_refused_as_it_would_drop_the_rest(load):
-    objectives = "objective: [{metric: fd}, {metric: sample_flops}]\nsearch: {scheduler: {kind: fifo}}\n"
-    text = BASE.replace("objective: {metric: fd, mode: min}\n", "") + objectives
-    with pytest.raises(ConfigError, match="objective is a list here; give all of it"):
-        load(text, "objective.metric=fd")

@@ -61,14 +61,6 @@ def test_methods_that_cannot_search_a_space_are_refused_with_what_can(text, told
     assert all(re.match(r"s:\d+: ", problem) for problem in found)
 
 
-def test_a_queued_trial_is_told_with_the_line_of_its_key(refused):
-    queued = "  - optimizer.learning_rate: 5.0e-4\n  - seed: 3\n    optimizer:\n      learning_rate: 3.0\n"
-    found = refused(f"{BASE}{LR}search:\n  enqueue:\n{queued}  - optimizer.learning_rte: 1.0\n")
-    assert [problem.partition(" ")[0] for problem in found] == ["s:12:", "s:13:"]
-    (several,) = refused(f"{BASE}{LR}search:\n  trials: 1\n  enqueue:\n  - {{}}\n  - {{}}\n")
-    assert several.startswith("s:9: search.enqueue: 2 trials are queued")
-
-
 @pytest.mark.parametrize(
     ("queued", "told"),
     [
@@ -91,12 +83,3 @@ def test_a_queued_trial_may_give_settings_that_are_not_searched(load):
     """So --set of one of them does not make the file invalid."""
     text = f"{BASE}{LR}search: {{enqueue: [{{optimizer.learning_rate: 5.0e-4, diffusion.timesteps: 100}}]}}\n"
     assert load(text, "optimizer.learning_rate=0.01").trial({}).flat()["optimizer.learning_rate"] == 0.01
-
-
-def test_a_key_that_many_queued_trials_have_wrong_is_told_once_beside_those_of_its_section(refused):
-    space = f"{BASE}space: {{network.width: {{int: [16, 32], step: 16}}, network.dropout: {{float: [0, 0.1]}}}}\n"
-    (line,) = refused(f"{space}search: {{enqueue: [{{network.widht: 16}}, {{network.widht: 32}}]}}\n")
-    assert line.endswith(
-        "search.enqueue[0].network.widht: 'network.widht' is not a key of this space; did you mean 'network.width'? "
-        "(known: network.dropout, network.width)"
-    )

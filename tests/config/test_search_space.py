@@ -123,14 +123,6 @@ def test_a_space_whose_trials_can_be_ranked_is_taken(entry, load):
     assert len(load(f"{BASE}space:\n  {entry}\n").space) == len(entry.splitlines())
 
 
-def test_a_limit_changes_the_images_of_a_likelihood_if_they_are_those_of_the_training(load, refused):
-    text = f"{BASE}objective: {{metric: bpd}}\nspace:\n  data.limit: {{int: [1000, 1500]}}\n"
-    text = text.replace("every: 5000", "metrics: [bpd], likelihood: {split: test}")
-    assert len(load(text).space) == 1
-    (problem,) = refused(text.replace("split: test", "split: train"))
-    assert "data.limit: with 1001 a score of bpd cannot be compared" in problem
-
-
 def test_a_key_cannot_be_given_twice_to_one_trial(refused):
     text = TWO_FAMILIES + "  network.width: {int: [8, 16], step: 8}\n"
     assert refused(text) == ["s:13: space: network.width: is given twice; the first is at s:8"]

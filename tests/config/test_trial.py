@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.config import TrialConfig, load_trial, parse_overrides, registries
+from gensweep.config import TrialConfig, load_trial, registries
 from gensweep.errors import ConfigError
 
 MINIMAL = {"family": {"kind": "diffusion"}}
@@ -49,23 +49,6 @@ def test_another_family_drops_the_sections_of_the_old_one():
     assert trial.with_overrides({"family": {"kind": "gan"}}).kind("network") == "dcgan"
 
 
-def test_bound_sections_wait_for_their_run_time_arguments():
-    trial = TrialConfig.from_dict(MINIMAL | {"diffusion": {"timesteps": 50}})
-    assert trial.bound("diffusion")().process.timesteps == 50
-    family = trial.bound("family")(1, 16, 10)
-    assert family.process.timesteps == 50
-    assert family.sampled in family.networks
-
-
-def test_a_list_becomes_a_tuple_and_a_whole_number_a_float():
-    trial = TrialConfig.from_dict(
-        {"family": {"kind": "diffusion", "conditional": True, "guidance": 2}, "network": {"multipliers": [1, 2]}}
-    )
-    assert trial.network.multipliers == (1, 2)
-    assert trial.flat()["network.multipliers"] == [1, 2]
-    assert (trial.family.guidance, type(trial.family.guidance)) == (2.0, float)
-
-
 def test_a_file_with_overrides(tmp_path):
     file = tmp_path / "trial.yaml"
     file.write_text("family: {kind: diffusion}\nnetwork: {kind: unet, width: 32}\n")
@@ -93,16 +76,6 @@ def test_a_file_with_overrides(tmp_path):
         ],
         key=lambda text: text if text.startswith("--") else f"--set {text}",
     )
-
-
-def test_overrides_are_read_like_the_file():
-    assert parse_overrides(["a.b=1", "c={kind: x}", "d=[1, 2]", "e=null", "f='010'"]) == {
-        "a.b": 1,
-        "c": {"kind": "x"},
-        "d": [1, 2],
-        "e": None,
-        "f": "010",
-    }
 
 
 json_values = st.recursive(

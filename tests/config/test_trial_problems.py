@@ -1,8 +1,5 @@
 """What is wrong with a trial's configuration is told with key, value, line and what is allowed."""
 
-import contextlib
-import pickle
-
 import pytest
 
 from gensweep.config import TrialConfig, load_sweep, load_trial
@@ -139,21 +136,6 @@ def test_a_problem_names_key_value_and_what_is_allowed(change, problem):
     assert found[0].startswith(problem)
 
 
-def test_a_missing_family_is_told_with_the_problems_of_the_common_sections():
-    found = problems({"seed": -1, "network": {"width": 3}})
-    assert [problem.partition(":")[0] for problem in found] == ["family", "seed"]
-
-
-@pytest.mark.parametrize("kind", ["efficientnet_lite0", "inception", "dinov2"])
-def test_fd_takes_the_features_of_any_extractor_and_fid_those_of_one(kind):
-    def trial(*metrics):
-        return TrialConfig.from_dict(MINIMAL | {"evaluation": {"metrics": metrics, "extractor": {"kind": kind}}})
-
-    trial("fd")
-    with pytest.raises(ConfigError) if kind != "inception" else contextlib.nullcontext():
-        trial("fid")
-
-
 def test_all_problems_come_at_once():
     found = problems(
         {"family": {"kind": "gan", "x": 1}, "seed": "a", "data": {"kind": "b"}, "gan": {"loss": {"kind": "c"}}}
@@ -204,11 +186,6 @@ def test_an_error_about_a_parameter_names_the_line_of_its_key(tmp_path):
         with pytest.raises(ConfigError, match="3 is too large") as caught, trial.keys_in_errors():
             raise ParameterError("batch_size", "3 is too large")
         assert str(caught.value).startswith(f"{place}: ")
-
-
-def test_an_error_about_a_parameter_survives_pickling():
-    error = pickle.loads(pickle.dumps(ParameterError("rank", "9 is too large")))
-    assert (error.parameter, str(error)) == ("rank", "rank: 9 is too large")
 
 
 @pytest.mark.parametrize("key", ["data.path", "data.classes"])
