@@ -191,17 +191,6 @@ def test_repeated_it_is_the_same_and_any_number_of_threads_agrees(kind, dtype):
 
 @by_kind
 @by_path
-def test_what_follows_may_change_the_result_in_place(kind, path):
-    function, _, _, _ = KINDS[kind]
-    given = problem(kind, 2, 16, 16, 8, 8)
-    with running_on(path):
-        changed = result_and_gradients(lambda *each: F.leaky_relu_(function(*each)), *given)
-        fresh = result_and_gradients(lambda *each: F.leaky_relu(function(*each)), *given)
-    torch.testing.assert_close(changed, fresh, rtol=0, atol=0)
-
-
-@by_kind
-@by_path
 @by_dtype
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_does_not_vanish(kind, path, dtype, value):

@@ -194,11 +194,3 @@ def test_the_initialisation_follows_the_global_seed(kind):
 
     assert torch.equal(state(1), state(1))
     assert not torch.equal(state(1), state(2))
-
-
-@pytest.mark.parametrize("registry", [DENOISERS, ADVERSARIES])
-def test_settings_have_defaults_and_a_summary(registry):
-    for kind in registry:
-        model = item_model(registry, kind)
-        assert model.model_validate({"kind": kind})
-        assert model.__doc__

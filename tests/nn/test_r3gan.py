@@ -53,15 +53,6 @@ def test_resampling_is_bilinear():
     torch.testing.assert_close(up(x), F.conv_transpose2d(x, 4 * kernel, stride=2, padding=1, groups=3))
 
 
-def test_maps_above_32_px_are_narrower():
-    made = r3gan(3, 128, 0, 8, width=64, depth=1)
-    widths = [module.enter.in_channels for module in made.generator.modules() if isinstance(module, Block)]
-    assert widths == [64, 64, 64, 64, 32, 16]
-    judged = [module.enter.in_channels for module in made.discriminator.modules() if isinstance(module, Block)]
-    assert judged == widths[::-1]
-    assert made.discriminator(made.generator(torch.randn(2, 8), None), None).shape == (2,)
-
-
 @pytest.mark.parametrize(
     ("size", "settings", "message"),
     [
