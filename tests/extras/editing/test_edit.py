@@ -189,16 +189,6 @@ def test_vae_encodes_a_picture(checkpoints, files):
     assert (drawn.int() - model.sample(5, seed=4).int()).abs().max() <= 1
 
 
-@pytest.mark.parametrize(("kind", "named"), [("vae", ("--class", "3")), ("plain vae", ())])
-def test_vae_frames_begin_and_end_at_the_pictures(checkpoints, files, kind, named):
-    how = ("car.png", *named)
-    assert edit(checkpoints[kind], *how, "--interpolate", "ship.png", "-n", 4, "-o", "frames") == 0
-    assert edit(checkpoints[kind], *how, "--strength", 0, "-n", 1, "-o", "own") == 0
-    frames, own = pictures(files / "frames"), pictures(files / "own")
-    assert np.abs(frames[0] - own[0]).max() <= 1
-    assert len({frame.tobytes() for frame in frames}) == 4
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -118,17 +118,6 @@ def test_an_adapter_on_the_base_draws_what_the_run_draws(base, tuned):
     assert not torch.equal(images_of(base, "3"), images_of(tuned, "3"))
 
 
-def test_the_base_stays_as_it_is_in_the_checkpoint(base, tuned):
-    weights = read_base(base).weights
-    tensors = load_tensors(tuned)
-    for network, state in weights.items():
-        for name, tensor in state.items():
-            owner, _, last = name.rpartition(".")
-            kept = tensors.get(f"networks/{network}/{name}")
-            kept = tensors[f"networks/{network}/{owner}.parametrizations.{last}.original"] if kept is None else kept
-            assert torch.equal(kept, tensor), name
-
-
 def test_rows_of_new_labels_alone_change_no_other_class(base, tmp_path):
     trial = few(base, LORA | {"target": "labels"})
     folder = untrained.train(trial, tmp_path).checkpoints[-1][1]
@@ -157,14 +146,6 @@ def test_all_weights_can_be_trained_instead(base, tmp_path, update):
     assert images_of(folder, "9").shape == (3, 1, 8, 8)
     again = few(folder, class_name="4")  # its classes are the base's and one more
     assert load_images(again).class_names == (*KNOWN, "9")
-
-
-def test_a_fine_tuning_can_be_gone_on_from(tuned, tmp_path):
-    trial = few(tuned, class_name="9")
-    assert load_images(trial).class_names == (*KNOWN, "9")
-    folder = untrained.train(trial, tmp_path).checkpoints[-1][1]
-    assert read_adapter(folder / ADAPTER_FILE).new == ()
-    assert images_of(folder, "9").shape == (3, 1, 8, 8)
 
 
 def test_scores_compare_with_all_images_of_the_class_by_name(visible, last):
@@ -260,22 +241,6 @@ def test_an_unconditional_base_learns_without_labels(kind, tmp_path):
     whole = load_checkpoint(folder, device="cpu").sample(3).int()
     merged = with_adapters(base, (folder / ADAPTER_FILE, 1.0)).sample(3).int()
     assert (merged - whole).abs().max() <= 1
-
-
-def test_settings_suit_the_length_and_the_images_that_are_asked_for(kind, base, tmp_path):
-    limited = untrained.config(kind, data__classes=list(KNOWN), family__conditional=True, training__device_seconds=3.0)
-    folder = untrained.checkpoint(tmp_path, limited)
-    asked = {"training.images": 20_000, "data.limit": 4, "evaluation.samples": 5}
-    flat = trial_for_few_images(folder, LORA, class_name="9", changes=asked).flat()
-    assert {key: flat[key] for key in asked} == asked
-    assert (flat["training.ema_half_life"], flat["evaluation.every"]) == (2_000, 5_000)
-    assert flat["training.batch_size"] == 4
-    assert flat["training.device_seconds"] is None
-    assert flat.get("optimizer.warmup", 1_000) == 1_000
-    for wrong in (0, "many", None):
-        with pytest.raises(ConfigError, match=r"training\.images") as error:
-            trial_for_few_images(folder, LORA, class_name="9", changes={"training.images": wrong})
-        assert len(error.value.problems) == 1
 
 
 def test_an_export_of_a_fine_tuning_is_the_model_that_it_was(tuned, tmp_path):

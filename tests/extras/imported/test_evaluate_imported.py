@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from exported_generators import LATENT, Conditional, Generator, Odd, export
-from PIL import Image
 from scored_digits import COUNT, compared, evaluate, real_digits, write
 
 from gensweep.cli.main import run
@@ -122,18 +121,6 @@ def real_labels():
     return load_images(untrained.config("gan")).labels.numpy()
 
 
-def test_another_size_is_resized_as_a_picture_in_a_file_is(store, capsys):
-    export(store / "L.pt", Generator(size=16))
-    (drawn,), err = evaluate(capsys, "--torchscript", "L.pt", "--latent", LATENT, "--like", "tiny")
-    assert "its images are 16x16: the square in the middle is resized to 8x8" in err
-    assert drawn["notes"]
-
-
-def test_metrics_without_that_of_the_run_begin_with_the_main_one(store, capsys):
-    (found,), _ = evaluate(capsys, "real", "--like", "tiny", "--metrics", "recall")
-    assert found["metric"] == "recall"
-
-
 def test_another_identity_is_refused_with_the_command_that_makes_it_alike(store, capsys):
     evaluate(capsys, "real", "--name", "few", "--samples", COUNT - 2, "--like", "tiny")
     entries, err = compared(capsys)
@@ -167,23 +154,6 @@ def test_an_entry_cannot_draw_images(store, capsys, arguments):
     assert "named/t0000 is a folder of images that was only scored here" in err
 
 
-def test_what_is_odd_about_pictures_is_counted(store, capsys):
-    folder = write(store / "odd", real_digits()[:6])
-    Image.new("RGBA", (8, 8), (9, 9, 9, 9)).save(folder / "clear.png")
-    Image.new("RGB", (20, 30), (200, 9, 9)).save(folder / "red.png")
-    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(folder / "deep.png")
-    (folder / "torn.png").write_bytes((folder / "red.png").read_bytes()[:60])
-    (folder / "notes.txt").write_text("no picture")
-    _, err = evaluate(capsys, "odd", "--samples", 9, "--like", "tiny")
-    assert "1 file cannot be read and is left out: torn.png" in err
-    assert "1 of 9 pictures are of another size: the square in the middle is resized to 8x8" in err
-    assert "2 of 9 pictures are coloured: turned grey" in err
-    assert "1 of 9 pictures are transparent: laid on white" in err
-    assert "1 of 9 pictures are of more than 8 bits a value: scaled to 8" in err
-    _, err = evaluate(capsys, "real", "--samples", 5, "--like", "tiny")
-    assert "5 of its 12 pictures are scored, chosen by a hash of their names" in err
-
-
 def test_real_pictures_in_a_folder_are_a_reference_without_any_run(store, capsys):
     write(store / "all", real_digits())
     arguments = ["--set", "data.size=8", "--set", "data.channels=1", "--set", "evaluation.extractor.resolution=32"]
@@ -191,26 +161,6 @@ def test_real_pictures_in_a_folder_are_a_reference_without_any_run(store, capsys
     assert "Evaluated as" not in err
     assert row["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
     assert row["identity"]["reference"].startswith("all/train (40 images, 8x8)#")
-
-
-def test_of_a_run_that_is_followed_a_folder_to_compare_with_keeps_the_shape_alone(store, capsys):
-    write(store / "photos", real_digits())
-    arguments = ["real", "--against", "photos", "--samples", COUNT]
-    (row,), _ = evaluate(capsys, *arguments, "--like", "tiny")  # grey, as digits always are
-    assert row["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
-    (fewer,), _ = evaluate(capsys, *arguments, "--like", "tiny", "--set", "data.limit=15")
-    assert fewer["identity"]["reference"].startswith("photos/train (15 images, 8x8)#")
-
-
-def test_coloured_pictures_against_themselves_are_perfect(store, capsys):
-    folder = write(store / "coloured", np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), dtype=np.uint8))
-    arguments = ["--set", "data.size=8", "--set", "evaluation.extractor.resolution=32", "--samples", COUNT]
-    (row,), err = evaluate(capsys, folder, "--against", folder, *arguments)
-    assert row["value"] == pytest.approx(0, abs=1e-3)
-    assert "pictures are" not in err
-    (row,), err = evaluate(capsys, "real", "--against", folder, *arguments)
-    assert row["value"] > 1
-    assert f"{COUNT} of {COUNT} pictures are grey: taken as RGB" in err
 
 
 BAD_FOLDERS = {

@@ -4,7 +4,6 @@ import csv
 import io
 import itertools
 import json
-import pickle
 import re
 
 import pytest
@@ -98,17 +97,6 @@ def test_a_run_gives_rows_a_page_pictures_and_tables(store, capsys):
         assert float(line["p"]) == pytest.approx(row["p"], rel=1e-3)
 
 
-def test_rows_can_travel_from_the_machine_that_looked(store, tmp_path):
-    """The steps of MeanFlow have levels of a class of their own."""
-    from gensweep.extras.interpret.command import look_into
-
-    settings = {"samples": 8, "levels": 2, "permutations": 99, "units": None, "draws": 0, "seed": 0}
-    rows, *_ = look_into(store / "mean", {"class_name": "3", "layers": None}, settings, tmp_path / "page", "mean", "")
-    assert rows
-    assert pickle.loads(pickle.dumps(rows)) == rows
-    assert {type(row["level"]) for row in rows} == {float}
-
-
 def test_a_gan_gets_a_page_without_noise_levels(store, capsys):
     rows, _ = interpret(capsys, "gan", "--draws", "4", "-o", "of-gan")
     assert {row["layer"].partition(".")[0] for row in rows} >= {"generator"}
@@ -126,20 +114,6 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys
     for name in ("trajectory.png", "units-3.png"):
         assert (store / "one-a" / name).read_bytes() == (store / "one-b" / name).read_bytes()
     assert b"denoiser.up" not in a
-
-
-def test_without_the_images_of_the_training_the_rest_is_there(store, capsys, monkeypatch):
-    from gensweep.errors import ConfigError
-    from gensweep.extras.interpret import analysis
-
-    def gone(_):
-        raise ConfigError("photos: there is no such folder")
-
-    monkeypatch.setattr(analysis, "load_images", gone)
-    rows, err = interpret(capsys, "tiny", "--class", "3", "--draws", "4", "--layer", "middle", "-o", "no-data")
-    assert rows
-    assert "Note: no units are switched off, as images cannot be classified: photos: there is no such folder" in err
-    assert not (store / "no-data" / "interventions.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -97,13 +97,6 @@ def test_what_follows_no_law_is_not_recommended(store, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_without_a_law_the_json_says_why(store, capsys):
-    assert run(["plan", "three", "--budget", BUDGET, "--format", "json"]) == 5
-    value = json.loads(capsys.readouterr().out)
-    assert value["recommendation"] is None
-    assert [problem.partition(" (")[0] for problem in value["problems"]] == ["too few trials with scores to fit a law"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
