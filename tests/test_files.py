@@ -8,13 +8,11 @@ import pytest
 
 from gensweep.errors import GensweepError
 from gensweep.files import (
-    expanded,
     nearest_folder,
     path_within,
     replace_folder,
     replacing,
     write_bytes,
-    write_for_owner_alone,
     write_problem,
 )
 
@@ -79,25 +77,6 @@ def test_a_folder_that_is_yet_to_be_made_is_looked_at_where_it_will_lie(tmp_path
     assert (
         write_problem(Path("/proc/b")) == "/proc/b cannot be written (No such file or directory); choose another folder"
     )
-
-
-def test_nobody_else_may_write_in_what_is_made_whatever_the_umask(tmp_path):
-    before = os.umask(0)
-    try:
-        write_for_owner_alone()
-        write_bytes(tmp_path / "folder" / "a.bin", b"x")
-        assert os.umask(0o077) == 0o022
-        write_for_owner_alone()
-        assert os.umask(0) == 0o077
-    finally:
-        os.umask(before)
-    for path in (tmp_path / "folder", tmp_path / "folder" / "a.bin"):
-        assert path.stat().st_mode & 0o022 == 0
-
-
-def test_a_path_of_a_user_that_nobody_knows_is_taken_as_it_is_written():
-    assert expanded("~nobody-of-that-name/photos") == Path("~nobody-of-that-name/photos")
-    assert expanded("~/photos") == Path.home() / "photos"
 
 
 @pytest.mark.parametrize(

@@ -68,21 +68,7 @@ def test_each_training_of_a_table_is_one_of_its_population(name):
         assert all(each.parameters == several[0].parameters for each in several)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_no_search_spends_more_than_it_has(table, tmp_path, workers):
-    assert (
-        replayed(table, tmp_path, method="tpe_by_branch+asha", flops=5 * BUDGET, workers=workers)[-1].flops
-        <= 5 * BUDGET
-    )
-
-
 def test_where_rungs_rank_as_the_end_does_asha_finds_more_than_random_search(table):
     methods = ("random", "asha")
     found = [[steps[-1].fresh for steps in replays(each, table, nearest(table), 3, 6)] for each in methods]
     assert sum(found[1]) < sum(found[0])
-
-
-def test_a_warm_search_begins_with_the_best_of_an_earlier_one_and_a_wrong_one_with_its_worst(table):
-    methods = ("warm (ranks)", "warm (wrong)")
-    firsts = [[steps[0].fresh for steps in replays(each, table, nearest(table), 2, 2)] for each in methods]
-    assert max(firsts[0]) < min(firsts[1])

@@ -59,26 +59,6 @@ def test_a_training_spends_its_budget_to_the_last_whole_batch(kind, conditional)
     assert length * each <= 1000 * each * (1 + 1e-9) < (length + 8) * each
 
 
-def test_what_changes_no_operation_is_not_counted_again(monkeypatch):
-    costs, trial = TrialCosts(), config("diffusion")
-    most = limits(flops=1e30, sample_flops=1e30)
-    first = costs.flops_per_image(trial), costs.limited(trial, most, 1, CPU)
-    monkeypatch.setattr("gensweep.build.costs.build_family", None)
-    other = {"seed": 9, "training.ema_half_life": 7, "evaluation.samples": 9, "training.precision": "bfloat16"}
-    other |= {"optimizer.learning_rate": 0.5, "family.sampling_precision": "bfloat16"}
-    changed = trial.with_overrides(other)
-    assert (costs.flops_per_image(changed), costs.limited(changed, most, 1, CPU)) == first
-
-
-def test_wider_networks_see_fewer_images_for_the_same_operations():
-    costs, trial = TrialCosts(), config("gan")
-    narrow, wide = (
-        costs.with_length(trial.with_overrides({"network.width": width}), 1e11).flat()["training.images"]
-        for width in (8, 16)
-    )
-    assert 1.9 * wide < narrow
-
-
 def test_a_game_in_parts_sees_fewer_images_for_the_same_operations():
     """As its generator makes the images twice; other families compute nothing twice."""
     costs = TrialCosts()

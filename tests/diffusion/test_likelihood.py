@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from gensweep.diffusion.likelihood import bound, decoder_bits, prior_bits, step_bits, strata
+from gensweep.diffusion.likelihood import bound, decoder_bits, prior_bits, step_bits
 from gensweep.diffusion.process import GaussianDiffusion, posterior
 from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.diffusion.schedules import cosine, karras, linear
@@ -125,16 +125,6 @@ def test_with_the_ideal_variance_the_bound_is_the_entropy_with_few_steps_too():
     assert deviation < 0.01
 
 
-@given(timesteps=st.integers(1, 1000), share=st.floats(0, 1))
-def test_groups_of_timesteps_hold_each_of_them_once(timesteps, share):
-    count = max(1, round(share * timesteps))
-    edges = strata(GaussianDiffusion(linear(timesteps)), count)
-    assert int(edges[0]) == 1
-    assert int(edges[-1]) == timesteps
-    assert len(edges) == min(count, timesteps - 1) + 1
-    assert (edges.diff() >= 1).all()
-
-
 @pytest.mark.parametrize("timesteps", [1, 5])
 def test_an_estimate_from_some_timesteps_has_the_mean_of_all(timesteps):
     """The same image 4000 times, each with its own random numbers."""
@@ -146,12 +136,6 @@ def test_an_estimate_from_some_timesteps_has_the_mean_of_all(timesteps):
     assert mean == pytest.approx(expected, abs=4 * math.hypot(deviation, error))
     assert torch.equal(some.decoder, whole.decoder)
     assert torch.equal(some.prior, whole.prior)
-
-
-def test_a_single_timestep_has_a_bound_too():
-    found = bound(GaussianDiffusion(cosine(1)), ideal, gaussian_images(3), Noise(0, torch.arange(3)))
-    assert not found.steps.any()
-    assert torch.isfinite(found.total).all()
 
 
 @given(

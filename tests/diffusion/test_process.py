@@ -3,11 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.config.models import bind, settings_model
 from gensweep.diffusion.process import GaussianDiffusion, posterior
 from gensweep.diffusion.schedules import SCHEDULES, cosine, linear
 from gensweep.errors import ConfigError
-from gensweep.families.diffusion import formulation
 
 
 @pytest.fixture
@@ -85,12 +83,3 @@ def test_respacing_visits_as_many_steps_as_asked_evenly_and_keeps_the_noise_leve
 def test_respacing_refuses_more_steps_than_there_are(process, steps):
     with pytest.raises(ConfigError, match=rf"steps={steps}, timesteps=1000; take fewer steps"):
         process.respaced(steps)
-
-
-def test_the_section_of_the_configuration_builds_a_process():
-    model = settings_model(formulation)
-    assert bind(model())().process.timesteps == 1000
-    process = bind(model.model_validate({"timesteps": 50, "schedule": {"kind": "cosine", "s": 0.01}}))().process
-    assert torch.equal(process.alpha_bar, cosine(50, s=0.01))
-    with pytest.raises(ValueError, match="timesteps"):
-        model.model_validate({"timesteps": 0})

@@ -5,7 +5,6 @@ from torch.nn import functional as F
 from gensweep.gan.adversarial_losses import GAN_LOSSES, GanLoss, relativistic
 
 SEPARATE = [kind for kind in GAN_LOSSES if isinstance(GAN_LOSSES[kind](), GanLoss)]
-every_loss = pytest.mark.parametrize("kind", SEPARATE)
 logits = torch.tensor([-80.0, -2.0, -0.3, 0.0, 0.7, 3.0, 90.0])
 ones, zeros = torch.ones(7), torch.zeros(7)
 
@@ -34,17 +33,6 @@ FORMULAS = {
 def test_losses_equal_pytorchs(kind):
     for part, formula in zip(GAN_LOSSES[kind]()[:3], FORMULAS[kind], strict=True):
         torch.testing.assert_close(part(logits), formula(logits))
-
-
-@every_loss
-def test_every_part_is_a_finite_scalar_with_finite_gradients(kind):
-    for part in GAN_LOSSES[kind]()[:3]:
-        x = logits.clone().requires_grad_()
-        value = part(x)
-        value.backward()
-        assert value.shape == ()
-        assert torch.isfinite(value)
-        assert torch.isfinite(x.grad).all()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SEPARATE if GAN_LOSSES[kind]().boundary is not None])

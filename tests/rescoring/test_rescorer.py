@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 import untrained
 from logged import evaluation
-from PIL import Image
 
 from gensweep.build.model import load_checkpoint
 from gensweep.errors import ConfigError
 from gensweep.rescoring import rescorer as module
 from gensweep.rescoring.rescorer import Axes, Rescorer
-from gensweep.rescoring.sampling_results import SamplingResult, result_rows, sample_command
+from gensweep.rescoring.sampling_results import SamplingResult, sample_command
 from gensweep.results import Outcome
-from gensweep.training.settings import IMAGES_SHOWN
 
 pytestmark = pytest.mark.trains
 
@@ -116,26 +114,6 @@ def test_known_outcomes_are_not_computed_again(folder, monkeypatch):
     assert Rescorer(folder, known=[replace(one, checkpoint="another")]).known == []
 
 
-def test_what_was_measured_against_other_pictures_of_the_folder_is_measured_anew(folder, tmp_path):
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for number in range(6):
-        Image.new("L", (8, 8), 40 * number).save(photos / f"{number}.png")
-    (sampling,) = configs(folder, Axes())
-
-    def model(*known):
-        return Rescorer(folder, device="cpu", known=known, changed={"evaluation.against": f"{photos}/"})
-
-    (first,) = model().run([sampling])
-    assert model(first).missing([sampling]) == []
-    assert [*model(first).run([sampling])] == [first]
-    (photos / "0.png").unlink()
-    assert model(first).missing([sampling]) == [sampling]
-    (second,) = model(first).run([sampling])
-    assert "5 images" in second.scores["fd"].identity.reference
-    assert second.scores["fd"].value != first.scores["fd"].value
-
-
 def test_what_was_measured_against_other_statistics_of_the_file_is_measured_anew(folder, tmp_path):
     file = tmp_path / "real.npz"
     np.savez(file, mu=np.zeros(1280), sigma=np.eye(1280))
@@ -196,12 +174,3 @@ def test_guidance_needs_labels_and_all_problems_come_at_once(tmp_path):
     with pytest.raises(ConfigError) as caught:
         configs(folder, Axes(steps=(50, 60), ema=("3",)))
     assert len(caught.value.problems) == 3
-
-
-def test_the_progress_of_a_likelihood_alone_is_that_of_the_few_images_which_are_drawn(folder):
-    model, done = Rescorer(folder, device="cpu", samples=100, changed={"evaluation.metrics": ["bpd"]}), []
-    (sampling,) = model.configs(Axes())
-    (outcome,) = model.run([sampling], done.append)
-    assert done[-1] == sampling.evaluations * model.drawn == sampling.evaluations * IMAGES_SHOWN
-    (row,) = result_rows([SamplingResult("tiny", outcome, {}, "bpd")])
-    assert row["ms an image"] == 1000 * outcome.sample_seconds / IMAGES_SHOWN
