@@ -141,16 +141,10 @@ def test_frames_between_two_pictures_are_one_row_between_them(checkpoints, files
         (["car.png", "--inpaint", "narrow.png"], ["30 x 24", "40 x 24"]),
         (["car.png", "--inpaint", "black.png"], ["black.png", "nothing to draw"]),
         (["car.png", "--inpaint", "edge.png"], ["nothing to draw", "8 x 8"]),
-        (
-            ["car.png", "--interpolate", "ship.png", "--strength", "0.5"],
-            ["--strength", "--interpolate"],
-        ),
+        (["car.png", "--interpolate", "ship.png", "--strength", "0.5"], ["--strength", "--interpolate"]),
         (["car.png", "--interpolate", "ship.png", "--inpaint", "mask.png"], ["--inpaint"]),
         (["car.png", "--interpolate", "ship.png", "-n", "1"], ["at least 2"]),
-        (
-            ["car.png", "--interpolate", "ship.png", "--set", "sampler.kind=ancestral"],
-            ["deterministic", "ddim"],
-        ),
+        (["car.png", "--interpolate", "ship.png", "--set", "sampler.kind=ancestral"], ["deterministic", "ddim"]),
         (["car.png", "--interpolate", "ship.png", "--guidance", "9"], ["guidance", "--class"]),
     ],
 )
