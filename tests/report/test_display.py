@@ -153,20 +153,6 @@ def test_the_time_left_counts_running_trials_and_early_stops(clock):
     assert "1 min 00 s, about 1 min 00 s left" in shown(fresh, 100)
 
 
-def test_the_time_left_counts_what_this_session_did_of_a_trial_that_goes_on(clock):
-    sweep = Shown(clock, trials=1)
-    sweep.start("t0000")
-    sweep.evaluate("t0000", 500, 9.0)
-    sweep.progress("t0000", 600)
-    sweep.close("interrupted")
-    sweep.add(SessionStarted(2))
-    sweep.start("t0000")
-    clock.now = 60.0
-    sweep.progress("t0000", 750)
-    # From the checkpoint at 500 images a quarter of the budget in a minute, and another quarter to go.
-    assert "1 min 00 s, about 1 min 00 s left" in shown(sweep.display, 100)
-
-
 @pytest.mark.parametrize(("going_on", "left"), [(0.0, "about 1 min 00 s left"), (1.0, "about 3 min 00 s left")])
 def test_the_time_left_counts_trials_that_wait_as_far_as_these_go_on(clock, going_on, left):
     """Of four trials two wait at half: as if they were done, or with another half of each to come."""

@@ -8,13 +8,10 @@ import pytest
 from optuna.trial import TrialState
 from session_driver import Driver
 
-from gensweep.config.ranges import Range
-from gensweep.config.sweep_config import Repeats, Resources
+from gensweep.config.sweep_config import Resources
 from gensweep.errors import GensweepError
 from gensweep.search import decisions
 from gensweep.sweep.events import SessionEnded
-
-NODES = (Range("x", "x", -1, 1, None, False, False),)
 
 
 @pytest.mark.parametrize("retries", [0, 2])
@@ -104,16 +101,3 @@ def test_a_search_whose_trials_all_fail_by_themselves_draws_no_more_and_tries_ag
     assert later.session.next_trial() is None
     assert "5 consecutive trials failed (the last one, t0" in later.session.gives_up
     assert Driver(tmp_path, trials=50).session.next_trial() is not None
-
-
-def test_a_search_that_ends_with_failures_repeats_its_best(tmp_path, monkeypatch):
-    monkeypatch.setattr(decisions, "MAX_FAILURES_IN_A_ROW", 4)
-    driver = Driver(tmp_path, trials=5, repeats=Repeats(top=1, seeds=1))
-    driver.begin()
-    driver.evaluate(400, 1.0)
-    driver.end(finished=True)
-    for _ in range(4):
-        driver.begin()
-        driver.end(failure="ValueError: no kernel")
-    assert driver.session.gives_up is None
-    assert driver.begin().repeat_of == "t0000"

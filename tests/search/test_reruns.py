@@ -9,7 +9,6 @@ from optuna.trial import TrialState
 from session_driver import Driver
 
 from gensweep.config import SweepConfig, load_sweep
-from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.search.reruns import FREE_SETTINGS, Retry, with_changes
 from gensweep.sweep.events import Retried, SessionEnded
@@ -64,27 +63,6 @@ def test_changed_settings_hold_for_all_that_goes_on_and_for_nothing_that_ended(t
     assert changed == ["t0001", "t0003"]
     assert [t.status for t in driver.state.trials.values()] == ["finished", "waiting", "failed", "stopped"]
     assert [driver.begin(tune_id).trial for tune_id in ("x", "y")] == ["t0001", "t0003"]
-
-
-def test_changed_settings_hold_for_repeats_that_come_due_later(tmp_path):
-    def settings(path):
-        data = {"data": {"path": path}, "training": {"precision": path}}
-        return {"trials": 2, "search": {"repeats": Repeats(top=1, seeds=1)}, "configure": lambda overrides: data}
-
-    driver = Driver(tmp_path, **settings("/old"))
-    driver.begin("t0000")
-    driver.evaluate(400, 1.0, tune_id="t0000")
-    driver.end("t0000", finished=True)
-    driver.begin("t0001")  # nobody is repeated before this one has ended
-    later = Driver(tmp_path, **settings("/new"))
-    later.begin("t0001")
-    later.end("t0001", failure="ValueError: no")
-    assert later.begin().trial == "t0000-s1"
-    assert later.state.trials["t0000-s1"].config == {
-        "data": {"path": "/new"},
-        "training": {"precision": "/old"},  # may not be changed
-        "seed": 1,
-    }
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import threading
 from pathlib import Path
 
 import pytest
@@ -34,15 +33,6 @@ def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
     assert later.evaluate(400, 3.0)
     later.end()
     assert later.folder.state().trials["t0000"].status == "finished"
-
-
-def test_a_trial_whose_score_has_stood_too_long_is_finished_also_if_the_driver_dies_before_it_has_ended(tmp_path):
-    driver = Driver(tmp_path, search={"patience": 1})
-    driver.begin()
-    assert [driver.evaluate(images, images / 100) for images in (100, 200)] == [False, True]
-    later = Driver(tmp_path, search={"patience": 1})
-    assert later.state.trials["t0000"].status == "finished"
-    assert later.begin().trial == "t0001"
 
 
 def test_queued_trials_come_first_and_a_later_session_goes_on_behind_those_that_were_drawn(tmp_path):
@@ -168,21 +158,6 @@ def test_an_observer_that_raises_does_not_disturb_the_others(tmp_path, caplog):
     driver.session.note(SessionEnded("interrupted"))
     assert [event.kind for event in memory.events][-3:] == ["suggested", "started", "session_ended"]
     assert "observer function failed" in caplog.text
-
-
-def test_a_problem_at_the_end_of_a_trial_ends_the_sweep(tmp_path, monkeypatch):
-    from gensweep.sweep.search import SessionStopper
-
-    driver = Driver(tmp_path)
-    driver.begin()
-    driver.evaluate(400, 1.0)
-    stopper = SessionStopper(threading.Event(), driver.session, None, tmp_path / "leases", lambda: None)
-    assert not stopper.stop_all()
-    monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
-    with pytest.raises(GensweepError, match="No space left"):
-        driver.end(finished=True)  # Tune takes this for a failure of the trial
-    with pytest.raises(GensweepError, match="No space left"):
-        stopper.stop_all()
 
 
 def test_what_would_befall_every_trial_ends_the_sweep_and_no_trial(tmp_path):

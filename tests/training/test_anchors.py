@@ -11,7 +11,6 @@ import torch.distributed as dist
 import untrained
 from real_features import MadeUp
 
-from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_evaluator, load_images
 from gensweep.data.digits import digits
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
@@ -170,30 +169,12 @@ def test_neither_the_scores_nor_the_random_numbers_of_a_training_depend_on_them(
     assert plain["kid"].floor is None
 
 
-def test_beside_the_test_split_stand_training_images_and_unseen_ones_for_metrics_of_the_training():
-    trial = untrained.config("diffusion", evaluation__against="test", evaluation__metrics=["fd", "authpct"])
-    images = load_images(trial)
-    anchors = build_evaluator(trial, images, "cpu").anchors(8)
-    assert anchors["fd"].floor.source == "digits/train"
-    assert anchors["authpct"].floor.source == "digits/test"
-    assert anchors["authpct"].floor.value > 0  # none is a copy
-
-
 def test_a_uniform_model_needs_eight_bits_for_a_value(tmp_path):
     settings = {"evaluation__metrics": ["bpd"], "evaluation__likelihood": {"images": 7}}
     trial = untrained.config("diffusion", **settings)
     floor, ceiling = build_evaluator(trial, load_images(trial), "cpu").anchors(8)["bpd"]
     assert floor is None
     assert (ceiling.value, ceiling.source, ceiling.images) == (math.log2(256), UNIFORM_MODEL, 7)
-
-
-def test_a_trained_models_scores_carry_them_into_its_checkpoint(tmp_path):
-    reporter = untrained.train(untrained.config("gan"), tmp_path)
-    numbers = [evaluation.numbers() for evaluation, _ in reporter.checkpoints]
-    assert {"fd/floor", "fd/ceiling"} <= set(numbers[0])
-    assert len({(each["fd/floor"], each["fd/ceiling"]) for each in numbers}) == 1
-    again = untrained.score(load_checkpoint(reporter.checkpoints[-1][1], device="cpu"))
-    assert again.scores["fd"].anchors == reporter.checkpoints[-1][0].scores["fd"].anchors
 
 
 def in_two_processes(rank, folder, results):

@@ -61,14 +61,6 @@ def test_bands_of_positive_scores_scale_with_the_scores_and_stay_positive():
     assert 0 < ends[0] < expected_best(scores, 3) < ends[1]
 
 
-def test_scores_that_are_better_when_larger_have_the_band_of_their_mirror_image():
-    scores = np.random.default_rng(0).uniform(1, 3, 9)
-    best = best_of_k(-scores, 3)
-    low, high = best.band
-    assert low < best.value < high < 0
-    assert -best.value == pytest.approx(-expected_best(-scores, 3))
-
-
 def test_draws_spread_as_one_side_of_a_comparison():
     scores = np.random.default_rng(0).lognormal(0, 0.5, (1, 12)) * np.array([[1.0], [2.0]])
     best = best_of_k(scores, 4)

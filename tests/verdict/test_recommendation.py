@@ -141,13 +141,6 @@ def test_images_to_be_drawn_move_the_flip(families):
         recommend(families, parse_amount("5images"), draw=10)
 
 
-def test_a_budget_that_does_not_pay_for_the_images_of_a_group_says_so(families):
-    verdict = recommend(families, parse_amount("16e12flops"), draw=20000)
-    assert verdict.group == "g"
-    assert "the budget does not pay for a training and 20,000 images of d" in caveats(families, verdict)
-    assert not any("a band takes" in each for each in caveats(families, verdict))
-
-
 @pytest.mark.parametrize(
     ("budget", "words"),
     [

@@ -60,25 +60,6 @@ def test_a_folder_and_a_generator_are_ranked_with_a_trained_run(store, capsys):
     assert "trained once more" in page  # the verdict is on what to train
 
 
-def test_the_log_tells_where_the_images_come_from(store, capsys):
-    import hashlib
-
-    from gensweep.sweep.stored_sweeps import find_trial, trial_config
-
-    evaluate(capsys, "--torchscript", "G.pt", "--latent", LATENT, "--seed", 3, "--name", "seeded", "--like", "tiny")
-    config = trial_config(find_trial("seeded"))
-    assert config["family"] == {
-        "kind": "torchscript",
-        "path": str((store / "G.pt").resolve()),
-        "sha256": hashlib.sha256((store / "G.pt").read_bytes()).hexdigest(),
-        "latent": [LATENT],
-        "classes": None,
-        "output_range": None,
-    }
-    assert config["seed"] == 3
-    assert config["evaluation"]["samples"] == COUNT
-
-
 def test_a_generator_scores_what_its_images_score_and_the_batch_changes_nothing(store, capsys):
     from gensweep.noise import Noise
 

@@ -8,7 +8,7 @@ from truths.trainings import KnownLaw, MadeUpSweep, flops_of
 
 from gensweep.errors import GensweepError, UntrustedError
 from gensweep.extras.plan import forecast
-from gensweep.extras.plan.allocation import MAX_WIDENING, FamilyPlanner
+from gensweep.extras.plan.allocation import FamilyPlanner
 from gensweep.extras.plan.backtest import backtest
 from gensweep.extras.plan.forecast import FittedFamily
 from gensweep.extras.plan.spending import MAX_REACH, plan_spending
@@ -146,22 +146,6 @@ def test_more_compute_goes_into_wider_networks():
         possible = planner.widths(float(budget))
         true = {w: float(law.scores(w, np.array([budget / flops_of(w)]))[0]) for w in possible}
         assert true[width] < 1.1 * min(true.values())
-
-
-@pytest.mark.parametrize("power", [3.0, 1.0, 0.001, 0.0, -1.0])
-def test_in_seconds_too_a_wider_network_sees_as_many_images_as_the_widest_that_was_tried(power):
-    """Seconds of an image grow with the width in another way than its FLOPs, or as measured not at all."""
-    trainings = []
-    for each in drawn(MadeUpSweep(rungs=())):
-        share = [replace(point, spent=100 * point.spent / SWEEP.flops) for point in each.curve.points]
-        timed = replace(each.curve, points=tuple(share))
-        trainings.append(replace(each, curve=timed, unit_cost=1e-3 * (each.width / 48) ** power))
-    planner = FamilyPlanner("a", FittedFamily.of(trainings))
-    widest = planner.widths(400.0)[-1]
-    assert 48 < widest <= 48 * MAX_WIDENING
-    assert 400.0 / (widest / 48) ** power >= 100.0
-    assert widest == 96 or 400.0 / ((widest + 8) / 48) ** power < 100.0
-    assert planner.widths(100.0)[-1] == planner.widths(50.0)[-1] == 48
 
 
 def test_three_trials_are_too_few():
