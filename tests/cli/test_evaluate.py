@@ -168,16 +168,6 @@ def test_other_metrics_and_another_reference_are_other_results(store, capsys):
     (grey,), _ = as_json(capsys, "evaluate", "tiny", "--steps", "1", "--against", "photos")
     assert "photos" in grey["identity"]["reference"]
     assert len({row["value"] for row in (plain, test, grey)}) == 3
-    assert as_json(capsys, "evaluate", "tiny", "--steps", "1")[0] == [plain]
-    (again,), err = as_json(capsys, "evaluate", "tiny", "--steps", "1", "--against", "photos/")
-    assert again == grey
-    assert "all known, from" in err
-    assert run(["evaluate", "tiny", "--steps", "1", "--against", "nowhere"]) == 2
-    assert "--against nowhere: give train, test, whole, a folder" in capsys.readouterr().err
-    assert run(["evaluate", "tiny", "--steps", "1", "--metrics", "fidd"]) == 2
-    assert "fidd" in capsys.readouterr().err
-    assert run(["evaluate", "tiny", "--steps", "1", "--metrics", "fid"]) == 2
-    assert "evaluation.metrics: 'fid' is a distance of the features of inception" in capsys.readouterr().err
 
 
 def test_the_winner_gets_its_final_score_and_the_command_that_is_named_gives_the_same(store, capsys, monkeypatch):

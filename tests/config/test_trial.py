@@ -56,26 +56,12 @@ def test_a_file_with_overrides(tmp_path):
     assert trial.flat()["network.width"] == 16
     assert trial.flat()["data.classes"] == ["3", "7"]
     assert load_trial(file, overrides=["network.kind=cnn"]).flat()["network.width"] == 64
+    wrong = ["network.widht=16", "seed=010", "seed", "=3", "seed=", "a..b=1", "seed={a: 1"]
     with pytest.raises(ConfigError) as caught:
-        load_trial(
-            file, overrides=["network.widht=16", "seed=010", "seed", "=3", "seed=", "a..b=1", "seed={a: 1"], scale="x"
-        )
-    assert [problem.removeprefix("--set ") for problem in sorted(caught.value.problems)] == sorted(
-        [
-            f"--scale x: {file} has no scales (a sweep lists them under the key scales)",
-            "network.widht=16: 'widht' is not a key of network of kind unet; did you mean 'width'? "
-            "(known: kind, width, multipliers, blocks, attention, dropout, checkpointing)",
-            "seed=010: '010' is not a whole number >= 0 and < 9223372036854775808; write it in plain digits without "
-            "quotes: 10",
-            "seed: must be key=value, such as --set training.images=20000",
-            "=3: must be key=value, such as --set training.images=20000",
-            "seed=: has no value; write seed=null if that is meant",
-            "a..b=1: must be key=value, such as --set training.images=20000",
-            "seed={a: 1: is not readable as YAML: while parsing a flow mapping, expected ',' or '}', "
-            "but got '<stream end>'",
-        ],
-        key=lambda text: text if text.startswith("--") else f"--set {text}",
-    )
+        load_trial(file, overrides=wrong, scale="x")
+    found = [problem.removeprefix("--set ") for problem in caught.value.problems]
+    assert all(any(problem.startswith(f"{each}: ") for problem in found) for each in [*wrong, "--scale x"])
+    assert len(found) == len(wrong) + 1
 
 
 json_values = st.recursive(

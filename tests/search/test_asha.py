@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 from hypothesis import given
 from hypothesis import strategies as st
 from logged import evaluation
@@ -22,22 +20,13 @@ class Sweep:
     """A search whose trials have given scores at 100, 300 and 900 images, the last of which are their budget."""
 
     def __init__(self, *, trials, mode="min", families=("",), **settings):
-        self.mode, self.families, self.settings = mode, families, settings
+        self.mode, self.families = mode, families
         self.log, self.jobs = [], []
-        self.begin_session()
+        self.state, self.search = SweepState(), Search(Asha(RUNGS[-1], RUNGS[0], REDUCTION, **settings))
         self.note(Created("id", "a", "fd", mode, trials))
-
-    def begin_session(self):
-        self.state = SweepState()
-        self.search = Search(Asha(RUNGS[-1], RUNGS[0], REDUCTION, **self.settings))
-        for event in self.log:
-            self.take(event)
 
     def note(self, event):
         self.log.append(event)
-        self.take(event)
-
-    def take(self, event):
         self.state.apply(event, 0)
 
     def start(self):
@@ -67,9 +56,9 @@ class Sweep:
             self.note(Ended(trial.trial, "pruned"))
         return not self.state.trials[name].ended and self.state.trials[name].status != "paused"
 
-    def play(self, scores, *, workers=1, sessions_of=None):
+    def play(self, scores, *, workers=1):
         """Train until nothing is left; the trials as they ended."""
-        running, steps = [], count(1)
+        running = []
         while True:
             while len(running) < workers and (name := self.start()) is not None:
                 assert name not in running
@@ -80,8 +69,6 @@ class Sweep:
             images = RUNGS[len(self.state.trials[name].evaluations)]
             if self.score(name, scores[self.state.trials[name].number][RUNGS.index(images)], images):
                 running.insert(0, name)
-            if sessions_of and not running and next(steps) % sessions_of == 0:
-                self.begin_session()
 
 
 def halved(scores):

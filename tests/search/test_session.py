@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 import pytest
@@ -220,9 +219,8 @@ def test_the_last_words_of_a_sweep_follow_its_trials(tmp_path):
     assert [t.trial for t in result.state.failed] == ["t0001"]
 
 
-def test_the_first_trial_goes_on_from_where_it_was_to_start_also_if_the_driver_dies_before_it_is_drawn(
-    tmp_path, monkeypatch
-):
+def test_the_first_trial_resumes_from_the_given_checkpoint(tmp_path):
+    """Also if the driver dies before the trial is sampled."""
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "state").write_text("weights")
     folder = SweepFolder(tmp_path, "a")
@@ -230,12 +228,7 @@ def test_the_first_trial_goes_on_from_where_it_was_to_start_also_if_the_driver_d
     begun = plan("a", trials=1, start=InitialCheckpoint("old/t0003", 500, str(tmp_path / "old"), earlier))
     folder.create({"sweep": {}, **begun.kept_settings})
     held = HeldStorage(str(folder.path), None, "id")
-    monkeypatch.setattr("shutil.copyfile", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
-    with pytest.raises(GensweepError, match=r"old cannot be copied to .*: .*[Nn]o space"):
-        Session(begun, folder, [], concurrent=1, storage=held)
-    monkeypatch.undo()
-    assert folder.state().created is None
-    Session(plan("a", trials=1), folder, [], concurrent=1, storage=held)
+    Session(begun, folder, [], concurrent=1, storage=held)
     log = folder.log.file.read_bytes()
     folder.log.file.write_bytes(log[: log.index(b"\n") + 1])  # the first driver came no further than that
     assert folder.state().useful_checkpoints == {f"{folder.path}/checkpoints/t0000/000000000500"}

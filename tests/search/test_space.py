@@ -115,22 +115,9 @@ def test_corners_of_many_forks_are_bounded_and_meet_each_branch():
         assert {corner[f"gan.{name}.kind"] for corner in found} == {f"k{i}" for i in range(6)}
 
 
-def test_names_are_the_dotted_keys_and_tell_branches_apart_only_where_ranges_differ():
-    assert names(sweep(NESTED).nodes()) == [
-        "training.batch_size",
-        "optimizer.warmup",
-        "family.kind",
-        "family.guidance",
-        "network.kind",
-        "network.width",
-        "network.multipliers",
-        "network.depth",
-        "diffusion.timesteps",
-        "diffusion.schedule.kind",
-        "diffusion.schedule.beta_end",
-    ]
-    both = names(sweep(BOTH).nodes())
-    assert {name for name in both if "@" in name} == {
+def test_names_tell_branches_apart_only_where_ranges_differ():
+    assert not [name for name in names(sweep(NESTED).nodes()) if "@" in name]
+    assert {name for name in names(sweep(BOTH).nodes()) if "@" in name} == {
         "network.width@diffusion.unet",
         "network.width@diffusion.cnn",
         "network.width@gan",

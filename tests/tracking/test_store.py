@@ -19,12 +19,9 @@ CHECK = "from gensweep.tracking.store import check_store; check_store()"
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("http://127.0.0.1:9", r"http://127\.0\.0\.1:9 does not answer \(.*refused\); start the server"),
         ("http://user:hunter2@127.0.0.1:9", r"http://\*\*\*@127\.0\.0\.1:9 does not answer \(.*refused\)"),
         ("http://", r"cannot be understood \(it names no host\); correct it"),
-        ("http://localhost:abc", r"cannot be understood \(Port could not be cast to integer value as 'abc'\)"),
         ("htp://server", r"unsupported URI 'htp://server'"),
-        ("postgresql+nodriver://x/y", r"cannot be understood \(Can't load plugin"),
         ("mssql+pymssql://x/y", r"needs the Python module pymssql, which is missing; install it"),
         ("sqlite:////proc/x.db", r"cannot be used \(unable to open database file\); make it and its folder writable"),
     ],

