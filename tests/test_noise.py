@@ -94,19 +94,3 @@ def test_integers_are_in_range(high, n):
 def test_integers_refuse_a_bound_that_they_cannot_serve(high):
     with pytest.raises(ValueError, match=f"got high={high}"):
         noise(1).integers(high, stream=0)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        lambda: noise(100).normal(1000, stream=1),
-        lambda: noise(100, key=8).normal(1000, stream=0),
-        lambda: noise(100, key=7 + 2**32).normal(1000, stream=0),
-        lambda: Noise(7, torch.arange(100) + 100).normal(1000, stream=0),
-        lambda: Noise(7, torch.arange(100) + 2**32).normal(1000, stream=0),
-    ],
-    ids=["stream", "key", "high key", "samples", "high samples"],
-)
-def test_draws_that_differ_in_one_argument_are_independent(other):
-    pair = torch.stack([noise(100).normal(1000, stream=0).flatten(), other().flatten()])
-    assert abs(float(torch.corrcoef(pair)[0, 1])) < 0.015

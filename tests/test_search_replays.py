@@ -1,18 +1,15 @@
 """Tables of real trials are whole, and a search that is replayed on one spends and finds what the table says."""
 
-from itertools import pairwise
-
 import optuna
 import pytest
 from replays.populations import NearestConfigurations
-from replays.table import NAMES, Table, Training, file_of, load_table, sweep_of
+from replays.table import Table, Training, sweep_of
 from replays.table_replay import Pool, replay
 from search_efficiency import SHARES, make_search, replays
 
 from gensweep.search.space import suggest
 
 NAME, BUDGET, SCORING = "digits", 8e11, 8e9
-MADE = [name for name in NAMES if file_of(name).exists()]
 
 
 def drawn(count):
@@ -52,20 +49,6 @@ def nearest(table):
 def replayed(table, folder, *, method="random", flops, workers=1):
     pool = Pool(nearest(table), BUDGET, SHARES, seed=0)
     return replay(make_search(method, pool, table, folder, 5), pool, flops=flops, workers=workers)
-
-
-@pytest.mark.parametrize("name", MADE)
-def test_each_training_of_a_table_is_one_of_its_population(name):
-    table, space = load_table(name), sweep_of(name).nodes()
-    assert len({(each.configuration, each.seed) for each in table.trainings}) == len(table.trainings)
-    for each in table.trainings:
-        suggest(space, optuna.trial.FixedTrial(dict(each.parameters)))
-        assert len({len(values) for values in each.curve.values()}) == 1
-        assert all(a < b for a, b in pairwise(each.curve["flops"]))
-        # Two points may fall on one batch, of a few large ones.
-        assert each.status == "failed" or len(each.curve["score"]) in (8, 9)
-    for several in table.by_configuration.values():
-        assert all(each.parameters == several[0].parameters for each in several)
 
 
 def test_where_rungs_rank_as_the_end_does_asha_finds_more_than_random_search(table):

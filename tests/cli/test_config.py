@@ -5,8 +5,7 @@ import pytest
 import yaml
 
 from gensweep.cli.main import run
-from gensweep.config import load_sweep, load_trial, scale_names
-from gensweep.shipped import shipped_spaces
+from gensweep.config import load_sweep, load_trial
 
 SWEEP = """\
 name: demo
@@ -67,16 +66,6 @@ def test_what_is_shown_can_be_read_again(form, sweep, trial, tmp_path, capsys):
         assert capsys.readouterr().out == shown.read_text()
         assert once.as_dict() == load(shown).as_dict()
     assert load_trial(shown).flat()["data.classes"] == ["3", "7"]
-
-
-@pytest.mark.trains
-@pytest.mark.parametrize("space", shipped_spaces())
-def test_a_shipped_space_that_is_shown_is_valid(space, tmp_path, capsys):
-    for scale in (None, *scale_names(shipped_spaces()[space])):
-        assert run(["config", "show", space, *(("--scale", scale) if scale else ())]) == 0
-        shown = tmp_path / "shown.yaml"
-        shown.write_text(capsys.readouterr().out)
-        assert load_sweep(shown).complete() == load_sweep(shipped_spaces()[space], scale=scale).complete()
 
 
 @pytest.mark.parametrize("target", ["sweep", "trial"])

@@ -104,15 +104,6 @@ def test_a_score_on_fresh_seeds_is_noted_under_the_trial_if_it_is_of_the_same_ki
     assert "on fresh seeds" in capsys.readouterr().out
 
 
-def test_sample_draws_with_the_averages_of_one_s_choice(store, capsys):
-    for factor in ("1", "0.25", "raw"):
-        assert run(["sample", "tiny", "-n", "4", "--ema", factor, "-o", f"{factor}.png"]) == 0
-    assert run(["sample", "tiny", "-n", "4", "-o", "default.png"]) == 0
-    pictures = {name: (store / f"{name}.png").read_bytes() for name in ("1", "0.25", "raw", "default")}
-    assert pictures["1"] == pictures["default"]
-    assert len(set(pictures.values())) == 3
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -73,15 +73,6 @@ def test_the_final_score_is_checked_as_an_evaluation_is(load, refused):
     assert whole.trial(whole.final_settings).flat()["evaluation.samples"] == 50000
 
 
-def test_each_part_of_a_batch_needs_an_image_on_each_worker(load, refused):
-    text = BASE.replace("batch_size: 64", "batch_size: 64, accumulation: 33") + "resources: {workers: 2}\n"
-    (line,) = refused(text)
-    assert line.startswith("s:4: training.accumulation: 33 parts of an image or more on each of 2 workers")
-    assert line.endswith("make 66 images, but training.batch_size is 64; set 32 or less")
-    assert load(text, "training.accumulation=32").trial().flat()["training.accumulation"] == 32
-    assert refused(text, "resources.workers=1", "training.batch_size=32")[0].endswith("set 32 or less")
-
-
 def test_the_first_rung_must_lie_within_the_budget(refused):
     found = refused(f"{BASE}search: {{scheduler: {{kind: asha, grace: 30000}}}}\n")
     assert found == ["s:6: search.scheduler.grace: 30000 is more than training.images (20000)"]

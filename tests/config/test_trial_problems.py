@@ -107,20 +107,6 @@ def test_a_problem_names_the_line_of_its_key(tmp_path):
     ]
 
 
-def test_an_error_about_a_parameter_names_the_key_that_gives_it():
-    trial = TrialConfig.from_dict({"family": {"kind": "diffusion"}, "start": {"kind": "finetune", "base": "run"}})
-    for parameter, key in [
-        ("rank", "start.update.rank"),
-        ("loss", "diffusion.loss.kind"),
-        ("batch_size", "training.batch_size"),
-        ("metrics", "evaluation.metrics"),
-        ("no_setting", "no_setting"),
-    ]:
-        with pytest.raises(ConfigError) as caught, trial.keys_in_errors():
-            raise ParameterError(parameter, "3 is too large")
-        assert caught.value.problems == (f"{key}: 3 is too large",)
-
-
 def test_an_error_about_a_parameter_names_the_line_of_its_key(tmp_path):
     trial_file, sweep_file = tmp_path / "trial.yaml", tmp_path / "sweep.yaml"
     trial_file.write_text("family: {kind: diffusion}\ntraining:\n  images: 500\n  batch_size: 100\n")

@@ -38,22 +38,6 @@ def ideal_of_levels(x, sigma):
     return Denoised(weights @ levels)
 
 
-def with_ideal_variance(process):
-    """The expected image, and the variance of x_{t-1} given x_t, from the marginals of Gaussian images."""
-    now = process.alpha_bar
-    before = torch.cat([torch.ones(1).double(), now[:-1]])
-    var_before, var_now = before * S**2 + 1 - before, now * S**2 + 1 - now
-    given = var_before - now / before * var_before**2 / var_now
-    small, large = process.posterior_log_variance, process.log_beta
-    fraction = (given.log() - small) / (large - small)
-
-    def see(x, sigma):
-        t = torch.searchsorted(process.sigma.float(), sigma)
-        return ideal(x, sigma)._replace(fraction=fraction[t].view(-1, 1, 1, 1).expand_as(x))
-
-    return see
-
-
 def entropy():
     """Bits per dimension of the rounded Gaussian, summed over its levels."""
     levels = np.linspace(-1, 1, 256)
@@ -115,14 +99,6 @@ def test_the_bound_falls_to_the_entropy_as_steps_become_many():
         assert gaps[-1] > -5 * deviation
     assert all(more > 2 * less for more, less in pairwise(gaps)), gaps
     assert gaps[-1] < 0.2
-
-
-def test_with_the_ideal_variance_the_bound_is_the_entropy_with_few_steps_too():
-    process, n = GaussianDiffusion(cosine(12)), 2000
-    see = with_ideal_variance(process)
-    mean, deviation = mean_and_error(bound(process, see, gaussian_images(n), Noise(0, torch.arange(n))).total)
-    assert mean == pytest.approx(entropy(), abs=5 * deviation + 1e-3)
-    assert deviation < 0.01
 
 
 @pytest.mark.parametrize("timesteps", [1, 5])

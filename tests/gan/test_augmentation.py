@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gensweep.gan.ada import Ada, colour_matrix, recoloured, warp_matrix, warped
+from gensweep.gan.ada import Ada, colour_matrix, warp_matrix, warped
 from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION
 from gensweep.gan.diffaugment import cutout, jitter, translate
 from gensweep.noise import Noise
@@ -158,13 +158,6 @@ def test_hue_and_luma_keep_what_they_should():
     grey = torch.ones(n, 3, 1) / math.sqrt(3)
     factor = (grey.transpose(1, 2) @ matrix @ grey).flatten()
     torch.testing.assert_close(matrix @ grey, factor.view(-1, 1, 1) * grey, rtol=1e-4, atol=1e-5)
-
-
-def test_grey_images_stay_grey_and_colours_of_two_channels_are_refused():
-    x = pictures(8, channels=1)
-    assert recoloured(x, noise(8), STREAMS_PER_AUGMENTATION, torch.tensor(1.0)).shape == x.shape
-    with pytest.raises(ValueError, match="these have 2"):
-        recoloured(pictures(8, channels=2), noise(8), STREAMS_PER_AUGMENTATION, torch.tensor(1.0))
 
 
 @pytest.mark.parametrize(("signs", "direction"), [(1.0, 1), (-1.0, -1), (0.55, -1), (0.65, 1)])

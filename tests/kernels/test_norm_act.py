@@ -127,22 +127,6 @@ def test_a_mean_far_from_zero_costs_the_kernel_no_digits():
     assert_near(result_and_gradients(norm_act, *given), in_double(*given), 1e-3)
 
 
-def test_other_layouts_types_and_transforms_take_the_composition():
-    needs_kernel()
-    x, norm, scale_shift, _ = problem(2, 8, 4, 4, torch.float32)
-    assert is_compiled(x, norm, scale_shift)
-    assert not is_compiled(x.detach().contiguous(), norm)
-    assert not is_compiled(x, nn.Identity())
-    assert not is_compiled(x, nn.GroupNorm(2, 8, affine=False))
-    assert not is_compiled(x, norm, scale_shift[:1])
-    assert not is_compiled(x, norm, scale_shift.double())
-    assert not is_compiled(x, group_norm(16))
-    assert not is_compiled(x[:0], norm)
-    for dropout in (nn.Identity(), nn.Dropout(0.1)):  # their masks are their own
-        assert not is_compiled(x, norm, dropout=dropout)
-    assert not is_compiled(x.double(), norm.double())
-
-
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("p", [0.0, 0.4])
 @pytest.mark.parametrize("conditional", [True, False])

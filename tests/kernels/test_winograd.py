@@ -103,22 +103,6 @@ def test_values_and_gradients_are_those_in_float64(kind, path, dtype, b, inputs,
 
 
 @by_kind
-@settings(max_examples=20)
-@given(
-    h=st.integers(2, 9),
-    w=st.integers(2, 9),
-    inputs=st.integers(1, 20),
-    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
-)
-def test_any_shape_and_type_is_convolved(kind, h, w, inputs, dtype):
-    function, by_pytorch, *_ = KINDS[kind]
-    given = [each.detach().to(dtype) for each in problem(kind, 2, inputs, 17, h, w)[:3]]
-    y = function(*given)
-    assert y.dtype == dtype
-    assert_near([y], [by_pytorch(*(each.double() for each in given))], TOLERANCES[dtype])
-
-
-@by_kind
 @pytest.mark.usefixtures("_kernel")
 def test_a_layer_is_compiled_where_it_can_be_and_not_where_somebody_counts_operations(kind):
     function, by_pytorch, layer, _ = KINDS[kind]

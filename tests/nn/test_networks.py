@@ -59,14 +59,6 @@ def test_denoiser_keeps_the_shape_and_every_parameter_learns(kind, size, classes
 
 
 @pytest.mark.parametrize("kind", DENOISERS.kinds())
-def test_denoiser_has_the_channels_that_are_asked_for(kind):
-    settings = {"width": 16} if "width" in keywords(DENOISERS[kind]) else {}
-    for inputs_, outputs in ((5, 2), (1, 1), (4, 4)):
-        x, time, labels = inputs(16, 3, channels=inputs_)
-        assert DENOISERS[kind](inputs_, 16, 3, outputs, **settings)(x, time, labels).shape == (B, outputs, 16, 16)
-
-
-@pytest.mark.parametrize("kind", DENOISERS.kinds())
 def test_denoiser_starts_by_predicting_nothing(kind):
     x, time, labels = inputs(16, 3)
     assert not denoiser(kind, 16, 3)(x, time, labels).any()

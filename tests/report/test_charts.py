@@ -62,12 +62,6 @@ def lead(**values):
     return panel
 
 
-def test_only_trainings_that_were_stopped_early_end_hollow_and_the_winner_has_the_ring():
-    dots = lead().dots
-    assert [dot.y for dot in dots if dot.hollow] == [25.0]
-    assert [dot.y for dot in dots if dot.ringed] == [20.0]
-
-
 def test_a_flip_is_marked_with_what_is_best_on_each_side_and_its_interval():
     crossing, budget = lead(flips=(Flip(200.0, 150.0, 300.0, FAST, SLOW),)).crossings
     assert (budget.x, budget.faint, crossing.faint) == (400.0, True, False)

@@ -2,7 +2,6 @@
 
 import xml.etree.ElementTree as ET
 
-import pytest
 from drawn import spoken, texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -85,11 +84,3 @@ def test_a_crossing_names_what_is_best_on_each_side():
     assert rule.words == "at 2 s"
     places = {element.text: float(element.get("x")) for element in ET.fromstring(drawn).iter("text")}
     assert places["dcgan"] < rule.x < places["ddpm"]
-
-
-@pytest.mark.parametrize("low", [-0.006, 0.0, 0.002])
-def test_a_band_that_leaves_a_logarithmic_axis_is_shaded_to_its_end(low):
-    lines = [Line(3, [(1, 0.05), (4, 3.0)], band=[(1, low, 0.1), (4, low, 4.0)])]
-    [band] = (each for each in ET.fromstring(panel(lines=lines)).iter() if float(each.get("opacity", "1")) < 0.3)
-    assert band.get("fill") == "var(--c3)"
-    assert "nan" not in band.get("d")

@@ -47,20 +47,6 @@ def test_a_trial_that_cannot_meet_a_limit_is_not_trained_and_optuna_learns_that(
     assert all("params 0." in each and "is more than 0" in each for each in words.values())
 
 
-@pytest.mark.trains
-def test_a_sampler_that_learns_draws_more_trials_that_meet_a_limit(tmp_path):
-    def meeting(sampler):
-        driver = Driver(tmp_path / sampler.kind, trials=40, search={"sampler": sampler}, **POSITIVE)
-        while (trial := driver.session.next_trial()) is not None:
-            driver.names["x"] = trial.trial
-            driver.session.note(Started(trial.trial))
-            driver.evaluate(400, 1.0)
-            driver.end(finished=True)
-        return sum(trial.status == "finished" for trial in list(driver.state.trials.values())[10:])
-
-    assert meeting(TpeByBranch()) > 18 > meeting(RandomSearch())
-
-
 def test_a_crash_between_the_draw_and_its_end_trains_nothing(tmp_path):
     driver = Driver(tmp_path, trials=12, **POSITIVE)
     while not (ends := driver.memory.of(Ended)):

@@ -57,17 +57,6 @@ def test_family_that_often_fails_loses():
     assert found.curves[1].points[-1].best > 1.1 * found.curves[0].points[-1].best
 
 
-def test_groups_of_failures_have_no_curve():
-    rng = np.random.default_rng(0)
-    lost = [curve("lost", index, [(1, 9.0)], failed=True) for index in range(9)]
-    made = [replace(each, failed=index > 5) for index, each in enumerate(family(rng, "a", 12, early, [1.0, 4.0]))]
-    found = frontier([*made, *lost, curve("a", 99, [], failed=True)], 5.0)
-    assert found.groups == ("a",)
-    assert found.budgets[-1] == 5.0
-    assert found.curves[0].points[0].low is not None  # at 1 they had not failed
-    assert found.curves[0].points[-1].low is None
-
-
 @pytest.mark.parametrize(("whole", "supported"), [(3, False), (8, True)])
 def test_a_flip_needs_trainings_known_beyond_it(whole, supported):
     rng = np.random.default_rng(0)

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import pytest
 import recorded
-from made_up import IDENTITY
 
 from gensweep.report.charts import format_importance
 from gensweep.sweep.events import Cloned
@@ -62,13 +61,6 @@ def test_what_mattered_in_a_branch_only_is_a_part_of_that_branch():
     assert {each.setting for each in found.settings[:2]} == {"only_b"}
     assert {each.family for each in found.settings[:2]} == {"diffusion", "gan"}
     assert sum(each.estimate.share for each in found.settings[:2]) > 0.8
-
-
-def test_scores_that_may_be_below_0_are_taken_as_they_are():
-    recall, bpd = (replace(IDENTITY, metric=name) for name in ("recall", "bpd"))
-    for values in ({"identity": recall, "mode": "max"}, {"identity": bpd}):
-        assert not importance(compare([sweep(20, noise, **values)])).log
-    assert not importance(compare([sweep(20, lambda rng, *_: rng.gauss(0, 1))])).log
 
 
 def test_failed_and_running_trials_do_not_count_and_stopped_ones_do_and_are_said_to():

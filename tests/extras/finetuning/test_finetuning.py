@@ -6,23 +6,21 @@ from dataclasses import replace
 import pytest
 import torch
 import untrained
-from list_reporter import ListReporter
 from PIL import Image
 
 from gensweep.build.costs import count_parameters
 from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_learner, hold_out, load_images
 from gensweep.cli import main
-from gensweep.config import TrialConfig, checked_sweep
+from gensweep.config import checked_sweep
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.extras.finetuning.inherited_settings import trial_for_few_images, with_base
 from gensweep.extras.finetuning.section import read_base
 from gensweep.noise import Noise
 from gensweep.training.adapters import ADAPTER_FILE, merge_adapters, read_adapter
-from gensweep.training.checkpoint import load_tensors, read
+from gensweep.training.checkpoint import read
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import draw
-from gensweep.training.reporter import StopTrial
 
 pytestmark = pytest.mark.trains
 
@@ -126,17 +124,6 @@ def test_rows_of_new_labels_alone_change_no_other_class(base, tmp_path):
     assert torch.equal(images_of(base, "9", adapters=[(folder / ADAPTER_FILE, 1.0)]), images_of(folder, "9"))
 
 
-def test_resumed_fine_tuning_equals_an_unbroken_one(visible, tuned, tmp_path):
-    reporter = ListReporter(stop_after=1)
-    with pytest.raises(StopTrial):
-        untrained.train(visible, tmp_path, reporter=reporter)
-    stopped = reporter.checkpoints[-1][1]
-    last = untrained.train(visible, tmp_path, resume=[stopped])
-    one, other = load_tensors(tuned), load_tensors(last.checkpoints[-1][1])
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
 @pytest.mark.parametrize("update", ["full", "scratch"])
 def test_all_weights_can_be_trained_instead(base, tmp_path, update):
     trial = few(base, {"kind": update})
@@ -146,14 +133,6 @@ def test_all_weights_can_be_trained_instead(base, tmp_path, update):
     assert images_of(folder, "9").shape == (3, 1, 8, 8)
     again = few(folder, class_name="4")  # its classes are the base's and one more
     assert load_images(again).class_names == (*KNOWN, "9")
-
-
-def test_scores_compare_with_all_images_of_the_class_by_name(visible, last):
-    evaluation, folder = last
-    whole = load_images(visible, "whole")
-    assert f"({len(whole):,} images" in evaluation.scores["fd"].identity.reference
-    assert len(whole) > 12
-    assert read(folder).class_counts == (0,) * 9 + (12,)
 
 
 def test_an_adapter_of_another_base_is_refused_by_both_hashes(kind, base, tuned, tmp_path):
@@ -169,14 +148,6 @@ def test_a_base_that_has_changed_is_noticed(base):
     trial = few(base).with_overrides({"start.sha256": "0" * 64})
     with pytest.raises(GensweepError, match=r"start.base: the weights of .* are .*, but 000000000000 when this run"):
         build_learner(trial, load_images(trial), "cpu", Workers())
-
-
-def test_a_trial_without_a_base_is_what_it_was():
-    trial = untrained.config("gan")
-    assert "start" not in trial.as_dict()
-    assert trial.as_dict() == TrialConfig.from_dict(trial.as_dict()).as_dict()
-    with pytest.raises(ConfigError, match=r"start.base: is missing"):
-        trial.with_overrides({"start": {"kind": "finetune"}})
 
 
 def test_a_sweep_takes_over_what_it_does_not_write(kind, base):
