@@ -23,13 +23,6 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_trial_is_evaluated_a_fifth_of_its_budget_apart_and_at_the_end(trained, kind):
-    trial = config(kind)
-    assert list(trial.bound("evaluation")().rungs(32)) == [6, 13, 19, 26]
-    assert [evaluation.images for evaluation, _ in trained[kind].checkpoints] == [8, 16, 24, 32]
-
-
-@pytest.mark.parametrize("kind", FAMILIES)
 def test_a_score_says_what_it_is_a_score_of(trained, kind):
     identity = trained[kind].checkpoints[-1][0].scores["fd"].identity.as_dict()
     assert identity["metric"] == "fd"
@@ -99,11 +92,6 @@ def test_first_weights_depend_on_the_seed_and_leave_the_global_generator_alone()
     assert torch.equal(torch.rand(3), after)
     assert torch.equal(one, weights(config("gan")))
     assert not torch.equal(one, weights(config("gan", seed=6)))
-
-
-def test_evaluated_against_the_test_split_the_identity_says_so(tmp_path):
-    reporter = untrained.train(config("gan", evaluation__against="test"), tmp_path)
-    assert "digits/test" in reporter.checkpoints[-1][0].scores["fd"].identity.reference
 
 
 def test_a_trial_is_evaluated_by_classes_and_for_copies_in_the_same_pass(tmp_path):

@@ -68,15 +68,6 @@ def test_compare_as_csv_has_one_row_an_entry(store, capsys):
     assert not any(cell.startswith(("{", "[")) for row in rows for cell in row.values())
 
 
-def test_trials_as_csv_have_a_column_a_setting(store, capsys):
-    assert run(["trials", "dcgan", "--format", "csv"]) == 0
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [row["status"] for row in rows] == ["finished", "failed", "finished"]
-    assert all(float(row["params.gan.generator_learning_rate"]) > 0 for row in rows)
-    assert rows[1]["objective"] == rows[1]["signals.diversity"] == ""
-    assert rows[0]["signals.diversity"] == "0.7"
-
-
 @pytest.mark.parametrize("arguments", [["best", "--compare", "broken"], ["best", "broken"]])
 def test_nothing_to_compare_is_code_4_and_one_line(store, capsys, arguments):
     assert run(arguments) == 4

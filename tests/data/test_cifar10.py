@@ -3,7 +3,6 @@ import json
 import stat
 import sys
 import tarfile
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -161,21 +160,6 @@ def test_the_official_archive_is_downloaded(tiny, root, tmp_path, monkeypatch):
     fetch_cifar10(root)
     assert_fetched(root, tiny)
     assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
-
-
-def test_concurrent_fetches_install_once(tiny, root, tmp_path):
-    folder = binary_folder(tmp_path / "cifar-10-batches-bin", tiny)
-    lines: list[str] = []
-    threads = [
-        threading.Thread(target=fetch_cifar10, args=(root,), kwargs={"source": folder, "report": lines.append})
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert lines == [f"cifar10 came from {folder}"]
-    assert_fetched(root, tiny)
 
 
 REAL = cache_folder()

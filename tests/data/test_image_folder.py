@@ -46,20 +46,6 @@ def test_sub_folders_are_classes_in_the_order_of_their_names(folder, load):
         assert (images.labels == label).sum() == 3
 
 
-def test_what_is_left_out_is_noted(folder, load):
-    write(folder / "cat", n=4)
-    write(folder, n=2)
-    (folder / "readme.txt").write_text("hello")
-    (folder / ".hidden").mkdir()
-    (folder / ".hidden" / "a.png").write_text("not looked at")
-    images = load()
-    assert len(images) == 4
-    assert images.notes == (
-        "1 other file is not a picture, by name (.txt)",
-        "2 pictures are outside the class folders and are left out",
-    )
-
-
 def test_unreadable_files_are_counted_and_named_not_fatal(folder, load):
     write(folder, n=6)
     (folder / "text.jpg").write_text("no picture")

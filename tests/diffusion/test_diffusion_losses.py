@@ -44,11 +44,6 @@ def test_a_loss_is_finite_one_number_an_image_and_grows_with_the_error(kind, par
     assert (large > small).all()
 
 
-def test_the_simple_loss_of_a_right_answer_is_nothing_and_of_a_wrong_one_its_square():
-    assert float(Simple()(prediction(wrong=0.0)).max()) < 1e-10
-    torch.testing.assert_close(Simple()(prediction(wrong=0.5)), torch.full((B,), 0.25), rtol=1e-4, atol=0)
-
-
 @pytest.mark.parametrize(
     ("kind", "weight"),
     [

@@ -30,15 +30,6 @@ def test_r1_of_a_linear_discriminator_is_half_the_weight_times_its_squared_norm(
     torch.testing.assert_close(w.grad, 3.0 * w.detach())
 
 
-def test_r1_of_a_quadratic_discriminator():
-    a, x = torch.tensor(0.7).double().requires_grad_(), images()
-    value = r1(weight=2.0, every=1)(quadratic(x, a), x)
-    squares = x.detach().square().flatten(1).sum(dim=1).mean()
-    torch.testing.assert_close(value, a.detach() ** 2 * squares)
-    value.backward()
-    torch.testing.assert_close(a.grad, 2 * a.detach() * squares)
-
-
 def test_the_gradient_penalty_is_the_squared_distance_of_norms_to_1():
     w, x = torch.full((2, 3, 3), 0.5).double().requires_grad_(), images()
     norm = 0.5 * 18**0.5

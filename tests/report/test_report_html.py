@@ -105,15 +105,9 @@ def test_the_page_answers_the_question(page, comparison):
     for words in (
         *sentences,
         *caveats(comparison, verdict),
-        "What a budget buys",
-        "The Pareto front",
         f"gensweep train --from-run {winner.name}",
-        "FD-EffNetLite0",
-        "2,000 generated images",
-        "against cost",
         "NonFiniteLoss: loss/<generator> is nan",
         "generated images: 500 against 2,000",
-        "kind: diffusion",
     ):
         assert words in text, words
     for entry in comparison.entries:
@@ -140,14 +134,6 @@ def test_a_lone_trial_without_pictures_costs_or_settings_makes_a_page_too(compar
     assert text.count(f"The best is {trial.name}") == 2
     assert f"{trial.score.value:.4g}" in text
     assert f"gensweep train --from-run {trial.name}" in text
-    for missing in (
-        "against cost",
-        "The Pareto front",
-        "What mattered",
-        "Could early scores be trusted",
-        "Failed trials",
-    ):
-        assert missing not in text
     assert parsed.words.count("-") == 4  # images, training, sampling and parameters
 
 

@@ -118,19 +118,5 @@ def test_the_verdict_and_the_commands_say_what_a_score_is_read_beside(tmp_path, 
         found = json.loads(out)
         (entry,) = found["entries"]
         assert (found["verdict"]["floor"], found["verdict"]["ceiling"]["value"]) == (entry["objective"]["floor"], 340.0)
-        assert entry["objective"]["floor"] == {
-            "value": 30.0,
-            "source": "digits/test",
-            "images": 2000,
-            "corrected": 12.0,
-            "error": 1.0,
-            "low": pytest.approx(28.04, abs=0.01),
-            "high": pytest.approx(31.96, abs=0.01),
-        }
-        assert entry["objective"]["ceiling"]["value"] == 340.0
         assert "Real images score 30 (28 to 32), noise 340.\n" in err
         assert entry["warnings"] == [LIKE_NOISE, NEVER]
-        page = render(*judged(load_sweeps()))
-        assert "Real images score 30 (28 to 32), noise 340." in page
-        assert run(["best", "bad"]) == 0
-        assert "Real images score 30 (28 to 32), noise 340." in capsys.readouterr().out

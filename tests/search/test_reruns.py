@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from session_driver import Driver
 
 from gensweep.config import SweepConfig, load_sweep
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.errors import ConfigError
 from gensweep.search.reruns import FREE_SETTINGS, Retry, with_changes
 from gensweep.sweep.events import Retried, SessionEnded
 
@@ -77,27 +77,6 @@ def test_trials_that_did_not_fail_are_refused_and_nothing_is_noted(tmp_path, tri
     with pytest.raises(ConfigError, match=message):
         Driver(tmp_path, trials=4, retry=Retry(trials))
     assert before == (tmp_path / "a" / "events.jsonl").read_bytes()
-
-
-def test_a_trial_that_died_before_it_started_gets_its_configuration_at_the_next_try(tmp_path):
-    here = False
-
-    def sample(trial):
-        return {"x": trial.suggest_float("x", 0, 1)}
-
-    def configure(params):
-        if not here:
-            raise GensweepError("the data are away")
-        return dict(params)
-
-    driver = Driver(tmp_path, trials=1, sample=sample, configure=configure)
-    assert driver.session.next_trial() is None
-    driver.session.note(SessionEnded("finished"))
-    here = True
-    later = Driver(tmp_path, trials=1, sample=sample, configure=configure, retry=Retry())
-    trial = later.begin()
-    assert (trial.trial, trial.config) == ("t0000", trial.params)
-    assert trial.config
 
 
 @pytest.fixture(scope="module")

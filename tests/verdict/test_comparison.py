@@ -14,7 +14,6 @@ from gensweep.report.export import (
     comparison_rows,
     front_json,
     front_table,
-    trial_rows,
 )
 from gensweep.verdict.comparison import compare
 from gensweep.verdict.ranked_trials import varied_by_family
@@ -147,19 +146,6 @@ def test_a_trial_that_breaks_a_limit_is_the_best_only_where_all_do():
     other = sweep("b", [trial("b", 0, 7.0)], age=1)
     with pytest.raises(GensweepError, match=r"a cannot be compared with b: all trials break a limit .*gensweep best a"):
         refuse_unlike(compare([sweep("a", [broken]), other]))
-
-
-def test_a_trial_that_was_not_trained_is_neither_ranked_nor_a_failure():
-    words = "params 9 is more than 5"
-    untrained = limited(0, None, words, status="infeasible", error=words)
-    comparison = compare([sweep("a", [untrained, limited(1, 5.0)])])
-    assert [entry.trial.trial for entry in comparison.entries] == ["t0001"]
-    assert (comparison.not_comparable, comparison.failed) == ((), ())
-    rows = trial_rows(sweep("a", [untrained, limited(1, 5.0)]))
-    assert [(row["status"], row["what differs"]) for row in rows] == [
-        ("infeasible", words),
-        ("finished", ""),
-    ]
 
 
 points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=8)

@@ -12,13 +12,11 @@ from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.report.caveats import caveats
 from gensweep.report.export import comparison_json
 from gensweep.report.verdict import format_verdict
-from gensweep.results import Cost, Identity
 from gensweep.sweep.events import Cloned
 from gensweep.verdict.amounts import Amount, parse_amount
 from gensweep.verdict.comparison import compare
 from gensweep.verdict.pareto import pareto_rows
 from gensweep.verdict.recommendation import recommend
-from gensweep.verdict.training_curves import sampling_cost
 
 
 def gan_law(budget):
@@ -279,28 +277,3 @@ def test_the_front_holds_the_best_score_and_the_cheapest_to_draw_from(families):
     assert rows[0].entry is families.best_score
     assert {row.entry.trial.family for row in rows} == {"gan", "diffusion"}
     assert rows[0].sampling == 1e9
-
-
-def test_larger_scores_win_where_larger_is_better(history):
-    comparison = compare([history.family("g", "gan", 9, gan_law)])
-    best = max(entry.score.value for entry in comparison.entries)
-    trials = [
-        evaluated(
-            each,
-            [
-                replace(e.evaluation, scores={"fd": replace(e.evaluation.scores["fd"], mode="max")})
-                for e in each.evaluations.values()
-            ],
-        )
-        for each in comparison.sweeps[0].trials
-    ]
-    verdict = recommend(compare([sweep("g", trials)]))
-    assert verdict.score > best
-    last = verdict.curves[0].points[-1]
-    assert 0 < last.low < last.best < last.high
-
-
-def test_the_time_of_drawing_is_not_known_beside_a_likelihood():
-    likelihood = Identity("bpd", None, 500, "digits#ab", "256 levels a value", latents=100)
-    found = trial("a", 0, 3.0, identity=likelihood, family="vae", cost=Cost(sample_seconds=6.4))
-    assert sampling_cost(found, "device_seconds") is None

@@ -71,18 +71,11 @@ def test_versions_of_a_picture_of_any_sort(checkpoints, files, capsys, name):
     assert pictures(files / "out").shape == (3, SIZE, SIZE)
 
 
-def test_strength_0_gives_the_picture_back_and_the_grid_begins_with_it(checkpoints, files):
+def test_strength_0_gives_the_picture_back(checkpoints, files):
     model = load_checkpoint(checkpoints["diffusion"])
     image = picture_for(model, Image.open("car.png"))
     assert edit(checkpoints["diffusion"], "car.png", "--strength", 0, "-n", 2, "-o", "out") == 0
     assert (pictures(files / "out") == image.numpy()).all()
-    assert edit(checkpoints["diffusion"], "car.png", "-o", "grid.png") == 0
-    with Image.open("grid.png") as grid:
-        tile = grid.width // 3
-        first = np.asarray(grid.convert("L"))[:tile, :tile]
-    scale = (tile - 4) // SIZE
-    shown = first[2 + scale // 2 : -2 : scale, 2 + scale // 2 : -2 : scale]
-    np.testing.assert_array_equal(shown, image[0].numpy())
 
 
 def test_strength_1_draws_what_is_drawn_without_a_picture(checkpoints, files):
@@ -119,15 +112,6 @@ def test_what_is_not_white_in_the_mask_is_kept_to_the_bit(checkpoints, files, ro
     # The right half is white.
     assert (drawn[..., : SIZE // 2] == image[:, : SIZE // 2]).all()
     assert (drawn[..., SIZE // 2 :] != image[:, SIZE // 2 :]).mean() > 0.5
-
-
-def test_frames_between_two_pictures_are_one_row_between_them(checkpoints, files):
-    how = ("car.png", "--interpolate", "ship.png", "-n", 5)
-    assert edit(checkpoints["diffusion"], *how, "-o", "row.png") == 0
-    with Image.open("row.png") as row:
-        assert row.width == 7 * row.height
-    assert edit(checkpoints["diffusion"], *how, "-o", "frames") == 0
-    assert pictures(files / "frames").shape == (5, SIZE, SIZE)
 
 
 @pytest.mark.parametrize(

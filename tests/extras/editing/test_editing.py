@@ -167,18 +167,6 @@ def test_levels_begin_at_that_of_the_strength_and_fall_to_0(steps, strength):
     assert len(sigmas) - 1 == max(1, round(100 * strength)) if steps is None else len(sigmas) - 1 <= steps
 
 
-def test_encoding_has_second_order():
-    process, image = GaussianDiffusion(karras(1000)), torch.rand(2, 1, 8, 8, dtype=torch.float64) * 2 - 1
-    high = float(process.sigma[-1])
-    exact = MEAN + (image - MEAN) * math.sqrt(STD**2 + high**2) / STD
-    errors = [
-        float((encode(process.sigmas(steps), ideal, image) / exact - 1).abs().max()) for steps in (20, 40, 80, 160)
-    ]
-    assert errors[-1] < 2e-3
-    for coarse, fine in itertools.pairwise(errors):
-        assert coarse / fine == pytest.approx(4, abs=0.8)
-
-
 @deterministic
 def test_images_come_back_better_with_more_steps(kind):
     process, image = GaussianDiffusion(karras(1000)), torch.rand(2, 1, 8, 8, dtype=torch.float64) * 2 - 1

@@ -185,14 +185,6 @@ def test_a_generator_that_cannot_be_scored_is_told_in_a_line(store, capsys, name
     assert [words in line for line in err.splitlines() if line.startswith("Error: ")] == [True]
 
 
-def test_a_range_that_is_said_is_taken(store, capsys):
-    given = ["--latent", LATENT, "--like", "tiny"]
-    (plain,), _ = evaluate(capsys, "--torchscript", "G.pt", *given)
-    export(store / "B.pt", Odd(lambda x: (x + 1) * 127.5))
-    (scaled,), _ = evaluate(capsys, "--torchscript", "B.pt", *given, "--output-range", "0,255")
-    assert scaled["value"] == pytest.approx(plain["value"], rel=1e-3)
-
-
 def test_what_a_generator_draws_itself_follows_from_the_seed(tmp_path):
     export(tmp_path / "noisy.pt", Odd(lambda images: images + 0.1 * torch.randn_like(images)))
     generator = ExportedGenerator(tmp_path / "noisy.pt", torch.device("cpu"), (LATENT,))

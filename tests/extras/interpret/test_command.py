@@ -7,7 +7,6 @@ import json
 import re
 
 import pytest
-from PIL import Image
 
 from gensweep.cli.main import run
 from gensweep.config import TrialConfig
@@ -71,13 +70,7 @@ def test_a_run_gives_rows_a_page_pictures_and_tables(store, capsys):
     assert "Page: out/index.html" in err
 
     made = {file.name for file in (store / "out").iterdir()}
-    assert {"index.html", "activation_map.csv", "where.png", "units-3.png"} <= made
-    assert "trajectory.png" in made
-    assert {"interventions.csv", "interventions-3.png"} <= made
-    for name in made - TEXTS:
-        with Image.open(store / "out" / name) as picture:
-            picture.load()
-
+    assert TEXTS | {"where.png", "units-3.png", "trajectory.png", "interventions-3.png"} == made
     page = (store / "out" / "index.html").read_text()
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
     assert page.count("data:image/") == len(made - TEXTS)
@@ -95,15 +88,6 @@ def test_a_run_gives_rows_a_page_pictures_and_tables(store, capsys):
         line = found[row["layer"], row["unit"], "3"]
         assert float(line["effect"]) == pytest.approx(row["effect"], rel=1e-3)
         assert float(line["p"]) == pytest.approx(row["p"], rel=1e-3)
-
-
-def test_a_gan_gets_a_page_without_noise_levels(store, capsys):
-    rows, _ = interpret(capsys, "gan", "--draws", "4", "-o", "of-gan")
-    assert {row["layer"].partition(".")[0] for row in rows} >= {"generator"}
-    assert {row["level"] for row in rows} == {None}
-    made = {file.name for file in (store / "of-gan").iterdir()}
-    assert "trajectory.png" not in made
-    assert "interventions.csv" in made
 
 
 def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys):

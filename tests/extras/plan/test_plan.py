@@ -53,18 +53,6 @@ def test_a_plan_as_json(store, capsys):
     assert [(each["family"], each["network"]) for each in value["others"]] == [("gan", "dcgan")]
 
 
-def test_a_plan_in_words_with_its_backtest(store, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    assert run(["plan", "ddpm", "dcgan", "--budget", BUDGET]) == 0
-    out, err = capsys.readouterr()
-    assert "family" in out
-    assert max(map(len, out.splitlines())) <= 80
-    assert "Backtest: with the last factor of 4 of compute hidden" in err
-    assert f"With {4 * MADE.flops:.4g}flops: diffusion at width".replace("e+", "e") in err
-    assert "Settings of ddpm/t" in err
-    assert "one seed" in err
-
-
 @pytest.mark.parametrize("sweep", ["ddpm", "dcgan"])
 def test_the_next_sweep_can_be_run_as_written(store, capsys, sweep):
     file = store / f"next-{sweep}.yaml"
