@@ -17,9 +17,12 @@ from gensweep.files import (
 )
 
 
-def test_a_file_keeps_its_content_if_the_disk_fails(tmp_path, monkeypatch):
-    file = tmp_path / "a.bin"
+def test_what_was_there_stays_if_the_disk_fails(tmp_path, monkeypatch):
+    file, aside, folder = tmp_path / "a.bin", tmp_path / ".new", tmp_path / "checkpoint"
     write_bytes(file, b"old")
+    for place, text in ((folder, "old"), (aside, "new")):
+        place.mkdir()
+        (place / text).write_text(text)
 
     def fails(descriptor: int) -> None:
         raise OSError("no space left")
@@ -27,8 +30,10 @@ def test_a_file_keeps_its_content_if_the_disk_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(OSError, match="no space left"):
         write_bytes(file, b"new")
+    with pytest.raises(OSError, match="no space left"):
+        replace_folder(aside, folder)
     assert file.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [file]
+    assert [each.name for each in folder.iterdir()] == ["old"]
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
@@ -50,21 +55,6 @@ def test_a_folder_takes_the_place_of_one_with_its_name(tmp_path):
     replace_folder(aside, folder)
     assert [file.name for file in folder.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [folder]
-
-
-def test_a_folder_keeps_its_content_if_the_disk_fails(tmp_path, monkeypatch):
-    aside, folder = tmp_path / ".new", tmp_path / "checkpoint"
-    for place, text in ((folder, "old"), (aside, "new")):
-        place.mkdir()
-        (place / text).write_text(text)
-
-    def fails(descriptor: int) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(OSError, match="no space left"):
-        replace_folder(aside, folder)
-    assert [file.name for file in folder.iterdir()] == ["old"]
 
 
 def test_a_folder_that_is_yet_to_be_made_is_looked_at_where_it_will_lie(tmp_path):

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from histories import BUDGETS, evaluated
+from histories import BUDGETS, diffusion_law, evaluated, gan_law
 from made_up import IDENTITY
 from recorded import changed, sweep, trial
 
@@ -17,16 +17,6 @@ from gensweep.verdict.amounts import Amount, parse_amount
 from gensweep.verdict.comparison import compare
 from gensweep.verdict.pareto import pareto_rows
 from gensweep.verdict.recommendation import recommend
-
-
-def gan_law(budget):
-    """Soon good, and then hardly better; 40 at 4e12."""
-    return 40 * (budget / 4e12) ** -0.05
-
-
-def diffusion_law(budget):
-    """Bad at first; 40 at 4e12."""
-    return 40 * (budget / 4e12) ** -0.7
 
 
 @pytest.fixture
