@@ -1,14 +1,12 @@
 import csv
 import io
 import json
-import re
 from dataclasses import replace
 
 import pytest
 import yaml
 
 from gensweep.cli.main import run
-from gensweep.results import Cost
 
 LONG = "gan-vs-ddpm-diffusion-cpu"
 #: What every command says that finds MLflow away.
@@ -156,30 +154,3 @@ def test_a_budget_is_the_one_of_the_verdict(store, capsys):
     assert value["verdict"]["recommended"]["trial"] in {entry["trial"] for entry in value["entries"]}
     assert {curve["unit"] for curve in value["curves"]} == {"images"}
     assert value["pareto"][0]["score"] == value["entries"][0]["objective"]["value"]
-
-
-@pytest.fixture(scope="module")
-def front(tmp_path_factory):
-    """A sweep of two objectives; its best score breaks a limit."""
-    from logged import LoggedSweep
-    from made_up import project
-
-    further, limit = {"metric": "sample_flops", "mode": "min"}, {"metric": "params", "min": None, "max": 9.0}
-    with project(tmp_path_factory.mktemp("front")) as folder:
-        sweep = LoggedSweep(folder / "sweeps", "front", trials=4, further=[further], constraints=[limit])
-        for number, (score, flops, params) in enumerate([(5.0, 2e9, 9), (4.0, 3e9, 9), (6.0, 4e9, 9), (1.0, 1e9, 10)]):
-            trial, cost = f"t{number:04d}", Cost(images=100, sample_flops=flops, params=params)
-            sweep.start(trial, {"x": number}, {"family": {"kind": "gan"}})
-            sweep.evaluate(trial, 100, score, cost=cost)
-            sweep.end(trial)
-        sweep.close()
-        yield folder
-
-
-def test_the_front_of_several_objectives_is_json_and_a_table(front, capsys):
-    assert run(["best", "front", "--format", "json"]) == 0
-    value = json.loads(capsys.readouterr().out)
-    assert (value["trial"], value["objectives"]) == ("t0001", {"fd": 4.0, "sample_flops": 3e9})
-    assert [(row["trial"], row["params"]["x"]) for row in value["objective_front"]] == [("t0001", 1), ("t0000", 0)]
-    assert run(["best", "front"]) == 0
-    assert re.search(r"front/t0000 +GAN +5 +2 GFLOPs +x=0", capsys.readouterr().out)

@@ -117,8 +117,3 @@ def test_weights_alone_are_refused(folder, tmp_path):
     change(folder, tmp_path, lambda record: record.update(sha256=digest))
     (tmp_path / "weights").rename(tmp_path / "state.safetensors")
     assert "no state of an optimizer" in call(folder, "train", "--continue-from", tmp_path, "--set", TWICE, code=2).err
-
-
-def test_one_source_is_asked_for(folder):
-    err = call(folder, "train", "--from-run", "half", "--continue-from", "half", code=2).err
-    assert "either FILE, --from-run RUN or --continue-from RUN" in err

@@ -104,20 +104,10 @@ def test_values_and_gradients_are_those_in_float64(kind, path, dtype, b, inputs,
 
 @by_kind
 @pytest.mark.usefixtures("_kernel")
-def test_a_layer_is_compiled_where_it_can_be_and_not_where_somebody_counts_operations(kind):
+def test_compiled_layers_count_the_operations_of_pytorchs(kind):
     function, by_pytorch, layer, _ = KINDS[kind]
-    layer = layer(16, 24).to(memory_format=torch.channels_last)
     x, weight, bias, _ = problem(kind, 2, 16, 24, 8, 16)
-    assert compiled(layer(x))
-    assert compiled(function(x, weight, bias))
-    for other in (x.contiguous(), x[:, :, :, :7], x[:, :, :3], x.double()):
-        assert not compiled(by_pytorch(other, weight.to(other.dtype), None))
-        assert not compiled(function(other, weight.to(other.dtype), None))
-    with torch.autocast("cpu", torch.bfloat16):
-        for each in (x, x.bfloat16()):
-            y = function(each, weight, bias)
-            assert (y.dtype, compiled(y)) == (torch.bfloat16, has_kernel(torch.bfloat16))
-        assert not compiled(function(x.bfloat16(), weight.bfloat16(), None))
+    assert compiled(layer(16, 24).to(memory_format=torch.channels_last)(x))
     counts = []
     for each in (function, by_pytorch):
         with flop_counter() as counter:

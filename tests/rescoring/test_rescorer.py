@@ -159,12 +159,3 @@ def test_what_cannot_work_is_one_line_before_anything_is_drawn(made, kind, axes,
     with pytest.raises(ConfigError, match=words) as caught:
         configs(made[kind], axes)
     assert len(caught.value.problems) == 1
-
-
-def test_guidance_needs_labels_and_all_problems_come_at_once(tmp_path):
-    folder = untrained.checkpoint(tmp_path, untrained.config("diffusion", family__conditional=False))
-    with pytest.raises(ConfigError, match=r"guidance=2: this model was trained without labels; leave it out"):
-        configs(folder, Axes(guidance=(2.0,)))
-    with pytest.raises(ConfigError) as caught:
-        configs(folder, Axes(steps=(50, 60), ema=("3",)))
-    assert len(caught.value.problems) == 3

@@ -65,20 +65,6 @@ def test_changed_settings_hold_for_all_that_goes_on_and_for_nothing_that_ended(t
     assert [driver.begin(tune_id).trial for tune_id in ("x", "y")] == ["t0001", "t0003"]
 
 
-@pytest.mark.parametrize(
-    ("trials", "message"),
-    [
-        (("t0000",), r"t0000 is finished, so it cannot be tried again \(failed: t0001, t0002\)"),
-        (("t0001", "t0009"), r"t0009 is no trial of a \(failed: t0001, t0002\)"),
-    ],
-)
-def test_trials_that_did_not_fail_are_refused_and_nothing_is_noted(tmp_path, trials, message):
-    before = ended(tmp_path).folder.log.file.read_bytes()
-    with pytest.raises(ConfigError, match=message):
-        Driver(tmp_path, trials=4, retry=Retry(trials))
-    assert before == (tmp_path / "a" / "events.jsonl").read_bytes()
-
-
 @pytest.fixture(scope="module")
 def sweep() -> SweepConfig:
     return load_sweep(Path(__file__).parents[2] / "search_spaces" / "ddpm.yaml")

@@ -138,14 +138,6 @@ def test_the_second_time_no_image_is_looked_at(tmp_path):
     assert other.seen == HALF + 1
 
 
-def test_fewer_real_images_than_samples_are_counted_and_without_any_there_is_no_floor(tmp_path):
-    few = found(["kid"], tmp_path, samples=HALF + 100)["kid"]
-    assert (few.floor.images, few.ceiling.images) == (HALF, HALF + 100)
-    none = found(["kid"], tmp_path, held_out=False)["kid"]
-    assert none.floor is None
-    assert none.ceiling is not None
-
-
 def test_images_that_the_reference_holds_are_no_floor(tmp_path):
     real, other = halves()
     floor = anchors_of(evaluator(["fd"]), lambda: other, tmp_path, HALF)["fd"].floor

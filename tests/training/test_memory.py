@@ -53,18 +53,6 @@ def test_a_large_batch_takes_so_much_for_each_further_image(kind):
 
 
 @pytest.mark.trains
-def test_bfloat16_and_checkpointing_take_less():
-    def bytes_of(precision, **network):
-        network = tiny.SMALL["diffusion"]["network"] | {"width": 16} | network
-        learner = tiny.learner("diffusion", precision=precision, family={"network": network})
-        return activation_bytes(learner.family, Loader(tiny.images(), seed=0), learner.autocast)
-
-    whole = bytes_of("float32")
-    assert bytes_of("bfloat16") < 0.8 * whole
-    assert bytes_of("float32", checkpointing=True) < 0.8 * whole
-
-
-@pytest.mark.trains
 def test_a_gan_takes_less_the_more_parts_a_batch_has():
     """Though the images of all parts are made before the discriminator takes its step."""
     family = {"network": {"kind": "sngan", "width": 32, "discriminator_width": 32}, "gan": {"latent": 6}}
