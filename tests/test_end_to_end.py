@@ -108,7 +108,7 @@ def comparison(look):
     return json.loads(look("best", "--compare", "--format", "json").out)
 
 
-def test_a_sweep_says_whom_it_waits_for_and_begins_once_there_are_cores_for_it(begun):
+def test_a_sweep_waits_for_free_cores_and_names_their_owner(begun):
     _, waits, rest = begun
     cores = usable_cores()
     told = f"sweep first (process {os.getpid()}) uses {cores} of this machine's {cores} cores: quickstart waits until"
@@ -185,7 +185,7 @@ def test_mistakes_are_told_in_a_line(folder, look, arguments, code, words):
     assert not (folder / "sweeps" / "x").exists()
 
 
-def test_a_trial_is_trained_again_as_a_sweep_of_one_trial_with_its_configuration(comparison, look, monkeypatch):
+def test_train_from_run_takes_the_trials_configuration(comparison, look, monkeypatch):
     asked = []
     monkeypatch.setattr(sweeps, "run_sweep", lambda sweep, **_: asked.append(sweep) or SimpleNamespace(exit_code=0))
     entry = comparison["entries"][0]
@@ -210,7 +210,7 @@ def test_a_dry_run_tells_what_would_be_and_does_nothing(folder, look):
     assert not (folder / "sweeps" / "dry").exists()
 
 
-def test_everything_lies_where_it_was_to_be_and_nobody_else_may_write_in_it(folder, look):
+def test_files_are_where_asked_and_writable_by_the_user_only(folder, look):
     best = json.loads(look("best", "quickstart", "--format", "json").out)
     assert (Path(best["checkpoint"]) / "state.safetensors").is_file()
     assert [*(folder / f"kept {STRANGE}" / "quickstart" / "checkpoints").rglob("state.safetensors")]

@@ -49,7 +49,7 @@ def model(tmp_path_factory):
     return gs.load(folder, device="cpu")
 
 
-def test_other_settings_of_sampling_are_those_of_a_model_that_was_loaded_with_them(model):
+def test_sampling_settings_equal_those_given_at_loading(model):
     settings = {"sampler.kind": "heun", "sampler.steps": 3, "family.guidance": 2.0}
     other = model.with_settings(settings)
     drawn = model.sample(4, label="3", seed=7, sampler="heun", steps=3, guidance=2.0)

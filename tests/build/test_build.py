@@ -33,7 +33,7 @@ def test_a_score_says_what_it_is_a_score_of(trained, kind):
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_checkpoint_alone_is_enough_to_draw_the_images_that_were_evaluated(trained, kind):
+def test_a_checkpoint_alone_draws_the_evaluated_images(trained, kind):
     evaluation, folder = trained[kind].checkpoints[-1]
     model = load_checkpoint(folder, device="cpu")
     assert model.config == config(kind)
@@ -80,7 +80,7 @@ def test_each_average_of_a_checkpoint_and_the_raw_weights_can_be_chosen(trained)
         load_checkpoint(folder, weights="2", device="cpu")
 
 
-def test_first_weights_depend_on_the_seed_and_leave_the_global_generator_alone():
+def test_first_weights_depend_on_the_trials_seed_alone():
     def weights(trial):
         network = build_family(trial, (1, 8, 8), 10).networks["generator"]
         return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])

@@ -43,7 +43,7 @@ def test_what_depends_on_the_speed_is_not_known_beforehand():
     assert costs.limited(bounded, limits(images=1.0, flops=1.0, sample_seconds=0.0), 1, CPU) == {}
 
 
-def test_limits_are_held_against_the_whole_batches_that_a_training_comes_to():
+def test_limits_count_whole_batches():
     trial = config("gan").with_overrides({"training.images": 30, "training.batch_size": 16})
     assert TrialCosts().limited(trial, limits(images=31), 1, CPU) == {"images": 32}
 
@@ -80,7 +80,7 @@ def test_a_budget_of_less_than_a_batch_or_too_many_images_is_refused(flops, prob
 
 @pytest.mark.trains
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_checkpoint_is_as_large_as_the_state_of_a_learner_that_has_trained(kind):
+def test_predicted_checkpoint_size_is_that_of_the_trained_state(kind):
     trial = config(kind)
     images = load_images(trial)
     taken = footprint(trial, images, CPU)

@@ -50,7 +50,7 @@ def filed():
     return {key: history(found, key) for key in found.data.metrics if key.startswith("evaluate/")}
 
 
-def test_combinations_are_scored_kept_and_filed_and_a_second_call_only_reads(store, capsys):
+def test_combinations_are_scored_once_and_filed(store, capsys):
     arguments = ["evaluate", "tiny", "--steps", "1,2", "--ema", "1,raw"]
     rows, err = as_json(capsys, *arguments)
     assert [(row["steps"], row["weights"]) for row in rows] == [(1, "ema"), (2, "ema"), (1, "raw"), (2, "raw")]
@@ -81,7 +81,7 @@ def test_the_best_way_to_draw_is_printed_as_a_command(store, capsys):
     assert (store / "best.png").exists()
 
 
-def test_a_score_on_fresh_seeds_is_noted_under_the_trial_if_it_is_of_the_same_kind(store, capsys):
+def test_fresh_seed_scores_of_the_same_kind_belong_to_the_trial(store, capsys):
     from logged import evaluation
 
     from gensweep.sweep.events import Evaluated
@@ -161,7 +161,7 @@ def test_other_metrics_and_another_reference_are_other_results(store, capsys):
     assert len({row["value"] for row in (plain, test, grey)}) == 3
 
 
-def test_the_winner_gets_its_final_score_and_the_command_that_is_named_gives_the_same(store, capsys, monkeypatch):
+def test_the_winner_gets_its_final_score(store, capsys, monkeypatch):
     from gensweep.api import winner
     from gensweep.config import checked_sweep
     from gensweep.sweep.stored_sweeps import find_trial

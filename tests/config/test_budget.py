@@ -19,13 +19,13 @@ base:
         ("{flops: 1.0e+12, images: 9}", "takes exactly one of images, flops, device_seconds, but images and flops"),
     ],
 )
-def test_a_budget_of_nothing_of_two_units_or_of_none_is_refused_at_its_line(refused, changed, problem):
+def test_a_budget_has_exactly_one_unit(refused, changed, problem):
     (found,) = refused(FLOPS.replace("{flops: 2.0e+12}", changed))
     assert found.startswith("s:2: budget")
     assert problem in found
 
 
-def test_a_budget_and_another_length_are_refused_where_the_other_is_written(refused):
+def test_a_budget_excludes_another_length(refused):
     given = FLOPS + "  training: {images: 500}\n"
     assert refused(given) == [
         "s:5: training.images: follows from the sweep's budget; leave it out, or leave budget out"
@@ -37,7 +37,7 @@ def test_a_budget_and_another_length_are_refused_where_the_other_is_written(refu
     assert "evaluation.at" in every
 
 
-def test_images_as_budget_are_those_of_every_trial_and_may_be_counted_between_evaluations(load, refused):
+def test_a_budget_in_images_is_that_of_every_trial(load, refused):
     text = FLOPS.replace("flops: 2.0e+12", "images: 6000")
     assert load(text + "  evaluation: {every: 2000}\n").trial().flat()["training.images"] == 6000
     (late,) = refused(text + "  evaluation: {every: 7000}\n")

@@ -20,7 +20,7 @@ def test_a_grid_has_to_be_finite_and_large_enough(load, refused):
     assert load(stepped).search.trials == 5
 
 
-def test_a_grid_is_not_extended_beyond_its_combinations_nor_a_population_at_all(load):
+def test_grids_and_populations_limit_an_extension(load):
     grid = load(GRID + "space: {seed: {int: [1, 9]}}\n")
     assert extension_problem(grid, grid.nodes(), 9) is None
     assert "makes 10 trials, more than the 9 combinations" in extension_problem(grid, grid.nodes(), 10)

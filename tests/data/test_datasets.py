@@ -178,7 +178,7 @@ def test_the_fingerprint_is_that_of_other_machines(load):
     assert load("digits").fingerprint == "cd48a960ae6bfbdf52d9c5fdef1a4a0d59ccec8575169c49488fec6410708c87"
 
 
-def test_resizing_keeps_constant_images_and_interpolates_between_two_values():
+def test_resizing_interpolates_between_values():
     flat = np.full((2, 3, 8, 8), 77, dtype=np.uint8)
     for size in (4, 8, 12, 32):
         assert (shared.resized(flat, size) == 77).all()

@@ -101,7 +101,7 @@ def test_a_split_for_validation_is_tested_on(folder, load, name):
     assert (test.pixels[:, 0] == 30).all()
 
 
-def test_a_limit_takes_a_mix_of_the_classes_and_fills_up_after_unreadable_files(folder, load):
+def test_a_limit_mixes_classes_and_skips_unreadable_files(folder, load):
     for name in ("ant", "bee"):
         write(folder / name, n=100)
         for index in range(60, 100):

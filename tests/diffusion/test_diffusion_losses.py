@@ -94,7 +94,7 @@ def test_every_loss_teaches_every_image_at_every_level(loss, levels, parameteris
 
 
 @pytest.mark.parametrize("kind", PARAMETERISATIONS.kinds())
-def test_the_hybrid_teaches_the_mean_like_simple_and_the_variance_like_the_bound(kind):
+def test_hybrid_has_the_gradients_of_simple_and_of_the_bound(kind):
     made = prediction(kind, learns_variance=True, wrong=0.2)
     output = made.output + torch.linspace(-0.3, 0.3, made.output.numel()).view_as(made.output)
 

@@ -70,7 +70,7 @@ def test_the_prior_has_the_published_numbers(schedule, expected):
 
 
 @pytest.mark.parametrize("timesteps", [8, 40, 200])
-def test_the_bound_of_gaussian_images_and_their_ideal_model_has_its_closed_form(timesteps):
+def test_the_bound_of_gaussian_images_has_its_closed_form(timesteps):
     """A step costs (SNR_{t-1} - SNR_t) E|x_0 - x_hat|^2 / 2.  Source: Kingma et al. 2021, eq. 13 and 14."""
     process = GaussianDiffusion(cosine(timesteps))
     n = 400 if timesteps < 100 else 60

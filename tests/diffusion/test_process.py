@@ -66,7 +66,7 @@ def test_networks_see_times_from_0_to_below_1000(timesteps):
 
 
 @given(timesteps=st.integers(1, 1200), share=st.floats(0, 1))
-def test_respacing_visits_as_many_steps_as_asked_evenly_and_keeps_the_noise_levels(timesteps, share):
+def test_respacing_is_even_and_keeps_the_noise_levels(timesteps, share):
     process, steps = GaussianDiffusion(linear(timesteps)), max(1, round(share * timesteps))
     times = process.respaced(steps)
     assert len(times) == steps

@@ -63,7 +63,7 @@ def test_linear_has_the_published_numbers():
 
 
 @given(timesteps=st.integers(100, 4000), beta_end=st.floats(0.01, 0.05))
-def test_linear_is_the_chain_of_scaled_betas_to_the_bit_from_100_timesteps_on(timesteps, beta_end):
+def test_linear_is_the_chain_of_scaled_betas_from_100_timesteps(timesteps, beta_end):
     scale = 1000 / timesteps
     scaled = torch.linspace(scale * 1e-4, scale * beta_end, timesteps, dtype=torch.float64)
     assert torch.equal(linear(timesteps, beta_end=beta_end), torch.cumprod(1 - scaled, dim=0))

@@ -75,7 +75,7 @@ def test_streams_do_not_reach_beyond_their_number(kind):
     assert kind == "none" or not torch.equal(one, other)
 
 
-def test_colours_at_the_middle_stay_and_brightness_is_the_shift_of_the_mean():
+def test_brightness_shifts_the_mean_and_saturation_greys():
     x = pictures(4)
     middle = torch.tensor([0.5, 0.5, 0.5]).expand(4, 3)
     torch.testing.assert_close(jitter(x, middle), x)

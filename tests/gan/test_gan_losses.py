@@ -46,7 +46,7 @@ def test_the_boundary_is_where_real_and_fake_are_as_dear(kind):
     )
 
 
-def test_the_relativistic_loss_is_the_cross_entropy_of_which_of_a_pair_is_real():
+def test_the_relativistic_loss_is_a_cross_entropy_of_pairs():
     ahead = logits.clone().requires_grad_()
     value = relativistic().of(ahead)
     torch.testing.assert_close(value.detach(), F.binary_cross_entropy_with_logits(logits, ones))

@@ -90,7 +90,7 @@ def test_a_matrix_that_is_not_finite_is_refused(solve, bad: float):
         solve(torch.eye(3) * bad)
 
 
-def test_a_matrix_of_zeros_has_no_positive_eigenvalue_and_an_empty_one_has_none_at_all():
+def test_zero_and_empty_matrices_have_no_positive_eigenvalue():
     for size in (0, 3):
         values, vectors = positive_eigen(torch.zeros(size, size, dtype=torch.float64))
         assert (values.shape, vectors.shape) == ((0,), (size, 0))

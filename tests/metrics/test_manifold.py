@@ -71,7 +71,7 @@ def test_equal_distributions_score_as_in_closed_form():
     assert expected == pytest.approx(31 / 32, abs=0.003)
 
 
-def test_a_collapse_costs_recall_and_coverage_and_a_blur_precision_and_density():
+def test_collapse_costs_recall_and_blur_precision():
     real = features(300, 6, 1)
     collapsed, blurred = features(300, 6, 0) * 0.01 + real[0], real + 8 * torch.randn(300, 6)
     assert scored("precision", real, collapsed) > 0.9

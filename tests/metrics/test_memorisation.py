@@ -47,7 +47,7 @@ def test_planted_copies_are_caught_and_named_first():
     assert dict(zip(indices.tolist(), originals[:, 0, 0, 0].tolist(), strict=True)) == {13: 5, 77: 6, 150: 399 % 256}
 
 
-def test_training_images_themselves_score_nothing_and_fresh_real_ones_more_than_half():
+def test_training_images_score_0_and_fresh_ones_more_than_half():
     real = features(2000, 12, 1)
     metric = looked_at(real, real)
     assert metric.compute() == 0

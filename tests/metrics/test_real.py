@@ -60,9 +60,7 @@ def test_equal_the_moments_of_all_images(extractor: Extractor, tmp_path: Path, m
     torch.testing.assert_close(moments.covariance, expected.covariance)
 
 
-def test_features_are_kept_and_give_the_moments_to_the_digit_without_a_second_look(
-    extractor: Extractor, tmp_path: Path
-):
+def test_kept_features_give_the_moments_without_a_second_look(extractor: Extractor, tmp_path: Path):
     images = Pictures()
     plain = Real(images, extractor, tmp_path / "other").moments
     real = Real(images, extractor, tmp_path)

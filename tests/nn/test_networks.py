@@ -65,7 +65,7 @@ def test_denoiser_starts_by_predicting_nothing(kind):
 
 
 @pytest.mark.parametrize("kind", DENOISERS.kinds())
-def test_denoiser_is_deterministic_and_treats_images_one_by_one_in_evaluation(kind):
+def test_a_denoiser_treats_images_one_by_one_in_evaluation(kind):
     network = awakened(denoiser(kind, 16, 3)).eval()
     x, time, labels = inputs(16, 3)
     with torch.no_grad():
@@ -130,7 +130,7 @@ def test_adversaries_play_and_every_parameter_learns(kind, size, classes):
 
 
 @pytest.mark.parametrize("kind", ADVERSARIES.kinds())
-def test_adversaries_are_deterministic_and_treat_images_one_by_one_in_evaluation(kind):
+def test_adversaries_treat_images_one_by_one_in_evaluation(kind):
     generator, discriminator = (network.eval() for network in adversaries(kind, 16, 3))
     z, labels = torch.randn(B, LATENT), torch.tensor([0, 2])
     with torch.no_grad():
@@ -167,7 +167,7 @@ def test_a_timed_discriminator_listens_to_the_time(kind, classes):
 
 
 @pytest.mark.parametrize("kind", ADVERSARIES.kinds())
-def test_a_gradient_penalty_reaches_every_weight_of_the_discriminator_that_an_image_passes(kind):
+def test_a_gradient_penalty_reaches_every_weight(kind):
     """Only what is added to the logit after the last layer has no part in the gradient at the image."""
     discriminator = awakened(adversaries(kind, 16, 3).discriminator)
     x, labels = torch.randn(B, 3, 16, 16, requires_grad=True), torch.tensor([0, 2])

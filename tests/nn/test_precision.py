@@ -41,7 +41,7 @@ def test_in_evaluation_the_output_is_float32_and_near_that_of_float32():
     assert float((output - exact).norm() / exact.norm()) < 0.02
 
 
-def test_the_compiled_kernels_are_as_near_to_float32_as_pytorchs_operations():
+def test_kernels_are_as_near_to_float32_as_pytorch():
     network, x, time = unet(), torch.randn(8, 3, 16, 16), torch.linspace(0, 999, 8)
 
     def gradient(enabled):

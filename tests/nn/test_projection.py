@@ -4,7 +4,7 @@ from torch import nn
 from gensweep.nn.projection import ConditionalBatchNorm2d, TimeProjection
 
 
-def test_a_conditional_batch_norm_is_a_batch_norm_with_the_scale_and_shift_of_the_class():
+def test_a_conditional_batch_norm_is_one_batch_norm_per_class():
     norm = ConditionalBatchNorm2d(4, 3)
     nn.init.normal_(norm.label_shift.weight)
     x, labels = torch.randn(6, 4, 5, 5), torch.tensor([0, 1, 2, 0, 1, 2])

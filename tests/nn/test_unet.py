@@ -11,7 +11,7 @@ from gensweep.training.cost import LiveBytes
 
 @settings(max_examples=15, deadline=None)
 @given(width=st.integers(1, 9).map(lambda n: 8 * n), multipliers=st.lists(st.integers(1, 3), min_size=1, max_size=3))
-def test_any_width_in_steps_of_8_and_any_multipliers_that_fit_build_and_run(width, multipliers):
+def test_any_width_in_steps_of_8_and_any_multipliers_run(width, multipliers):
     network = UNet(1, 8, 0, width=width, multipliers=tuple(multipliers), blocks=1, attention=(4,))
     assert network(torch.randn(1, 1, 8, 8), torch.zeros(1), None).shape == (1, 1, 8, 8)
 
@@ -90,7 +90,7 @@ def test_levels_follow_the_size_unless_they_are_given(size, multipliers):
 @pytest.mark.trains
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_checkpointing_changes_neither_results_nor_gradients_and_takes_less_memory(layout, precision):
+def test_checkpointing_saves_memory_and_changes_no_gradient(layout, precision):
     x, time = torch.randn(16, 3, 16, 16), 60.0 * torch.arange(16)
     results, peaks = [], []
     for checkpointing in (False, True):

@@ -65,7 +65,7 @@ def shown(display, width):
     return console.file.getvalue()
 
 
-def test_a_trial_that_lost_its_workers_says_from_where_it_goes_on_and_that_it_waits(clock):
+def test_a_trial_that_lost_its_workers_is_shown_waiting(clock):
     stream = io.StringIO()
     sweep = Shown(clock, stream)
     sweep.start("t0000")
@@ -78,7 +78,7 @@ def test_a_trial_that_lost_its_workers_says_from_where_it_goes_on_and_that_it_wa
     assert "waits" not in shown(sweep.display, 60)
 
 
-def test_a_trial_without_progress_is_shown_with_the_time_until_it_moves_again(clock):
+def test_a_stalled_trial_is_shown_until_it_moves(clock):
     stream = io.StringIO()
     sweep = Shown(clock, stream)
     sweep.start("t0000")
@@ -188,7 +188,7 @@ def test_a_search_with_a_budget_shows_what_of_it_is_spent(clock):
     assert "left" not in last
 
 
-def test_nodes_that_are_waited_for_are_told_with_the_time_in_a_line_and_in_the_table(clock):
+def test_missing_nodes_are_shown_in_a_line_and_in_the_table(clock):
     stream = io.StringIO()
     sweep = Shown(clock, stream, concurrent=0)
     sweep.add(Scaled(1, 0, 2, "1 GPU"))

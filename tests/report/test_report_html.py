@@ -85,7 +85,7 @@ def test_a_page_of_many_trials_stays_below_its_limit(comparison):
     assert len(render(*judged([made_sweep(sweep.name, trials)]))) < MAX_PAGE_BYTES
 
 
-def test_of_very_many_trials_the_page_lists_the_best_and_its_winner_and_says_where_all_are(comparison, monkeypatch):
+def test_the_page_lists_the_best_of_many_trials(comparison, monkeypatch):
     monkeypatch.setattr("gensweep.report.html.MOST_ROWS", 2)
     verdict = recommend(comparison)
     verdict = replace(verdict, recommended=comparison.entries[-1])

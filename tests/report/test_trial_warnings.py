@@ -90,7 +90,7 @@ LIKE_NOISE = "draws noise so far: its score is that of noise"
 NEVER = "never got better than at its first evaluation"
 
 
-def test_a_score_of_noise_and_one_that_only_rose_are_warned_of_before_what_signals_say():
+def test_scores_of_noise_and_rising_scores_are_warned_of_first():
     bad = Score(330.0, "min", IDENTITY, ceiling=NOISE)
     found = trial("a", 0, None, objective=bad, signals={"diversity": 0.041})
     later = Evaluation(2000, {"fd": replace(bad, value=340.0)})

@@ -65,7 +65,7 @@ def test_every_combination_comes_once_and_steps_change_fastest(folder):
         assert sampling.evaluations == (sampling.steps or 10) * (2 if sampling.guidance == 2 else 1)
 
 
-def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_with_its_own(folder):
+def test_another_sampler_starts_with_its_own_settings(folder):
     trial = untrained.config("diffusion")
     kept, other = (configs(folder, Axes(sampler=(kind,)))[0] for kind in ("ddim", "ancestral"))
     assert Rescorer(folder).trial_of(kept) == trial
@@ -108,7 +108,7 @@ def test_known_outcomes_are_not_computed_again(folder, monkeypatch):
     assert Rescorer(folder, known=[replace(one, checkpoint="another")]).known == []
 
 
-def test_what_was_measured_against_other_statistics_of_the_file_is_measured_anew(folder, tmp_path):
+def test_scores_against_changed_statistics_are_computed_anew(folder, tmp_path):
     file = tmp_path / "real.npz"
     np.savez(file, mu=np.zeros(1280), sigma=np.eye(1280))
     (sampling,) = configs(folder, Axes())

@@ -137,7 +137,7 @@ def test_one_that_cannot_be_among_the_best_ends_before_all_are_drawn():
     assert {*range(10, 29)} <= ended <= {0, 1, 2, *range(4, 29)}, ended
 
 
-def test_the_last_one_goes_to_its_end_without_a_pause_also_where_another_family_trains():
+def test_the_last_trial_never_pauses():
     for families in (("a",), ("a", "b")):
         sweep = Sweep(trials=len(families), families=families)
         sweep.play([(3.0, 2.0, 1.0)] * len(families), workers=len(families))
@@ -165,7 +165,7 @@ def test_a_score_counts_at_the_rung_that_it_is_a_little_short_of():
     assert waits(("t0", 85, 0.9)) == {}
 
 
-def test_a_late_score_is_not_compared_at_a_rung_that_the_trial_has_passed_by():
+def test_a_late_score_is_not_compared_at_a_passed_rung():
     late = [("t0", 310, 1.0), ("t1", 310, 2.0), ("t2", 100, 7.5), ("t3", 100, 8.0)]
     assert waits(*late) == {"t0": 310, "t1": 310, "t2": 100, "t3": 100}
     assert waits(*late, ("t4", 100, 7.0)) == {"t0": 310, "t1": 310, "t2": 100, "t3": 100}  # t4 is the best of three

@@ -22,7 +22,7 @@ POSITIVE = {
 }
 
 
-def test_a_trial_that_cannot_meet_a_limit_is_not_trained_and_optuna_learns_that(tmp_path):
+def test_a_trial_that_breaks_a_known_limit_is_not_trained(tmp_path):
     driver = Driver(tmp_path, trials=12, **POSITIVE)
     begun = []
     while driver.session.state.left:
@@ -102,7 +102,7 @@ SAMPLERS = [
 
 @pytest.mark.trains
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.kind)
-def test_all_samplers_search_for_several_objectives_and_their_study_follows_from_the_log(tmp_path, sampler):
+def test_every_samplers_study_follows_from_the_log(tmp_path, sampler):
     plan = {
         "trials": 16,
         "further": (Objective(metric="sample_flops"), Objective(metric="flops", mode="max")),

@@ -27,7 +27,7 @@ def ended(root):
     return driver
 
 
-def test_all_failed_trials_or_those_that_are_named_go_on_from_their_last_checkpoint(tmp_path):
+def test_failed_trials_resume_from_their_last_checkpoint(tmp_path):
     ended(tmp_path)
     driver = Driver(tmp_path, trials=4, retry=Retry())
     assert [event.trial for event in driver.memory.of(Retried)] == ["t0001", "t0002"]
@@ -37,7 +37,7 @@ def test_all_failed_trials_or_those_that_are_named_go_on_from_their_last_checkpo
     assert all(Path(uri).is_dir() for trial in begun for uri in trial.checkpoints)
 
 
-def test_a_trial_that_failed_and_then_finishes_counts_as_finished_everywhere(tmp_path):
+def test_a_retried_trial_that_finishes_counts_as_finished(tmp_path):
     ended(tmp_path)
     driver = Driver(tmp_path, trials=4, retry=Retry(("t0002",)))
     driver.begin()
@@ -56,7 +56,7 @@ def test_a_trial_that_failed_and_then_finishes_counts_as_finished_everywhere(tmp
     assert driver.told[2].value == 0.5
 
 
-def test_changed_settings_hold_for_all_that_goes_on_and_for_nothing_that_ended(tmp_path):
+def test_changed_settings_hold_for_unfinished_trials_only(tmp_path):
     ended(tmp_path)
     driver = Driver(tmp_path, trials=4, retry=Retry(("t0001",), {"evaluation.batch_size": 7}))
     changed = [t.trial for t in driver.state.trials.values() if t.config.get("evaluation") == {"batch_size": 7}]

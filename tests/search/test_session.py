@@ -34,7 +34,7 @@ def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
     assert later.folder.state().trials["t0000"].status == "finished"
 
 
-def test_queued_trials_come_first_and_a_later_session_goes_on_behind_those_that_were_drawn(tmp_path):
+def test_queued_trials_come_first_over_sessions(tmp_path):
     queued = {"queue": ({"x": 0.5}, {"x": -0.25}, {}), "trials": 5}
     driver = Driver(tmp_path, **queued)
     assert driver.begin("0").params["x"] == 0.5
@@ -98,7 +98,7 @@ def test_a_trial_that_never_reports_the_metric_fails(tmp_path):
     assert driver.state.trials["t0000"].error == "it ended without reporting fd"
 
 
-def test_trials_that_run_at_an_interrupt_are_stopped_and_come_first_in_the_next_session(tmp_path):
+def test_interrupted_trials_come_first_in_the_next_session(tmp_path):
     driver = Driver(tmp_path, trials=3)
     driver.begin()
     driver.evaluate(100, 4.0)
@@ -169,7 +169,7 @@ def test_what_would_befall_every_trial_ends_the_sweep_and_no_trial(tmp_path):
     assert Driver(tmp_path).begin().trial == "t0000"
 
 
-def test_a_checkpoint_that_the_driver_does_not_see_ends_the_sweep_and_says_what_to_give(tmp_path):
+def test_a_checkpoint_the_driver_cannot_see_ends_the_sweep(tmp_path):
     driver = Driver(tmp_path)
     driver.begin()
     unseen = Evaluated("t0000", evaluation(100, 1.0), str(tmp_path / "nowhere"))
@@ -180,7 +180,7 @@ def test_a_checkpoint_that_the_driver_does_not_see_ends_the_sweep_and_says_what_
     assert driver.state.trials["t0000"].status == "running"
 
 
-def test_trials_that_lost_their_processes_all_at_once_come_first_again_unless_they_are_worn_out(tmp_path):
+def test_lost_trials_come_first_unless_out_of_retries(tmp_path):
     driver = Driver(tmp_path, trials=3, resources=Resources(retries=1))
     for tune_id in ("x", "y"):
         driver.begin(tune_id)

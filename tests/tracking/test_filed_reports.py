@@ -22,7 +22,7 @@ def ended(root, name):
     return sweep
 
 
-def test_a_server_that_never_answers_costs_seconds_and_the_report_is_filed_later(store, monkeypatch, caplog):
+def test_a_report_missed_by_a_silent_server_is_filed_later(store, monkeypatch, caplog):
     sweep = ended(store, "late")
     sweep.close()
     with socket.create_server(("127.0.0.1", 0)) as server, monkeypatch.context() as patch:

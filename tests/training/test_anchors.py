@@ -149,7 +149,7 @@ def test_images_that_the_reference_holds_are_no_floor(tmp_path):
     assert floor.value > 1
 
 
-def test_neither_the_scores_nor_the_random_numbers_of_a_training_depend_on_them(tmp_path):
+def test_anchors_change_neither_scores_nor_random_numbers(tmp_path):
     with_anchors = replace(evaluator(["kid", "recall"]), anchors=lambda samples: found(["kid", "recall"], tmp_path))
     pixels, state = halves()[1].pixels, torch.get_rng_state()
     scores = evaluate_images(with_anchors, lambda indices: pixels[indices], torch.device("cpu")).scores

@@ -33,7 +33,7 @@ def test_a_row_holds_the_images_of_one_class_in_the_order_of_the_classes(tmp_pat
             assert middle.tolist() == [row + 1 if column < count else 255] * 3
 
 
-def test_real_images_are_of_the_classes_that_were_drawn_and_differ_while_there_are_enough():
+def test_real_images_are_of_the_drawn_classes():
     images = tiny.images(12)
     labels = torch.tensor([2, 0, 2, 2, 1, 2, 2])
     real = real_images(images, labels)

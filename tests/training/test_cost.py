@@ -55,7 +55,7 @@ def test_the_first_layer_of_a_network_takes_no_gradient_by_its_images(groups):
     assert backward.get_total_flops() == 2 * 5 * 49 * 9 * (8 * 16 // groups)
 
 
-def test_operations_of_a_diffusion_sample_grow_with_steps_and_double_with_guidance():
+def test_operations_of_a_sample_follow_steps_and_guidance():
     def flops(steps, guidance=1.0):
         return sample_flops(tiny.build("diffusion", True, guidance=guidance, sampler={"kind": "ddim", "steps": steps}))
 
@@ -65,7 +65,7 @@ def test_operations_of_a_diffusion_sample_grow_with_steps_and_double_with_guidan
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.8])
-def test_operations_of_a_meanflow_are_those_of_a_large_batch_whatever_its_share(share):
+def test_operations_of_a_meanflow_are_those_of_a_large_batch(share):
     learner = tiny.learner("meanflow", images=400, batch_size=40, family={"meanflow": {"share": share}})
     loader = Loader(tiny.images(), seed=0)
     with flop_counter() as counter:

@@ -20,7 +20,7 @@ def test_the_average_equals_a_sum_written_out(factor):
     torch.testing.assert_close(ema.network.weight.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_without_a_half_life_there_is_no_average_and_factor_1_is_the_main_one():
+def test_averages_are_named_by_their_factors():
     network = torch.nn.Linear(1, 1)
     assert averages(network, 0, (0.25, 4.0)) == {}
     assert list(averages(network, 10, ())) == ["ema"]

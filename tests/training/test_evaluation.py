@@ -44,7 +44,7 @@ WITH_LIKELIHOOD = [kind for kind in FAMILIES if hasattr(FAMILIES[kind], "bits_pe
 
 
 @pytest.mark.parametrize("kind", WITH_LIKELIHOOD)
-def test_bits_per_dimension_are_the_mean_of_the_held_out_images_in_any_batches(kind):
+def test_bits_per_dimension_are_the_mean_in_any_batches(kind):
     learner = trained(kind)
     network, held_out = learner.sampler, tiny.images(11)
     evaluator = tiny.evaluator(likelihood=True)

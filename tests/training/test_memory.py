@@ -12,7 +12,7 @@ from gensweep.training.cost import LiveBytes, activation_bytes, changes_of_memor
 from gensweep.training.learner_state import state_of
 
 
-def test_bytes_live_from_the_operation_that_makes_them_to_the_end_of_their_last_view():
+def test_bytes_live_until_the_end_of_their_last_view():
     with LiveBytes() as live:
         first = torch.zeros(1000)
         assert live.now == 4000

@@ -91,7 +91,7 @@ def test_resumed_fine_tuning_equals_an_unbroken_one(kind):
     assert all(name.endswith((".A", ".B", ".rows")) for name in networks), networks
 
 
-def test_going_on_from_a_state_without_further_averages_goes_on_without_them():
+def test_a_state_without_further_averages_resumes_without_them():
     old, learner = tiny.learner("gan", ema_factors=()), tiny.learner("gan", ema_factors=(4.0, 0.5))
     run(old)
     restore(learner, state_of(old))

@@ -19,7 +19,7 @@ def late(budget):
     return 40 * (budget / 8) ** -0.6
 
 
-def test_the_common_range_begins_where_all_have_scores_and_ends_where_one_group_does():
+def test_the_common_range_is_where_all_groups_have_scores():
     made = [curve("a", 0, [(1, 9), (10, 5)]), curve("a", 1, [(2, 9), (4, 5)]), curve("b", 0, [(3, 5), (8, 2)])]
     assert common_budgets(made) == (3, 8)
     assert common_budgets(made, {"a": 100.0, "b": 1.0}) == (4, 108)

@@ -32,7 +32,7 @@ def families_differ(rng, family, params):
     return (90 if family == "gan" else 10) * (1 + 0.1 * params["rate"]) * rng.lognormvariate(0, 0.5)
 
 
-def test_where_the_family_decides_it_comes_first_and_no_setting_takes_its_place():
+def test_a_family_that_decides_comes_first():
     found = importance(compare([sweep(60, families_differ)]))
     # The logarithms: 1.0986^2 between families, 0.5^2 within.
     assert found.log
@@ -63,7 +63,7 @@ def test_what_mattered_in_a_branch_only_is_a_part_of_that_branch():
     assert sum(each.estimate.share for each in found.settings[:2]) > 0.8
 
 
-def test_failed_and_running_trials_do_not_count_and_stopped_ones_do_and_are_said_to():
+def test_finished_and_stopped_trials_count():
     statuses = ("finished", "pruned", "failed", "running", "finished", "finished")
     found = importance(compare([sweep(36, families_differ, statuses=statuses)]))
     assert (found.finished, found.stopped) == (18, 6)

@@ -99,7 +99,7 @@ def expected_of(verdict, group):
 @pytest.mark.parametrize(
     ("outside", "said"), [(False, "2 of 12 trainings of g failed and count as no score"), (True, None)]
 )
-def test_failed_trainings_count_in_the_verdict_unless_the_cause_lies_outside(history, outside, said):
+def test_failed_trainings_count_unless_infrastructure_failed(history, outside, said):
     gan, other = history.family("g", "gan", 10, gan_law), history.family("d", "diffusion", 10, gan_law, seed=1)
     broken = [trial("g", 10 + n, None, family="gan", status="failed", infrastructure_error=outside) for n in range(2)]
     before = expected_of(recommend(compare([gan, other])), "g")
@@ -142,7 +142,7 @@ def test_budgets_of_which_nothing_is_known_are_refused_in_one_line(families, bud
     assert "\n" not in str(error.value)
 
 
-def test_sweeps_without_a_common_budget_are_compared_in_another_unit_and_the_reason_is_told(history):
+def test_sweeps_without_a_common_budget_use_another_unit(history):
     gan = history.family("g", "gan", 8, gan_law, budgets=BUDGETS / 100)
     comparison = compare([gan, history.family("d", "diffusion", 8, diffusion_law)])
     verdict = recommend(comparison)

@@ -50,7 +50,7 @@ def test_each_rung_is_held_against_the_final_scores():
     assert [rung.winner for rung in found] == [4, 4]
 
 
-def test_trainings_of_unlike_lengths_are_compared_after_equal_shares_up_to_whole_batches():
+def test_trainings_of_unlike_lengths_are_compared_by_share():
     """As those of a budget in FLOPs, which pays for more images of the narrower network."""
     trials = [
         trained(number, [(round(end / 4) + number, 9.0 - number), (end, 1.0 * number)], length=end)

@@ -53,7 +53,7 @@ def test_what_lies_within_the_error_of_two_unrelated_sets_is_too_close(tmp_path)
     assert found[0].interval == pytest.approx((7 - 8.3155, 7 + 8.3155), abs=0.001)
 
 
-def test_pairs_of_images_from_the_same_noise_tell_apart_what_unrelated_ones_cannot(tmp_path, sources):
+def test_images_of_the_same_noise_tell_close_scores_apart(tmp_path, sources):
     paired = [trial(n, value, error=5.0, folder=sources[n]) for n, value in enumerate([25.0, 29.0])]
     assert ties(paired) == ()
     unrelated = [recorded.changed(each, checkpoint=str(alone(tmp_path, n))) for n, each in enumerate(paired)]
@@ -61,7 +61,7 @@ def test_pairs_of_images_from_the_same_noise_tell_apart_what_unrelated_ones_cann
 
 
 @pytest.mark.parametrize(("up", "found"), [(6.0, 1), (2.0, 0)])
-def test_what_counts_is_how_far_up_the_best_reaches_and_how_far_down_the_other(tmp_path, up, found):
+def test_the_interval_ends_that_face_each_other_count(tmp_path, up, found):
     """The best at 15, another at 21, which reaches 2 down: 6 is less than hypot(6, 2), and more than hypot(2, 2)."""
     best = replace(trial(0, 20.0, error=3.0).score, low=5.0, high=15.0 + up)
     other = replace(trial(1, 26.0, error=3.0).score, low=19.0, high=40.0)
@@ -72,7 +72,7 @@ def test_what_counts_is_how_far_up_the_best_reaches_and_how_far_down_the_other(t
     assert len(ties(listed)) == found
 
 
-def test_the_interval_of_a_difference_is_that_of_the_differences_where_intervals_are_symmetric():
+def test_symmetric_intervals_of_differences_have_a_closed_form():
     first, second = IntervalEstimate(10.0, 7.0, 13.0), IntervalEstimate(6.0, 2.0, 10.0)
     assert difference_interval(first, second, 0.0) == pytest.approx((4 - 5, 4 + 5))
     assert difference_interval(first, second, 0.5) == pytest.approx((4 - 13**0.5, 4 + 13**0.5))

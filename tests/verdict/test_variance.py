@@ -16,7 +16,7 @@ LOWEST_COVERAGE = 84.0
 
 @pytest.mark.trains
 @pytest.mark.parametrize("truth", TRUTHS, ids=str)
-def test_intervals_hold_the_truth_about_as_often_as_they_say_and_estimates_are_not_biased(truth):
+def test_intervals_hold_the_truth_and_estimates_have_no_bias(truth):
     found = share_coverage(truth, 50, REPEATS)
     assert [each for each in found if each.covered < LOWEST_COVERAGE] == []
     # Shares below 0 are shown as 0, at the cost of the rest.

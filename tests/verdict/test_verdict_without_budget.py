@@ -23,7 +23,7 @@ def apart(history):
     return compare([sweep("d", long), sweep("g", [history.trial("g", 0, "gan", [(1e12, 50.0)])])])
 
 
-def test_without_any_common_budget_the_best_counts_with_the_mean_of_its_seeds(apart):
+def test_without_a_common_budget_the_mean_of_seeds_counts(apart):
     verdict = recommend(apart)
     assert verdict.budget is None
     assert (verdict.recommended.trial.name, verdict.score, verdict.seeds) == ("d/t0000", 32.0, 3)

@@ -60,7 +60,7 @@ def test_a_folder_and_a_generator_are_ranked_with_a_trained_run(store, capsys):
     assert "trained once more" in page  # the verdict is on what to train
 
 
-def test_a_generator_scores_what_its_images_score_and_the_batch_changes_nothing(store, capsys):
+def test_a_generator_scores_what_its_images_score(store, capsys):
     from gensweep.noise import Noise
 
     given = ["--torchscript", "G.pt", "--latent", LATENT, "--like", "tiny"]

@@ -82,7 +82,7 @@ def test_losses_are_means_of_paired_differences_over_labels_and_images():
     assert torch.isnan(torch.tensor(drop([made(0, c, [1], [1]) for c in (UNCHANGED, OFF)], OFF).error))
 
 
-def test_random_units_are_of_the_same_layers_as_many_and_none_of_the_chosen():
+def test_random_units_are_others_of_the_same_layers():
     widths = {"a": 6, "b": 4, "c": 9}
     units = [Unit("a", 1), Unit("a", 5), Unit("b", 0), Unit("b", 1), Unit("b", 2)]
     seen = set()

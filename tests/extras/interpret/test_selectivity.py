@@ -65,7 +65,7 @@ def test_a_label_that_changes_only_how_much_units_vary_is_no_effect(n):
     assert sum(false) <= 28
 
 
-def test_units_that_labels_cannot_reach_have_no_effect_and_take_no_power_from_others():
+def test_units_that_labels_cannot_reach_have_no_effect():
     responses = null(4)
     responses[..., 0] = 0.3
     responses[..., 1] = responses[:, :1, 1]

@@ -63,7 +63,7 @@ def test_the_floor_is_found_where_scores_have_come_near_it():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_real_images_score_makes_a_law_surer_near_it_and_no_less_right(seed):
+def test_the_score_of_real_images_makes_a_law_surer(seed):
     law = KnownLaw(real=60.0, floor=0.5, size=3.0, noise=0.02)
     trainings, effects = MadeUpSweep(law, trainings=8, rungs=(), evaluations=8).draw(np.random.default_rng(seed))
     best = min(range(8), key=lambda index: trainings[index].envelope[-1].order)

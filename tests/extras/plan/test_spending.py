@@ -73,7 +73,7 @@ def test_the_backtest_does_not_look_at_what_it_hides():
 
 
 @pytest.mark.trains
-def test_intervals_are_as_much_wider_as_those_of_the_backtest_were_too_narrow():
+def test_intervals_are_widened_by_the_backtest():
     law = KnownLaw(floor=2, size=1, images_exponent=0.7, saturates=1.6e13)
     trainings = drawn(MadeUpSweep(law, rungs=()), 1)
     plan, planner = plan_spending({"a": trainings}, 4 * SWEEP.flops), FamilyPlanner("a", FittedFamily.of(trainings))
