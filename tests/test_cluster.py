@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -32,6 +33,7 @@ class AccountLoader(yaml.SafeLoader):
 AccountLoader.add_multi_constructor("!", lambda loader, suffix, node: node.value)
 TEMPLATE = ROOT / "docs" / "cluster-aws.yaml"
 ACCOUNT = yaml.load(TEMPLATE.read_text(), Loader=AccountLoader)
+RESOURCES = ACCOUNT["Resources"]
 
 
 def test_ray_prepares_and_validates_the_file():
@@ -90,8 +92,39 @@ def test_node_is_closed_encrypted_and_leaves_no_disk(node):
         assert volume["Encrypted"] is volume["DeleteOnTermination"] is True
 
 
+def test_account_opens_ssh_to_one_address_alone():
+    (rule,) = RESOURCES["SecurityGroup"]["Properties"]["SecurityGroupIngress"]
+    assert (rule["FromPort"], rule["ToPort"], rule["CidrIp"]) == (22, 22, "Address")
+    between = RESOURCES["BetweenNodes"]["Properties"]
+    assert between["GroupId"] == between["SourceSecurityGroupId"] == "SecurityGroup.GroupId"
+    others = [name for name, item in RESOURCES.items() if item["Type"] == "AWS::EC2::SecurityGroupIngress"]
+    assert others == ["BetweenNodes"]
+
+
+def test_workers_may_use_the_bucket_and_nothing_else():
+    worker = RESOURCES["WorkerRole"]["Properties"]
+    assert worker["ManagedPolicyArns"] == ["ReadWriteBucket"]
+    assert "Policies" not in worker
+    statements = RESOURCES["ReadWriteBucket"]["Properties"]["PolicyDocument"]["Statement"]
+    assert all(action.startswith("s3:") and "*" not in action for item in statements for action in item["Action"])
+    assert all("Bucket.Arn" in item["Resource"] for item in statements)
+
+
 @pytest.mark.trains
 def test_cloudformation_linter_finds_nothing():
     linter = "from cfnlint.runner import main; main()"
     done = subprocess.run([sys.executable, "-c", linter, str(TEMPLATE)], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_head_may_change_only_named_resources():
+    (policy,) = RESOURCES["HeadRole"]["Properties"]["Policies"]
+    for statement in policy["PolicyDocument"]["Statement"]:
+        actions, resources = (np.atleast_1d(statement[key]).tolist() for key in ("Action", "Resource"))
+        if not all(action.startswith("ec2:Describe") for action in actions):
+            assert "*" not in resources
+            assert not any("*" in action for action in actions)
+        if "ec2:TerminateInstances" in actions:
+            assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/ray-cluster-name": "gensweep"}}
+    allowed = ACCOUNT["Parameters"]["InstanceTypes"]["Default"].split(",")
+    assert NODES["gpu"]["InstanceType"] in allowed

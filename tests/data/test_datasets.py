@@ -185,9 +185,3 @@ def test_resizing_interpolates_between_values():
     step = np.repeat(np.repeat(np.array([[0, 200]], dtype=np.uint8), 2, 0)[None, None], 1, 0)
     # Centres of the four target pixels lie at -1/4, 1/4, 3/4 and 5/4 between the two source pixels.
     assert shared.resized(step, 4)[0, 0, 0].tolist() == [0, 50, 150, 200]
-
-
-def test_an_empty_result_is_an_error():
-    pixels, labels = np.zeros((3, 1, 8, 8), dtype=np.uint8), np.zeros(3, dtype=np.int64)
-    with pytest.raises(ConfigError, match="no image of b"):
-        shared.select(pixels, labels, ("a", "b"), name="x/train", classes=("b",), limit=None, size=8, flip=False)

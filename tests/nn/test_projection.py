@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from gensweep.nn.projection import ConditionalBatchNorm2d, TimeProjection
+from gensweep.nn.projection import ConditionalBatchNorm2d
 
 
 def test_a_conditional_batch_norm_is_one_batch_norm_per_class():
@@ -15,9 +15,3 @@ def test_a_conditional_batch_norm_is_one_batch_norm_per_class():
             own.state_dict() | {"weight": norm.label_scale.weight[label], "bias": norm.label_shift.weight[label]}
         )
         torch.testing.assert_close(y[labels == label], own(x)[labels == label])
-
-
-def test_a_time_is_told_apart_from_its_neighbours_at_both_ends():
-    project, features = TimeProjection(16), torch.randn(1, 16).expand(4, 16)
-    near, far, other, last = project(features, torch.tensor([0.0, 1.0, 500.0, 1000.0])).tolist()
-    assert len({near, far, other, last}) == 4

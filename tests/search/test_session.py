@@ -243,24 +243,3 @@ def test_the_first_trial_resumes_from_the_given_checkpoint(tmp_path):
     assert later.state.trials["t0000"].status == "finished"
     assert not Path(checkpoint).exists()
     assert (tmp_path / "old" / "state").exists()
-
-
-def test_a_lost_line_trains_a_new_trial_and_no_finished_one_again(tmp_path):
-    driver = Driver(tmp_path, trials=3)
-    for value in (3.0, 2.0, 1.0):
-        driver.begin()
-        driver.evaluate(400, value)
-        driver.end(finished=True)
-    log = driver.folder.log.file
-    lines = log.read_bytes().splitlines(keepends=True)
-    log.write_bytes(b"".join(line for line in lines if b'"suggested","trial":"t0001"' not in line))
-    resumed = Driver(tmp_path, trials=3)
-    assert resumed.begin().trial == "t0003"
-    resumed.evaluate(400, 4.0)
-    resumed.end(finished=True)
-    assert {name: trial.score.value for name, trial in resumed.state.trials.items()} == {
-        "t0000": 3.0,
-        "t0002": 1.0,
-        "t0003": 4.0,
-    }
-    assert resumed.kept("t0002") == [400]

@@ -97,7 +97,6 @@ def test_a_family_that_saturates_suddenly_is_not_trusted(seed):
 
 
 SCATTER = KnownLaw(100, 0, images=0, trainings=0, noise=0.35)
-WORSENING = MadeUpSweep(KnownLaw(worsens=1.6e12), 14, (16, 24, 32, 64), evaluations=12, rungs=())
 
 
 @pytest.mark.parametrize("evaluations", [6, 24])
@@ -106,12 +105,6 @@ def test_scatter_without_trend_is_not_trusted(evaluations):
     for seed in (1, 2):
         plan = plan_spending({"a": drawn(made, seed)}, 4 * made.flops)
         assert any(problem.startswith("scores of a do not fall in the last factor of 4") for problem in plan.problems)
-
-
-def test_scores_that_get_worse_again_are_not_trusted():
-    plan = plan_spending({"a": drawn(WORSENING)}, 4 * WORSENING.flops)
-    assert not plan.trusted
-    assert plan.best.width < 64
 
 
 def test_a_best_trial_that_gets_worse_is_not_trusted():
