@@ -27,9 +27,7 @@ def started(tmp_path, monkeypatch):
     ("stem", "name"),
     [
         ("config", "config-train"),
-        ("my config", "my-config-train"),
         ("données", "donn-es-train"),
-        ("_x", "x-train"),
         ("画像", "train"),
         ("x" * 70, "x" * 58 + "-train"),
     ],

@@ -30,6 +30,7 @@ def test_grids_and_populations_limit_an_extension(load):
     assert extension_problem(others, others.nodes(), 5) is None
 
 
+PBT = "search: {scheduler: {kind: pbt}, sampler: {kind: random}}"
 LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
 
 
@@ -38,7 +39,7 @@ LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
     [
         (f"{LR}search: {{scheduler: {{kind: pbt}}}}", "search.sampler: pbt changes settings while it trains,"),
         (
-            "space: {network: {choice: [{kind: cnn}, {kind: unet}]}}\nsearch: {scheduler: {kind: pbt}, sampler:",
+            f"space: {{network: {{choice: [{{kind: cnn}}, {{kind: unet}}]}}}}\n{PBT}",
             "network: pbt goes on from the weights of other trials, so it cannot search a choice of kinds (cnn, unet)",
         ),
         (
