@@ -22,7 +22,6 @@ class ListReporter:
     asked: int = 0
     checkpoints: list[tuple[Evaluation, Path]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    moves: list[str | None] = field(default_factory=list)
 
     def progress(self, images, numbers):
         self.reports.append((images, dict(numbers)))
@@ -38,7 +37,7 @@ class ListReporter:
         self.saves.append((images, folder))
 
     def moved(self, phase=None):
-        self.moves.append(phase)
+        pass
 
     def note(self, text):
         self.notes.append(text)

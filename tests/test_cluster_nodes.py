@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -100,20 +98,3 @@ def test_workers_join_the_port_that_the_head_opens(nodes):
     assert head["head"] is True
     assert worker["address"] == f"10.0.0.1:{head['port']}"
     assert worker["object_manager_port"] == head["object_manager_port"]
-
-
-HEADER = re.sub(r"(?m)^# *", "", TEXT.partition("cluster_name:")[0]).replace("\\\n", " ")
-SHOWN = [line.partition(" #")[0] for line in HEADER.splitlines() if re.match(r"ray .*[.-]", line)]
-ON_THE_HEAD = [words[3:] for words in map(shlex.split, SHOWN) if words[1] == "exec"]
-
-
-@pytest.mark.parametrize("words", [words for words in ON_THE_HEAD if "gensweep" in words[-1]], ids=lambda w: w[-1])
-def test_commands_that_are_shown_for_the_head_run_there(nodes, words):
-    head = nodes["head"]
-    head.shell(words[-1])
-    call = head.call("gensweep")
-    if call.command == "tune":
-        assert call.values["storage"] == "s3://my-bucket/sweeps"
-        assert (ROOT / call.values["file"].relative_to(head.home / "gensweep")).is_file()
-    else:
-        assert (call.command, call.values) == ("best", {"compare": True})

@@ -1,6 +1,5 @@
 """What the pages and the shipped spaces show to their readers works as shown."""
 
-import json
 import os
 import re
 import shlex
@@ -82,23 +81,3 @@ def test_links_between_pages_lead_somewhere():
             there = page.parent / target if target else page
             assert there.exists(), f"{page.name} links to {target}"
             assert not anchor or anchor in headings(there), f"{page.name} links to {target}#{anchor}"
-
-
-def properties(schema, path=""):
-    """Every property in a JSON Schema, with the path to it."""
-    if isinstance(schema, dict):
-        for name, each in schema.get("properties", {}).items():
-            yield f"{path}/{name}", each
-        for name, each in schema.items():
-            yield from properties(each, f"{path}/{name}")
-    elif isinstance(schema, list):
-        for position, each in enumerate(schema):
-            yield from properties(each, f"{path}/{position}")
-
-
-@pytest.mark.parametrize("name", ["sweep", "trial"])
-def test_every_property_of_a_schema_says_what_it_means(name):
-    schema = json.loads((ROOT / "docs" / "schema" / f"{name}.json").read_text(encoding="utf-8"))
-    said = {path: each.get("description") for path, each in properties(schema)}
-    assert len(said) > 300
-    assert [path for path, words in said.items() if not words] == []

@@ -108,39 +108,13 @@ def comparison(look):
     return json.loads(look("best", "--compare", "--format", "json").out)
 
 
-def test_a_sweep_says_whom_it_waits_for_and_begins_once_there_are_cores_for_it(begun):
+def test_a_sweep_waits_for_free_cores_and_names_their_owner(begun):
     _, waits, rest = begun
     cores = usable_cores()
     told = f"sweep first (process {os.getpid()}) uses {cores} of this machine's {cores} cores: quickstart waits until"
     assert told in waits
     assert "quickstart takes 2" in rest  # a trial has two workers
     assert other_claims() == []
-
-
-def test_the_verdict_has_the_documented_shape(comparison):
-    assert [sweep if isinstance(sweep, str) else sweep["name"] for sweep in comparison["sweeps"]] == ["quickstart"]
-    entries = comparison["entries"]
-    assert [entry["rank"] for entry in entries] == list(range(1, len(entries) + 1))
-    values = [entry["objective"]["value"] for entry in entries]
-    assert values == sorted(values)
-    for entry in entries:
-        assert {
-            "rank", "sweep", "trial", "family", "objective", "cost", "params", "checkpoint", "status",
-        } <= set(entry)  # fmt: skip
-        assert {"metric", "value", "identity"} <= set(entry["objective"])
-        assert {"images", "train_seconds", "sample_seconds", "params"} <= set(entry["cost"])
-        assert entry["objective"]["identity"] == entries[0]["objective"]["identity"]
-    assert {entry["family"] for entry in entries} <= {"diffusion", "gan"}
-
-
-def test_the_report_is_one_offline_file(folder, comparison):
-    text = (folder / "report.html").read_text(encoding="utf-8")
-    assert "data:image/webp;base64," in text
-    assert "default-src 'none'" in text
-    assert text.count("<script") == 1
-    assert "<script>" in text
-    assert 'src="http' not in text
-    assert 'href="http' not in text
 
 
 def test_trials_lists_every_trial_once(look):
@@ -198,15 +172,11 @@ def test_the_average_is_chosen_after_training_and_scored_on_fresh_noise(look):
     ("arguments", "code", "words"),
     [
         (["tune", SPACE], 2, ["gensweep tune --resume quickstart", "gensweep tune --extend quickstart --trials N"]),
-        (["tune", "--resume", "nothing"], 2, ["there is no sweep 'nothing'", "quickstart"]),
         (["tune", SPACE, "--name", "x", "--set", "diffusion.schedule.kind=cosin"], 2, ["did you mean 'cosine'?"]),
         (["tune", SPACE, "--name", "x", "--set", "resources.workers=64"], 2, ["64", "CPU"]),
         (["tune", SPACE, "--name", "x", *INCEPTION], 2, ["nowhere.pth"]),
-        (["train"], 2, ["Give either FILE, --from-run RUN or --continue-from RUN"]),
         (["sample", "nothing"], 2, ["nothing"]),
-        (["sample", "quickstart", "-o", "grid.jpg"], 2, ["grid.jpg", ".png"]),
         (["sample", "quickstart", "--class", "dog"], 2, ["'dog'"]),
-        (["trials", "nothing"], 2, ["nothing"]),
     ],
 )
 def test_mistakes_are_told_in_a_line(folder, look, arguments, code, words):
@@ -215,7 +185,7 @@ def test_mistakes_are_told_in_a_line(folder, look, arguments, code, words):
     assert not (folder / "sweeps" / "x").exists()
 
 
-def test_a_trial_is_trained_again_as_a_sweep_of_one_trial_with_its_configuration(comparison, look, monkeypatch):
+def test_train_from_run_takes_the_trials_configuration(comparison, look, monkeypatch):
     asked = []
     monkeypatch.setattr(sweeps, "run_sweep", lambda sweep, **_: asked.append(sweep) or SimpleNamespace(exit_code=0))
     entry = comparison["entries"][0]
@@ -240,7 +210,7 @@ def test_a_dry_run_tells_what_would_be_and_does_nothing(folder, look):
     assert not (folder / "sweeps" / "dry").exists()
 
 
-def test_everything_lies_where_it_was_to_be_and_nobody_else_may_write_in_it(folder, look):
+def test_files_are_where_asked_and_writable_by_the_user_only(folder, look):
     best = json.loads(look("best", "quickstart", "--format", "json").out)
     assert (Path(best["checkpoint"]) / "state.safetensors").is_file()
     assert [*(folder / f"kept {STRANGE}" / "quickstart" / "checkpoints").rglob("state.safetensors")]

@@ -8,20 +8,21 @@ import pytest
 
 from gensweep.errors import GensweepError
 from gensweep.files import (
-    expanded,
     nearest_folder,
     path_within,
     replace_folder,
     replacing,
     write_bytes,
-    write_for_owner_alone,
     write_problem,
 )
 
 
-def test_a_file_keeps_its_content_if_the_disk_fails(tmp_path, monkeypatch):
-    file = tmp_path / "a.bin"
+def test_what_was_there_stays_if_the_disk_fails(tmp_path, monkeypatch):
+    file, aside, folder = tmp_path / "a.bin", tmp_path / ".new", tmp_path / "checkpoint"
     write_bytes(file, b"old")
+    for place, text in ((folder, "old"), (aside, "new")):
+        place.mkdir()
+        (place / text).write_text(text)
 
     def fails(descriptor: int) -> None:
         raise OSError("no space left")
@@ -29,8 +30,10 @@ def test_a_file_keeps_its_content_if_the_disk_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(OSError, match="no space left"):
         write_bytes(file, b"new")
+    with pytest.raises(OSError, match="no space left"):
+        replace_folder(aside, folder)
     assert file.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [file]
+    assert [each.name for each in folder.iterdir()] == ["old"]
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
@@ -54,21 +57,6 @@ def test_a_folder_takes_the_place_of_one_with_its_name(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_a_folder_keeps_its_content_if_the_disk_fails(tmp_path, monkeypatch):
-    aside, folder = tmp_path / ".new", tmp_path / "checkpoint"
-    for place, text in ((folder, "old"), (aside, "new")):
-        place.mkdir()
-        (place / text).write_text(text)
-
-    def fails(descriptor: int) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(OSError, match="no space left"):
-        replace_folder(aside, folder)
-    assert [file.name for file in folder.iterdir()] == ["old"]
-
-
 def test_a_folder_that_is_yet_to_be_made_is_looked_at_where_it_will_lie(tmp_path):
     assert nearest_folder(tmp_path / "a" / "b") == tmp_path
     assert write_problem(tmp_path / "a" / "b") is None
@@ -79,25 +67,6 @@ def test_a_folder_that_is_yet_to_be_made_is_looked_at_where_it_will_lie(tmp_path
     assert (
         write_problem(Path("/proc/b")) == "/proc/b cannot be written (No such file or directory); choose another folder"
     )
-
-
-def test_nobody_else_may_write_in_what_is_made_whatever_the_umask(tmp_path):
-    before = os.umask(0)
-    try:
-        write_for_owner_alone()
-        write_bytes(tmp_path / "folder" / "a.bin", b"x")
-        assert os.umask(0o077) == 0o022
-        write_for_owner_alone()
-        assert os.umask(0) == 0o077
-    finally:
-        os.umask(before)
-    for path in (tmp_path / "folder", tmp_path / "folder" / "a.bin"):
-        assert path.stat().st_mode & 0o022 == 0
-
-
-def test_a_path_of_a_user_that_nobody_knows_is_taken_as_it_is_written():
-    assert expanded("~nobody-of-that-name/photos") == Path("~nobody-of-that-name/photos")
-    assert expanded("~/photos") == Path.home() / "photos"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ WORDS = "go on with: it's this\n"
         ("sys.exit(3)", 3, ""),
     ],
 )
-def test_a_process_that_is_ended_tells_how_to_go_on_and_one_that_ends_does_not(body, code, words):
+def test_a_killed_process_prints_how_to_resume(body, code, words):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(body=body)], capture_output=True, text=True, start_new_session=True
     )
@@ -42,7 +42,7 @@ def test_one_that_is_interrupted_tells_it_too():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
-def test_what_was_started_inside_ends_with_a_process_that_is_killed_and_nothing_else_does():
+def test_children_end_with_a_killed_process():
     start = "subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid"
     body = f"import subprocess; print({start}, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     program = "import gensweep.last_words\ngensweep.last_words.PATIENCE = 0\n" + PROGRAM.format(body=body)

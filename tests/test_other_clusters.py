@@ -32,7 +32,7 @@ def test_pods_of_the_rayjob_are_valid():
         kubernetes.validate(pod, kubernetes.latest_version(), strict=True)
 
 
-def test_the_rayjob_runs_a_command_that_gensweep_takes_with_a_ray_that_was_tried():
+def test_the_rayjob_runs_a_valid_command_with_a_tested_ray():
     program, _, words = RAYJOB["spec"]["entrypoint"].partition(" ")
     command = parse(words)
     assert (program, command.command, command.values["storage"]) == ("gensweep", "tune", "s3://EDIT-ME-BUCKET/sweeps")
@@ -78,7 +78,7 @@ def slurm(tmp_path):
     return run
 
 
-def test_the_slurm_script_starts_ray_on_all_nodes_and_the_sweep_on_the_first(slurm, tmp_path):
+def test_the_slurm_script_starts_ray_and_the_sweep(slurm, tmp_path):
     call, _, environment = slurm(3).partition(" [")
     words = call.split()
     assert words[:3] == ["srun", "ray", "symmetric-run"]

@@ -18,9 +18,7 @@ from PIL import Image
 from typed_commands import call, foreign
 
 import gensweep as gs
-from gensweep.build.model import load_checkpoint
-from gensweep.build.parts import build_family
-from gensweep.config import TrialConfig, load_sweep
+from gensweep.config import load_sweep
 from gensweep.shipped import space_file
 
 PAGE = Path(__file__).parent.parent / "docs" / "python.md"
@@ -51,7 +49,7 @@ def model(tmp_path_factory):
     return gs.load(folder, device="cpu")
 
 
-def test_other_settings_of_sampling_are_those_of_a_model_that_was_loaded_with_them(model):
+def test_sampling_settings_equal_those_given_at_loading(model):
     settings = {"sampler.kind": "heun", "sampler.steps": 3, "family.guidance": 2.0}
     other = model.with_settings(settings)
     drawn = model.sample(4, label="3", seed=7, sampler="heun", steps=3, guidance=2.0)
@@ -61,18 +59,6 @@ def test_other_settings_of_sampling_are_those_of_a_model_that_was_loaded_with_th
     assert other.network is model.network
     with pytest.raises(gs.ConfigError, match=r"sampler\.kind: 'hoin'"):
         model.sample(1, sampler="hoin")
-
-
-def test_a_schedule_that_was_learnt_is_kept_with_other_settings(tmp_path):
-    """Versions of a picture and frames go through the levels of the family's process."""
-    vdm = {"family": {"kind": "vdm"}, "vdm": {"schedule": {"kind": "learned_linear"}}, "sampler": {"kind": "ddim"}}
-    trial = TrialConfig.from_dict(untrained.DIGITS | vdm | {"network": {"kind": "cnn", "width": 8}})
-    folder, change = untrained.checkpoint(tmp_path, trial), {"sampler.steps": 3}
-    loaded = load_checkpoint(folder, overrides=change, device="cpu")
-    changed = gs.load(folder, device="cpu").with_settings(change)
-    learnt = loaded.family.process.sigmas(3)
-    assert changed.family.process.sigmas(3) == learnt
-    assert learnt != build_family(trial, (1, 8, 8), 10).process.sigmas(3)
 
 
 def test_scores_of_a_models_own_images_are_those_of_its_evaluation(model):

@@ -77,7 +77,7 @@ def test_what_is_no_secret_stays(text):
     assert not holds_secret(text)
 
 
-def test_values_of_secret_environment_variables_are_hidden_wherever_they_stand(monkeypatch):
+def test_values_of_secret_environment_variables_are_hidden(monkeypatch):
     monkeypatch.setenv("MY_SERVICE_TOKEN", SECRET)
     assert redact(f"curl -d {SECRET} x") == "curl -d *** x"
 

@@ -14,24 +14,6 @@ IDENTITY = Identity(
 )
 
 
-def test_is_told_in_one_line():
-    assert IDENTITY.short() == (
-        "fd, 5,000 samples, efficientnet_lite0/1280@128px/float32, against digits (1,500 images, 32x32)"
-    )
-    assert replace(IDENTITY, weights="raw").short().endswith("raw weights")
-
-
-def test_a_likelihoods_identity_has_no_extractor():
-    identity = Identity("bpd", None, 360, "digits/test (360 images, 32x32)#abc", "256 levels", timesteps=20, latents=50)
-    assert "extractor" not in identity.as_dict()
-    assert "timesteps" not in IDENTITY.as_dict()
-    assert Identity.from_dict(json.loads(json.dumps(identity.as_dict()))) == identity
-    assert identity.short() == "bpd, 360 samples, 20 timesteps or 50 latents, against digits/test (360 images, 32x32)"
-    assert identity.differences(replace(identity, timesteps="all")) == {
-        "timesteps": "noise levels an image: 20 against all"
-    }
-
-
 @pytest.mark.parametrize("field", list(IDENTITY.as_dict()))
 def test_every_field_is_told_where_it_differs(field: str):
     other = replace(IDENTITY, **{field: 7 if field == "samples" else "raw"})
@@ -41,19 +23,6 @@ def test_every_field_is_told_where_it_differs(field: str):
     for identity in (IDENTITY, other):
         value = identity.as_dict()[field]
         assert (f"{value:,}" if isinstance(value, int) else value) in difference[field]
-
-
-def test_interval_has_95_percent_of_a_normal_score_unless_given():
-    assert Score(9.0, "min", IDENTITY, corrected=10.0, error=2.0).interval == pytest.approx((6.08, 13.92), abs=0.001)
-    assert Score(9.0, "min", IDENTITY, corrected=10.0, error=2.0, low=7.0, high=15.0).interval == (7.0, 15.0)
-    assert Score(9.0, "min", IDENTITY).interval is None
-    assert FLOOR.interval == pytest.approx((28.04, 31.96), abs=0.001)
-
-
-def test_a_value_without_bias_is_partly_guessed_below_the_images_that_it_needs():
-    assert Score(9.0, "min", IDENTITY, corrected=8.0, error=1.0, needed=5001).guessed
-    assert not Score(9.0, "min", IDENTITY, corrected=8.0, error=1.0, needed=5000).guessed
-    assert not Score(9.0, "min", IDENTITY).guessed
 
 
 FLOOR = Anchor(30.0, "digits/test", 300, corrected=12.0, error=1.0)

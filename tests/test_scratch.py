@@ -26,7 +26,7 @@ def temporary(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_scratch_folder_is_gone_at_its_end_and_no_other_takes_it_away_before(temporary):
+def test_a_scratch_folder_lives_until_its_end(temporary):
     with scratch_folder("a") as first, scratch_folder("a") as second:
         remove_dead_scratch()
         assert first != second
@@ -35,7 +35,7 @@ def test_a_scratch_folder_is_gone_at_its_end_and_no_other_takes_it_away_before(t
     assert list(temporary.iterdir()) == []
 
 
-def test_what_a_killed_process_left_goes_with_the_next_and_what_a_living_one_has_stays(temporary):
+def test_the_scratch_of_dead_processes_is_removed(temporary):
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", HOLDS]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:

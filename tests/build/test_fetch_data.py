@@ -27,19 +27,6 @@ def test_a_worker_fetches_the_data_set_and_passes_on_what_is_said(monkeypatch, t
     assert (calls, lines) == ([tmp_path], ["cifar10 came from somewhere"])
 
 
-def test_a_data_set_of_torchvision_is_fetched_by_its_own_name(monkeypatch):
-    fetched = []
-    fetchers = {
-        name: lambda root, *, report, name=name: fetched.append(name) for name in ("cifar10", "MNIST", "FashionMNIST")
-    }
-    monkeypatch.setattr(parts, "FETCHERS", fetchers)
-    trial = config("diffusion")
-    fetch_data(trial.with_overrides({"data": {"kind": "torchvision", "dataset": "MNIST"}}), print)
-    assert fetched == ["MNIST"]
-    fetch_data(trial.with_overrides({"data": {"kind": "hub", "dataset": "cifar10"}}), print)
-    assert fetched == ["MNIST"]  # that of the hub is another one
-
-
 def test_folders_at_a_url_are_fetched_also_those_to_compare_with(monkeypatch):
     fetched = []
     monkeypatch.setattr(parts, "local_copy", lambda url, root, report: fetched.append(url))

@@ -1,11 +1,11 @@
-"""What `gensweep doctor` says of versions, store and disk."""
+"""What `gensweep doctor` reports about versions, the store and the disk."""
 
+import json
 import sqlite3
 from contextlib import closing
 
 import pytest
 
-from gensweep.cli.doctor import _disk, _examine, _store, _versions
 from gensweep.cli.main import run
 
 
@@ -22,46 +22,44 @@ def install(tmp_path, monkeypatch):
     return install
 
 
-def found_versions():
-    return {finding.check: (finding.status, finding.detail) for finding in _versions()}
+@pytest.fixture
+def examine(monkeypatch, capsys):
+    """Run the command; returns status and detail by check.  MLflow is away unless a test says otherwise."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+
+    def examine():
+        run(["doctor", "--format", "json"])
+        return {row["check"]: (row["status"], row["detail"]) for row in json.loads(capsys.readouterr().out)}
+
+    return examine
 
 
-def test_the_doctor_names_the_tested_versions(install):
-    install("ray", "2.58.0")
-    assert found_versions()["ray"] == ("ok", "2.58.0 (tested: 2.57 and 2.60.0)")
-
-
-@pytest.mark.parametrize("version", ["2.99.0", "2.61.0.dev0", "2.56.9"])
-def test_a_version_outside_the_supported_range_fails(install, version):
+@pytest.mark.parametrize(("version", "status"), [("2.58.0", "ok"), ("2.61.0.dev0", "fail"), ("2.56.9", "fail")])
+def test_versions_outside_the_supported_range_fail(install, examine, version, status):
     install("ray", version)
-    status, detail = found_versions()["ray"]
-    assert status == "fail"
-    assert f"{version} is not in the range" in detail
-    assert "pip install 'ray[train,tune]>=2.57,<2.61'" in detail
+    found, detail = examine()["ray"]
+    assert (found, "pip install 'ray[train,tune]>=" in detail) == (status, status == "fail")
 
 
 def test_a_sweep_notes_a_version_outside_the_supported_range(install, tmp_path, capsys):
     install("mlflow", "9.0")
     too_many = "resources.cpus_per_worker=9999"  # so nothing starts
     assert run(["tune", "quickstart", "--set", too_many, "--sweeps", str(tmp_path)]) != 0
-    assert "Note: mlflow 9.0 is not in the range that gensweep supports (>=3.17,<4)" in capsys.readouterr().err
+    assert "Note: mlflow 9.0 is not in the range that gensweep supports" in capsys.readouterr().err
 
 
 @pytest.mark.mlflow
-def test_a_store_that_takes_no_records_fails(tmp_path, monkeypatch):
+def test_a_store_that_takes_no_records_fails(tmp_path, monkeypatch, examine):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    assert [finding.status for finding in _examine(_store)] == ["ok"]
+    assert examine()["mlflow store"][0] == "ok"
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         for what in ("insert", "update"):
             refuse = f"create trigger no_{what} before {what} on experiment_tags begin select raise(abort, 'no'); end"
             database.execute(refuse)
-    (found,) = _examine(_store)
-    assert found.status == "fail"
-    assert "answers, but takes no records" in found.detail
+    status, detail = examine()["store"]
+    assert (status, "answers, but takes no records" in detail) == ("fail", True)
 
 
-def test_a_folder_in_which_nothing_can_be_written_fails(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert [finding.check for finding in _disk()] == ["disk"]
+def test_a_folder_where_nothing_can_be_written_fails(monkeypatch, examine):
     monkeypatch.chdir("/proc")
-    assert ("folder", "fail") in [(finding.check, finding.status) for finding in _disk()]
+    assert examine()["folder"][0] == "fail"

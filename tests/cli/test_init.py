@@ -42,9 +42,3 @@ def test_nothing_is_overwritten(folder, capsys):
 def test_a_name_that_is_none_gets_a_suggestion(command, capsys):
     assert run([*command, "quikstart"]) == 2
     assert "did you mean 'quickstart'? (known: " in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", [["tune"], ["config", "show"]])
-def test_a_file_that_is_missing_has_the_space_of_its_name_as_suggestion(command, folder, capsys):
-    assert run([*command, "quickstart.yaml"]) == 2
-    assert "quickstart.yaml: no such file; did you mean quickstart, as in: gensweep tune" in capsys.readouterr().err

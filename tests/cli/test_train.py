@@ -8,7 +8,6 @@ import pytest
 
 from gensweep.api import sweeps
 from gensweep.cli.main import run
-from gensweep.config import load_trial
 
 TRIAL = "family: {kind: gan}\n"
 
@@ -28,9 +27,7 @@ def started(tmp_path, monkeypatch):
     ("stem", "name"),
     [
         ("config", "config-train"),
-        ("my config", "my-config-train"),
         ("données", "donn-es-train"),
-        ("_x", "x-train"),
         ("画像", "train"),
         ("x" * 70, "x" * 58 + "-train"),
     ],
@@ -40,10 +37,3 @@ def test_a_file_of_any_name_gives_a_name(started, tmp_path, stem, name):
     assert run(["train", f"{stem}.yaml"]) == 0
     assert run(["train", f"{stem}.yaml", "--name", "mine"]) == 0
     assert started == [name, "mine"]
-
-
-def test_a_trial_that_is_repeated_is_not_called_like_the_first(started, tmp_path, monkeypatch):
-    (tmp_path / "config.yaml").write_text(TRIAL)
-    monkeypatch.setattr(sweeps, "_trial_of", lambda *_: load_trial("config.yaml"))
-    assert run(["train", "--from-run", "ddpm/t0003"]) == run(["train", "--from-run", "y" * 64]) == 0
-    assert started == ["ddpm-t0003-again", "y" * 58 + "-again"]

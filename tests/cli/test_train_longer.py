@@ -90,10 +90,7 @@ def test_a_training_goes_on_as_if_it_had_been_longer_from_the_start(folder, run,
         (["training.images=128"], "training.images"),
         (["training.images=256", "training.device_seconds=5"], "training.images"),
         ([TWICE, "optimizer.learning_rate=0.5"], "optimizer.learning_rate: a training continues with its own settings"),
-        (
-            [TWICE, "training.batch_size=8"],
-            "training.batch_size: a training continues with its own settings, and this was 16",
-        ),
+        ([TWICE, "training.batch_size=8"], "training.batch_size: a training continues with its own settings,"),
         ([TWICE, "seed=4"], "seed: a training continues"),
     ],
 )
@@ -101,13 +98,6 @@ def test_what_would_be_another_training_is_refused(folder, changes, words):
     given = [f"--set={change}" for change in changes]
     assert words in call(folder, "train", "--continue-from", "half", *given, "--name", "x", code=2).err
     assert not (folder / "sweeps" / "x").exists()
-
-
-def test_scores_of_another_kind_are_not_those_of_the_longer_training(folder):
-    changes = ("--set", TWICE, "--set", "evaluation.samples=8", "--name", "fewer")
-    call(folder, "train", "--continue-from", "half", *changes)
-    (trial,) = SweepFolder(folder / "sweeps", "fewer").state().trials.values()
-    assert [*trial.evaluations] == [256]
 
 
 @pytest.mark.parametrize("bounded", [{"images": 10**12, "device_seconds": 5.0}, {"images": 500}])
@@ -127,8 +117,3 @@ def test_weights_alone_are_refused(folder, tmp_path):
     change(folder, tmp_path, lambda record: record.update(sha256=digest))
     (tmp_path / "weights").rename(tmp_path / "state.safetensors")
     assert "no state of an optimizer" in call(folder, "train", "--continue-from", tmp_path, "--set", TWICE, code=2).err
-
-
-def test_one_source_is_asked_for(folder):
-    err = call(folder, "train", "--from-run", "half", "--continue-from", "half", code=2).err
-    assert "either FILE, --from-run RUN or --continue-from RUN" in err

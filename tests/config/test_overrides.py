@@ -73,7 +73,7 @@ def test_a_scale_is_a_set_of_overrides_below_those_of_the_command_line(load, ref
     assert refused(BASE, scale="cpu") == ["--scale cpu: s has no scales (a sweep lists them under the key scales)"]
 
 
-def test_train_takes_what_is_set_whatever_its_scale_searches_and_refuses_what_tune_refuses(load, tmp_path):
+def test_train_reads_a_sweep_as_tune_does(load, tmp_path):
     scale = "scales: {cpu: {space.network.width: {int: [8, 16], step: 8}, training.images: 6000}}\n"
     load(f"{BASE}  network: {{width: 64}}\n{scale}")
     values = load_trial(tmp_path / "s.yaml", overrides=["network.width=24"], scale="cpu").flat()
@@ -82,10 +82,3 @@ def test_train_takes_what_is_set_whatever_its_scale_searches_and_refuses_what_tu
         load(f"{BASE}  <<: {{seed: 7}}\n")
     with pytest.raises(ConfigError, match="base"):
         load_trial(tmp_path / "s.yaml")
-
-
-def test_a_key_of_a_list_is_refused_as_it_would_drop_the_rest(load):
-    objectives = "objective: [{metric: fd}, {metric: sample_flops}]\nsearch: {scheduler: {kind: fifo}}\n"
-    text = BASE.replace("objective: {metric: fd, mode: min}\n", "") + objectives
-    with pytest.raises(ConfigError, match="objective is a list here; give all of it"):
-        load(text, "objective.metric=fd")

@@ -65,7 +65,7 @@ TWINS = {
 TWIN_NODES = parse_space(clone(TWINS), sections_by_family())[0]
 
 
-def test_what_is_fixed_otherwise_in_each_branch_is_outside_and_what_is_fixed_alike_keeps_its_value():
+def test_a_value_fixed_otherwise_in_each_branch_is_outside():
     point = point_of(TWIN_NODES, {"network": {"kind": "cnn", "width": 32}})
     assert point.problems == [
         ("network.width", "32 does not go with the other settings of this trial (fixed values: 8, 16)")

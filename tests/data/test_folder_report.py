@@ -57,17 +57,6 @@ def test_sizes_enlargements_and_crops_are_those_of_the_files(photos):
     assert report.pictures == {"train": 14, "test": 4}
 
 
-def test_kinds_of_pixels_are_counted(photos):
-    cat = photos / "train" / "cat"
-    noise(30).convert("CMYK").save(cat / "print.jpg")
-    noise(31).convert("RGBA").save(cat / "layer.png")
-    Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16)).save(cat / "scan.png")
-    report = inspected(photos)[1]
-    assert report.modes == {"RGB": 15, "CMYK": 1, "transparent": 1, "more than 8 bits": 1}
-    (line,) = (line for line in report.lines() if line.startswith("pixels"))
-    assert "1 transparent (put on white)" in line
-
-
 def test_duplicates_are_told_within_and_across_splits(photos):
     train, test = photos / "train" / "cat", photos / "test" / "cat"
     shutil.copy(train / "3.png", train / "copy.png")
@@ -79,12 +68,6 @@ def test_duplicates_are_told_within_and_across_splits(photos):
     assert report.leaked == (("test/cat/other format.bmp", "train/cat/5.png"),)
     (warning,) = report.warnings
     assert warning.startswith("1 test picture is also in the training split, of 4 (test/cat/other format.bmp = train/")
-
-
-def test_a_folder_without_copies_has_no_warning(photos):
-    report = inspected(photos)[1]
-    assert (report.warnings, report.refused, report.leaked) == ((), False, ())
-    assert "duplicates  none within a split" in report.lines()
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

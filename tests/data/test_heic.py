@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gensweep.cli.main import run
 from gensweep.data import picture_decoding
 from gensweep.data.image_folder import image_folder
 from gensweep.data.picture_decoding import picture_formats, read_picture
@@ -54,11 +53,3 @@ def test_without_the_extra_one_sentence_says_what_to_install(photos, tmp_path):
     assert read(photos, tmp_path / "cache", allow_skipped=True).notes == (f"12 .heic files need: {NEEDED}",)
     with pytest.raises(ConfigError, match=r"IMG_0\.HEIC needs: pip install 'gensweep\[heic\]'"):
         read_picture(photos / "IMG_0.HEIC")
-
-
-@pytest.mark.usefixtures("without_reader")
-def test_a_folder_of_heic_alone_says_what_to_install(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("GENSWEEP_CACHE", str(tmp_path / "cache"))
-    assert run(["data", "show", str(photos)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith(f"files need: {NEEDED}")

@@ -40,14 +40,6 @@ def test_pictures_in_files_of_their_own_are_read_and_one_split_is_divided(librar
     assert (parts[0].class_names, parts[0].name, parts[1].name) == (("cat", "dog"), "animals/train", "animals/test")
 
 
-def test_splits_may_be_named(library, tmp_path):
-    path = write_pictures(tmp_path / "animals", ["train/cat", "train/dog", "test/cat", "test/dog"], count=3)
-    swapped = hub_images("train", tmp_path, dataset=path, train_split="test")
-    assert swapped.fingerprint == hub_images("test", tmp_path, dataset=path).fingerprint
-    with pytest.raises(ConfigError, match=r"test_split: .*has no split extra; name one of its splits: train, test"):
-        hub_images("test", tmp_path, dataset=path, test_split="extra")
-
-
 def test_a_split_that_is_trained_on_is_not_tested_on(library, tmp_path):
     names = ["train/cat", "train/dog", "validation/cat", "validation/dog"]
     path = write_pictures(tmp_path / "animals", names, count=3)

@@ -60,15 +60,6 @@ def test_epochs_and_seeds_differ():
     assert len(set(orders)) == len(orders)
 
 
-def test_orders_are_uniform():
-    # Each image stands at each place equally often: chi-squared over 6 x 6 counts has 25 degrees of freedom.
-    n, epochs = 6, 6000
-    order = Loader(numbered(n), seed=5).batch(0, n * epochs).labels.view(epochs, n)
-    counts = torch.stack([(order == image).sum(0) for image in range(n)]).double()
-    expected = epochs / n
-    assert ((counts - expected) ** 2 / expected).sum() < 60
-
-
 def test_bytes_become_the_interval_from_minus_1_to_1():
     pixels = torch.arange(256, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
     images = dataclasses.replace(numbered(256, size=8), pixels=pixels)

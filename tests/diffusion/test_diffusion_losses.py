@@ -44,11 +44,6 @@ def test_a_loss_is_finite_one_number_an_image_and_grows_with_the_error(kind, par
     assert (large > small).all()
 
 
-def test_the_simple_loss_of_a_right_answer_is_nothing_and_of_a_wrong_one_its_square():
-    assert float(Simple()(prediction(wrong=0.0)).max()) < 1e-10
-    torch.testing.assert_close(Simple()(prediction(wrong=0.5)), torch.full((B,), 0.25), rtol=1e-4, atol=0)
-
-
 @pytest.mark.parametrize(
     ("kind", "weight"),
     [
@@ -99,7 +94,7 @@ def test_every_loss_teaches_every_image_at_every_level(loss, levels, parameteris
 
 
 @pytest.mark.parametrize("kind", PARAMETERISATIONS.kinds())
-def test_the_hybrid_teaches_the_mean_like_simple_and_the_variance_like_the_bound(kind):
+def test_hybrid_has_the_gradients_of_simple_and_of_the_bound(kind):
     made = prediction(kind, learns_variance=True, wrong=0.2)
     output = made.output + torch.linspace(-0.3, 0.3, made.output.numel()).view_as(made.output)
 
@@ -126,14 +121,6 @@ def test_the_gradient_of_the_bound_is_exact_far_from_the_mean():
         made = Prediction(process, PARAMETERISATIONS["x0"](drawn.sigma), x_0.to(dtype), x_0 * 0, drawn, output)
         gradients += torch.autograd.grad(Vlb()(made).sum(), output)
     torch.testing.assert_close(gradients[0].double(), gradients[1], rtol=1e-4, atol=0)
-
-
-def test_a_right_mean_with_the_posteriors_variance_costs_nothing_but_the_decoder():
-    made = prediction(learns_variance=True, wrong=0.0)
-    made.output[:, 3:] = -1  # the small variance
-    losses = Vlb()(made)
-    assert float(losses[1:].abs().max()) < 1e-3
-    assert float(losses[0]) > 1
 
 
 @pytest.mark.parametrize("kind", PARAMETERISATIONS.kinds())

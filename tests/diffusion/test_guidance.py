@@ -27,7 +27,7 @@ def run(scale):
     return (out - x)[:, 0, 0, 0], network.batches
 
 
-def test_scale_0_is_unconditional_and_scale_1_conditional_at_the_price_of_one_pass():
+def test_scales_0_and_1_take_one_pass():
     for scale, expected in ((0.0, [10.0, 10.0, 10.0]), (1.0, [0.0, 1.0, 2.0])):
         out, batches = run(scale)
         torch.testing.assert_close(out, torch.tensor(expected))
@@ -41,7 +41,7 @@ def test_other_scales_extrapolate_with_one_doubled_batch(scale):
     assert batches == [6]
 
 
-def test_guidance_is_used_above_the_low_end_of_its_interval_up_to_the_high_one():
+def test_guidance_is_used_within_its_interval():
     levels = [0.002, 0.3, 0.31, 2.0, 5.0, 5.1, 80.0]
     assert [scale_at(sigma, 3.0, (0.3, 5.0)) for sigma in levels] == [1, 1, 3, 3, 3, 1, 1]
     assert [scale_at(sigma, 3.0, None) for sigma in levels] == [3] * 7

@@ -164,12 +164,6 @@ def test_heun_is_algorithm_2_of_karras(spacing, steps, churn):
     assert len(calls) == 2 * steps - 1
 
 
-def test_heun_without_churn_draws_no_noise():
-    process = GaussianDiffusion(linear(20))
-    a, b = (heun(process, two_humps, first(), Noise(key, torch.arange(2)), steps=9) for key in (0, 1))
-    assert torch.equal(a, b)
-
-
 def paper_dpmpp_2m(alphas, stds, denoise, x, least):
     """Lu et al. 2022 (DPM-Solver++), algorithm 2, on images x_t = alpha_t x_0 + sigma_t eps, as a variance-preserving
     process has them; the last step, to lambda = infinity, is DDIM's.  `denoise` takes (x_t, i).  In the last of

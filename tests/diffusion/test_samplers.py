@@ -91,14 +91,6 @@ def test_more_steps_than_timesteps_are_refused(kind):
         SAMPLERS[kind](process, ideal, start(n), n, steps=11)
 
 
-@every_sampler
-def test_a_single_timestep_is_enough_to_get_the_prediction(kind):
-    process, n = GaussianDiffusion(linear(1)), noise(2)
-    x = SAMPLERS[kind](process, ideal, start(n), n)
-    sigma = float(process.sigma[0])
-    torch.testing.assert_close(x, ideal(start(n)(sigma), sigma).x_0)
-
-
 @pytest.mark.parametrize("schedule", SCHEDULES.kinds())
 @pytest.mark.parametrize("steps", [None, 13])
 def test_ddim_with_eta_1_equals_ancestral_sampler(schedule, steps):
@@ -110,10 +102,3 @@ def test_ddim_with_eta_1_equals_ancestral_sampler(schedule, steps):
     torch.testing.assert_close(
         ddim(process, denoise, start(n), n, steps=steps, eta=1.0), ancestral(process, denoise, start(n), n, steps=steps)
     )
-
-
-def test_ddim_with_eta_0_draws_no_noise():
-    process = GaussianDiffusion(linear(20))
-    x_T = start(noise(3))
-    a, b = (ddim(process, ideal, x_T, noise(3, start=s)) for s in (0, 100))
-    assert torch.equal(a, b)

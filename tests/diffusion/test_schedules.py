@@ -14,17 +14,24 @@ def betas(alpha_bar):
     return 1 - alpha_bar / torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
 
 
-def assert_valid(alpha_bar, timesteps):
+#: Ranges of the settings of each kind; a kind that is not listed has its defaults.
+SETTINGS = {
+    "linear": {"beta_start": st.floats(1e-6, 0.1), "beta_end": st.floats(1e-6, 0.1)},
+    "cosine": {"s": st.floats(0, 1)},
+    "sigmoid": {"start": st.floats(-6, 0), "end": st.floats(0.1, 6), "tau": st.floats(0.3, 3)},
+    "karras": {"sigma_min": st.floats(1e-4, 1), "sigma_max": st.floats(1.01, 1000)},
+}
+
+
+@every_schedule
+@given(timesteps=st.integers(1, 4000), data=st.data())
+def test_alpha_bar_falls_inside_the_unit_interval(kind, timesteps, data):
+    settings = {} if data.draw(st.booleans()) else data.draw(st.fixed_dictionaries(SETTINGS.get(kind, {})))
+    alpha_bar = SCHEDULES[kind](timesteps, **settings)
     assert alpha_bar.dtype == torch.float64
     assert alpha_bar.shape == (timesteps,)
     assert bool(((alpha_bar > 0) & (alpha_bar < 1)).all())
     assert bool((alpha_bar.diff() < 0).all())
-
-
-@every_schedule
-@given(timesteps=st.integers(1, 4000))
-def test_alpha_bar_falls_inside_the_unit_interval_for_every_number_of_timesteps(kind, timesteps):
-    assert_valid(SCHEDULES[kind](timesteps), timesteps)
 
 
 @every_schedule
@@ -56,17 +63,10 @@ def test_linear_has_the_published_numbers():
 
 
 @given(timesteps=st.integers(100, 4000), beta_end=st.floats(0.01, 0.05))
-def test_linear_is_the_chain_of_scaled_betas_to_the_bit_from_100_timesteps_on(timesteps, beta_end):
+def test_linear_is_the_chain_of_scaled_betas_from_100_timesteps(timesteps, beta_end):
     scale = 1000 / timesteps
     scaled = torch.linspace(scale * 1e-4, scale * beta_end, timesteps, dtype=torch.float64)
     assert torch.equal(linear(timesteps, beta_end=beta_end), torch.cumprod(1 - scaled, dim=0))
-
-
-@given(timesteps=st.integers(1, 2000))
-def test_linear_ends_alike_with_one_timestep_more(timesteps):
-    """By less than 1 % of alpha_bar, and lower by rounding only; scaled betas alone fell 5,000-fold from 20 to 21."""
-    fewer, more = (float(linear(count)[-1]) for count in (timesteps, timesteps + 1))
-    assert fewer * (1 - 1e-12) <= more < 1.01 * fewer
 
 
 @given(timesteps=st.integers(1, 300), beta_end=st.floats(0.01, 0.1))
@@ -77,15 +77,6 @@ def test_linear_has_no_jump_whatever_its_end_point(timesteps, beta_end):
     """
     fewer, more = (math.log(float(linear(count, beta_end=beta_end)[-1])) for count in (timesteps, timesteps + 1))
     assert 0 <= more - fewer < 0.3 / max(timesteps, 100) * -more
-
-
-@given(
-    timesteps=st.integers(1, 4000),
-    beta_start=st.floats(1e-6, 0.1),
-    beta_end=st.floats(1e-6, 0.1),
-)
-def test_linear_is_valid_for_all_of_its_settings(timesteps, beta_start, beta_end):
-    assert_valid(linear(timesteps, beta_start=beta_start, beta_end=beta_end), timesteps)
 
 
 def test_cosine_has_the_published_numbers():
@@ -113,18 +104,8 @@ def test_cosine_equals_the_paper_before_the_clip():
     torch.testing.assert_close(cosine(1000)[:-1], expected, rtol=1e-9, atol=0)
 
 
-@given(timesteps=st.integers(1, 4000), s=st.floats(0, 1))
-def test_cosine_is_valid_for_all_of_its_settings(timesteps, s):
-    assert_valid(cosine(timesteps, s=s), timesteps)
-
-
 def test_sigmoid_has_the_published_numbers():
     alpha_bar = sigmoid(1000)
     assert float(betas(alpha_bar)[0]) == pytest.approx(3.00279e-4, rel=2e-6)
     assert float(alpha_bar[499]) == pytest.approx(0.5, abs=1e-12)
     assert float(alpha_bar[249]) == pytest.approx(0.850854, rel=1e-6)
-
-
-@given(timesteps=st.integers(1, 4000), start=st.floats(-6, 0), end=st.floats(0.1, 6), tau=st.floats(0.3, 3))
-def test_sigmoid_is_valid_for_all_of_its_settings(timesteps, start, end, tau):
-    assert_valid(sigmoid(timesteps, start=start, end=end, tau=tau), timesteps)

@@ -125,7 +125,7 @@ def gaussian_bits(x):
     return nats.mean(dim=(1, 2, 3)) / math.log(2) - math.log2(2 / 255)
 
 
-def test_the_likelihood_of_gaussian_images_is_exact_and_its_error_of_second_order():
+def test_the_likelihood_of_gaussians_has_second_order_error():
     n = noise(20)
     images = MEAN + STD * normal(20)
     moved = images + HALF_PIXEL_STEP * (2 * n.uniform(1, 8, 8, stream=DEQUANTISATION_STREAM) - 1)

@@ -81,7 +81,7 @@ def test_lognormal_levels_have_their_mean_and_deviation(process, mean, std):
 
 
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS.kinds())
-def test_what_a_network_is_to_learn_is_finite_at_all_levels_that_may_be_drawn(process, parameterisation):
+def test_targets_are_finite_at_all_levels(process, parameterisation):
     sigma = LogNormal(process, mean=10.0, std=10.0).draw(noise(0, 40_000), 40_000).sigma
     image = torch.full((len(sigma), 1, 1, 1), 0.5)
     assert PARAMETERISATIONS[parameterisation](sigma).target(image, -image, sigma).isfinite().all()

@@ -64,7 +64,7 @@ def test_half_of_the_images_are_clean_and_the_others_as_noisy_as_told():
     assert standard.std() == pytest.approx(1, abs=0.01)
 
 
-def test_an_image_keeps_the_square_root_of_alpha_bar_and_passes_the_gradient_on():
+def test_an_image_is_scaled_by_the_root_of_alpha_bar():
     made = diffusion()
     x = torch.ones(4, 1, 1, 1, requires_grad=True)
     y = made.diffuse(x, torch.tensor([0, 1, 500, 1000]), torch.zeros(4, 1, 1, 1))

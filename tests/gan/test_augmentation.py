@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from gensweep.gan.ada import Ada, colour_matrix, recoloured, warp_matrix, warped
+from gensweep.gan.ada import Ada, colour_matrix, warp_matrix, warped
 from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION
-from gensweep.gan.diffaugment import DiffAugment, cutout, jitter, translate
+from gensweep.gan.diffaugment import cutout, jitter, translate
 from gensweep.noise import Noise
 
 every_kind = pytest.mark.parametrize("kind", AUGMENTATIONS.kinds())
@@ -75,15 +75,7 @@ def test_streams_do_not_reach_beyond_their_number(kind):
     assert kind == "none" or not torch.equal(one, other)
 
 
-def test_a_policy_does_only_what_it_names():
-    x, u = pictures(), noise()
-    for policy, change, numbers in (("color", jitter, 3), ("translation", translate, 2), ("cutout", cutout, 2)):
-        stream = STREAMS_PER_AUGMENTATION + ["color", "translation", "cutout"].index(policy)
-        expected = change(x, u.uniform(numbers, stream=stream))
-        assert torch.equal(DiffAugment(policy=(policy,))(x, u, STREAMS_PER_AUGMENTATION).images, expected)
-
-
-def test_colours_at_the_middle_stay_and_brightness_is_the_shift_of_the_mean():
+def test_brightness_shifts_the_mean_and_saturation_greys():
     x = pictures(4)
     middle = torch.tensor([0.5, 0.5, 0.5]).expand(4, 3)
     torch.testing.assert_close(jitter(x, middle), x)
@@ -146,16 +138,6 @@ def test_scales_and_moves_have_the_strengths_of_the_paper():
     assert float(across.std()) == pytest.approx(2.0, rel=0.03)
 
 
-def test_blits_move_pixels_and_make_no_new_ones():
-    x = pictures(64)
-    y = warped(x, noise(64), STREAMS_PER_AUGMENTATION, torch.tensor(1.0), blit=True, geometry=False)
-    for before, after in zip(x, y, strict=True):
-        values = before.flatten(1).sort(dim=1).values
-        nearest = (after.flatten(1)[..., None] - before.flatten(1)[:, None]).abs().min(dim=2).values
-        assert float(nearest.max()) < 2e-3
-        assert values.min() - 1e-3 <= after.min()
-
-
 def test_a_blit_is_a_flip_turn_or_move_of_the_picture():
     """Each of the warped corners of a picture with one bright pixel is where a whole-pixel map may bring it."""
     x = torch.zeros(200, 1, SIZE, SIZE)
@@ -176,13 +158,6 @@ def test_hue_and_luma_keep_what_they_should():
     grey = torch.ones(n, 3, 1) / math.sqrt(3)
     factor = (grey.transpose(1, 2) @ matrix @ grey).flatten()
     torch.testing.assert_close(matrix @ grey, factor.view(-1, 1, 1) * grey, rtol=1e-4, atol=1e-5)
-
-
-def test_grey_images_stay_grey_and_colours_of_two_channels_are_refused():
-    x = pictures(8, channels=1)
-    assert recoloured(x, noise(8), STREAMS_PER_AUGMENTATION, torch.tensor(1.0)).shape == x.shape
-    with pytest.raises(ValueError, match="these have 2"):
-        recoloured(pictures(8, channels=2), noise(8), STREAMS_PER_AUGMENTATION, torch.tensor(1.0))
 
 
 @pytest.mark.parametrize(("signs", "direction"), [(1.0, 1), (-1.0, -1), (0.55, -1), (0.65, 1)])

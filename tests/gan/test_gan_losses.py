@@ -5,7 +5,6 @@ from torch.nn import functional as F
 from gensweep.gan.adversarial_losses import GAN_LOSSES, GanLoss, relativistic
 
 SEPARATE = [kind for kind in GAN_LOSSES if isinstance(GAN_LOSSES[kind](), GanLoss)]
-every_loss = pytest.mark.parametrize("kind", SEPARATE)
 logits = torch.tensor([-80.0, -2.0, -0.3, 0.0, 0.7, 3.0, 90.0])
 ones, zeros = torch.ones(7), torch.zeros(7)
 
@@ -36,17 +35,6 @@ def test_losses_equal_pytorchs(kind):
         torch.testing.assert_close(part(logits), formula(logits))
 
 
-@every_loss
-def test_every_part_is_a_finite_scalar_with_finite_gradients(kind):
-    for part in GAN_LOSSES[kind]()[:3]:
-        x = logits.clone().requires_grad_()
-        value = part(x)
-        value.backward()
-        assert value.shape == ()
-        assert torch.isfinite(value)
-        assert torch.isfinite(x.grad).all()
-
-
 @pytest.mark.parametrize("kind", [kind for kind in SEPARATE if GAN_LOSSES[kind]().boundary is not None])
 def test_the_boundary_is_where_real_and_fake_are_as_dear(kind):
     """At the logit of the boundary, calling an image real or fake costs the discriminator the same."""
@@ -58,7 +46,7 @@ def test_the_boundary_is_where_real_and_fake_are_as_dear(kind):
     )
 
 
-def test_the_relativistic_loss_is_the_cross_entropy_of_which_of_a_pair_is_real():
+def test_the_relativistic_loss_is_a_cross_entropy_of_pairs():
     ahead = logits.clone().requires_grad_()
     value = relativistic().of(ahead)
     torch.testing.assert_close(value.detach(), F.binary_cross_entropy_with_logits(logits, ones))

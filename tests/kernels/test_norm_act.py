@@ -121,50 +121,10 @@ def test_both_paths_agree_on_every_shape_layout_and_type(b, c, h, w, dtype, layo
         assert_near(compiled, plain, TOLERANCES[dtype])
 
 
-def test_weights_that_lie_apart_in_memory_are_read_right():
-    given = problem(2, 16, 4, 4, torch.float32)
-    weight = given[1].weight.detach()
-    given[1].weight = nn.Parameter(torch.stack([weight, -weight], dim=1)[:, 0])
-    assert not given[1].weight.is_contiguous()
-    assert_near(result_and_gradients(norm_act, *given), in_double(*given), 2e-5)
-
-
 def test_a_mean_far_from_zero_costs_the_kernel_no_digits():
     needs_kernel()
     given = problem(2, 16, 32, 32, torch.float32, offset=300.0)
     assert_near(result_and_gradients(norm_act, *given), in_double(*given), 1e-3)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("path", PATHS)
-def test_the_kernel_is_used_where_there_is_one(path, dtype):
-    x, norm, scale_shift, _ = problem(1, 8, 4, 4, dtype)
-    with running_on(path):
-        assert is_compiled(x, norm, scale_shift, Dropout(0.1)) == (path == "c++")
-
-
-def test_other_layouts_types_and_transforms_take_the_composition():
-    needs_kernel()
-    x, norm, scale_shift, _ = problem(2, 8, 4, 4, torch.float32)
-    assert is_compiled(x, norm, scale_shift)
-    assert not is_compiled(x.detach().contiguous(), norm)
-    assert not is_compiled(x, nn.Identity())
-    assert not is_compiled(x, nn.GroupNorm(2, 8, affine=False))
-    assert not is_compiled(x, norm, scale_shift[:1])
-    assert not is_compiled(x, norm, scale_shift.double())
-    assert not is_compiled(x, group_norm(16))
-    assert not is_compiled(x[:0], norm)
-    for dropout in (nn.Identity(), nn.Dropout(0.1)):  # their masks are their own
-        assert not is_compiled(x, norm, dropout=dropout)
-    assert not is_compiled(x.double(), norm.double())
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_it_can_be_mapped_by_vmap(path):
-    x, norm, *_ = problem(2, 8, 4, 4, torch.float32)
-    with running_on(path):
-        mapped = torch.func.vmap(lambda x: norm_act(x, norm))(torch.stack([x, 2 * x]).contiguous())
-        torch.testing.assert_close(mapped[1], norm_act(2 * x, norm), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -43,14 +43,6 @@ def test_agreement_equals_sklearns_ridge_classifier():
     assert set(details) == {"real", *NAMES}
 
 
-def test_wrong_labels_change_the_metrics_by_class():
-    real, (x, labels) = reference(), classes(240, 12, 2)
-    turned = (labels + 1) % 3
-    assert scored(Agreement(real), x, turned) < 0.2 < 0.8 < scored(Agreement(real), x, labels)
-    by_class = METRICS["fd_by_class"]
-    assert scored(by_class(real), x, turned) > scored(by_class(real), x, labels) + 1
-
-
 def test_the_ceiling_is_the_accuracy_on_unseen_images():
     x, labels = classes(300, 12, 1)
     unseen = classes(100, 12, 2)
@@ -82,20 +74,13 @@ def test_score_by_class_is_the_mean_over_classes():
 
 
 def test_unfit_inputs_are_refused(monkeypatch):
-    with pytest.raises(GensweepError, match="at least 10 generated images of each class, but got 7 of cat; raise"):
-        scored(FrechetDistanceByClass(reference()), *classes(20, 12, 2))
     with pytest.raises(GensweepError, match="at least 10 real images of each class, but there are 7 of cat"):
         FrechetDistanceByClass(reference(20))
-    nan = features(2, 12, 1).index_fill(0, torch.tensor([1]), torch.nan)
     for kind in ("agreement", "fd_by_class"):
         with pytest.raises(ConfigError, match=rf"{kind} compares classes, but the data have only one \(cat\)"):
             METRICS[kind](MadeUp(features(50, 5, 1), ("cat",)))
         with pytest.raises(GensweepError, match=r"labels of generated images must be in 0\.\.2, but go from 0 to 5"):
             METRICS[kind](reference()).update((features(6, 12, 1), torch.arange(6)))
-        with pytest.raises(GensweepError, match="1 of 2 images have NaN"):
-            METRICS[kind](reference()).update((nan, torch.tensor([0, 1])))
-    with pytest.raises(GensweepError, match="at least 1 generated image, but got 0"):
-        Agreement(reference()).compute()
     # As when a model is fine-tuned on one class: a classifier of these images is always right.
     monkeypatch.setattr(MadeUp, "labels", torch.full((300,), 1))
     with pytest.raises(ConfigError, match=rf"agreement compares classes, but the data have only one \({NAMES[1]}\)"):

@@ -99,12 +99,6 @@ def test_other_numbers_of_channels_are_refused():
 FETCHED = [kind for kind in EXTRACTORS if "weights" in inspect.signature(EXTRACTORS[kind]).parameters]
 
 
-def test_weights_that_a_package_carries_need_no_file(tmp_path: Path):
-    (kind,) = set(EXTRACTORS) - set(FETCHED)
-    assert EXTRACTORS[kind]("cpu", tmp_path).id.startswith(f"{kind}/")
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("kind", FETCHED)
 def test_missing_weights_are_one_line_that_says_where_to_get_them(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

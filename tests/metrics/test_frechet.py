@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.frechet import factor, frechet_distance
+from gensweep.metrics.frechet import frechet_distance
 
 
 def draw(n: int, d: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
@@ -17,18 +17,6 @@ def draw(n: int, d: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> t
 
 def gaussian(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return features.mean(0), torch.cov(features.T)
-
-
-def diagonal(*variances: float) -> torch.Tensor:
-    return torch.tensor(variances, dtype=torch.float64).diag()
-
-
-@pytest.mark.parametrize("d", [1, 7, 300])
-def test_known_distances(d: int):
-    zero, unit = torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64)
-    assert frechet_distance(zero, unit, zero, 4 * unit) == pytest.approx(d, rel=1e-12)
-    zero = torch.zeros(2, dtype=torch.float64)
-    assert frechet_distance(zero, diagonal(1, 4), zero, diagonal(4, 1)) == pytest.approx(2, abs=1e-12)
 
 
 @settings(max_examples=50, deadline=None)
@@ -68,22 +56,6 @@ def test_fewer_images_than_features_lose_no_digits(n: int):
     assert frechet_distance(*gaussian(a), *gaussian(b)) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("n", [2, 50, 250])
-def test_a_factor_has_a_column_for_each_direction_that_the_features_vary_in(n: int):
-    features = draw(n, 200, 0)
-    features[:, 50:60] = 1.0
-    _, covariance = gaussian(features)
-    root = factor(covariance)
-    assert root.shape == (200, min(n - 1, 190))
-    torch.testing.assert_close(root @ root.T, covariance, rtol=0, atol=1e-14 * float(covariance.trace()))
-
-
-@pytest.mark.parametrize("n", [2, 20, 100, 1000])
-def test_a_gaussian_is_at_no_distance_from_itself(n: int):
-    mean, covariance = gaussian(draw(n, 100, 0))
-    assert 0 <= frechet_distance(mean, covariance, mean, covariance) <= 1e-10 * float(covariance.trace())
-
-
 def test_spectra_over_many_decades_stay_accurate():
     variances = torch.logspace(2, -12, 100, dtype=torch.float64)
     turn = torch.linalg.qr(draw(100, 100, 0))[0]
@@ -99,19 +71,7 @@ def test_non_finite_numbers_are_refused(bad: float):
         frechet_distance(zero, unit, zero, unit * bad)
 
 
-@pytest.mark.parametrize("spread", [1.0, 10.0])
-def test_samples_have_the_bias_of_first_order(spread: float):
-    # a sample of n against the Gaussian that it is drawn from
-    n, d = 2000, 64
-    zero, variances = torch.zeros(d, dtype=torch.float64), torch.logspace(0, 1, d, base=spread, dtype=torch.float64)
-    pairs = variances[:, None] * variances / (variances[:, None] + variances)
-    expected = float(variances.sum() + (pairs.sum() + variances.sum() / 2) / 2) / n
-    draws = torch.randn(8, n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * variances.sqrt()
-    distances = [frechet_distance(*gaussian(sample), zero, variances.diag()) for sample in draws]
-    assert np.mean(distances) == pytest.approx(expected, rel=0.05)
-
-
-def test_a_collapsed_generator_that_leaves_most_features_constant_is_judged():
+def test_most_features_may_be_constant():
     # 12 images, of which 71 of 1,280 features differ by a little: the solver does not converge on such a covariance.
     features = torch.zeros(12, 1280, dtype=torch.float64)
     features[:, 100:171] = draw(12, 71, 0) * torch.logspace(-9, 0, 71, dtype=torch.float64)

@@ -5,10 +5,8 @@ import pytest
 import torch
 from real_features import MadeUp, features
 
-from gensweep.errors import GensweepError
-from gensweep.metrics import collected, pairs
+from gensweep.metrics import pairs
 from gensweep.metrics.kid import KernelDistance
-from gensweep.metrics.real import spread
 
 
 def brute_force(x: torch.Tensor, y: torch.Tensor) -> float:
@@ -55,21 +53,3 @@ def test_is_unbiased_and_its_standard_error_is_the_spread(shift: float):
     ratio = float(errors.mean() / values.std())
     # for equal distributions the first-order term is all noise, and an upper bound
     assert 0.9 < ratio < 1.1 if shift else 1 < ratio < 2.5
-
-
-def test_images_beyond_the_limit_do_not_count(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(collected, "MAX_FEATURES_KEPT", 50)
-    real, generated = features(80, 4, 1), features(120, 4, 2)
-    metric = KernelDistance(MadeUp(real))
-    for batch in generated.split(33):
-        metric.update(batch)
-    assert metric.compute() == pytest.approx(brute_force(generated[:50], real[spread(80, 50)]), rel=1e-9)
-
-
-@pytest.mark.parametrize("n", [0, 1])
-def test_unfit_images_are_refused(n: int):
-    with pytest.raises(GensweepError, match=rf"at least 2 generated images, but got {n}; raise the number of samples"):
-        distance(features(50, 4, 1), features(n, 4, 2))
-    bad = features(9, 4, 2).index_fill(0, torch.tensor([2, 5]), torch.nan)
-    with pytest.raises(GensweepError, match="2 of 9 images have NaN or infinite features"):
-        distance(features(50, 4, 1), bad)

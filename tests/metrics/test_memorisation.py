@@ -8,7 +8,6 @@ import torch
 from real_features import MadeUp, features
 from sklearn.neighbors import NearestNeighbors
 
-from gensweep.errors import GensweepError
 from gensweep.metrics.memorisation import AuthenticShare
 
 
@@ -48,7 +47,7 @@ def test_planted_copies_are_caught_and_named_first():
     assert dict(zip(indices.tolist(), originals[:, 0, 0, 0].tolist(), strict=True)) == {13: 5, 77: 6, 150: 399 % 256}
 
 
-def test_training_images_themselves_score_nothing_and_fresh_real_ones_more_than_half():
+def test_training_images_score_0_and_fresh_ones_more_than_half():
     real = features(2000, 12, 1)
     metric = looked_at(real, real)
     assert metric.compute() == 0
@@ -64,15 +63,6 @@ def test_twins_among_the_training_images_hide_no_copy():
     metric = looked_at(real, torch.cat([real[:1] + 1e-6, features(49, 12, 5)]))
     metric.compute()
     assert metric.details["memorised"] == 1 / 50
-
-
-def test_bad_inputs_are_refused_in_words():
-    with pytest.raises(GensweepError, match="authpct needs at least 2 real images, but got 1"):
-        AuthenticShare(MadeUp(features(1, 4, 1)))
-    with pytest.raises(GensweepError, match="at least 1 generated image, but got 0"):
-        AuthenticShare(MadeUp(features(9, 4, 1))).compute()
-    with pytest.raises(GensweepError, match="1 of 2 images have NaN"):
-        AuthenticShare(MadeUp(features(9, 4, 1))).update(torch.tensor([[0.0] * 4, [torch.nan] * 4]))
 
 
 def test_an_evaluation_draws_the_suspects_beside_their_originals(tmp_path: Path):

@@ -12,7 +12,7 @@ from gensweep.errors import GensweepError
 from gensweep.metrics import real as module
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.real import FEATURES_FORMAT, MOMENTS_FORMAT, Real, spread
+from gensweep.metrics.real import MOMENTS_FORMAT, Real, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +60,7 @@ def test_equal_the_moments_of_all_images(extractor: Extractor, tmp_path: Path, m
     torch.testing.assert_close(moments.covariance, expected.covariance)
 
 
-def test_features_are_kept_and_give_the_moments_to_the_digit_without_a_second_look(
-    extractor: Extractor, tmp_path: Path
-):
+def test_kept_features_give_the_moments_without_a_second_look(extractor: Extractor, tmp_path: Path):
     images = Pictures()
     plain = Real(images, extractor, tmp_path / "other").moments
     real = Real(images, extractor, tmp_path)
@@ -73,11 +71,6 @@ def test_features_are_kept_and_give_the_moments_to_the_digit_without_a_second_lo
     assert torch.equal(again.features, real.features)
     assert torch.equal(again.moments.state, plain.state)
     assert seen(extractor) == before
-    file = real.file(FEATURES_FORMAT)
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.warns(UserWarning, match="damaged"):
-        repaired = Real(images, extractor, tmp_path).features
-    assert torch.equal(repaired, real.features)
 
 
 def test_of_a_large_set_features_are_kept_of_evenly_chosen_images(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from classical_bias import extrapolated_distance, first_order_bias
+from classical_bias import first_order_bias
 
 from gensweep.errors import GensweepError
 from gensweep.metrics.frechet import frechet_distance
@@ -30,20 +30,6 @@ def diagonal(variances: torch.Tensor, shift: float = 0.0) -> Target:
     return Target(torch.full_like(variances, shift / math.sqrt(len(variances))), variances.diag())
 
 
-def standardised(x: torch.Tensor) -> torch.Tensor:
-    return (x - x.mean()) / x.std()
-
-
-@pytest.mark.parametrize(("n", "d"), [(24, 40), (20, 20), (21, 20)])
-def test_influences_of_few_images_are_in_proportion_to_those_of_leaving_out_each(n: int, d: int):
-    x, target = normal(n, d) * 1.5 + 0.2, a_target(d)
-    without = torch.tensor([distance(torch.cat([x[:i], x[i + 1 :]]), target) for i in range(n)])
-    estimate = estimate_distance(x, target)
-    torch.testing.assert_close(standardised(estimate.influences), standardised(-without.double()), rtol=1e-4, atol=1e-5)
-    assert float(estimate.influences.mean()) == pytest.approx(estimate.corrected)
-    assert float(estimate.influences.std()) / math.sqrt(n) == pytest.approx(estimate.error)
-
-
 @pytest.mark.parametrize(
     ("n", "d", "real", "kind"),
     [
@@ -56,7 +42,7 @@ def test_influences_of_few_images_are_in_proportion_to_those_of_leaving_out_each
         (60, 30, 4, "own scales"),
     ],
 )
-def test_influences_are_those_on_the_corrected_distance_if_each_image_is_left_out(n, d, real, kind, monkeypatch):
+def test_influences_are_those_of_leaving_each_image_out(n, d, real, kind, monkeypatch):
     uncertainty = "gensweep.metrics.uncertainty"
     monkeypatch.setattr(f"{uncertainty}.MAX_JACKKNIFE_IMAGES", 0)  # what leaving out parts does would hide it
     monkeypatch.setattr(f"{uncertainty}.SAMPLED_PAIRS", 8)  # pairs scale all influences alike, and change no distance
@@ -67,21 +53,6 @@ def test_influences_are_those_on_the_corrected_distance_if_each_image_is_left_ou
     found = estimate_distance(x, target).influences
     assert float(torch.corrcoef(torch.stack([found, brute]))[0, 1]) > 0.97
     assert float(found.mean()) == pytest.approx(estimate_distance(x, target).corrected)
-
-
-def test_the_error_of_a_distance_of_0_is_not_the_jackknifes_which_counts_pairs_twice():
-    target = diagonal(torch.ones(30, dtype=torch.float64))
-    found = [estimate_distance(normal(400, 30, seed=seed), target) for seed in range(60)]
-    scatter = float(torch.tensor([estimate.corrected for estimate in found]).std())
-    mean_error = math.sqrt(sum(estimate.error**2 for estimate in found) / 60)
-    assert 0.75 < mean_error / scatter < 1.25  # the jackknife's alone is about 1.4 times the scatter
-
-
-def test_the_first_order_bias_of_equal_gaussians_is_the_known_one():
-    eigenvalues = torch.tensor([3.0, 1.0, 0.2], dtype=torch.float64)
-    pairs = sum(float(a * b / (a + b)) for a in eigenvalues for b in eigenvalues)
-    expected = (4.2 + 0.5 * (pairs + 0.5 * 4.2)) / 700
-    assert first_order_bias(eigenvalues.diag(), diagonal(eigenvalues), 700) == pytest.approx(expected, rel=1e-12)
 
 
 def test_many_images_are_corrected_by_the_first_order_bias():
@@ -126,14 +97,6 @@ def test_takes_away_the_bias_where_the_first_order_is_not_enough(name: str):
     assert abs(rest) < 0.06 * excess
 
 
-def test_a_line_over_1_n_agrees_where_there_are_many_images():
-    x, target = normal(4000, 10) * 1.2, a_target(10)
-    generator = torch.Generator().manual_seed(0)
-    line = extrapolated_distance(x, target, sizes=range(400, 4001, 300), generator=generator)
-    estimate = estimate_distance(x, target)
-    assert line == pytest.approx(estimate.corrected, abs=estimate.error)
-
-
 def test_rotated_and_rescaled_features_give_the_same_estimate():
     x, target = normal(90, 30), a_target(30)
     turn = torch.linalg.qr(normal(30, 30, seed=9))[0]
@@ -144,16 +107,7 @@ def test_rotated_and_rescaled_features_give_the_same_estimate():
         estimate_distance(x[:19], target)
 
 
-def test_images_in_several_parts_are_those_in_one(monkeypatch: pytest.MonkeyPatch):
-    x, target = normal(90, 30), a_target(30)
-    whole = estimate_distance(x, target)
-    monkeypatch.setattr("gensweep.metrics.spectrum.SPECTRUM_BATCH", 17)
-    parts = estimate_distance(x, target)
-    assert parts.corrected == pytest.approx(whole.corrected, rel=1e-9)
-    torch.testing.assert_close(parts.influences, whole.influences)
-
-
-def test_a_collapsed_generator_has_no_bias_of_directions_that_it_never_takes():
+def test_a_collapsed_generator_has_no_bias():
     target = a_target(20)
     point = torch.ones(40, 20, dtype=torch.float64)
     estimate = estimate_distance(point, target)
@@ -164,17 +118,7 @@ def test_a_collapsed_generator_has_no_bias_of_directions_that_it_never_takes():
     assert near.corrected == pytest.approx(distance(few, target), rel=0.02)
 
 
-def test_twins_and_an_image_that_is_alone_in_a_direction_do_not_upset_the_error():
-    x, target = normal(200, 20), a_target(20)
-    plain = estimate_distance(x, target).error
-    x[:, 19] = 0
-    x[0, 19] = 5
-    x[1] = x[2]
-    x[3] = x[4] + 1e-9
-    assert 0.5 * plain < estimate_distance(x, target).error < 2 * plain
-
-
-def test_the_interval_of_images_in_clusters_misses_the_truth_no_more_often_on_one_side():
+def test_the_interval_of_clusters_misses_evenly():
     n, d, clusters, repeats = 200, 16, 10, 300
     centres = 3 * normal(clusters + 1, d, seed=1)
     own, target = around(centres[:clusters]), around(centres)
@@ -208,16 +152,6 @@ def test_the_interval_holds_a_distance_of_0_that_few_directions_make():
     assert 0.92 * repeats <= sum(each.low <= 0 <= each.high for each in found) <= 0.98 * repeats
 
 
-def test_the_interval_holds_the_truth_where_a_part_is_guessed():
-    d, n, repeats = 60, 30, 40
-    spectrum = 4 / torch.arange(1, d + 1, dtype=torch.float64)
-    for target in (diagonal(spectrum), diagonal(1.5 * spectrum, 0.5)):
-        truth = frechet_distance(torch.zeros_like(spectrum), spectrum.diag(), target.mean, target.covariance)
-        found = [estimate_distance(normal(n, d, seed=seed) * spectrum.sqrt(), target) for seed in range(repeats)]
-        assert {estimate.needed for estimate in found} == {75}
-        assert sum(estimate.low <= truth <= estimate.high for estimate in found) >= 0.9 * repeats
-
-
 def around(centres: torch.Tensor) -> Target:
     """Features with a standard deviation of 1 around each of the centres."""
     return Target(centres.mean(0), torch.cov(centres.T, correction=0) + torch.eye(centres.shape[1]).double())
@@ -234,7 +168,7 @@ def independent(kind: str, n: int, d: int, seed: int) -> torch.Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normal", "mostly zero", "own scales"])
 @pytest.mark.parametrize("case", ["alike", "narrower", "turned"])
-def test_the_interval_of_500_images_covers_the_truth_in_92_to_98_of_100_repeats(case: str, kind: str):
+def test_the_interval_covers_the_truth_in_92_to_98_percent(case: str, kind: str):
     d = 64
     spectrum = 10 / torch.arange(1, d + 1, dtype=torch.float64)
     turn = torch.linalg.qr(normal(d, d, seed=3))[0]

@@ -228,32 +228,3 @@ def test_what_cannot_be_updated_is_refused_in_one_line(settings, words):
     with pytest.raises(ConfigError, match=words) as caught:
         attach(network, **{"rank": 4} | settings)
     assert "\n" not in str(caught.value)
-
-
-def test_full_training_starts_from_the_base():
-    def fresh():
-        torch.manual_seed(3)
-        return DENOISERS["unet"](3, 16, CLASSES, width=16)
-
-    base = fresh()
-    for parameter in base.parameters():
-        nn.init.normal_(parameter)
-    for kind, expected in (("full", base), ("scratch", fresh())):
-        network = fresh()
-        UPDATES[kind](network, lambda network=network: network.load_state_dict(base.state_dict()), CLASSES, 2)
-        assert network.condition.label.weight.shape[0] == CLASSES + 1 + 2
-        assert all(parameter.requires_grad for parameter in network.parameters())
-        assert network.state_dict().keys() == base.state_dict().keys()
-        assert torch.equal(network.first.weight, expected.first.weight)
-        rows = network.condition.label.weight
-        assert torch.equal(rows[:CLASSES], expected.condition.label.weight[:CLASSES])
-        assert torch.equal(rows[-1], expected.condition.label.weight[-1])
-
-
-def test_merged_weights_lie_in_memory_as_they_did(case):
-    """Or sums would be rounded in another order, and a model that is loaded would draw other last digits."""
-    network = case[0].to(memory_format=torch.channels_last)
-    plain = dict(merged(adapted(network)).named_parameters())
-    for name, parameter in network.named_parameters():
-        if name in plain and parameter.shape == plain[name].shape:
-            assert plain[name].stride() == parameter.stride(), name

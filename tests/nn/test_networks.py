@@ -59,21 +59,13 @@ def test_denoiser_keeps_the_shape_and_every_parameter_learns(kind, size, classes
 
 
 @pytest.mark.parametrize("kind", DENOISERS.kinds())
-def test_denoiser_has_the_channels_that_are_asked_for(kind):
-    settings = {"width": 16} if "width" in keywords(DENOISERS[kind]) else {}
-    for inputs_, outputs in ((5, 2), (1, 1), (4, 4)):
-        x, time, labels = inputs(16, 3, channels=inputs_)
-        assert DENOISERS[kind](inputs_, 16, 3, outputs, **settings)(x, time, labels).shape == (B, outputs, 16, 16)
-
-
-@pytest.mark.parametrize("kind", DENOISERS.kinds())
 def test_denoiser_starts_by_predicting_nothing(kind):
     x, time, labels = inputs(16, 3)
     assert not denoiser(kind, 16, 3)(x, time, labels).any()
 
 
 @pytest.mark.parametrize("kind", DENOISERS.kinds())
-def test_denoiser_is_deterministic_and_treats_images_one_by_one_in_evaluation(kind):
+def test_a_denoiser_treats_images_one_by_one_in_evaluation(kind):
     network = awakened(denoiser(kind, 16, 3)).eval()
     x, time, labels = inputs(16, 3)
     with torch.no_grad():
@@ -138,7 +130,7 @@ def test_adversaries_play_and_every_parameter_learns(kind, size, classes):
 
 
 @pytest.mark.parametrize("kind", ADVERSARIES.kinds())
-def test_adversaries_are_deterministic_and_treat_images_one_by_one_in_evaluation(kind):
+def test_adversaries_treat_images_one_by_one_in_evaluation(kind):
     generator, discriminator = (network.eval() for network in adversaries(kind, 16, 3))
     z, labels = torch.randn(B, LATENT), torch.tensor([0, 2])
     with torch.no_grad():
@@ -175,7 +167,7 @@ def test_a_timed_discriminator_listens_to_the_time(kind, classes):
 
 
 @pytest.mark.parametrize("kind", ADVERSARIES.kinds())
-def test_a_gradient_penalty_reaches_every_weight_of_the_discriminator_that_an_image_passes(kind):
+def test_a_gradient_penalty_reaches_every_weight(kind):
     """Only what is added to the logit after the last layer has no part in the gradient at the image."""
     discriminator = awakened(adversaries(kind, 16, 3).discriminator)
     x, labels = torch.randn(B, 3, 16, 16, requires_grad=True), torch.tensor([0, 2])
@@ -194,11 +186,3 @@ def test_the_initialisation_follows_the_global_seed(kind):
 
     assert torch.equal(state(1), state(1))
     assert not torch.equal(state(1), state(2))
-
-
-@pytest.mark.parametrize("registry", [DENOISERS, ADVERSARIES])
-def test_settings_have_defaults_and_a_summary(registry):
-    for kind in registry:
-        model = item_model(registry, kind)
-        assert model.model_validate({"kind": kind})
-        assert model.__doc__

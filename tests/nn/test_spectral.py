@@ -32,16 +32,6 @@ def test_the_largest_singular_value_of_every_weight_goes_to_1(kind, classes):
         assert float(torch.linalg.svdvals(matrix(layer))[0]) == pytest.approx(1, abs=0.01)
 
 
-def test_it_only_scales():
-    layer = nn.ConvTranspose2d(3, 5, 4)
-    before = layer.weight.detach().clone()
-    spectrally_normalised(layer)
-    for _ in range(100):
-        layer(torch.randn(1, 3, 2, 2))
-    largest = torch.linalg.svdvals(before.transpose(0, 1).flatten(1))[0]
-    torch.testing.assert_close(layer.weight.detach(), before / largest, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize("layer", [nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Embedding])
 def test_a_layer_without_memory_has_the_same_shapes(layer):
     arguments = (3, 5, (2, 4)) if "Conv" in layer.__name__ else (3, 5)

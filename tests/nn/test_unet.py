@@ -5,14 +5,13 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from gensweep.errors import ConfigError
-from gensweep.nn.networks import DENOISERS
 from gensweep.nn.unet import Attention, UNet, UNetBlock, Upsample
 from gensweep.training.cost import LiveBytes
 
 
 @settings(max_examples=15, deadline=None)
 @given(width=st.integers(1, 9).map(lambda n: 8 * n), multipliers=st.lists(st.integers(1, 3), min_size=1, max_size=3))
-def test_any_width_in_steps_of_8_and_any_multipliers_that_fit_build_and_run(width, multipliers):
+def test_any_width_in_steps_of_8_and_any_multipliers_run(width, multipliers):
     network = UNet(1, 8, 0, width=width, multipliers=tuple(multipliers), blocks=1, attention=(4,))
     assert network(torch.randn(1, 1, 8, 8), torch.zeros(1), None).shape == (1, 1, 8, 8)
 
@@ -68,9 +67,6 @@ def test_a_block_starts_as_the_identity_and_equals_its_formula():
     torch.testing.assert_close(block(x, condition), expected, rtol=1e-4, atol=1e-5)
 
 
-SIZES = [8, 16, 32, 64, 128, 256]
-
-
 @pytest.mark.parametrize(
     ("size", "multipliers"),
     [
@@ -91,22 +87,10 @@ def test_levels_follow_the_size_unless_they_are_given(size, multipliers):
     }
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("kind", ["unet", "cnn"])
-def test_every_size_runs_and_learns(kind, size):
-    small = {"unet": {"blocks": 1, "attention": ()}, "cnn": {"depth": 2}}[kind]
-    network = DENOISERS[kind](1, size, 0, width=8, **small).to(memory_format=torch.channels_last)
-    x = torch.randn(1, 1, size, size)
-    out = network(x, torch.zeros(1), None)
-    assert out.shape == x.shape
-    (out - x).square().mean().backward()
-    assert all(parameter.grad is not None for parameter in network.parameters())
-
-
 @pytest.mark.trains
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_checkpointing_changes_neither_results_nor_gradients_and_takes_less_memory(layout, precision):
+def test_checkpointing_saves_memory_and_changes_no_gradient(layout, precision):
     x, time = torch.randn(16, 3, 16, 16), 60.0 * torch.arange(16)
     results, peaks = [], []
     for checkpointing in (False, True):

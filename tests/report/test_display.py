@@ -1,5 +1,4 @@
 import io
-from contextlib import closing
 
 import pytest
 from logged import MadeEvents
@@ -7,11 +6,9 @@ from made_up import IDENTITY
 from rich.console import Console
 
 from gensweep.report.display import ProgressDisplay
-from gensweep.results import Anchor
 from gensweep.sweep.events import (
     Created,
     Ended,
-    Entered,
     Lost,
     Paused,
     Progressed,
@@ -120,16 +117,6 @@ def test_the_live_table_fits_any_terminal(clock, width):
         assert "timesteps=100" in text
 
 
-def test_the_best_follows_the_mode(clock):
-    for mode, best in (("min", "1 (t0001)"), ("max", "3 (t0002)")):
-        sweep = Shown(clock, mode=mode)
-        for number, value in enumerate((2.0, 1.0, 3.0)):
-            sweep.start(f"t000{number}")
-            sweep.evaluate(f"t000{number}", 1000, value)
-            sweep.end(f"t000{number}")
-        assert best in shown(sweep.display, 100)
-
-
 def test_the_time_left_counts_running_trials_and_early_stops(clock):
     sweep = Shown(clock)
     sweep.start("t0000")
@@ -150,20 +137,6 @@ def test_the_time_left_counts_running_trials_and_early_stops(clock):
     assert "1 min 00 s, about 1 min 00 s left" in shown(fresh, 100)
 
 
-def test_the_time_left_counts_what_this_session_did_of_a_trial_that_goes_on(clock):
-    sweep = Shown(clock, trials=1)
-    sweep.start("t0000")
-    sweep.evaluate("t0000", 500, 9.0)
-    sweep.progress("t0000", 600)
-    sweep.close("interrupted")
-    sweep.add(SessionStarted(2))
-    sweep.start("t0000")
-    clock.now = 60.0
-    sweep.progress("t0000", 750)
-    # From the checkpoint at 500 images a quarter of the budget in a minute, and another quarter to go.
-    assert "1 min 00 s, about 1 min 00 s left" in shown(sweep.display, 100)
-
-
 @pytest.mark.parametrize(("going_on", "left"), [(0.0, "about 1 min 00 s left"), (1.0, "about 3 min 00 s left")])
 def test_the_time_left_counts_trials_that_wait_as_far_as_these_go_on(clock, going_on, left):
     """Of four trials two wait at half: as if they were done, or with another half of each to come."""
@@ -176,33 +149,6 @@ def test_the_time_left_counts_trials_that_wait_as_far_as_these_go_on(clock, goin
         sweep.add(Paused(trial))
     assert left in shown(sweep.display, 100)
     assert "t0000 paused, FD-EffNetLite0 9, 500 images" in stream.getvalue()
-
-
-def test_on_a_terminal_a_failure_is_shown_and_the_table_goes_away(clock):
-    stream = io.StringIO()
-    sweep = Shown(clock, stream, live=True, width=100)
-    with closing(sweep.display):
-        sweep.start("t0000")
-        sweep.end("t0000", "failed", "ValueError: no")
-        sweep.start("t0001")
-        sweep.evaluate("t0001", 1000, 5.0)
-        sweep.end("t0001")
-        sweep.close()
-    assert stream.getvalue().count("ValueError: no") == 1
-    assert "digits finished: 2/4 trials" in stream.getvalue()
-
-
-def test_a_trial_that_draws_noise_is_marked_while_it_runs_and_at_its_end(clock):
-    stream = io.StringIO()
-    sweep = Shown(clock, stream)
-    sweep.start("t0000")
-    sweep.evaluate("t0000", 500, 345.0, ceiling=Anchor(340.0, "the mean image", 300, error=1.0))
-    assert "345 (noise)" in shown(sweep.display, 100)
-    sweep.end("t0000", "pruned")
-    assert "draws noise so far: its score is that of the mean image" in stream.getvalue()
-    sweep.start("t0001")
-    sweep.evaluate("t0001", 500, 45.0, ceiling=Anchor(340.0, "the mean image", 300, error=1.0))
-    assert "(noise)" not in shown(sweep.display, 100)
 
 
 def test_a_search_with_a_budget_shows_what_of_it_is_spent(clock):
@@ -226,7 +172,7 @@ def test_a_search_with_a_budget_shows_what_of_it_is_spent(clock):
     assert "left" not in last
 
 
-def test_nodes_that_are_waited_for_are_told_with_the_time_in_a_line_and_in_the_table(clock):
+def test_missing_nodes_are_shown_in_a_line_and_in_the_table(clock):
     stream = io.StringIO()
     sweep = Shown(clock, stream, concurrent=0)
     sweep.add(Scaled(1, 0, 2, "1 GPU"))
@@ -240,42 +186,3 @@ def test_nodes_that_are_waited_for_are_told_with_the_time_in_a_line_and_in_the_t
         "digits: 1 node, 0 trials at a time, waiting for 2 x 1 GPU",
         "digits: 3 nodes, 2 trials at a time",
     ]
-
-
-def test_what_comes_before_the_first_progress_is_told(clock):
-    display = ProgressDisplay(io.StringIO(), clock=clock, live=False)
-    for words in ("checking the sweep", "starting Ray"):
-        display.show_phase(words)
-        clock.now += 3.0
-        assert shown(display, 80) == f"{words} ... 3.0 s\n"
-    sweep = Shown(clock)
-    sweep.start("t0000")
-    assert "t0000  starting\n" in shown(sweep.display, 80)
-    sweep.progress("t0000", 10, loss=1.0)
-    assert "10/1k" in shown(sweep.display, 80)
-
-
-def test_what_workers_are_busy_with_is_shown_with_the_time_it_takes(clock):
-    stream = io.StringIO()
-    sweep = Shown(clock, stream)
-    sweep.add(Suggested("t0000", 0, {}, {}, CONFIG))
-    assert "t0000  waits\n" in shown(sweep.display, 80)
-    for phase in ("starting workers", "computing reference statistics"):
-        clock.now += 10
-        sweep.add(Entered("t0000", phase))
-        assert f"t0000  {phase}\n" in shown(sweep.display, 60)
-        sweep.start("t0000")
-    sweep.add(Entered("t0000", "computing reference statistics"))
-    sweep.progress("t0000", 400, loss=0.1, images_per_second=900.0)
-    sweep.add(Entered("t0000", "training"))
-    assert "900" in shown(sweep.display, 60)
-    sweep.add(Entered("t0000", "drawing samples"))
-    for width in (60, 80, 120):
-        assert "0.1  drawing samples" in shown(sweep.display, width)
-        assert "900" not in shown(sweep.display, width)
-    sweep.end("t0000")
-    assert "drawing" not in shown(sweep.display, 80)
-    # Off a terminal only what keeps all trials for long is a line.
-    assert [line for line in stream.getvalue().splitlines() if "statistics" in line or "workers" in line] == [
-        "t0000: computing reference statistics"
-    ] * 2

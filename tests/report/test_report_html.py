@@ -70,13 +70,6 @@ def test_the_page_needs_no_network(page):
     assert "https:" not in page
 
 
-def test_the_ranking_marks_best_score_and_recommended_if_they_differ(comparison, page):
-    marked = r"(best score|recommended)</span></td>"
-    assert not re.search(marked, page)
-    second = replace(recommend(comparison), recommended=comparison.entries[1])
-    assert re.findall(marked, render(comparison, second)) == ["best score", "recommended"]
-
-
 def test_the_page_runs_no_script_but_its_own(page):
     [script] = re.findall(r"<script>(.*?)</script>", page, re.S)
     policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="(.*?)">', page)[1]
@@ -92,7 +85,7 @@ def test_a_page_of_many_trials_stays_below_its_limit(comparison):
     assert len(render(*judged([made_sweep(sweep.name, trials)]))) < MAX_PAGE_BYTES
 
 
-def test_of_very_many_trials_the_page_lists_the_best_and_its_winner_and_says_where_all_are(comparison, monkeypatch):
+def test_the_page_lists_the_best_of_many_trials(comparison, monkeypatch):
     monkeypatch.setattr("gensweep.report.html.MOST_ROWS", 2)
     verdict = recommend(comparison)
     verdict = replace(verdict, recommended=comparison.entries[-1])
@@ -112,15 +105,9 @@ def test_the_page_answers_the_question(page, comparison):
     for words in (
         *sentences,
         *caveats(comparison, verdict),
-        "What a budget buys",
-        "The Pareto front",
         f"gensweep train --from-run {winner.name}",
-        "FD-EffNetLite0",
-        "2,000 generated images",
-        "against cost",
         "NonFiniteLoss: loss/<generator> is nan",
         "generated images: 500 against 2,000",
-        "kind: diffusion",
     ):
         assert words in text, words
     for entry in comparison.entries:
@@ -147,14 +134,6 @@ def test_a_lone_trial_without_pictures_costs_or_settings_makes_a_page_too(compar
     assert text.count(f"The best is {trial.name}") == 2
     assert f"{trial.score.value:.4g}" in text
     assert f"gensweep train --from-run {trial.name}" in text
-    for missing in (
-        "against cost",
-        "The Pareto front",
-        "What mattered",
-        "Could early scores be trusted",
-        "Failed trials",
-    ):
-        assert missing not in text
     assert parsed.words.count("-") == 4  # images, training, sampling and parameters
 
 

@@ -10,7 +10,7 @@ from gensweep.report.sample_files import check_output, write_pictures
 from gensweep.training.class_grid import write_class_grid
 
 
-def test_a_grid_of_all_classes_has_their_names_and_a_folder_the_images_as_drawn(tmp_path):
+def test_a_grid_has_class_names_and_a_folder_the_images(tmp_path):
     labels, names = torch.tensor([0, 1, 0, 1]), ["ant", "bee"]
     images = torch.randint(256, (4, 1, 8, 8), dtype=torch.uint8)
     assert write_pictures(images, tmp_path / "new" / "grid.png", classes=(labels, names)) == [

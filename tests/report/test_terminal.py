@@ -24,14 +24,6 @@ def test_a_table_of_any_width_shows_each_cell_whole_and_fits(capsys, monkeypatch
             assert cell.strip(",") in words
 
 
-def test_a_setting_is_never_broken_in_the_middle_of_its_name(capsys, monkeypatch):
-    setting = "gan.discriminator-learning-rate=0.000123456"
-    for width in range(20, 120):
-        monkeypatch.setenv("COLUMNS", str(width))
-        print_table({"trial": ["t0000"], "what differs": [f"a=1 {setting} b=2"]})
-        assert setting in capsys.readouterr().out.split()
-
-
 @pytest.mark.parametrize("width", [30, 200])
 def test_a_command_stays_in_one_line(capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))

@@ -1,7 +1,5 @@
 """Collapse is marked wherever a score is shown."""
 
-import csv
-import io
 import json
 from dataclasses import replace
 
@@ -78,25 +76,6 @@ def test_a_collapsed_winner_is_no_plain_success(store):
     assert page.count(f'<span class="warning">{WORDS}') == 2
 
 
-def test_the_commands_mark_it(store, capsys):
-    assert run(["trials", "collapsed"]) == 0
-    out, err = capsys.readouterr()
-    assert out.count("4.1 %, collapsed") == 2
-    assert f"Warning: t0000 {WORDS}" in err
-    assert run(["best", "--compare", "--no-html", "--format", "json"]) == 0
-    out, err = capsys.readouterr()
-    entries = json.loads(out)["entries"]
-    assert [WORDS in entry["warnings"] for entry in entries] == [entry["sweep"] == "collapsed" for entry in entries]
-    assert SIGNALS.items() <= entries[0]["signals"].items()
-    assert " ".join(err.split()).count(f"Warning: collapsed/t0000 {WORDS}") == 1
-    assert run(["best", "--compare", "--no-html", "--format", "csv"]) == 0
-    rows = [row for row in csv.DictReader(io.StringIO(capsys.readouterr().out)) if row["sweep"] == "collapsed"]
-    assert [row["warnings"].startswith(f"{WORDS}; the discriminator wins") for row in rows] == [True, True]
-    assert [row["signals.diversity"] for row in rows] == ["0.041", "0.041"]
-    assert run(["best", "collapsed"]) == 0
-    assert WORDS in capsys.readouterr().err
-
-
 def test_copies_are_warned_of_and_shown_beside_their_originals(tmp_path):
     signals = {"diversity": 0.9, "authpct/memorised": 0.4}
     with project(tmp_path) as folder:
@@ -111,7 +90,7 @@ LIKE_NOISE = "draws noise so far: its score is that of noise"
 NEVER = "never got better than at its first evaluation"
 
 
-def test_a_score_of_noise_and_one_that_only_rose_are_warned_of_before_what_signals_say():
+def test_scores_of_noise_and_rising_scores_are_warned_of_first():
     bad = Score(330.0, "min", IDENTITY, ceiling=NOISE)
     found = trial("a", 0, None, objective=bad, signals={"diversity": 0.041})
     later = Evaluation(2000, {"fd": replace(bad, value=340.0)})
@@ -139,19 +118,5 @@ def test_the_verdict_and_the_commands_say_what_a_score_is_read_beside(tmp_path, 
         found = json.loads(out)
         (entry,) = found["entries"]
         assert (found["verdict"]["floor"], found["verdict"]["ceiling"]["value"]) == (entry["objective"]["floor"], 340.0)
-        assert entry["objective"]["floor"] == {
-            "value": 30.0,
-            "source": "digits/test",
-            "images": 2000,
-            "corrected": 12.0,
-            "error": 1.0,
-            "low": pytest.approx(28.04, abs=0.01),
-            "high": pytest.approx(31.96, abs=0.01),
-        }
-        assert entry["objective"]["ceiling"]["value"] == 340.0
         assert "Real images score 30 (28 to 32), noise 340.\n" in err
         assert entry["warnings"] == [LIKE_NOISE, NEVER]
-        page = render(*judged(load_sweeps()))
-        assert "Real images score 30 (28 to 32), noise 340." in page
-        assert run(["best", "bad"]) == 0
-        assert "Real images score 30 (28 to 32), noise 340." in capsys.readouterr().out

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 from hypothesis import given
 from hypothesis import strategies as st
 from logged import evaluation
@@ -22,22 +20,13 @@ class Sweep:
     """A search whose trials have given scores at 100, 300 and 900 images, the last of which are their budget."""
 
     def __init__(self, *, trials, mode="min", families=("",), **settings):
-        self.mode, self.families, self.settings = mode, families, settings
+        self.mode, self.families = mode, families
         self.log, self.jobs = [], []
-        self.begin_session()
+        self.state, self.search = SweepState(), Search(Asha(RUNGS[-1], RUNGS[0], REDUCTION, **settings))
         self.note(Created("id", "a", "fd", mode, trials))
-
-    def begin_session(self):
-        self.state = SweepState()
-        self.search = Search(Asha(RUNGS[-1], RUNGS[0], REDUCTION, **self.settings))
-        for event in self.log:
-            self.take(event)
 
     def note(self, event):
         self.log.append(event)
-        self.take(event)
-
-    def take(self, event):
         self.state.apply(event, 0)
 
     def start(self):
@@ -67,9 +56,9 @@ class Sweep:
             self.note(Ended(trial.trial, "pruned"))
         return not self.state.trials[name].ended and self.state.trials[name].status != "paused"
 
-    def play(self, scores, *, workers=1, sessions_of=None):
+    def play(self, scores, *, workers=1):
         """Train until nothing is left; the trials as they ended."""
-        running, steps = [], count(1)
+        running = []
         while True:
             while len(running) < workers and (name := self.start()) is not None:
                 assert name not in running
@@ -80,8 +69,6 @@ class Sweep:
             images = RUNGS[len(self.state.trials[name].evaluations)]
             if self.score(name, scores[self.state.trials[name].number][RUNGS.index(images)], images):
                 running.insert(0, name)
-            if sessions_of and not running and next(steps) % sessions_of == 0:
-                self.begin_session()
 
 
 def halved(scores):
@@ -133,14 +120,6 @@ def test_by_family_each_goes_on_as_if_it_were_alone(scores):
         assert own[: len(expected)] == expected
 
 
-@given(scores=curves, sessions_of=st.integers(1, 7))
-def test_it_goes_on_over_sessions_as_if_there_had_been_one(scores, sessions_of):
-    several, one = (Sweep(trials=len(scores), families=("a", "b")) for _ in range(2))
-    several.play(scores, sessions_of=sessions_of)
-    one.play(scores)
-    assert several.jobs == one.jobs
-
-
 def test_the_best_of_a_slow_family_are_followed_one_of_three_two_of_nine():
     fast, slow = [(float(trial),) * 3 for trial in range(27)], [(900.0 - trial, 800.0, 700.0) for trial in range(27)]
     sweep = Sweep(trials=54, families=("fast", "slow"))
@@ -158,18 +137,7 @@ def test_one_that_cannot_be_among_the_best_ends_before_all_are_drawn():
     assert {*range(10, 29)} <= ended <= {0, 1, 2, *range(4, 29)}, ended
 
 
-@given(scores=curves, workers=st.integers(1, 3))
-def test_whoever_can_be_among_the_best_goes_on_whatever_has_ended(scores, workers):
-    """Here each trial is the best at the first rung when it comes there, so that nearly all go on."""
-    scores = [(100.0 - number, *later) for number, (_, *later) in enumerate(scores)]
-    sweep = Sweep(trials=len(scores))
-    sweep.play(scores, workers=workers)
-    if workers == 1:
-        expected = halved(scores)
-        assert sweep.jobs[: len(expected)] == expected
-
-
-def test_the_last_one_goes_to_its_end_without_a_pause_also_where_another_family_trains():
+def test_the_last_trial_never_pauses():
     for families in (("a",), ("a", "b")):
         sweep = Sweep(trials=len(families), families=families)
         sweep.play([(3.0, 2.0, 1.0)] * len(families), workers=len(families))
@@ -197,14 +165,10 @@ def test_a_score_counts_at_the_rung_that_it_is_a_little_short_of():
     assert waits(("t0", 85, 0.9)) == {}
 
 
-def test_a_late_score_is_not_compared_at_a_rung_that_the_trial_has_passed_by():
+def test_a_late_score_is_not_compared_at_a_passed_rung():
     late = [("t0", 310, 1.0), ("t1", 310, 2.0), ("t2", 100, 7.5), ("t3", 100, 8.0)]
     assert waits(*late) == {"t0": 310, "t1": 310, "t2": 100, "t3": 100}
     assert waits(*late, ("t4", 100, 7.0)) == {"t0": 310, "t1": 310, "t2": 100, "t3": 100}  # t4 is the best of three
-
-
-def test_nobody_waits_at_the_budget():
-    assert waits(("t0", 900, 1.0), ("t1", 900, 2.0)) == {}
 
 
 def test_a_trial_that_fails_makes_way_for_the_next_best():

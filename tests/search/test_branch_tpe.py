@@ -67,15 +67,6 @@ def test_the_worse_branch_is_drawn_as_often_and_near_its_own_best(known):
         assert (35 <= len(deep) <= 65 and len(near) > 0.7 * len(deep)) == (kind == "ours")
 
 
-def test_a_choice_that_nothing_hangs_on_is_learnt(known):
-    study = optuna.create_study(sampler=sampler(SPACE))
-    for trial in known:
-        trial.value = 0.0 if trial.params["loss.kind"] == "l1" else 1.0
-    study.add_trials(known)
-    drawn = Counter(asked(study, SPACE).params["loss.kind"] for _ in range(100))
-    assert drawn["l1"] > 80
-
-
 def test_a_choice_is_drawn_by_what_hangs_on_it_in_its_branch():
     def net(*below):
         return Conditional("net", "net.kind", (Branch("unet", below), Branch("dit", ())))
@@ -93,7 +84,7 @@ def test_a_choice_is_drawn_by_what_hangs_on_it_in_its_branch():
     assert drawn["plain", "dit"] > 3 * drawn["plain", "unet"]  # it is learnt
 
 
-def test_a_default_search_learns_within_its_20_trials_in_each_of_three_branches():
+def test_a_default_search_learns_in_each_of_three_branches():
     """Of random trials 0.3 are this near to the best width."""
     net = Conditional("net", "net.kind", tuple(Branch(label, (WIDTH,)) for label in "abc"))
     near = []

@@ -9,8 +9,7 @@ from optuna.trial import TrialState
 from session_driver import Driver
 
 from gensweep.config import SweepConfig, load_sweep
-from gensweep.config.sweep_config import Repeats
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.errors import ConfigError
 from gensweep.search.reruns import FREE_SETTINGS, Retry, with_changes
 from gensweep.sweep.events import Retried, SessionEnded
 
@@ -28,7 +27,7 @@ def ended(root):
     return driver
 
 
-def test_all_failed_trials_or_those_that_are_named_go_on_from_their_last_checkpoint(tmp_path):
+def test_failed_trials_resume_from_their_last_checkpoint(tmp_path):
     ended(tmp_path)
     driver = Driver(tmp_path, trials=4, retry=Retry())
     assert [event.trial for event in driver.memory.of(Retried)] == ["t0001", "t0002"]
@@ -38,7 +37,7 @@ def test_all_failed_trials_or_those_that_are_named_go_on_from_their_last_checkpo
     assert all(Path(uri).is_dir() for trial in begun for uri in trial.checkpoints)
 
 
-def test_a_trial_that_failed_and_then_finishes_counts_as_finished_everywhere(tmp_path):
+def test_a_retried_trial_that_finishes_counts_as_finished(tmp_path):
     ended(tmp_path)
     driver = Driver(tmp_path, trials=4, retry=Retry(("t0002",)))
     driver.begin()
@@ -57,69 +56,13 @@ def test_a_trial_that_failed_and_then_finishes_counts_as_finished_everywhere(tmp
     assert driver.told[2].value == 0.5
 
 
-def test_changed_settings_hold_for_all_that_goes_on_and_for_nothing_that_ended(tmp_path):
+def test_changed_settings_hold_for_unfinished_trials_only(tmp_path):
     ended(tmp_path)
     driver = Driver(tmp_path, trials=4, retry=Retry(("t0001",), {"evaluation.batch_size": 7}))
     changed = [t.trial for t in driver.state.trials.values() if t.config.get("evaluation") == {"batch_size": 7}]
     assert changed == ["t0001", "t0003"]
     assert [t.status for t in driver.state.trials.values()] == ["finished", "waiting", "failed", "stopped"]
     assert [driver.begin(tune_id).trial for tune_id in ("x", "y")] == ["t0001", "t0003"]
-
-
-def test_changed_settings_hold_for_repeats_that_come_due_later(tmp_path):
-    def settings(path):
-        data = {"data": {"path": path}, "training": {"precision": path}}
-        return {"trials": 2, "search": {"repeats": Repeats(top=1, seeds=1)}, "configure": lambda overrides: data}
-
-    driver = Driver(tmp_path, **settings("/old"))
-    driver.begin("t0000")
-    driver.evaluate(400, 1.0, tune_id="t0000")
-    driver.end("t0000", finished=True)
-    driver.begin("t0001")  # nobody is repeated before this one has ended
-    later = Driver(tmp_path, **settings("/new"))
-    later.begin("t0001")
-    later.end("t0001", failure="ValueError: no")
-    assert later.begin().trial == "t0000-s1"
-    assert later.state.trials["t0000-s1"].config == {
-        "data": {"path": "/new"},
-        "training": {"precision": "/old"},  # may not be changed
-        "seed": 1,
-    }
-
-
-@pytest.mark.parametrize(
-    ("trials", "message"),
-    [
-        (("t0000",), r"t0000 is finished, so it cannot be tried again \(failed: t0001, t0002\)"),
-        (("t0001", "t0009"), r"t0009 is no trial of a \(failed: t0001, t0002\)"),
-    ],
-)
-def test_trials_that_did_not_fail_are_refused_and_nothing_is_noted(tmp_path, trials, message):
-    before = ended(tmp_path).folder.log.file.read_bytes()
-    with pytest.raises(ConfigError, match=message):
-        Driver(tmp_path, trials=4, retry=Retry(trials))
-    assert before == (tmp_path / "a" / "events.jsonl").read_bytes()
-
-
-def test_a_trial_that_died_before_it_started_gets_its_configuration_at_the_next_try(tmp_path):
-    here = False
-
-    def sample(trial):
-        return {"x": trial.suggest_float("x", 0, 1)}
-
-    def configure(params):
-        if not here:
-            raise GensweepError("the data are away")
-        return dict(params)
-
-    driver = Driver(tmp_path, trials=1, sample=sample, configure=configure)
-    assert driver.session.next_trial() is None
-    driver.session.note(SessionEnded("finished"))
-    here = True
-    later = Driver(tmp_path, trials=1, sample=sample, configure=configure, retry=Retry())
-    trial = later.begin()
-    assert (trial.trial, trial.config) == ("t0000", trial.params)
-    assert trial.config
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ SCHEDULERS = [MedianStopping(), PopulationBasedTraining(), AshaSettings(), AshaS
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda each: each.kind)
-def test_a_sweep_whose_driver_dies_again_and_again_decides_as_if_it_never_had(tmp_path, scheduler):
+def test_decisions_do_not_depend_on_driver_crashes(tmp_path, scheduler):
     whole = Sweep(tmp_path / "whole", scheduler).ends
     assert {end[0] for end in whole.values()} == ({"finished"} if scheduler.kind == "pbt" else {"finished", "pruned"})
     for dies_every in (1, 3):
@@ -142,7 +142,7 @@ def test_the_median_stopping_rule_compares_trials_of_one_family(tmp_path):
     assert [name for name, end in apart.items() if end[0] == "pruned"] == ["t0008"]
 
 
-def test_population_based_training_clones_the_best_and_keeps_the_checkpoints_that_clones_need(tmp_path, monkeypatch):
+def test_pbt_keeps_the_checkpoints_that_clones_need(tmp_path, monkeypatch):
     there, start = [], Sweep.start
 
     def look(sweep):

@@ -7,7 +7,7 @@ import pytest
 from logged import evaluation
 from trivial_sweeps import plan
 
-from gensweep.config.search_methods import GridSearch, Nsga2, TpeByBranch
+from gensweep.config.search_methods import GridSearch, Nsga2
 from gensweep.config.sweep_config import Search
 from gensweep.search.samplers import make_sampler
 from gensweep.search.session import Session
@@ -73,9 +73,3 @@ def test_generations_of_nsga2_go_on_in_a_study_that_is_made_anew(tmp_path):
         session.note(SessionEnded("finished"))
     noted = [list(trial.sampler_state.values()) for trial in folder.state().searched]
     assert noted == [[0]] * 3 + [[1]] * 3 + [[2]] * 3
-
-
-@pytest.mark.parametrize(("trials", "random"), [(1, 0), (4, 1), (20, 5), (30, 7), (40, 10), (400, 10)])
-def test_at_most_a_quarter_of_a_default_search_is_random(trials, random):
-    assert Search(trials=trials).startup_trials == random
-    assert Search(trials=trials, sampler=TpeByBranch(startup_trials=3)).startup_trials == 3

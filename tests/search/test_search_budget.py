@@ -114,25 +114,6 @@ def test_a_search_spends_its_budget_and_no_more(
     assert budget - whole < spent <= max(budget, whole) * (1 + 1e-6) + failed
 
 
-@pytest.mark.parametrize("budget", range(300, 700, 20))
-def test_trials_that_are_scored_late_spend_no_more_than_there_is(tmp_path, budget):
-    """Scores come every 50 images, which is a fifth of one training and half of another."""
-    lengths = [100, 130, 180, 250]
-    configs = [{"training": {"images": lengths[number % 4]}, "family": {"kind": "a"}} for number in range(400)]
-    search = {"budget": SearchBudget(flops=budget), "scheduler": AshaSettings()}
-    driver = Driver(tmp_path, search=search, configs=configs, trials=None, budget=270, grace=10, equal=True)
-    while (trial := driver.session.next_trial()) is not None:
-        driver.session.note(Started(trial.trial))
-        driver.names["x"] = trial.trial
-        for images in [*range(50 * (trial.images // 50 + 1), trial.length, 50), trial.length]:
-            cost = Cost(images=images, flops=100 * images / trial.length)
-            if driver.evaluate(images, (trial.number * 7 % 11 + 1) / images, cost=cost):
-                break
-        driver.end(finished=images == trial.length)
-    assert "finished" in {trial.status for trial in driver.state.searched}
-    assert budget - 100 < driver.state.spending.amount <= budget
-
-
 def test_a_budget_pays_for_as_many_trials_as_it_has_been_divided_by(tmp_path):
     """Sums of tenths are a little off."""
     one = session(tmp_path, budget=0.4)
@@ -150,15 +131,6 @@ def test_while_others_run_it_waits_for_what_they_leave(tmp_path):
     score(one, running.trial, 10, 10.0)
     one.note(Ended(running.trial, "pruned"))
     assert run(one) is not None
-
-
-@pytest.mark.parametrize(("budget", "pending"), [(450.0, 3), (439.0, 2), (219.0, 0), (99999.0, 49)])
-def test_as_many_trials_are_pending_as_the_budget_pays_for(tmp_path, budget, pending):
-    """Each takes 110; more workers than can be paid for would be asked for in vain."""
-    one = session(tmp_path, budget, trials=50)
-    assert one.pending == 50  # nobody knows yet what one takes
-    run(one)
-    assert one.pending == pending
 
 
 @pytest.mark.parametrize("begun", [1, 2])

@@ -2,13 +2,11 @@ import itertools
 
 import optuna
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
 from gensweep.config import checked_sweep
 from gensweep.config.ranges import corners
-from gensweep.search.space import describe, sample, suggest
+from gensweep.search.space import describe, suggest
 
 NESTED = {
     "training.batch_size": {"choice": [32, 64, 128]},
@@ -87,19 +85,6 @@ def test_every_suggestion_is_a_valid_trial_that_its_parameters_give_back(config)
     assert {name for trial in study.trials for name in trial.params} == set(names(space))
 
 
-@settings(max_examples=25)
-@given(seed=st.integers(0, 2**40))
-def test_a_random_sample_is_valid_and_within_its_ranges(nested, seed):
-    space = nested.nodes()
-    overrides = sample(space, seed)
-    assert overrides == sample(space, seed)
-    nested.trial(overrides)
-    assert 50 <= overrides["diffusion.timesteps"] <= 1000
-    assert overrides["optimizer.warmup"] % 250 == 0
-    assert (overrides["family.guidance"] * 2).is_integer()
-    assert ("network.depth" in overrides) == (overrides["network.kind"] == "cnn")
-
-
 def test_corners_meet_every_combination_of_branches_at_both_ends():
     found = corners(sweep(NESTED).nodes())
     assert len(found) == 2 * 2 * 2
@@ -130,22 +115,9 @@ def test_corners_of_many_forks_are_bounded_and_meet_each_branch():
         assert {corner[f"gan.{name}.kind"] for corner in found} == {f"k{i}" for i in range(6)}
 
 
-def test_names_are_the_dotted_keys_and_tell_branches_apart_only_where_ranges_differ():
-    assert names(sweep(NESTED).nodes()) == [
-        "training.batch_size",
-        "optimizer.warmup",
-        "family.kind",
-        "family.guidance",
-        "network.kind",
-        "network.width",
-        "network.multipliers",
-        "network.depth",
-        "diffusion.timesteps",
-        "diffusion.schedule.kind",
-        "diffusion.schedule.beta_end",
-    ]
-    both = names(sweep(BOTH).nodes())
-    assert {name for name in both if "@" in name} == {
+def test_names_tell_branches_apart_only_where_ranges_differ():
+    assert not [name for name in names(sweep(NESTED).nodes()) if "@" in name]
+    assert {name for name in names(sweep(BOTH).nodes()) if "@" in name} == {
         "network.width@diffusion.unet",
         "network.width@diffusion.cnn",
         "network.width@gan",

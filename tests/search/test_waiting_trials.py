@@ -12,7 +12,7 @@ from gensweep.config.search_methods import AshaSettings
 ASHA = {"search": {"scheduler": AshaSettings(reduction=2)}, "budget": 900, "grace": 100}
 
 
-def test_a_trial_that_asha_lets_wait_is_paused_also_if_the_driver_dies_before_it_has_stopped(tmp_path):
+def test_a_paused_trial_stays_paused_if_the_driver_dies(tmp_path):
     driver = Driver(tmp_path, trials=4, **ASHA)
     for tune_id, value in (("first", 5.0), ("worse", 9.0), ("better", 1.0), ("good", 7.0)):
         driver.begin(tune_id)
@@ -25,7 +25,7 @@ def test_a_trial_that_asha_lets_wait_is_paused_also_if_the_driver_dies_before_it
     assert [later.begin(tune_id).trial for tune_id in ("interrupted", "promoted")] == ["t0002", "t0000"]
 
 
-def test_nobody_waits_where_the_driver_dies_between_the_last_score_and_its_pause(tmp_path):
+def test_a_crash_between_score_and_pause_leaves_no_paused_trial(tmp_path):
     driver = Driver(tmp_path, **ASHA)
     driver.begin()
     driver.evaluate(100, 5.0)
@@ -55,19 +55,7 @@ def test_a_sampler_knows_by_how_much_a_trial_that_waits_breaks_a_limit(tmp_path)
         assert [each.constraints for each in told] == [{"images": 1.0}, {"images": pytest.approx(-1 / 3)}]
 
 
-def test_a_sampler_knows_a_trial_that_has_waited_by_its_best_score_since(tmp_path):
-    driver = Driver(tmp_path, **ASHA)
-    for tune_id, value in (("a", 5.0), ("b", 9.0)):
-        driver.begin(tune_id)
-        driver.evaluate(100, value, tune_id=tune_id)
-        driver.end(tune_id)
-    assert driver.begin("a").trial == "t0000"
-    driver.evaluate(200, 2.0, tune_id="a")
-    for told in (driver.told, Driver(tmp_path, **ASHA).told):
-        assert [(each.state, each.value) for each in told] == [(TrialState.COMPLETE, 2.0), (TrialState.COMPLETE, 9.0)]
-
-
-def test_what_was_decided_of_a_trial_holds_if_it_is_interrupted_or_loses_its_process_before_it_has_stopped(tmp_path):
+def test_a_pause_holds_if_the_process_is_lost_before_it_stops(tmp_path):
     driver = Driver(tmp_path, **ASHA)
     for tune_id, value in (("first", 5.0), ("worse", 9.0), ("worst", 10.0)):
         driver.begin(tune_id)

@@ -93,7 +93,7 @@ def test_nothing_in_a_model_is_pickled_and_no_path_is_in_it(registered, store):
     assert str(store) not in (folder / "MLmodel").read_text()
 
 
-def test_the_alias_moves_only_if_the_verdict_is_sure_and_its_model_surely_better(registered, made):
+def test_the_alias_moves_only_to_a_surely_better_model(registered, made):
     add(registered, "t0001", 4.5, made, error=0.3)
     registered.file()
     close = compare("first")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 
 import optuna
 import pytest
@@ -12,7 +11,6 @@ from sqlalchemy.pool import NullPool
 from trivial_sweeps import numbered
 
 from gensweep.results import Cost
-from gensweep.tracking import study_file
 from gensweep.tracking.study_file import StudyFile
 
 pytestmark = pytest.mark.mlflow  # a database of its own for each test
@@ -86,17 +84,3 @@ def test_it_is_the_same_however_often_the_driver_dies(tmp_path):
         write(again)
     write(sweep)
     assert read(again)[1] == read(sweep)[1]
-
-
-def test_a_locked_file_is_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(study_file, "LOCK_TIMEOUT", 0.1)
-    sweep = LoggedSweep(tmp_path)
-    play(sweep)
-    write(sweep)
-    sweep.end("t0003")
-    with closing(sqlite3.connect(sweep.folder.optuna)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(Exception, match="database is locked"):
-            write(sweep)
-    write(sweep)
-    assert len(read(sweep)[1]) == 4

@@ -9,13 +9,11 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from logged import IDENTITY, LoggedSweep, evaluation
+from logged import IDENTITY, LoggedSweep
 from mlflow_runs import artifacts, history, runs_of, shown
 from PIL import Image
 
-from gensweep.results import Outcome, SamplingConfig
 from gensweep.sweep.checkpoints import checkpoint_uri
-from gensweep.sweep.events import Ended, Lost, Retried, Saved, ScoredAgain, Suggested
 from gensweep.sweep.provenance import git_state, provenance_tags
 from gensweep.tracking.logged_models import models_of
 from gensweep.tracking.store import client, experiment_id
@@ -176,44 +174,6 @@ def test_after_any_history_mlflow_shows_the_state(store, history):
     starred = {name for name, each in tags.items() if "gensweep.best" in each}
     assert starred == {trial.trial for trial in state.ranking[:1]}
     assert "RUNNING" not in [run.info.status for run in runs.values()]
-
-
-def test_a_retried_trial_shows_its_new_end(store):
-    sweep = LoggedSweep(store / "sweeps", "retried")
-    sweep.add(Suggested("t0000", 0, {"x": 1}, {"x": 1}, {}))
-    sweep.add(Ended("t0000", "failed", "the data are away", infrastructure_error=True))
-    sweep.close()
-    assert sync(sweep.folder)
-    first = runs_of(sweep.folder)["t0000"]
-    assert first.data.tags["gensweep.error"] == "the data are away"
-    sweep = LoggedSweep(store / "sweeps", "retried")
-    sweep.add(Retried("t0000", config()))
-    assert sync(sweep.folder)
-    sweep.start("t0000")
-    sweep.add(Saved("t0000", 50, "s3://bucket/50"))
-    sweep.add(Lost("t0000", "worker lost", counts=False))
-    sweep.evaluate("t0000", 100, 5.0)
-    sweep.end("t0000")
-    sweep.close()
-    assert sync(sweep.folder)
-    again = runs_of(sweep.folder)["t0000"]
-    assert (again.info.run_id, again.info.status) == (first.info.run_id, "FINISHED")
-    assert "gensweep.error" not in again.data.tags
-    assert again.data.tags["gensweep.family"] == "gan"
-
-
-def test_later_scores_are_curves_and_a_file(store):
-    sampling = SamplingConfig("ddim", 10, None, "ema", evaluations=10)
-    outcome = Outcome(sampling, 8, 1, evaluation(100, 4.0).scores, 1.0, 1.0, "cpu", "ab12", 1.0)
-    sweep = LoggedSweep(store / "sweeps", "scored")
-    sweep.start("t0000", {}, config())
-    sweep.evaluate("t0000", 100, 5.0)
-    sweep.end("t0000")
-    sweep.add(ScoredAgain("t0000", outcome, 100))
-    sweep.close()
-    assert sync(sweep.folder)
-    run = runs_of(sweep.folder)["t0000"]
-    assert history(run, "evaluate/fd_8/ddim-ema-seed_1") == [(10, 4.0)]
 
 
 def test_a_refused_record_does_not_hold_up_the_others(store, caplog):

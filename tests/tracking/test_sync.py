@@ -69,15 +69,6 @@ def test_a_running_sweep_is_left_to_its_driver(store):
     assert folder.state().status == "running"
 
 
-def test_records_that_a_thread_is_sending_are_left_to_it(store, monkeypatch, capsys):
-    monkeypatch.setattr("gensweep.tracking.sync.LOCK_SECONDS", 0.1)
-    folder = ended(store, "slow")
-    with folder.copy_lock():
-        assert not sync(folder)
-    assert "(another process or thread is still sending records)" in capsys.readouterr().err
-    assert runs_of(folder) == {}
-
-
 def test_a_sweep_of_another_store_is_left_alone(store, monkeypatch):
     folder = ended(store, "elsewhere")
     Sent("http://127.0.0.1:9 gensweep").write(folder)

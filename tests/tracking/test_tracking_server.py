@@ -21,7 +21,7 @@ from gensweep.tracking.view import LogView
 pytestmark = pytest.mark.mlflow
 
 
-def test_a_server_that_dies_and_comes_back_misses_nothing_and_the_driver_never_waits(tmp_path, monkeypatch, capsys):
+def test_a_server_that_comes_back_misses_nothing(tmp_path, monkeypatch, capsys):
     server, asking, send = TrackingServer(tmp_path), [], requests.Session.send
 
     def noted(*given, **more):

@@ -95,9 +95,3 @@ def test_a_save_that_fails_leaves_no_checkpoint_and_no_rubbish(tmp_path):
     with pytest.raises(GensweepError, match=r"cannot be written \(.*No space left.*is the disk full"):
         saved(tmp_path, checkpoint(), also=full)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_numbers_that_are_not_finite_are_not_written(tmp_path):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        saved(tmp_path, checkpoint(metrics={"fd": float("nan")}))
-    assert list(tmp_path.iterdir()) == []

@@ -26,7 +26,7 @@ def agree(one, other):
 
 
 @pytest.mark.parametrize("case", compiled_steps.CASES)
-def test_compiled_networks_have_the_losses_of_the_others_and_are_one_graph_each(case, results):
+def test_compiled_networks_are_one_graph_and_have_equal_losses(case, results):
     plain, compiled, graph_breaks = results[case]
     agree(compiled, plain)
     assert not graph_breaks

@@ -5,7 +5,6 @@ import tiny
 import torch
 
 from gensweep.data.loader import Loader
-from gensweep.training import timing
 from gensweep.training.cost import counted_calls, flop_counter, sample_flops, training_flops
 
 
@@ -56,7 +55,7 @@ def test_the_first_layer_of_a_network_takes_no_gradient_by_its_images(groups):
     assert backward.get_total_flops() == 2 * 5 * 49 * 9 * (8 * 16 // groups)
 
 
-def test_operations_of_a_diffusion_sample_grow_with_steps_and_double_with_guidance():
+def test_operations_of_a_sample_follow_steps_and_guidance():
     def flops(steps, guidance=1.0):
         return sample_flops(tiny.build("diffusion", True, guidance=guidance, sampler={"kind": "ddim", "steps": steps}))
 
@@ -66,7 +65,7 @@ def test_operations_of_a_diffusion_sample_grow_with_steps_and_double_with_guidan
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.8])
-def test_operations_of_a_meanflow_are_those_of_a_large_batch_whatever_its_share(share):
+def test_operations_of_a_meanflow_are_those_of_a_large_batch(share):
     learner = tiny.learner("meanflow", images=400, batch_size=40, family={"meanflow": {"share": share}})
     loader = Loader(tiny.images(), seed=0)
     with flop_counter() as counter:
@@ -93,12 +92,3 @@ def test_operations_of_a_game_are_those_of_its_steps_in_parts_too(game, parts):
         for _ in range(2):
             learner.step(loader)
     assert training_flops(learner.family, loader, parts) == pytest.approx(counter.get_total_flops() / 16)
-
-
-def test_the_pace_of_a_training_is_that_of_its_steps(monkeypatch):
-    """Each look at the clock comes a second after the last one."""
-    clock = iter(range(1000))
-    monkeypatch.setattr(timing, "synchronised_time", lambda device: float(next(clock)))
-    monkeypatch.setattr(timing, "TIMING_SECONDS", 3.0)
-    learner = tiny.learner("gan", images=80)
-    assert timing.seconds_per_image(learner, Loader(tiny.images(), seed=0)) == 1 / 8 / learner.period

@@ -20,20 +20,7 @@ def test_the_average_equals_a_sum_written_out(factor):
     torch.testing.assert_close(ema.network.weight.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_half_of_the_weights_is_left_after_a_factor_times_the_half_life():
-    """Weights jump from 0 to 1 and stay: what is missing to 1 halves in each half-life."""
-    network = torch.nn.Linear(1, 1, bias=False)
-    network.weight.data.zero_()
-    kept = averages(network, 1000, (0.5, 2.0))
-    network.weight.data.fill_(1.0)
-    for images in range(10**6, 10**6 + 2000, 50):
-        for average in kept.values():
-            average.update(network, images, 50)
-    missing = {name: 1 - float(average.network.weight.detach()) for name, average in kept.items()}
-    assert missing == pytest.approx({"ema": 0.5**2, "ema@0.5": 0.5**4, "ema@2": 0.5**1}, rel=1e-4)
-
-
-def test_without_a_half_life_there_is_no_average_and_factor_1_is_the_main_one():
+def test_averages_are_named_by_their_factors():
     network = torch.nn.Linear(1, 1)
     assert averages(network, 0, (0.25, 4.0)) == {}
     assert list(averages(network, 10, ())) == ["ema"]

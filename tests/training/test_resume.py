@@ -91,19 +91,7 @@ def test_resumed_fine_tuning_equals_an_unbroken_one(kind):
     assert all(name.endswith((".A", ".B", ".rows")) for name in networks), networks
 
 
-@pytest.mark.parametrize("kind", FAMILIES.kinds())
-def test_a_state_holds_networks_averages_and_optimizers(kind):
-    learner = tiny.learner(kind)
-    run(learner)
-    names = {name.split("/")[0] for name in state_of(learner)}
-    remembers = any(memory.state_dict() for memory in learner.family.memories.values())
-    assert names == {"networks", "ema", "ema@0.25", "ema@4", "optimizers"} | ({"memories"} if remembers else set())
-    for name, network in learner.family.networks.items():
-        moments = {f"optimizers/{name}/{key}/exp_avg_sq" for key, _ in network.named_parameters()}
-        assert moments <= set(state_of(learner))
-
-
-def test_going_on_from_a_state_without_further_averages_goes_on_without_them():
+def test_a_state_without_further_averages_resumes_without_them():
     old, learner = tiny.learner("gan", ema_factors=()), tiny.learner("gan", ema_factors=(4.0, 0.5))
     run(old)
     restore(learner, state_of(old))

@@ -11,7 +11,6 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
-from kernel_paths import PATHS, running_on
 from list_reporter import ListReporter
 
 from gensweep.families.family import FAMILIES
@@ -72,32 +71,12 @@ def whole(tmp_path_factory):
     return trained
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_checkpoint_says_what_the_training_ran_on(path, tmp_path):
-    with running_on(path):
-        run("diffusion", tmp_path, images=8)
-    assert verify(newest(tmp_path)).kernels == path
-
-
 def newest(root):
     return max(root.glob("images-*"))
 
 
 def value(evaluation):
     return evaluation.scores["fd"].value
-
-
-def test_trial_reports_each_step_and_phase_in_order(whole):
-    moves = whole("diffusion")[0].moves
-    phases = [phase for phase, _ in itertools.groupby(filter(None, moves))]
-    evaluated = ["scoring", "drawing samples", "scoring", "saving"]
-    assert phases == ["training", *evaluated] * (len(phases) // 5)
-    evaluations = len(phases) // 5
-    settings, training = tiny.evaluator().settings, tiny.learner("diffusion").training
-    assert moves.count("training") == math.ceil(training.images / training.batch_size)
-    batches = math.ceil(settings.samples / settings.batch_size)
-    assert moves.count("drawing samples") == (batches - 1) * evaluations
-    assert moves.count(None) > batches * evaluations  # each call of the network, of which a batch takes several
 
 
 def test_rungs_with_fewer_images_score_apart(whole, tmp_path):

@@ -38,7 +38,7 @@ def test_the_bound_rises_with_k_from_the_elbo_to_the_evidence():
     assert 0 < gaps[-1] < 0.02 < 0.5 < gaps[0]
 
 
-def test_free_bits_have_the_value_and_gradient_of_their_maximum_over_the_batch():
+def test_free_bits_have_the_value_and_gradient_of_the_formula():
     """sum_j max(free, mean_j), by autograd on the formula itself."""
     leaf = (3 * torch.rand(8, 6) * torch.rand(6)).requires_grad_()
     free = float(leaf.detach().mean(dim=0).median()) + 1e-3

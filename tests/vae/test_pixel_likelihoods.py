@@ -89,7 +89,7 @@ def test_the_mean_of_a_mixture_of_channels_is_that_of_its_draws():
 
 
 @pytest.mark.parametrize(("kind", "settings"), MADE)
-def test_far_from_the_mean_and_for_narrow_scales_values_and_gradients_are_finite_in_float32(kind, settings):
+def test_values_and_gradients_are_finite_in_float32(kind, settings):
     pixels = PIXEL_LIKELIHOODS[kind](1, **settings)
     for sign, spread in itertools.product((1, -1), (0.0, 5.0, 50.0)):
         output = (sign * said(pixels, spread, n=256).float()).requires_grad_()

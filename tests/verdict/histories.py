@@ -20,15 +20,25 @@ def evaluated(made, evaluations):
     return made
 
 
+def gan_law(budget):
+    """Soon good, and then hardly better; 40 at 4e12."""
+    return 40 * (budget / 4e12) ** -0.05
+
+
+def diffusion_law(budget):
+    """Bad at first; 40 at 4e12."""
+    return 40 * (budget / 4e12) ** -0.7
+
+
 class History:
     """Makes trials with their evaluations."""
 
-    def trial(self, name, number, family, points, *, sample_flops=None, **values):
+    def trial(self, name, number, family, points, *, sample_flops=None, floor=None, **values):
         """A trial with (flops, score) pairs."""
         found = [
             Evaluation(
                 index,
-                {"fd": Score(float(value), "min", IDENTITY, error=0.01 * float(value))},
+                {"fd": Score(float(value), "min", IDENTITY, error=0.01 * float(value), floor=floor)},
                 Cost(images=index, flops=float(flops), train_seconds=float(flops) / 1e11, sample_flops=sample_flops),
             )
             for index, (flops, value) in enumerate(points, 1)

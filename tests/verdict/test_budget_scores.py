@@ -1,11 +1,9 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from curves_of import curve
 from truths.band_coverage import POPULATIONS, training_coverage
 
-from gensweep.verdict.budget_scores import MOST_STOPS, budget_scores, scores_within
+from gensweep.verdict.budget_scores import budget_scores, scores_within
 from gensweep.verdict.expected_best import best_of_k, expected_best, pooled, tries_for
 
 RUNGS = np.array([1.0, 4.0, 16.0, 64.0])
@@ -52,17 +50,6 @@ def test_predictions_are_less_sure_with_fewer_longer_trainings():
         spreads.append(drawn([*whole, *stopped], [2.0])[:, 0, number:].mean(1).std())
     assert spreads[1] > 0.01
     assert spreads[0] > 1.5 * spreads[1]
-
-
-def test_many_amounts_of_stops_are_pooled():
-    stops = np.geomspace(1, 64, 20 * MOST_STOPS)
-    starts = np.random.default_rng(0).lognormal(3, 0.2, len(stops))
-    whole = [
-        curve("a", index, [(each, start * each**-0.5) for each in (*stops, 128)]) for index, start in enumerate(starts)
-    ]
-    cut = [replace(each, points=each.points[: 1 + index], stopped_early=True) for index, each in enumerate(whole)][::2]
-    found = drawn([*whole[1::2], *cut], [128.0]).mean(0)[0, len(whole[1::2]) :] - np.log(starts[::2] * 128**-0.5)
-    assert -0.02 < found.mean() < 0.15  # each training counts as stopped at one of a few amounts, not before it was
 
 
 def test_a_training_that_ended_by_itself_keeps_its_score():

@@ -11,14 +11,10 @@ from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.report.caveats import caveats
 from gensweep.report.commands import left_out_reasons, refuse_unlike
 from gensweep.report.export import (
-    comparison_json,
     comparison_rows,
     front_json,
     front_table,
-    trial_rows,
-    trials_json,
 )
-from gensweep.sweep.ranking import ranked
 from gensweep.verdict.comparison import compare
 from gensweep.verdict.ranked_trials import varied_by_family
 from gensweep.verdict.recommendation import recommend
@@ -96,14 +92,6 @@ def test_a_single_finetuning_does_not_push_a_sweep_of_many_trials_out():
     assert {item.sweep for item in left_out_reasons(comparison)} == {"tuned0", "tuned1", "alone"}
 
 
-def test_trials_that_were_stopped_at_a_cheaper_score_count_for_the_score_of_their_sweep():
-    cheap, other = replace(IDENTITY, samples=100), replace(IDENTITY, samples=700)
-    stopped = [trial("a", n, 9.0, status="pruned", identity=cheap) for n in range(1, 9)]
-    a = sweep("a", [trial("a", 0, 5.0), *stopped])
-    b = sweep("b", [trial("b", n, 1.0, identity=other) for n in range(3)])
-    assert [entry.trial.name for entry in compare([b, a]).entries] == ["a/t0000"]
-
-
 def test_what_was_only_scored_here_decides_nothing():
     few = replace(IDENTITY, samples=500)
     folders = [sweep(f"f{n}", [trial(f"f{n}", 0, 1.0, identity=few, family="folder")]) for n in range(4)]
@@ -112,7 +100,7 @@ def test_what_was_only_scored_here_decides_nothing():
     assert all(item.command.endswith("--replace --like a") for item in left_out_reasons(comparison))
 
 
-def test_trials_that_ended_at_a_cheaper_kind_of_score_are_left_out_with_the_command_that_gives_them_a_whole_one():
+def test_cheaper_scores_are_left_out_with_a_command():
     cheap = replace(IDENTITY, samples=500)
     trials = [trial("a", 0, 5.0), trial("a", 1, 1.0, status="pruned", identity=cheap)]
     comparison = compare([sweep("a", trials)])
@@ -120,20 +108,6 @@ def test_trials_that_ended_at_a_cheaper_kind_of_score_are_left_out_with_the_comm
     left = left_out_reasons(comparison)[0]
     assert left.reason == "1 of 2 trials: scores of another kind (generated images: 500 against 2,000)"
     assert left.command == "gensweep train --from-run a/t0001"
-
-
-def test_within_a_sweep_the_kind_of_score_counts_that_ranking_counts():
-    few = replace(IDENTITY, samples=500)
-    trials = [trial("a", 0, 5.0), trial("a", 1, 1.0, identity=few)]
-    assert compare([sweep("a", trials)]).best_score.trial.name == ranked(trials)[0].name == "a/t0000"
-
-
-def test_scores_of_other_numbers_of_images_are_told_apart_in_the_table_of_trials():
-    few = replace(IDENTITY, samples=100)
-    rows = trial_rows(sweep("a", [trial("a", 0, 25.0), trial("a", 1, 20.0, identity=few), trial("a", 2, None)]))
-    assert [row["scored by"] for row in rows] == ["2000 images", "100 images", None]
-    assert "scored by" not in trial_rows(sweep("a", [trial("a", 0, 25.0)]))[0]
-    assert trials_json(sweep("a", [trial("a", 1, 20.0, identity=few)]))[0]["identity"]["samples"] == 100
 
 
 def test_sweeps_without_scores_are_named_with_the_reason():
@@ -151,58 +125,6 @@ def test_what_differs_is_what_varies_within_a_sweep():
     assert varied_by_family(trials)[trials[0].name] == ("x", "only")
     rows = comparison_rows(*judged([sweep("a", trials)]))
     assert [row["what differs"] for row in rows] == ["x=1 only=3", "x=2"]
-
-
-def test_json_has_the_documented_shape():
-    comparison = compare([sweep("a", [trial("a", 0, 5.0, params={"x": 1}), trial("a", 1, None, status="failed")])])
-    value = comparison_json(comparison, recommend(comparison))
-    assert value["sweeps"] == ["a"]
-    assert value["entries"] == [
-        {
-            "rank": 1,
-            "sweep": "a",
-            "trial": "t0000",
-            "family": "gan",
-            "objective": {
-                "metric": "fd",
-                "value": 5.0,
-                "corrected": None,
-                "interval": None,
-                "guessed": False,
-                "identity": IDENTITY.as_dict(),
-                "floor": None,
-                "ceiling": None,
-            },
-            "rescored": None,
-            "further_scores": [],
-            "cost": {
-                "images": 1000,
-                "flops": None,
-                "device_seconds": None,
-                "scoring_flops": None,
-                "scoring_device_seconds": None,
-                "train_seconds": 10.0,
-                "sample_seconds": 1.0,
-                "evaluate_seconds": None,
-                "sample_flops": None,
-                "params": 5,
-                "activation_bytes": None,
-                "memory_bytes": None,
-            },
-            "params": {"x": 1},
-            "lineage": [],
-            "best_of": None,
-            "checkpoint": None,
-            "status": "finished",
-            "objectives": {},
-            "broken_limits": [],
-            "signals": {},
-            "warnings": [],
-        }
-    ]
-    scored, unscored = trials_json(sweep("a", [trial("a", 0, 5.0), trial("a", 1, None)]))
-    assert {"trial", "status", "objective", "images", "params"} <= set(scored)
-    assert (scored["best"], unscored["best"], unscored["objective"]) == (True, False, None)
 
 
 def limited(number, value, *broken, **values):
@@ -226,19 +148,6 @@ def test_a_trial_that_breaks_a_limit_is_the_best_only_where_all_do():
         refuse_unlike(compare([sweep("a", [broken]), other]))
 
 
-def test_a_trial_that_was_not_trained_is_neither_ranked_nor_a_failure():
-    words = "params 9 is more than 5"
-    untrained = limited(0, None, words, status="infeasible", error=words)
-    comparison = compare([sweep("a", [untrained, limited(1, 5.0)])])
-    assert [entry.trial.trial for entry in comparison.entries] == ["t0001"]
-    assert (comparison.not_comparable, comparison.failed) == ((), ())
-    rows = trial_rows(sweep("a", [untrained, limited(1, 5.0)]))
-    assert [(row["status"], row["what differs"]) for row in rows] == [
-        ("infeasible", words),
-        ("finished", ""),
-    ]
-
-
 points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=8)
 
 
@@ -256,8 +165,3 @@ def test_the_front_holds_what_nothing_beats_in_all_objectives(drawn):
         beaten = any(a <= fd and b <= flops and c >= precision and (a, b, c) != mine for a, b, c in on.values())
         assert beaten != (f"t{number:04d}" in on)
     assert len(front_table(comparison)) == len(on)
-
-
-def test_a_sweep_of_one_objective_has_no_front_of_objectives():
-    comparison = compare([sweep("a", [trial("a", 0, 5.0)])])
-    assert (front_json(comparison), front_table(comparison)) == ({"objective_front": []}, [])

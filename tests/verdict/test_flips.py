@@ -12,7 +12,7 @@ def test_a_crossing_is_interpolated_in_the_logarithm_of_the_budget():
     assert found == pytest.approx((10**1.5,) * 3)
 
 
-def test_draws_that_cross_nowhere_open_the_end_of_the_interval_that_they_lie_behind():
+def test_draws_without_a_crossing_open_the_interval():
     difference = np.array([-1.0, -1.0, 1.0])
     always_below, always_above = np.full((40, 3), -1.0), np.full((40, 3), 1.0)
     crossing = np.tile(difference, (400, 1))

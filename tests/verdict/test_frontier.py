@@ -19,7 +19,7 @@ def late(budget):
     return 40 * (budget / 8) ** -0.6
 
 
-def test_the_common_range_begins_where_all_have_scores_and_ends_where_one_group_does():
+def test_the_common_range_is_where_all_groups_have_scores():
     made = [curve("a", 0, [(1, 9), (10, 5)]), curve("a", 1, [(2, 9), (4, 5)]), curve("b", 0, [(3, 5), (8, 2)])]
     assert common_budgets(made) == (3, 8)
     assert common_budgets(made, {"a": 100.0, "b": 1.0}) == (4, 108)
@@ -57,17 +57,6 @@ def test_family_that_often_fails_loses():
     assert found.curves[1].points[-1].best > 1.1 * found.curves[0].points[-1].best
 
 
-def test_groups_of_failures_have_no_curve():
-    rng = np.random.default_rng(0)
-    lost = [curve("lost", index, [(1, 9.0)], failed=True) for index in range(9)]
-    made = [replace(each, failed=index > 5) for index, each in enumerate(family(rng, "a", 12, early, [1.0, 4.0]))]
-    found = frontier([*made, *lost, curve("a", 99, [], failed=True)], 5.0)
-    assert found.groups == ("a",)
-    assert found.budgets[-1] == 5.0
-    assert found.curves[0].points[0].low is not None  # at 1 they had not failed
-    assert found.curves[0].points[-1].low is None
-
-
 @pytest.mark.parametrize(("whole", "supported"), [(3, False), (8, True)])
 def test_a_flip_needs_trainings_known_beyond_it(whole, supported):
     rng = np.random.default_rng(0)
@@ -76,13 +65,6 @@ def test_a_flip_needs_trainings_known_beyond_it(whole, supported):
     found = frontier([each if int(each.trial.partition("/")[2]) < whole else cut[n] for n, each in enumerate(made)])
     assert [(flip.below, flip.above, flip.supported) for flip in found.flips] == [("early", "late", supported)]
     assert max(found.probabilities(BUDGETS[-1]).values()) == pytest.approx(1.0 if supported else 0.9)
-
-
-def test_few_configurations_have_no_band_but_a_probability():
-    rng = np.random.default_rng(0)
-    found = frontier(family(rng, "a", 3, early, BUDGETS) + family(rng, "b", 3, lambda x: early(x) / 9, BUDGETS))
-    assert all(point.low is None for item in found.curves for point in item.points)
-    assert found.probabilities(BUDGETS[-1])["b"] > 0.9
 
 
 def test_what_images_cost_to_draw_is_part_of_the_budget():
@@ -111,45 +93,3 @@ def test_interval_of_a_flip_holds_the_true_budget():
         held += sum(flip.low <= first and flip.high >= 8 for flip in flips)
     assert supported > 100
     assert held / supported > 0.92
-
-
-def test_groups_that_start_equal_have_no_flip():
-    """As two families that have a recall of 0 until they draw more than noise."""
-    late = np.linspace(0.1, 0.2, 8)
-    curves = [
-        curve(group, index, [(1, 0.0), (10, 0.0), (100, -score - lead)])
-        for group, lead in (("a", 0.0), ("b", 0.3))
-        for index, score in enumerate(late)
-    ]
-    found = frontier(curves)
-    assert found.best_at(100) == "b"
-    assert found.flips == ()
-
-
-@pytest.mark.trains
-def test_equal_groups_hardly_ever_have_a_sure_winner():
-    rng, sure, flips = np.random.default_rng(2), 0, 0
-    for _ in range(100):
-        made = family(rng, "a", 12, early, BUDGETS) + family(rng, "b", 12, early, BUDGETS)
-        found = frontier(made)
-        flips += sum(flip.supported for flip in found.flips)
-        sure += max(found.probabilities(BUDGETS[-1]).values()) > 0.95
-    assert flips <= 5
-    assert sure <= 14
-
-
-def test_large_sampling_costs_leave_scores_alone():
-    made = [curve(group, index, [(8.0 / 3, 50 + index)]) for index in range(3) for group in ("a", "b")]
-    for overhead in np.geomspace(1e4, 1e13, 40):
-        found = frontier(made, overheads={"a": overhead, "b": overhead / 7})
-        assert [item.points[-1].best for item in found.curves] == pytest.approx([50, 50], abs=2)
-
-
-def test_stopped_and_failed_count_at_the_judged_budget():
-    rng = np.random.default_rng(0)
-    made = family(rng, "a", 4, early, [1.0, 8.0])
-    made += [curve("a", index, [(1, 50), (2, 45)], stopped=True) for index in range(10, 13)]
-    made += [curve("a", 20, [(1, 50), (2, 45)], failed=True)]
-    for budget, counts in ((1.0, (0, 0, 8)), (None, (3, 1, 7))):
-        (found,) = frontier(made, budget).curves
-        assert (found.stopped, found.failed, found.configurations) == counts

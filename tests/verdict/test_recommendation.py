@@ -1,11 +1,10 @@
 """Verdicts on sweeps whose evaluations are made by hand."""
 
-import json
 import re
 from dataclasses import replace
 
 import pytest
-from histories import BUDGETS, evaluated
+from histories import BUDGETS, diffusion_law, evaluated, gan_law
 from made_up import IDENTITY
 from recorded import changed, sweep, trial
 
@@ -13,23 +12,11 @@ from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.report.caveats import caveats
 from gensweep.report.export import comparison_json
 from gensweep.report.verdict import format_verdict
-from gensweep.results import Cost, Identity
 from gensweep.sweep.events import Cloned
 from gensweep.verdict.amounts import Amount, parse_amount
 from gensweep.verdict.comparison import compare
 from gensweep.verdict.pareto import pareto_rows
 from gensweep.verdict.recommendation import recommend
-from gensweep.verdict.training_curves import sampling_cost
-
-
-def gan_law(budget):
-    """Soon good, and then hardly better; 40 at 4e12."""
-    return 40 * (budget / 4e12) ** -0.05
-
-
-def diffusion_law(budget):
-    """Bad at first; 40 at 4e12."""
-    return 40 * (budget / 4e12) ** -0.7
 
 
 @pytest.fixture
@@ -54,16 +41,6 @@ def test_whole_batches_that_end_a_little_beyond_the_budget_count(history):
     comparison = compare([sweep("a", first), sweep("b", second)])
     for verdict in (recommend(comparison), recommend(comparison, parse_amount("2e12flops"))):
         assert (verdict.recommended.trial.name, verdict.score) == ("a/t0000", 20.0)
-
-
-def test_groups_that_end_a_batch_apart_with_one_score_each_are_compared(history):
-    """As where all scores before the end are of another kind."""
-    first = [history.trial("a", n, "gan", [(2.001e12, 20.0 + n)]) for n in range(4)]
-    second = [history.trial("b", n, "diffusion", [(1.999e12, 50.0 + n)]) for n in range(4)]
-    comparison = compare([sweep("a", first), sweep("b", second)])
-    for verdict in (recommend(comparison), recommend(comparison, parse_amount("2e12flops"))):
-        assert (verdict.group, verdict.no_budget) == ("a", None)
-        assert verdict.probability > 0.95
 
 
 def test_below_the_end_nothing_is_said_of_what_came_later(history):
@@ -122,7 +99,7 @@ def expected_of(verdict, group):
 @pytest.mark.parametrize(
     ("outside", "said"), [(False, "2 of 12 trainings of g failed and count as no score"), (True, None)]
 )
-def test_failed_trainings_count_in_the_verdict_unless_the_cause_lies_outside(history, outside, said):
+def test_failed_trainings_count_unless_infrastructure_failed(history, outside, said):
     gan, other = history.family("g", "gan", 10, gan_law), history.family("d", "diffusion", 10, gan_law, seed=1)
     broken = [trial("g", 10 + n, None, family="gan", status="failed", infrastructure_error=outside) for n in range(2)]
     before = expected_of(recommend(compare([gan, other])), "g")
@@ -152,13 +129,6 @@ def test_images_to_be_drawn_move_the_flip(families):
         recommend(families, parse_amount("5images"), draw=10)
 
 
-def test_a_budget_that_does_not_pay_for_the_images_of_a_group_says_so(families):
-    verdict = recommend(families, parse_amount("16e12flops"), draw=20000)
-    assert verdict.group == "g"
-    assert "the budget does not pay for a training and 20,000 images of d" in caveats(families, verdict)
-    assert not any("a band takes" in each for each in caveats(families, verdict))
-
-
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
@@ -172,11 +142,7 @@ def test_budgets_of_which_nothing_is_known_are_refused_in_one_line(families, bud
     assert "\n" not in str(error.value)
 
 
-def test_a_budget_that_misses_the_last_score_by_a_little_is_taken_for_it(families):
-    assert recommend(families, parse_amount("1.61e13flops")).budget.value == pytest.approx(16e12)
-
-
-def test_sweeps_without_a_common_budget_are_compared_in_another_unit_and_the_reason_is_told(history):
+def test_sweeps_without_a_common_budget_use_another_unit(history):
     gan = history.family("g", "gan", 8, gan_law, budgets=BUDGETS / 100)
     comparison = compare([gan, history.family("d", "diffusion", 8, diffusion_law)])
     verdict = recommend(comparison)
@@ -188,14 +154,6 @@ def test_sweeps_without_a_common_budget_are_compared_in_another_unit_and_the_rea
     with pytest.raises(NothingToCompareError, match="train g longer, or compare in another unit") as error:
         recommend(comparison, parse_amount("1e12flops"))
     assert "\n" not in str(error.value)
-
-
-def test_a_short_sweep_that_keeps_the_budget_small_is_named(history):
-    gan = history.family("g", "gan", 8, gan_law, budgets=BUDGETS / 4)
-    comparison = compare([gan, history.family("d", "diffusion", 8, diffusion_law)])
-    verdict = recommend(comparison)
-    words = "g ended at 4 TFLOPs, so nothing larger is compared, though d was trained for 16 TFLOPs"
-    assert words in caveats(comparison, verdict)
 
 
 def test_one_training_of_each_is_judged_by_the_errors_of_the_scores(history):
@@ -227,17 +185,6 @@ def test_small_groups_have_no_band_and_say_so(history):
     assert "a band takes 8 configurations, but there are fewer (d 3, g 3)" in caveats(comparison, verdict)
 
 
-def test_trainings_that_were_stopped_are_continued_and_counted(history):
-    whole = [history.trial("g", n, "gan", [(1e12, 50 + n), (2e12, 40 + n)]) for n in range(5)]
-    stopped = [history.trial("g", n, "gan", [(1e12, 90)], status="pruned") for n in range(5, 9)]
-    comparison = compare([sweep("g", [*whole, *stopped])])
-    verdict = recommend(comparison)
-    assert verdict.curves[0].stopped == 4
-    assert "scores at the budget are predicted for trainings that were stopped before it: 4 of 9 of g" in caveats(
-        comparison, verdict
-    )
-
-
 def of_families(history, budgets, **trainings):
     """A sweep of families with these (last score, number of evaluations) of each training."""
     numbers, made = iter(range(100)), []
@@ -255,27 +202,11 @@ def test_no_sentence_passes_over_a_better_trial_of_a_lone_family(history):
     comparison = of_families(history, (1e12, 3e12, 9e12), vae=[(20.0, 3)], gan=gans, diffusion=flows)
     verdict = recommend(comparison)
     assert (verdict.recommended.trial.family, verdict.best_score.trial.family) == ("gan", "vae")
-    first, second, *_ = format_verdict(comparison, verdict).split(". ")
-    assert first == (
-        "At 9 TFLOPs of training take GAN, the best with a probability of over 99 %: s/t0001, FD-EffNetLite0 27, on "
-        "one seed"
-    )
-    assert second == (
-        "Best score: s/t0000 (FD-EffNetLite0 20); recommended: s/t0001, as VAE has no other configuration to judge it "
-        "by"
-    )
     found = comparison_json(comparison, verdict)["verdict"]
     names = found["best_score"]["trial"], found["best_score"]["value"], found["recommended"]["trial"]
     assert names == ("t0000", 20, "t0001")
-    assert found["reason"] == second
-
-
-def test_the_best_trial_needs_no_excuse(families):
-    verdict = recommend(families)
-    found = comparison_json(families, verdict)["verdict"]
-    assert verdict.best_score is verdict.recommended
-    assert found["best_score"]["trial"] == found["recommended"]["trial"]
-    assert found["reason"] is None
+    assert found["reason"].endswith("as VAE has no other configuration to judge it by")
+    assert found["reason"] in format_verdict(comparison, verdict)
 
 
 @pytest.mark.parametrize(("whole", "sure"), [(4, False), (5, True)])
@@ -306,24 +237,6 @@ def test_clones_have_no_curve_and_the_best_is_named(history):
     assert said.endswith("the best is g/t0003 (FD-EffNetLite0 33)")
 
 
-def test_a_sweep_of_clones_alone_has_no_budget(history):
-    lineage = [Cloned("", "t0009", 1, "", {}, {})]
-    made = [history.trial("g", n, "gan", [(1e12, 50 + n)], lineage=lineage) for n in range(3)]
-    verdict = recommend(compare([sweep("g", made)]))
-    assert verdict.no_budget == "all trained trials are clones of others, so there is no budget"
-
-
-def test_repeats_with_other_seeds_join_their_configuration(history):
-    made = [history.trial("g", n, "gan", [(1e12, 50 + n)]) for n in range(4)]
-    values = {"repeat_of": "t0000", "status": "finished"}
-    made += [history.trial("g", 10 + n, "gan", [(1e12, value)], **values) for n, value in enumerate([54, 58])]
-    comparison = compare([sweep("g", made)])
-    verdict = recommend(comparison)
-    assert (verdict.recommended.trial.trial, verdict.seeds, verdict.score) == ("t0001", 1, 51)
-    assert verdict.interval[0] < 51 < verdict.interval[1]  # of other seeds, as those of t0000 tell
-    assert verdict.curves[0].configurations == 4
-
-
 def test_the_verdict_says_on_how_many_seeds_it_stands(history):
     made = [history.trial("g", 0, "gan", [(1e12, 50)]), history.trial("g", 1, "gan", [(1e12, 90)])]
     made += [history.trial("g", 10 + n, "gan", [(1e12, v)], repeat_of="t0000") for n, v in enumerate([52, 54])]
@@ -349,44 +262,8 @@ def test_only_evaluations_of_the_same_identity_count(history):
     assert [len(curve.points) for curve in verdict.trained.curves] == [1, 1]
 
 
-def test_json_has_the_documented_keys(families):
-    found = json.loads(json.dumps(comparison_json(families, recommend(families))))
-    verdict = found["verdict"]
-    assert verdict["budget"] == {"unit": "flops", "value": pytest.approx(16e12)}
-    assert {"family", "sweep", "trial"} <= set(verdict["recommended"])
-    assert {"probability", "too_close", "seeds", "floor", "warnings", "text"} <= set(verdict)
-    assert set(verdict["flips"][0]) == {"unit", "value", "low", "high", "below", "above"}
-    assert [curve["group"] for curve in found["curves"]] == ["d", "g"]
-    assert set(found["curves"][0]["points"][0]) == {"budget", "best", "low", "high"}
-
-
 def test_the_front_holds_the_best_score_and_the_cheapest_to_draw_from(families):
     rows = pareto_rows(families, recommend(families))
     assert rows[0].entry is families.best_score
     assert {row.entry.trial.family for row in rows} == {"gan", "diffusion"}
     assert rows[0].sampling == 1e9
-
-
-def test_larger_scores_win_where_larger_is_better(history):
-    comparison = compare([history.family("g", "gan", 9, gan_law)])
-    best = max(entry.score.value for entry in comparison.entries)
-    trials = [
-        evaluated(
-            each,
-            [
-                replace(e.evaluation, scores={"fd": replace(e.evaluation.scores["fd"], mode="max")})
-                for e in each.evaluations.values()
-            ],
-        )
-        for each in comparison.sweeps[0].trials
-    ]
-    verdict = recommend(compare([sweep("g", trials)]))
-    assert verdict.score > best
-    last = verdict.curves[0].points[-1]
-    assert 0 < last.low < last.best < last.high
-
-
-def test_the_time_of_drawing_is_not_known_beside_a_likelihood():
-    likelihood = Identity("bpd", None, 500, "digits#ab", "256 levels a value", latents=100)
-    found = trial("a", 0, 3.0, identity=likelihood, family="vae", cost=Cost(sample_seconds=6.4))
-    assert sampling_cost(found, "device_seconds") is None

@@ -50,7 +50,7 @@ def test_each_rung_is_held_against_the_final_scores():
     assert [rung.winner for rung in found] == [4, 4]
 
 
-def test_trainings_of_unlike_lengths_are_compared_after_equal_shares_up_to_whole_batches():
+def test_trainings_of_unlike_lengths_are_compared_by_share():
     """As those of a budget in FLOPs, which pays for more images of the narrower network."""
     trials = [
         trained(number, [(round(end / 4) + number, 9.0 - number), (end, 1.0 * number)], length=end)
@@ -61,12 +61,6 @@ def test_trainings_of_unlike_lengths_are_compared_after_equal_shares_up_to_whole
     assert (rung.images, rung.share, rung.trials, rung.winner) == (None, 0.25, 5, 5)
     assert rung.correlation == pytest.approx(-1.0)
     assert format_rung(rung) == "25 % of the training"
-
-
-def test_trainings_that_ended_before_their_length_have_no_final_score():
-    trials = [trained(number, [(10, 5.0 - number), (20, 1.0 + number)], length=20) for number in range(4)]
-    entries = ranked([*trials, trained(4, [(10, 0.5)], length=20)])
-    assert [rung.trials for rung in rungs("s", entries["s"])] == [4]
 
 
 @pytest.mark.parametrize(("mode", "winner"), [("min", 1), ("max", 2)])

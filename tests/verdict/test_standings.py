@@ -10,7 +10,7 @@ from scipy import stats
 from gensweep.verdict.standings import chances_of_best, standings
 
 
-def test_configurations_stand_by_the_mean_of_their_trainings_within_the_budget():
+def test_configurations_are_ranked_by_the_mean_of_their_trainings():
     lucky = curve("a", 0, [(1, 30), (10, 5)], error=1.0)
     twice = [curve("a", index, [(1, value)], configuration="x") for index, value in enumerate([20, 30], 1)]
     late = curve("a", 3, [(5, 1)])
@@ -53,7 +53,7 @@ def chances(found):
 
 
 @given(st.integers(0, 2**32), st.integers(2, 6))
-def test_of_two_configurations_over_the_same_seeds_the_chance_is_that_of_the_paired_t_test(seed, seeds):
+def test_same_seeds_give_the_chance_of_a_paired_t_test(seed, seeds):
     rng = np.random.default_rng(seed)
     rows = np.array([[0.0], [0.4]]) + rng.normal(0, 3, seeds) + rng.normal(0, 0.5, (2, seeds))
     rows -= rows.mean()  # of both signs: taken as they are
@@ -63,7 +63,7 @@ def test_of_two_configurations_over_the_same_seeds_the_chance_is_that_of_the_pai
 
 
 @given(st.integers(0, 2**32), st.integers(2, 5), st.integers(2, 5))
-def test_over_other_seeds_it_is_that_of_the_t_test_of_two_samples(seed, n, m):
+def test_other_seeds_give_the_chance_of_a_t_test_of_two_samples(seed, n, m):
     rng = np.random.default_rng(seed)
     rows = [rng.normal(-0.3, 1, n), rng.normal(0.3, 1, m)]
     rows = [row - np.mean(np.concatenate(rows)) for row in rows]

@@ -8,12 +8,8 @@ import pytest
 import recorded
 from made_up import IDENTITY
 
-from gensweep.report.export import comparison_json, comparison_rows
-from gensweep.report.verdict import format_verdict
 from gensweep.results import Score
 from gensweep.sweep.events import Cloned
-from gensweep.verdict.comparison import compare
-from gensweep.verdict.recommendation import recommend
 from gensweep.verdict.ties import IntervalEstimate, difference_interval
 from gensweep.verdict.ties import ties as ties_of
 
@@ -57,7 +53,7 @@ def test_what_lies_within_the_error_of_two_unrelated_sets_is_too_close(tmp_path)
     assert found[0].interval == pytest.approx((7 - 8.3155, 7 + 8.3155), abs=0.001)
 
 
-def test_pairs_of_images_from_the_same_noise_tell_apart_what_unrelated_ones_cannot(tmp_path, sources):
+def test_images_of_the_same_noise_tell_close_scores_apart(tmp_path, sources):
     paired = [trial(n, value, error=5.0, folder=sources[n]) for n, value in enumerate([25.0, 29.0])]
     assert ties(paired) == ()
     unrelated = [recorded.changed(each, checkpoint=str(alone(tmp_path, n))) for n, each in enumerate(paired)]
@@ -65,7 +61,7 @@ def test_pairs_of_images_from_the_same_noise_tell_apart_what_unrelated_ones_cann
 
 
 @pytest.mark.parametrize(("up", "found"), [(6.0, 1), (2.0, 0)])
-def test_what_counts_is_how_far_up_the_best_reaches_and_how_far_down_the_other(tmp_path, up, found):
+def test_the_interval_ends_that_face_each_other_count(tmp_path, up, found):
     """The best at 15, another at 21, which reaches 2 down: 6 is less than hypot(6, 2), and more than hypot(2, 2)."""
     best = replace(trial(0, 20.0, error=3.0).score, low=5.0, high=15.0 + up)
     other = replace(trial(1, 26.0, error=3.0).score, low=19.0, high=40.0)
@@ -76,7 +72,7 @@ def test_what_counts_is_how_far_up_the_best_reaches_and_how_far_down_the_other(t
     assert len(ties(listed)) == found
 
 
-def test_the_interval_of_a_difference_is_that_of_the_differences_where_intervals_are_symmetric():
+def test_symmetric_intervals_of_differences_have_a_closed_form():
     first, second = IntervalEstimate(10.0, 7.0, 13.0), IntervalEstimate(6.0, 2.0, 10.0)
     assert difference_interval(first, second, 0.0) == pytest.approx((4 - 5, 4 + 5))
     assert difference_interval(first, second, 0.5) == pytest.approx((4 - 13**0.5, 4 + 13**0.5))
@@ -96,24 +92,3 @@ def test_a_clone_is_not_tied_with_its_source_by_one_checkpoint(tmp_path):
     assert len(ties([source, clone])) == 1
     shared = recorded.changed(clone, best_of="t0001", lineage=[Cloned("", "t0001", 1000, "", {}, {})])
     assert ties([source, shared]) == ties([shared, source]) == ()
-
-
-def test_scores_without_an_interval_are_never_too_close():
-    trials = [trial(0, 20.0), trial(1, 20.0)]
-    assert ties(trials) == ()
-
-
-def test_the_verdict_and_every_format_say_it(tmp_path):
-    listed = [trial(n, value, error=3.0, folder=alone(tmp_path, n)) for n, value in enumerate([20.0, 22.0, 90.0])]
-    again = Score(21.5, "min", IDENTITY, 16.5, 3.0)
-    listed[0] = recorded.changed(listed[0], rescored=again)
-    comparison = compare([recorded.sweep("a", listed)])
-    words = format_verdict(comparison, recommend(comparison))
-    assert "By its score a/t0001 may be as good" in words
-    assert "Scored again on fresh seeds: 21.5, 1.5 worse" in words
-    found = comparison_json(comparison, recommend(comparison))
-    assert [item["trial"] for item in found["too_close"]] == ["t0001"]
-    assert found["entries"][0]["objective"]["interval"] == pytest.approx([9.12, 20.88], abs=0.01)
-    assert found["entries"][0]["rescored"]["value"] == 21.5
-    assert found["entries"][1]["rescored"] is None
-    assert comparison_rows(comparison, recommend(comparison))[0]["without bias, 95 %"] == "15 (9.12 to 20.9)"

@@ -16,7 +16,7 @@ LOWEST_COVERAGE = 84.0
 
 @pytest.mark.trains
 @pytest.mark.parametrize("truth", TRUTHS, ids=str)
-def test_intervals_hold_the_truth_about_as_often_as_they_say_and_estimates_are_not_biased(truth):
+def test_intervals_hold_the_truth_and_estimates_have_no_bias(truth):
     found = share_coverage(truth, 50, REPEATS)
     assert [each for each in found if each.covered < LOWEST_COVERAGE] == []
     # Shares below 0 are shown as 0, at the cost of the rest.
@@ -77,16 +77,6 @@ def test_shares_are_parts_of_one_whole_whatever_the_scores(rows):
     assert sum(each.share for each in estimates) == pytest.approx(1)
     for each in estimates:
         assert -1e-9 <= each.low <= each.share <= each.high <= 1 + 1e-9
-
-
-def test_of_very_many_rows_fewer_resamples_say_the_same():
-    rng = np.random.default_rng(0)
-    x, n = rng.uniform(0, 1, 12_000), 12_000
-    y = x + rng.normal(0, 0.4, n)
-    found = decomposed(Population(y, {"a": np.arange(n)}, {"a": [factor_of("x", range(n), x.tolist(), y)]}))
-    share = found.within["a", "x"]
-    assert share.share == pytest.approx((1 / 12) / (1 / 12 + 0.16), abs=0.01)
-    assert 0.02 < share.high - share.low < 0.04
 
 
 def test_twins_share_what_they_explain():

@@ -16,7 +16,6 @@ from gensweep.diffusion.schedules import SCHEDULES, karras, linear
 from gensweep.diffusion.sdedit import Below, edit, level_at
 from gensweep.errors import ConfigError
 from gensweep.extras.editing.interpolation import (
-    MIN_ENCODING_LEVELS,
     decode,
     deterministic_levels,
     encode,
@@ -168,61 +167,6 @@ def test_levels_begin_at_that_of_the_strength_and_fall_to_0(steps, strength):
     assert len(sigmas) - 1 == max(1, round(100 * strength)) if steps is None else len(sigmas) - 1 <= steps
 
 
-@pytest.mark.trains
-@pytest.mark.parametrize("spacing", ["log_snr", "time", "karras"])
-@pytest.mark.parametrize("schedule", SCHEDULES.kinds())
-def test_rounding_errors_grow_hardly_more_than_from_noise(schedule, spacing):
-    """Wherever between two levels of DPM-Solver++ that of the image lies."""
-    process, image = GaussianDiffusion(SCHEDULES[schedule](1000)), torch.zeros(1, 8, 8)
-
-    def rough(x, sigma, *_):
-        error = Noise(round(1e6 * sigma), torch.arange(1)).uniform(*x.shape[1:], stream=0) - 0.5
-        return Denoised(ideal(x, sigma).x_0 + 1e-3 * error)
-
-    def growth(steps, strength):
-        def sampler(*arguments):
-            return SAMPLERS["dpmpp_2m"](*arguments, steps=steps, spacing=spacing)
-
-        exact, other = (edit(process, sampler, each, noise(1), image, strength=strength) for each in (ideal, rough))
-        return float((other - exact).abs().max()) / 0.5e-3
-
-    for steps in (10, 20, 50):
-        assert max(growth(steps, strength / 20) for strength in range(1, 20)) < 3 * growth(steps, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("top", "left"),
-    [
-        (3.0, [2, 1, 0.5]),
-        (2.5, [2, 1, 0.5]),  # a third of the way from 2 to 4, in ln sigma
-        (2.3, [1, 0.5]),  # a fifth of it
-        (2.0, [1, 0.5]),
-        (0.55, []),
-        (0.5, []),
-        (0.4, []),
-        (5.0, [4, 2, 1, 0.5]),
-    ],
-)
-def test_level_of_an_image_replaces_one_just_below(top, left):
-    class Octaves:
-        def sigmas(self, steps, spacing):
-            return [4.0, 2.0, 1.0, 0.5, 0.0]
-
-    assert Below(Octaves(), top).sigmas(None) == [top, *left, 0]
-
-
-def test_encoding_has_second_order():
-    process, image = GaussianDiffusion(karras(1000)), torch.rand(2, 1, 8, 8, dtype=torch.float64) * 2 - 1
-    high = float(process.sigma[-1])
-    exact = MEAN + (image - MEAN) * math.sqrt(STD**2 + high**2) / STD
-    errors = [
-        float((encode(process.sigmas(steps), ideal, image) / exact - 1).abs().max()) for steps in (20, 40, 80, 160)
-    ]
-    assert errors[-1] < 2e-3
-    for coarse, fine in itertools.pairwise(errors):
-        assert coarse / fine == pytest.approx(4, abs=0.8)
-
-
 @deterministic
 def test_images_come_back_better_with_more_steps(kind):
     process, image = GaussianDiffusion(karras(1000)), torch.rand(2, 1, 8, 8, dtype=torch.float64) * 2 - 1
@@ -252,15 +196,6 @@ def test_encoding_is_exact_for_few_sampler_steps(kind, steps, schedule):
     assert sigmas[0] == pytest.approx(deterministic_levels(process, sampler)[0], rel=1e-12)
     exact = MEAN + (image - MEAN) * math.sqrt(STD**2 + sigmas[0] ** 2) / STD
     assert float((encode(sigmas, ideal, image) / exact - 1).abs().max()) < 0.01
-
-
-@pytest.mark.parametrize(
-    ("timesteps", "steps", "count"), [(40, 3, 40), (1000, 3, 100), (1000, 99, 100), (1000, 150, 150), (100, None, 100)]
-)
-def test_encoding_has_a_hundred_levels_or_all(timesteps, steps, count):
-    process = GaussianDiffusion(linear(timesteps))
-    sigmas = encoding_levels(process, lambda *arguments: ddim(*arguments, steps=steps))
-    assert (MIN_ENCODING_LEVELS, sigmas) == (100, process.sigmas(count))
 
 
 @pytest.mark.parametrize(

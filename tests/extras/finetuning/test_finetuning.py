@@ -6,23 +6,21 @@ from dataclasses import replace
 import pytest
 import torch
 import untrained
-from list_reporter import ListReporter
 from PIL import Image
 
 from gensweep.build.costs import count_parameters
 from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_learner, hold_out, load_images
 from gensweep.cli import main
-from gensweep.config import TrialConfig, checked_sweep
+from gensweep.config import checked_sweep
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.extras.finetuning.inherited_settings import trial_for_few_images, with_base
 from gensweep.extras.finetuning.section import read_base
 from gensweep.noise import Noise
 from gensweep.training.adapters import ADAPTER_FILE, merge_adapters, read_adapter
-from gensweep.training.checkpoint import load_tensors, read
+from gensweep.training.checkpoint import read
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import draw
-from gensweep.training.reporter import StopTrial
 
 pytestmark = pytest.mark.trains
 
@@ -118,34 +116,12 @@ def test_an_adapter_on_the_base_draws_what_the_run_draws(base, tuned):
     assert not torch.equal(images_of(base, "3"), images_of(tuned, "3"))
 
 
-def test_the_base_stays_as_it_is_in_the_checkpoint(base, tuned):
-    weights = read_base(base).weights
-    tensors = load_tensors(tuned)
-    for network, state in weights.items():
-        for name, tensor in state.items():
-            owner, _, last = name.rpartition(".")
-            kept = tensors.get(f"networks/{network}/{name}")
-            kept = tensors[f"networks/{network}/{owner}.parametrizations.{last}.original"] if kept is None else kept
-            assert torch.equal(kept, tensor), name
-
-
 def test_rows_of_new_labels_alone_change_no_other_class(base, tmp_path):
     trial = few(base, LORA | {"target": "labels"})
     folder = untrained.train(trial, tmp_path).checkpoints[-1][1]
     for name in KNOWN[:3]:
         assert torch.equal(images_of(folder, name), images_of(base, name))
     assert torch.equal(images_of(base, "9", adapters=[(folder / ADAPTER_FILE, 1.0)]), images_of(folder, "9"))
-
-
-def test_resumed_fine_tuning_equals_an_unbroken_one(visible, tuned, tmp_path):
-    reporter = ListReporter(stop_after=1)
-    with pytest.raises(StopTrial):
-        untrained.train(visible, tmp_path, reporter=reporter)
-    stopped = reporter.checkpoints[-1][1]
-    last = untrained.train(visible, tmp_path, resume=[stopped])
-    one, other = load_tensors(tuned), load_tensors(last.checkpoints[-1][1])
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("update", ["full", "scratch"])
@@ -157,22 +133,6 @@ def test_all_weights_can_be_trained_instead(base, tmp_path, update):
     assert images_of(folder, "9").shape == (3, 1, 8, 8)
     again = few(folder, class_name="4")  # its classes are the base's and one more
     assert load_images(again).class_names == (*KNOWN, "9")
-
-
-def test_a_fine_tuning_can_be_gone_on_from(tuned, tmp_path):
-    trial = few(tuned, class_name="9")
-    assert load_images(trial).class_names == (*KNOWN, "9")
-    folder = untrained.train(trial, tmp_path).checkpoints[-1][1]
-    assert read_adapter(folder / ADAPTER_FILE).new == ()
-    assert images_of(folder, "9").shape == (3, 1, 8, 8)
-
-
-def test_scores_compare_with_all_images_of_the_class_by_name(visible, last):
-    evaluation, folder = last
-    whole = load_images(visible, "whole")
-    assert f"({len(whole):,} images" in evaluation.scores["fd"].identity.reference
-    assert len(whole) > 12
-    assert read(folder).class_counts == (0,) * 9 + (12,)
 
 
 def test_an_adapter_of_another_base_is_refused_by_both_hashes(kind, base, tuned, tmp_path):
@@ -188,14 +148,6 @@ def test_a_base_that_has_changed_is_noticed(base):
     trial = few(base).with_overrides({"start.sha256": "0" * 64})
     with pytest.raises(GensweepError, match=r"start.base: the weights of .* are .*, but 000000000000 when this run"):
         build_learner(trial, load_images(trial), "cpu", Workers())
-
-
-def test_a_trial_without_a_base_is_what_it_was():
-    trial = untrained.config("gan")
-    assert "start" not in trial.as_dict()
-    assert trial.as_dict() == TrialConfig.from_dict(trial.as_dict()).as_dict()
-    with pytest.raises(ConfigError, match=r"start.base: is missing"):
-        trial.with_overrides({"start": {"kind": "finetune"}})
 
 
 def test_a_sweep_takes_over_what_it_does_not_write(kind, base):
@@ -260,22 +212,6 @@ def test_an_unconditional_base_learns_without_labels(kind, tmp_path):
     whole = load_checkpoint(folder, device="cpu").sample(3).int()
     merged = with_adapters(base, (folder / ADAPTER_FILE, 1.0)).sample(3).int()
     assert (merged - whole).abs().max() <= 1
-
-
-def test_settings_suit_the_length_and_the_images_that_are_asked_for(kind, base, tmp_path):
-    limited = untrained.config(kind, data__classes=list(KNOWN), family__conditional=True, training__device_seconds=3.0)
-    folder = untrained.checkpoint(tmp_path, limited)
-    asked = {"training.images": 20_000, "data.limit": 4, "evaluation.samples": 5}
-    flat = trial_for_few_images(folder, LORA, class_name="9", changes=asked).flat()
-    assert {key: flat[key] for key in asked} == asked
-    assert (flat["training.ema_half_life"], flat["evaluation.every"]) == (2_000, 5_000)
-    assert flat["training.batch_size"] == 4
-    assert flat["training.device_seconds"] is None
-    assert flat.get("optimizer.warmup", 1_000) == 1_000
-    for wrong in (0, "many", None):
-        with pytest.raises(ConfigError, match=r"training\.images") as error:
-            trial_for_few_images(folder, LORA, class_name="9", changes={"training.images": wrong})
-        assert len(error.value.problems) == 1
 
 
 def test_an_export_of_a_fine_tuning_is_the_model_that_it_was(tuned, tmp_path):

@@ -52,15 +52,6 @@ def test_classes_of_pictures_are_those_of_their_folders(digits, capsys):
     assert "(real 0." in err
 
 
-def test_the_metrics_of_pictures_are_checked_as_those_of_a_trial_are(digits, capsys):
-    row, _ = evaluate(capsys, digits, "[kid,fd]")
-    assert (row["metric"], row["value"]) == ("kid", row["scores"]["kid"])
-    _, err = evaluate(capsys, digits, "[fid]", code=2)
-    assert "evaluation.metrics: 'fid' is a distance of the features of inception" in err
-    _, err = evaluate(capsys, digits, "[kidd]", code=2)
-    assert "evaluation.metrics: 'kidd' is not a metric; did you mean 'kid'?" in err
-
-
 def test_copies_of_training_images_are_drawn_beside_their_originals(digits, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     row, err = evaluate(capsys, digits, "[fd,authpct]", "--name", "copies")

@@ -61,28 +61,6 @@ def test_known_unit_silences_its_label_alone():
     )
 
 
-def test_other_labels_come_in_turn():
-    asked = []
-
-    def draw(labels):
-        asked.append(labels.tolist())
-        return labels.to(torch.uint8).view(-1, 1, 1, 1)
-
-    def classify(images):
-        scores = torch.zeros(len(images), 4).double()
-        scores[:, 2] = 0.75
-        return scores
-
-    layers = {"a": torch.nn.Conv2d(3, 1, 1)}
-    task = Task(2, [Unit("a", 0)], classes=4, n=6, repeats=3, seed=0)
-    found = [*intervene(task, layers, {"a": 3}, draw, classify)]
-    assert len(asked) == 2 * (len(CHANGES) - 1 + 3)
-    assert asked[0] == [2] * 6
-    assert asked[1] == [3, 0, 1, 3, 0, 1]
-    assert all(each.own.hits.mean() == 1 and each.others.hits.mean() == 0 for each in found)
-    assert all(each.own.scores.mean() == 0.75 and each.others.scores.mean() == 0 for each in found)
-
-
 def made(label, change, own, others):
     hits, rest = torch.tensor(own).double(), torch.tensor(others).double()
     images = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
@@ -104,7 +82,7 @@ def test_losses_are_means_of_paired_differences_over_labels_and_images():
     assert torch.isnan(torch.tensor(drop([made(0, c, [1], [1]) for c in (UNCHANGED, OFF)], OFF).error))
 
 
-def test_random_units_are_of_the_same_layers_as_many_and_none_of_the_chosen():
+def test_random_units_are_others_of_the_same_layers():
     widths = {"a": 6, "b": 4, "c": 9}
     units = [Unit("a", 1), Unit("a", 5), Unit("b", 0), Unit("b", 1), Unit("b", 2)]
     seen = set()

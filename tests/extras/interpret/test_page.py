@@ -1,16 +1,12 @@
 """Pages of sections, and the pictures on them."""
 
-import io
 import re
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from gensweep.extras.interpret.intervention import OFF, RANDOM_OFF, UNCHANGED, Intervention, Recognition
 from gensweep.extras.interpret.page import PagePicture, PageSection, render_page
-from gensweep.extras.interpret.pictures import tiles_picture
 from gensweep.extras.interpret.tables import conclusion, intervention_rows
 
 NASTY = '<script>alert("x")</script>'
@@ -24,13 +20,6 @@ def test_names_of_users_are_escaped_and_nothing_is_fetched():
     assert page.count("&lt;script&gt;") >= 8
     assert re.findall(r'src="(.{14})', page) == ["data:image/png"]
     assert "http" not in page
-
-
-def test_tiles_show_the_images():
-    images = torch.zeros(2, 3, 1, 8, 8, dtype=torch.uint8)
-    images[1, 2] = 200
-    with Image.open(io.BytesIO(tiles_picture(images, ["a", "b"], ["x", "y", "z"]))) as picture:
-        assert (np.asarray(picture.convert("L")) == 200).sum() > 1000
 
 
 @pytest.mark.parametrize(

@@ -53,18 +53,6 @@ def test_a_plan_as_json(store, capsys):
     assert [(each["family"], each["network"]) for each in value["others"]] == [("gan", "dcgan")]
 
 
-def test_a_plan_in_words_with_its_backtest(store, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    assert run(["plan", "ddpm", "dcgan", "--budget", BUDGET]) == 0
-    out, err = capsys.readouterr()
-    assert "family" in out
-    assert max(map(len, out.splitlines())) <= 80
-    assert "Backtest: with the last factor of 4 of compute hidden" in err
-    assert f"With {4 * MADE.flops:.4g}flops: diffusion at width".replace("e+", "e") in err
-    assert "Settings of ddpm/t" in err
-    assert "one seed" in err
-
-
 @pytest.mark.parametrize("sweep", ["ddpm", "dcgan"])
 def test_the_next_sweep_can_be_run_as_written(store, capsys, sweep):
     file = store / f"next-{sweep}.yaml"
@@ -95,13 +83,6 @@ def test_what_follows_no_law_is_not_recommended(store, capsys):
     assert not file.exists()
     assert run(["plan", "wall", "--budget", BUDGET]) == 5
     assert capsys.readouterr().out == ""
-
-
-def test_without_a_law_the_json_says_why(store, capsys):
-    assert run(["plan", "three", "--budget", BUDGET, "--format", "json"]) == 5
-    value = json.loads(capsys.readouterr().out)
-    assert value["recommendation"] is None
-    assert [problem.partition(" (")[0] for problem in value["problems"]] == ["too few trials with scores to fit a law"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Laws that are fitted to made-up trainings whose law is known."""
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from gensweep.extras.plan import forecast
 from gensweep.extras.plan.forecast import FittedFamily, forecast_of
 from gensweep.extras.plan.law_fit import fit_law, law_loss
 from gensweep.extras.plan.scaling_law import FLOOR, PRIOR, SCORE_DEVIATION, TRIAL_DEVIATION
-from gensweep.extras.plan.scored_trainings import KNOWN_PART, MIN_STEP, observe, spaced
+from gensweep.extras.plan.scored_trainings import observe
 
 CLEAR = KnownLaw(trainings=0.05, speeds=0.0, noise=0.003)
 
@@ -64,7 +63,7 @@ def test_the_floor_is_found_where_scores_have_come_near_it():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_real_images_score_makes_a_law_surer_near_it_and_no_less_right(seed):
+def test_the_score_of_real_images_makes_a_law_surer(seed):
     law = KnownLaw(real=60.0, floor=0.5, size=3.0, noise=0.02)
     trainings, effects = MadeUpSweep(law, trainings=8, rungs=(), evaluations=8).draw(np.random.default_rng(seed))
     best = min(range(8), key=lambda index: trainings[index].envelope[-1].order)
@@ -77,14 +76,6 @@ def test_what_real_images_score_makes_a_law_surer_near_it_and_no_less_right(seed
     )
     assert with_it.value == pytest.approx(found, rel=0.05)
     assert with_it.high / with_it.low < without.high / without.low
-
-
-def test_a_law_holds_for_scores_below_that_of_real_images(clear):
-    trainings, _ = clear
-    high = [replace(each, floor=1000.0) for each in trainings]
-    data = observe(high)
-    assert data.scale.floor == pytest.approx(KNOWN_PART * min(each.envelope[-1].order for each in trainings))
-    assert np.isfinite(data.log_score).all()
 
 
 def test_stopping_the_worse_trainings_early_does_not_bend_the_law():
@@ -122,13 +113,3 @@ def test_another_training_is_less_certain_where_seeds_differ():
     assert FittedFamily.of(trainings).seed_deviation is None
     known, anew = (fitted.draws([0], flops_of(32), np.array([1e5]), anew=new).std() for new in (False, True))
     assert anew > 1.3 * known
-
-
-@given(st.lists(st.floats(1, 1e6), min_size=1, max_size=60, unique=True))
-def test_points_are_a_step_apart_and_the_last_is_kept(spent):
-    from gensweep.verdict.curves import CurvePoint
-
-    points = [CurvePoint(each, 1.0) for each in sorted(spent)]
-    kept = spaced(points)
-    assert kept[-1] == points[-1]
-    assert all(b.spent >= MIN_STEP * a.spent for a, b in itertools.pairwise(kept))
