@@ -1,4 +1,4 @@
-"""The driver of a sweep: start, resume, extend; one at a time a sweep; a clean stop on Ctrl-C, SIGTERM and SIGHUP."""
+"""The driver of a sweep: start, resume or extend it, and stop cleanly on Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -45,24 +45,25 @@ def run_plan(
 ) -> SweepResult:
     """Run a sweep to its end, or until it is interrupted.
 
-    `resume` goes on with an interrupted one, `extend` adds so many trials to one that exists, and `repeats` trains its
-    best again with other seeds, which the plan may ask for, too.  `retry` goes on with failed trials, too, by the
-    settings of the plan, which are kept.  Checkpoints and a copy of the log go to
-    `storage`, a folder or URL; by default checkpoints stay in the sweep's own folder.  Raises ConfigError if the name
-    is taken (or, with resume or extend, unknown), if the resources cannot hold one trial, or if workers could not use
-    the storage; GensweepError if another process runs it.  Without a cluster it waits for cores that other sweeps use.
+    `resume` continues an interrupted sweep, `extend` adds trials to a sweep, `repeats` trains its best again with
+    other seeds, and `retry` continues failed trials, too, with the settings of the plan, which are kept.  Checkpoints
+    and a copy of the log go to `storage`, a folder or URL, by default the sweep's own folder.  Without a cluster the
+    sweep waits for cores that other sweeps use.
+
+    Raises ConfigError if the name is taken (or, with `resume` or `extend`, unknown) or if the resources cannot hold one
+    trial, GensweepError if another process runs the sweep or the storage cannot be used.
     """
     folder = SweepFolder(root, plan.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     folder.check_log()
     more = repeats or plan.search.repeats or (folder.state().repeats and not extend) or retry
     trials = math.inf if more else _trials_left(plan, folder) + extend
-    # Ray takes SIGTERM for itself as it starts; from then on it is ours again.
+    # Ray handles SIGTERM itself while it starts; afterwards the handler is set again.
     stop, local = threading.Event(), is_local()
     with (
         set_by(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
         folder.locked(),
-        # Of workers that are still in a trial when it ends.
+        # Workers may still be in a trial when the sweep ends.
         removing_dead_scratch(),
         removing_partial(folder.path),
         claimed_share(plan.name, plan.resources, stop, trials) if local else nullcontext() as share,
@@ -80,8 +81,8 @@ def run_plan(
         if retry is not None:
             retry.check(folder)
             held.change_settings(folder, plan.settings)
-        going_on: dict[str, Any] = {"more_trials": extend, "repeats": repeats, "retry": retry, "storage": held}
-        session = Session(plan, folder, observers, concurrent=capacity.trials, **going_on)
+        more_work: dict[str, Any] = {"more_trials": extend, "repeats": repeats, "retry": retry, "storage": held}
+        session = Session(plan, folder, observers, concurrent=capacity.fit, **more_work)
         status: SweepStatus = "finished"
         error = None
         try:
@@ -91,7 +92,7 @@ def run_plan(
         except GensweepError as problem:
             status, error = "failed", str(problem)
         except Exception as problem:
-            status, error = "failed", _words(problem, folder)
+            status, error = "failed", _describe(problem, folder)
         if stop.is_set() and session.state.left:
             status = "interrupted"
         elif status == "finished" and session.gives_up:
@@ -117,13 +118,13 @@ def _trials_left(plan: SweepPlan, folder: SweepFolder) -> int:
     return plan.search.most_trials if state.created is None else state.left
 
 
-def _words(problem: Exception, folder: SweepFolder) -> str:
-    """What was raised that nobody expected, in a line; the traceback goes to the log of the driver if it can."""
-    words = file_problem(problem, folder.path) or f"{type(problem).__name__}: {problem}".splitlines()[0]
+def _describe(problem: Exception, folder: SweepFolder) -> str:
+    """An unexpected error in one line; its traceback goes to the log of the driver."""
+    line = file_problem(problem, folder.path) or f"{type(problem).__name__}: {problem}".splitlines()[0]
     try:
-        return f"{words}; traceback: {folder.write_log('driver', traceback.format_exc())}"
+        return f"{line}; traceback: {folder.write_log('driver', traceback.format_exc())}"
     except OSError:
-        return words  # a full disk takes no log of its being full
+        return line  # the disk may be full
 
 
 def _tune(
