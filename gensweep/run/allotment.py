@@ -15,7 +15,7 @@ from gensweep.errors import ConfigError
 from gensweep.machine import usable_cores
 
 NodeResources = Mapping[str, float]
-"""What one node offers: {"CPU": 8, "GPU": 1}."""
+"""Resources of one node, such as {"CPU": 8, "GPU": 1}."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Allotment:
 
 
 def bundle(resources: Resources) -> dict[str, float]:
-    """What one worker asks of Ray."""
+    """The resources of one worker."""
     gpus = {"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}
     return {"CPU": resources.cpus_per_worker, **gpus}
 
@@ -59,7 +59,7 @@ def limited(resources: Resources, trials: int) -> int:
 def allot(
     resources: Resources, nodes: Sequence[NodeResources], addable: Sequence[NodeResources] | None = ()
 ) -> Allotment:
-    """Fit trials onto nodes, and onto those that an autoscaler may add (None: nobody knows which; at least one).
+    """Fit trials onto nodes, and onto the nodes that an autoscaler may add (None: unknown, at least one).
 
     Raises ConfigError with the numbers if not even one trial ever fits.
     """
@@ -87,7 +87,7 @@ def fits(resources: Resources, nodes: Sequence[NodeResources]) -> bool:
 
 
 def local_nodes(resources: Resources) -> list[NodeResources]:
-    """What this machine offers to a sweep, as a local Ray would see it, without starting one."""
+    """The resources of this machine for a sweep, as a local Ray would see them; it starts none."""
     cores = usable_cores()
     return [{"CPU": float(min(cores, resources.cpus or cores)), "GPU": float(len(visible_gpus()))}]
 
@@ -107,7 +107,7 @@ def workers_words(resources: Resources) -> str:
 
 
 def scarce_words(resources: Resources) -> str:
-    """What a worker waits for, in words: its GPU if it asks for one, else its CPUs."""
+    """The resource that a worker waits for: its GPU if it needs one, else its CPUs."""
     gpus = resources.gpus_per_worker
     return f"{gpus:g} GPU" if gpus else amount_words(resources.cpus_per_worker, 0)
 

@@ -18,7 +18,7 @@ MOST_WAITING = 16  # trials that wait at once for nodes of an autoscaler, which 
 
 
 class Capacity:
-    """How many trials may start: those that fit, and where an autoscaler adds nodes, those that wait for one.
+    """How many trials may start.  With an autoscaler, some of them wait for a node.
 
     Raises ConfigError if no node that exists, or that the autoscaler may add, can ever hold a trial.
     """
@@ -42,7 +42,7 @@ class Capacity:
         return limited(self._resources, waiting if self._most is None else min(waiting, self._most.concurrent))
 
     def update(self, running: int, pending: int, note: Callable[[Scaled], None]) -> None:
-        """Look at the nodes, once a second at most; `note` receives what has changed.
+        """Look at the nodes, once a second at most; `note` receives the changes.
 
         `running` trials have started, and `pending` more could.  Raises GensweepError if there is no node at all.
         """
@@ -53,8 +53,8 @@ class Capacity:
         nodes = node_resources()
         if not nodes:
             raise GensweepError(
-                "Ray has lost this machine: its process raylet has ended, or had no processor for so long that Ray "
-                "gave it up; resume the sweep, and its trials continue from their last checkpoints"
+                "Ray has lost this machine: its process raylet has ended, or did not get a processor for minutes; "
+                "resume the sweep, and its trials continue from their last checkpoints"
             )
         self.fit = limited(self._resources, trials_that_fit(self._resources, nodes))
         wanted = min(running + pending, self.trials) if self._grows else max(running, min(1, running + pending))

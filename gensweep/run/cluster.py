@@ -47,7 +47,7 @@ LOCAL_SWITCHES = {
     # Ray then takes 127.0.0.1 for the address of this machine, and its processes listen there alone.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # a lost head does not come back; the default is a minute
-    "RAY_health_check_timeout_ms": "60000",  # Ray on a busy machine answers late; one that is gone is found at once
+    "RAY_health_check_timeout_ms": "60000",  # Ray answers late on a busy machine; a dead process is found at once
     # Ray's memory monitor kills several processes at once, also of healthy trials; the kernel kills the largest one.
     "RAY_memory_monitor_refresh_ms": "0",
 }
@@ -73,7 +73,7 @@ class _Log(io.TextIOBase):
 
 
 def _check_answers(address: str) -> None:
-    """Raises ConnectionError if nobody does; Ray itself would wait for more than a minute, and print."""
+    """Raise ConnectionError without an answer; Ray itself would wait for a minute, and print."""
     host, _, port = address.rpartition(":")
     if host and "/" not in host and port.isdigit():
         try:
@@ -113,7 +113,7 @@ def close_token_file() -> None:
 
 
 def is_local() -> bool:
-    """Whether `connected` would start a Ray of its own, on this machine."""
+    """True if `connected` would start a local Ray."""
     return not os.environ.get("RAY_ADDRESS") and not _is_connected()
 
 
@@ -125,7 +125,7 @@ def _is_connected() -> bool:
 
 @contextmanager
 def _local_switches() -> Iterator[None]:
-    """Those of a Ray of our own, which the next one, on a cluster, is not to inherit."""
+    """Set the switches of a local Ray, and remove them for the next connection."""
     before = set(os.environ)
     _set_defaults(LOCAL_SWITCHES)
     try:
@@ -137,7 +137,7 @@ def _local_switches() -> Iterator[None]:
 
 @contextmanager
 def connected(cpus: int | None = None) -> Iterator[None]:
-    """A connection to Ray, closed at the end unless it was there before; a Ray of our own has so many CPUs."""
+    """A connection to Ray, closed at the end unless it existed before; a local Ray gets `cpus` CPUs."""
     set_switches()  # Ray reads some as it is imported
     with _local_switches() if is_local() else nullcontext():
         close_token_file()
@@ -146,7 +146,7 @@ def connected(cpus: int | None = None) -> Iterator[None]:
         if ray.is_initialized():
             yield
             return
-        # Ray prints what befalls its processes on stdout, whatever log_to_driver says; stdout is for data.
+        # Ray prints the deaths of its processes on stdout, whatever log_to_driver says; stdout is for data.
         with redirect_stdout(_Log()):
             _connect(cpus)
             try:
@@ -185,7 +185,7 @@ def _connect(cpus: int | None) -> None:
             f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one, or unset RAY_ADDRESS to use "
             "this machine"
         ) from error
-    except Exception as error:  # of no class of its own
+    except Exception as error:  # Ray has no class for it
         if address != "local":
             raise GensweepError(
                 f"the Ray cluster at {address} cannot be used: {' '.join(str(error).split())}"

@@ -1,4 +1,4 @@
-"""How the local sweeps of a user share the cores and GPUs of a machine: each holds a claim, for as long as it runs.
+"""Claims by which the local sweeps of a user share the cores and GPUs of a machine.
 
 A claim is a locked file; the system unlocks it when its process ends, however that comes about.  On a cluster Ray
 itself shares.
@@ -34,7 +34,7 @@ LOOK_INTERVAL = 1.0
 
 @dataclass(frozen=True)
 class CoreClaim:
-    """What a running sweep uses; `gpus` are named as in CUDA_VISIBLE_DEVICES."""
+    """The cores and GPUs of a running sweep; `gpus` are named as in CUDA_VISIBLE_DEVICES."""
 
     sweep: str
     pid: int
@@ -58,7 +58,7 @@ def claims_folder() -> Path:
     """Where the claims of this user on this machine are: in $GENSWEEP_CLAIMS, else below /tmp.
 
     All processes of a user must find the same one, from a login or without, and it must outlast the last logout, after
-    which $XDG_RUNTIME_DIR is gone.  Raises GensweepError if somebody else owns it.
+    which $XDG_RUNTIME_DIR is gone.  Raises GensweepError if another user owns it.
     """
     folder = Path(os.environ.get("GENSWEEP_CLAIMS") or f"/tmp/gensweep-{os.getuid()}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def claims_folder() -> Path:
 
 
 def other_claims() -> list[CoreClaim]:
-    """Those of the sweeps that run on this machine, in no order.  What dead ones left is removed."""
+    """The claims of the sweeps that run on this machine.  Files of dead sweeps are removed."""
     found = []
     for file in claims_folder().glob("*.json"):
         try:
@@ -93,7 +93,7 @@ class Share(NamedTuple):
 
 
 def share_for(resources: Resources, others: Sequence[CoreClaim], trials: float = math.inf) -> Share | None:
-    """What a sweep of this many trials takes beside others; None if not even one trial fits beside them."""
+    """The share of a sweep of `trials` trials beside others; None if not even one trial fits beside them."""
     cores, workers = usable_cores(), resources.worker_counts
     at_once = max(1, trials if resources.concurrent == "auto" else min(trials, resources.concurrent))
     free = cores - sum(each.cpus for each in others)

@@ -135,7 +135,7 @@ def _tune(
     capacity: Capacity,
     stop: threading.Event,
 ) -> bool:
-    """Run what is left.  True if Tune gave up, which it does when Ray kills a trial for lack of memory."""
+    """Run the trials that are left.  True if Tune gave up because Ray killed a trial for lack of memory."""
     import ray
     import ray.exceptions
     from ray import tune
@@ -201,7 +201,7 @@ def _tune(
 
 @contextmanager
 def _no_keys_handed_on() -> Iterator[None]:
-    """Tune hands no keys to actors of a local Ray, which have what this process has: Ray writes them into a log."""
+    """Keep the AWS keys out of Ray's log.  Tune would pass them to its actors, which inherit them on one machine."""
     from ray.tune.execution import class_cache
 
     handed_on: set[str] = getattr(class_cache, "ENV_VARS_TO_PROPAGATE", set())

@@ -164,7 +164,7 @@ def _largest_that_fits(bundle: dict[str, float], counts: Sequence[int]) -> int |
 def _failure(error: Exception, errors: dict[int, JobError]) -> Done:
     """Why a run ended.  A worker that is killed makes its peers raise: then the workers were lost."""
     failed = error.worker_failures if isinstance(error, WorkerGroupError) else {}
-    # Ray Train wraps the death of a process in an error of its own.
+    # Ray Train wraps the death of a process in another error.
     causes = {rank: getattr(failure, "health_check_failure", failure) for rank, failure in failed.items()}
     dead = {rank: cause for rank, cause in causes.items() if isinstance(cause, RayActorError)}
     lost_connection = any(_CONNECTION.search(each.line) for each in errors.values())

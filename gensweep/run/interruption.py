@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-#: Seconds that a second Ctrl-C gives Ray to end its processes; those that remain end by themselves.
+#: Seconds that a second Ctrl-C gives Ray to end its processes; the rest end by themselves.
 RAY_SECONDS = 1.5
-#: What a shell calls the end of a process by Ctrl-C.
+#: The exit code of a process that Ctrl-C ended.
 INTERRUPTED = 130
 
 

@@ -46,7 +46,7 @@ class News(NamedTuple):
 
 
 class Mailbox:
-    """The messages that are not yet taken, and what the workers can ask."""
+    """Messages that are not yet taken, and the requests of the trial to its workers."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

@@ -38,7 +38,7 @@ def has_cluster() -> bool:
 def run_near_gpus(work: Callable[..., T], *arguments: Any) -> T:
     """Run a function of a module with these arguments, on the cluster if there is one.
 
-    Raises ConfigError if no node can run it, and what the function raises.
+    Raises ConfigError if no node can run it, and the errors of the function.
     """
     plugins.load_installed()
     if has_cluster() and CLUSTER_RUNNERS:

@@ -1,4 +1,4 @@
-"""What nodes a cluster has, and which ones its autoscaler may add.
+"""The nodes of a cluster, and the nodes that its autoscaler may add.
 
 `ray up` leaves the configuration of its autoscaler on the head.  Elsewhere (KubeRay) the driver cannot read it.  Then
 only the labels of the nodes show that an autoscaler may exist: they name the group of each node.
@@ -34,7 +34,7 @@ class ClusterNodes:
 
 
 def cluster_nodes(resources: Resources) -> ClusterNodes:
-    """Those of the cluster to which this process is connected, for trials with these resources."""
+    """The nodes of the connected cluster, for trials with these resources."""
     living = node_resources()
     if not os.environ.get("RAY_ADDRESS"):
         return ClusterNodes(living)
@@ -45,9 +45,9 @@ def cluster_nodes(resources: Resources) -> ClusterNodes:
 
 
 def addable(config: Mapping[str, Any], living: Sequence[NodeResources], asked: Resources) -> list[NodeResources] | None:
-    """What an autoscaler's configuration allows beside the living nodes, first those that hold most of the workers.
+    """The nodes that an autoscaler may add to the living ones; first the nodes that hold most workers.
 
-    None if it does not say what nodes of some type have.
+    None if its configuration lacks the resources of a node type.
     """
     most = int(config.get("max_workers", 0))
     workers: list[NodeResources] = []
@@ -63,7 +63,7 @@ def addable(config: Mapping[str, Any], living: Sequence[NodeResources], asked: R
 
     workers.sort(key=size, reverse=True)
     workers = workers[:most]
-    for node in living:  # a living node takes the place of one of its kind
+    for node in living:  # a living node counts as one of its type
         same = (each for each in workers if all(node.get(kind, 0.0) == each.get(kind, 0.0) for kind in ("CPU", "GPU")))
         if (known := next(same, None)) is not None:
             workers.remove(known)

@@ -33,7 +33,7 @@ def memory_cause(details: str, kills: int) -> str | None:
 
 
 def what_fits(config: Any) -> str:
-    """What a trial of this configuration needed the memory for, and settings that need about half of it."""
+    """The network and batch that needed the memory, and settings that need about half of it."""
     training, scoring, network = (_section(config, name) for name in ("training", "evaluation", "network"))
     batch, parts = training.get("batch_size"), training.get("accumulation") or 1
     if not isinstance(batch, int) or batch < 2 * parts:

@@ -1,4 +1,4 @@
-"""What a SweepConfig asks for: the plan that the driver runs, or a preview of it without running anything."""
+"""The plan of a sweep for the driver, and a preview that trains nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CORNERS_TIMED = 8  # corners at which a preview times steps
 
 
 def plan_sweep(sweep: SweepConfig, costs: TrialCosts) -> SweepPlan:
-    """Everything that running this sweep takes; sweep.json will hold the configuration, so that it can go on."""
+    """The plan of a sweep; sweep.json will hold the configuration, so that the sweep can be resumed."""
     nodes = sweep.nodes()
     corners = [at_length(sweep, trial, costs) for trial in sweep.corners]
     budget = sweep.budget
@@ -69,7 +69,7 @@ def plan_sweep(sweep: SweepConfig, costs: TrialCosts) -> SweepPlan:
 
 
 def known_costs(sweep: SweepConfig, trial: TrialConfig, costs: TrialCosts, device: torch.device) -> dict[str, float]:
-    """Costs of a trial that are known before it trains: those with a limit, and what it takes of search.budget."""
+    """Costs of a trial that are known before it trains: the costs with a limit, and its share of search.budget."""
     found = costs.limited(trial, sweep.constraints, sweep.resources.worker_counts[-1], device)
     budget, search = sweep.budget, sweep.search.budget
     if search is None or search.unit in found:
@@ -104,7 +104,7 @@ def at_length(sweep: SweepConfig, trial: TrialConfig, costs: TrialCosts) -> Tria
 
 
 def _first_rung(sweep: SweepConfig, trial: TrialConfig) -> float:
-    """What a trial has spent when it is evaluated for the first time, in the unit of the budget."""
+    """The cost of a trial at its first evaluation, in the unit of the budget."""
     evaluation: EvaluationSettings = trial.bound("evaluation")()
     length = trial.flat()["training.images"]
     images = next(iter(evaluation.rungs(length)), length)
@@ -143,7 +143,7 @@ def single_trial(
 class Corner:
     """An extreme trial: its settings, the size of its networks, and the cost of a full run here (None: not timed).
 
-    `seconds` are those of training and drawing, at the FLOP/s of its training steps; `memory` is that of a worker.
+    `seconds` cover training and sampling, at the FLOP/s of its training steps; `memory` is that of a worker.
     """
 
     params: Mapping[str, Any]
@@ -165,11 +165,11 @@ class Preview:
     allotment: Allotment
     places: dict[str, str]
     findings: list[Precheck]
-    """What is tried before a sweep trains."""
+    """The checks before a sweep trains."""
 
     @property
     def hours(self) -> tuple[float, float] | None:
-        """Wall-clock hours of the sweep and its repeats, if all were as cheap or as dear as a corner, and none pruned.
+        """Wall-clock hours of the sweep and its repeats if all trials cost as much as the cheapest or dearest corner.
 
         None where the budget of the search says how many trials there are.
         """
@@ -187,7 +187,7 @@ def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
     How many trials fit is asked of the cluster at RAY_ADDRESS, if there is one.  Raises ConfigError if a trial cannot
     be built, its data are missing, or the resources cannot hold one trial.
     """
-    # As many threads as a worker will have, or the times would be those of another machine.
+    # Time with the number of threads of a worker.
     torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
     extremes = extreme_trials(sweep)
     check_population(sweep)
@@ -276,7 +276,7 @@ def time_trial(trial: TrialConfig, images: Images, workers: int) -> float:
     share = max(1, training.batch_size // workers)
     # A CPU is as fast an image in small batches; a GPU is not.
     batch = share if device.type == "cuda" else min(share, 32)
-    # As many images go through the networks at once as in the trial.
+    # The same number of images goes through the networks at once as in the trial.
     parts = -(-batch // images_at_once(trial, workers))
     tried = trial.with_overrides({"training.batch_size": batch, "training.accumulation": parts})
     learner = build_learner(tried, images, device, Workers())

@@ -1,4 +1,4 @@
-"""What is tried before a sweep trains, within seconds and without Ray: folders, disks, and the memory of a step."""
+"""Checks before a sweep trains, within seconds and without Ray: folders, disks, and the memory of a step."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _NETWORK_KEYS = ("network.kind", "network.width", "network.multipliers", "networ
 
 
 class Precheck(NamedTuple):
-    """One thing that was tried, what was found, and what is wrong with it, if anything."""
+    """A check, its result, and the problem if there is one."""
 
     name: str
     detail: str
@@ -55,7 +55,7 @@ class Precheck(NamedTuple):
 
 @dataclass(frozen=True)
 class Extreme:
-    """A trial at a corner of the space, with what it takes, and the images that a worker has at once."""
+    """A trial at a corner of the space, with its memory, and the images that a worker has at once."""
 
     trial: TrialConfig
     share: int
@@ -99,7 +99,7 @@ def check_extremes(
 ) -> list[str]:
     """Raises ConfigError if a step needs more memory than a worker has, GensweepError if a disk is too full.
 
-    Of a sweep that goes on, whose trials that are left may be small, the former is returned in lines.
+    For a sweep that is resumed, the former is returned in lines: the trials that are left may be small.
     """
     scarce = [each.problem for each in memory_findings(sweep, extremes) if each.problem]
     if scarce and not folder.exists:
@@ -116,7 +116,7 @@ def all_findings(
     folder: SweepFolder,
     storage: str | None,
 ) -> Iterator[Precheck]:
-    """Everything that is tried, in order; whoever uses cores of this machine is named, too."""
+    """All checks, in order, and the sweeps that use cores of this machine."""
     yield from place_findings(folder, storage)
     yield from memory_findings(sweep, extremes)
     yield from disk_findings(sweep, _places(folder, storage), extremes)
@@ -127,7 +127,7 @@ def all_findings(
 
 
 def input_findings(sweep: SweepConfig) -> Iterator[Precheck]:
-    """What keeps trials from being scored: feature extractors, references and images that are missing or too few."""
+    """Problems of scoring: missing feature extractors and references, and too few images."""
     try:
         check_inputs(sweep.corners, sweep.final_settings)
     except GensweepError as error:
@@ -151,7 +151,7 @@ def _check_weights(sweep: SweepConfig, corners: Sequence[_Corner]) -> None:
 
 
 def check_population(sweep: SweepConfig) -> None:
-    """Raises ConfigError if population based training is to search what decides about the shapes of weights."""
+    """Raises ConfigError if population based training would search a setting that changes the shapes of weights."""
     if not isinstance(sweep.search.scheduler, PopulationBasedTraining):
         return
     first = sweep.corners[0]
@@ -162,7 +162,7 @@ def check_population(sweep: SweepConfig) -> None:
         values = node.values if isinstance(node, Choices) else (node.high,) if isinstance(node, Range) else ()
         if any(weight_shapes(first.with_overrides({node.key: value}), images) != shapes for value in values):
             problems.append(
-                f"{node.key}: pbt goes on from the weights of other trials, which do not fit a network with another "
+                f"{node.key}: pbt copies the weights of other trials, which do not fit a network with another "
                 f"{node.key}; give it one value, or take another scheduler, such as asha"
             )
     if problems:
@@ -274,8 +274,8 @@ SWEEPS, STORAGE, SCRATCH, CACHE = "sweeps", "storage", "temporary files", "cache
 
 
 def _places(folder: SweepFolder, storage: str | None) -> dict[str, Path]:
-    """The folders of this machine that a sweep writes, by what they are for."""
-    temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())  # what was asked for, if it cannot be had
+    """The folders of this machine that a sweep writes, by purpose."""
+    temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())  # also if it cannot be written
     places = {SWEEPS: folder.path, SCRATCH: temporary, CACHE: cache_folder()}
     if storage is not None and not is_url(storage):
         places[STORAGE] = expanded(storage).absolute()

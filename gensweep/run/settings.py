@@ -1,4 +1,4 @@
-"""What a trial is given: the settings of all trials of a sweep, and its own."""
+"""The settings that all trials of a sweep share, and the assignment of one trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker's process uses of its machine, by the usual names of system metrics."""
+"""Processor and memory use of a worker's process, by the usual names of system metrics."""
 
 from __future__ import annotations
 

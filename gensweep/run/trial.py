@@ -218,7 +218,7 @@ class OneWorker:
 
 @cache
 def _freeze_imports() -> None:
-    """Exempt what is imported by now from garbage collection, which would look at it after each trial for 0.1 s."""
+    """Exempt the imported modules from garbage collection, which would take 0.1 s after each trial."""
     gc.collect()
     gc.freeze()
 

@@ -125,7 +125,7 @@ def _kill(pid: int) -> None:
 
 
 class SessionSearcher(_NotStored, Searcher):
-    """Interrupted trials first, from their checkpoints, then what the search decides; as many as have a place."""
+    """Interrupted trials first, from their checkpoints, then trials of the search, while there is room."""
 
     def __init__(self, session: Session, capacity: Capacity, watch: Watch, stop: threading.Event) -> None:
         super().__init__()

@@ -38,7 +38,7 @@ Piece: TypeAlias = tuple[Literal["begun", "out", "err", "failed", "done"], Any]
 
 
 def run_as_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Run a function as a task.  Raises ConfigError if no node can run it, and what the function raises."""
+    """Run a function as a task.  Raises ConfigError if no node can run it, and the errors of the function."""
     from gensweep.run.cluster import connected
 
     with last_words(f"Error: {LOST_CLUSTER}"), connected():
