@@ -178,6 +178,6 @@ def test_population_based_training_takes_settings_but_no_shapes_of_weights():
     check_population(checked_sweep(values))
     values["space"] |= {"network.width": {"int": [8, 16], "step": 8}}
     with pytest.raises(
-        ConfigError, match=r"^network.width: pbt goes on from the weights of other trials, which do not f"
+        ConfigError, match=r"^network.width: pbt copies the weights of other trials, which do not f"
     ):
         check_population(checked_sweep(values))
