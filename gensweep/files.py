@@ -7,14 +7,17 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gensweep.causes import file_problem
 from gensweep.errors import GensweepError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Less free disk than so many GiB is too little: a sweep writes checkpoints of hundreds of MiB.
 MIN_FREE_GIB = 2
@@ -81,6 +84,17 @@ def write_bytes(file: Path, content: bytes) -> None:
     """Replace a file's content; its folder is made if need be."""
     with replacing(file) as aside:
         aside.write_bytes(content)
+
+
+def write_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file.  Raises OSError or SafetensorError if the disk does not take it."""
+    from safetensors.torch import save_file
+
+    file.touch()
+    mode = file.stat().st_mode
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, file, None if metadata is None else dict(metadata))
+    file.chmod(mode)  # safetensors lets nobody but the owner read what it writes
 
 
 def replace_folder(aside: Path, folder: Path) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from packaging.requirements import Requirement
-from packaging.version import Version
 
 #: The newest versions that `.ci/run` has passed with.  It tests the lower bounds in pyproject.toml, too.
 NEWEST_TESTED = {
@@ -74,14 +73,3 @@ def installed_version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def tested_versions(name: str, oldest: str) -> str:
-    """The oldest and the newest tested version of a package, or the only one."""
-    newest = NEWEST_TESTED[name]
-    return newest if Version(oldest) == Version(newest) else f"{oldest} and {newest}"
-
-
-def is_untested(name: str, version: str) -> bool:
-    """True if a version is newer than every tested one; all of 2.15 counts as tested if 2.15.0 is."""
-    return Version(version).release[:2] > Version(NEWEST_TESTED[name]).release[:2]

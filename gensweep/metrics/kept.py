@@ -11,8 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gensweep.cache import locked, unwritable
-from gensweep.files import replacing
-from gensweep.tensor_files import write_tensors
+from gensweep.files import replacing, write_tensors
 
 
 def kept(file: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from gensweep.errors import GensweepError
 from gensweep.families.family import Family
-from gensweep.files import parse_json
+from gensweep.files import parse_json, write_tensors
 from gensweep.nn.lora import add_update, low_rank_updates
 from gensweep.nn.updates import new_rows, put_rows
-from gensweep.tensor_files import write_tensors
 
 #: Settings of a fine-tuning by name.
 AdapterSettings: TypeAlias = Mapping[str, str | int | float | None]

@@ -16,8 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.files import file_sha256, parse_json
-from gensweep.tensor_files import write_tensors
+from gensweep.files import file_sha256, parse_json, write_tensors
 
 #: The version of the layout below; other versions are refused.
 CHECKPOINT_FORMAT = 1
