@@ -11,13 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gensweep.causes import file_problem
 from gensweep.errors import GensweepError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: Less free disk than so many GiB is too little: a sweep writes checkpoints of hundreds of MiB.
 MIN_FREE_GIB = 2
@@ -86,7 +83,7 @@ def write_bytes(file: Path, content: bytes) -> None:
         aside.write_bytes(content)
 
 
-def write_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def write_tensors(file: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
     """Write a safetensors file.  Raises OSError or SafetensorError if the disk does not take it."""
     from safetensors.torch import save_file
 
