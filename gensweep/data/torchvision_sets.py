@@ -12,7 +12,6 @@ from annotated_types import doc
 from jaxtyping import Int64, UInt8
 
 from gensweep.cache import locked
-from gensweep.data.decoded_pictures import cached_pictures
 from gensweep.data.images import (
     DATASETS,
     FETCHERS,
@@ -25,6 +24,7 @@ from gensweep.data.images import (
     Split,
     select,
 )
+from gensweep.data.picture_files import cached_pictures
 from gensweep.errors import ConfigError, GensweepError
 
 TorchvisionName: TypeAlias = Literal["MNIST", "FashionMNIST", "KMNIST", "SVHN", "STL10", "CelebA"]

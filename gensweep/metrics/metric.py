@@ -15,9 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.diversity import diversity, variation
 from gensweep.metrics.frechet import frechet_distance
-from gensweep.metrics.moments import Moments
+from gensweep.metrics.moments import Moments, diversity, variation
 from gensweep.metrics.processes import Metric, Needs, in_order, require_generated, require_real, summed
 from gensweep.metrics.real import Real
 from gensweep.metrics.uncertainty import MIN_IMAGES, Estimate, Target, estimate_distance

@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy import ndarray
 
-from gensweep.verdict.curves import BUDGET_TOLERANCE, TrainingCurve
-from gensweep.verdict.scale import Scale
+from gensweep.verdict.curves import BUDGET_TOLERANCE, Scale, TrainingCurve
 from gensweep.verdict.stopped_trainings import IMPUTATIONS, draw_last
 
 #: Amounts at which trainings were stopped that are told apart: each takes time in proportion to all trainings.

@@ -16,10 +16,9 @@ from jaxtyping import Bool, Float64
 from numpy import ndarray
 
 from gensweep.verdict.budget_scores import budget_scores, failed_at, intervals, unknown_at, worst_within
-from gensweep.verdict.curves import BUDGET_TOLERANCE, FrontierPoint, TrainingCurve
+from gensweep.verdict.curves import BUDGET_TOLERANCE, FrontierPoint, Scale, TrainingCurve
 from gensweep.verdict.expected_best import MIN_CONFIGURATIONS, best_of_k, pooled, tries_for
 from gensweep.verdict.flips import Flip, flips_between
-from gensweep.verdict.scale import Scale
 from gensweep.verdict.standings import DRAWS, shares_of_wins
 
 #: Budgets at which curves are drawn and compared, evenly spaced in their logarithm.

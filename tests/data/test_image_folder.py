@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gensweep.data import decoded_pictures as module
+from gensweep.data import picture_files as module
 from gensweep.data.image_folder import image_folder
 from gensweep.data.picture_decoding import decode_with_original, decoded
 from gensweep.errors import ConfigError, ParameterError

@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import torch
 from gensweep.kernels.library import library
-from gensweep.kernels.philox import philox_words
+from gensweep.noise import philox_words
 from gensweep.kernels.attention import attend
 from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
 torch.set_num_threads(1)

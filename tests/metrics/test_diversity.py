@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from gensweep.metrics.diversity import Variation, diversity, variation
 from gensweep.metrics.metric import FrechetDistance
-from gensweep.metrics.moments import Moments
+from gensweep.metrics.moments import Moments, Variation, diversity, variation
 
 D = 24
 

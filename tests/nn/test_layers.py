@@ -7,7 +7,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gensweep.kernels.dropout import Dropout
+from gensweep.kernels.norm_act import Dropout
 from gensweep.nn.layers import BatchNorm2d, Conditioning, group_norm
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gensweep.errors import GensweepError
-from gensweep.report.templates import write_whole
+from gensweep.report.html import write_whole
 
 
 def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):

@@ -13,7 +13,7 @@ from gensweep.build.model import load_checkpoint
 from gensweep.errors import ConfigError
 from gensweep.rescoring import rescorer as module
 from gensweep.rescoring.rescorer import Axes, Rescorer
-from gensweep.rescoring.sampling_results import SamplingResult, result_rows, sample_command
+from gensweep.rescoring.sampling_axes import SamplingResult, result_rows, sample_command
 from gensweep.results import Outcome
 from gensweep.training.settings import IMAGES_SHOWN
 
