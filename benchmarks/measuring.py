@@ -12,7 +12,7 @@ from torch import nn
 
 from gensweep.data.images import Images
 from gensweep.metrics.extractors import Extractor
-from gensweep.metrics.processes import Metric
+from gensweep.metrics.metric import Metric
 from gensweep.training.cost import LiveBytes
 from gensweep.training.evaluation import Evaluator
 from gensweep.training.settings import EvaluationSettings, LikelihoodSettings, TrainingSettings

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from gensweep.results import Score
-    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.comparison import RankedTrial
 
 
 def register_recommended(verdict: Verdict, name: str) -> str:

@@ -40,7 +40,7 @@ from gensweep.training.start import Start, Weights
 from gensweep.training.trial import run_trial
 
 if TYPE_CHECKING:
-    from gensweep.metrics.processes import Metric
+    from gensweep.metrics.metric import Metric
 
 #: Seeds whose images every sweep scores: 0 in evaluations of a training, 1 in the winner's fresh score.
 CHECKED_SEEDS = (0, 1)

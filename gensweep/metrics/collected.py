@@ -12,9 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gensweep.metrics.metric import MAX_FEATURES_KEPT
+from gensweep.metrics.metric import MAX_FEATURES_KEPT, Metric, in_order, require_generated, require_real
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.processes import Metric, in_order, require_generated, require_real
 from gensweep.metrics.real import Real, spread
 
 

@@ -26,9 +26,8 @@ from gensweep.report.figures import SYMBOL_PATHS
 from gensweep.report.trial_warnings import format_diversity, trial_warnings
 from gensweep.report.verdict import format_rung, format_sentences
 from gensweep.sweep.stored_sweeps import trial_config
-from gensweep.verdict.comparison import Comparison
+from gensweep.verdict.comparison import Comparison, RankedTrial
 from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
-from gensweep.verdict.ranked_trials import RankedTrial
 from gensweep.verdict.recommendation import Recommendation
 
 if TYPE_CHECKING:

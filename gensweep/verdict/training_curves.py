@@ -14,8 +14,7 @@ from gensweep.verdict.curves import CurvePoint, TrainingCurve
 
 if TYPE_CHECKING:
     from gensweep.sweep.trial_state import TrialState
-    from gensweep.verdict.comparison import Comparison
-    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.comparison import Comparison, RankedTrial
 
 #: How a training ended that would have gone on.
 CUT_SHORT = ("pruned", "stopped", "running", "paused", "waiting")

@@ -11,7 +11,7 @@ from gensweep.cli.main import run
 from gensweep.report.wording import format_setting_list
 from gensweep.results import Cost
 from gensweep.sweep.stored_sweeps import find_sweep
-from gensweep.verdict.ranked_trials import varied_by_family
+from gensweep.verdict.comparison import varied_by_family
 
 LONG = "gan-vs-ddpm-diffusion-cpu"
 #: What every command says that finds MLflow away.

@@ -10,8 +10,7 @@ from gensweep.results import Anchor, Cost
 from gensweep.verdict.amounts import Amount
 from gensweep.verdict.comparison import compare
 from gensweep.verdict.curves import CurvePoint, FrontierPoint, TrainingCurve
-from gensweep.verdict.flips import Flip
-from gensweep.verdict.frontier import GroupCurve
+from gensweep.verdict.frontier import Flip, GroupCurve
 from gensweep.verdict.recommendation import Recommendation
 from gensweep.verdict.training_curves import TrainedCurves
 

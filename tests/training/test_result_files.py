@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gensweep.families.family import FAMILIES, Scheduled
-from gensweep.training.class_grid import MIN_TILE_PIXELS
-from gensweep.training.result_files import write_grid, write_schedule
+from gensweep.training.result_files import MIN_TILE_PIXELS, write_grid, write_schedule
 
 SCHEDULED = [kind for kind in FAMILIES if isinstance(tiny.build(kind), Scheduled)]
 

@@ -19,8 +19,7 @@ from gensweep.report.export import (
     trials_json,
 )
 from gensweep.sweep.ranking import ranked
-from gensweep.verdict.comparison import compare
-from gensweep.verdict.ranked_trials import varied_by_family
+from gensweep.verdict.comparison import compare, varied_by_family
 from gensweep.verdict.recommendation import recommend
 
 OBJECTIVES = (
