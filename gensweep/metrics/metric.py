@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -23,6 +23,7 @@ from gensweep.errors import GensweepError, ParameterError
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.moments import Moments, diversity, variation
 from gensweep.metrics.real import Real
+from gensweep.metrics.statistics import Statistics
 from gensweep.metrics.uncertainty import MIN_IMAGES, Estimate, Target, estimate_distance
 from gensweep.registry import Registry
 from gensweep.results import Mode
@@ -171,12 +172,6 @@ RESERVED_NAMES = {"fid": ("inception", "fd")}
 METRICS: Registry[type[Metric]] = Registry("metric", package="gensweep.metrics")
 
 
-@runtime_checkable
-class _HasMoments(Protocol):
-    @property
-    def moments(self) -> Moments: ...
-
-
 @METRICS.register("fid")
 @METRICS.register("fd")
 class FrechetDistance(Metric):
@@ -189,7 +184,7 @@ class FrechetDistance(Metric):
     mode: ClassVar[Mode] = "min"
     of_moments: ClassVar[bool] = True
 
-    def __init__(self, reference: _HasMoments, device: torch.device | str = "cpu") -> None:
+    def __init__(self, reference: Real | Statistics | Moments, device: torch.device | str = "cpu") -> None:
         moments = reference.moments
         self._num_features, self._variation = moments.num_features, variation(moments)
         self._target = Target(moments.mean.cpu(), moments.covariance.cpu())

@@ -225,7 +225,7 @@ def counted_calls(family: Family) -> CallCounter:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of tensors that operations make, for as long as they live; `peak` is the most at once."""
+    """By how many bytes operations change the memory of tensors, in their order: `changes`."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -249,13 +249,3 @@ class LiveBytes(TorchDispatchMode):
             self.changes[-1] -= size
         else:
             self.changes.append(-size)
-
-    @property
-    def now(self) -> int:
-        """Bytes that live now."""
-        return sum(self.changes)
-
-    @property
-    def peak(self) -> int:
-        """The most bytes that lived at once."""
-        return max(accumulate(self.changes), default=0)

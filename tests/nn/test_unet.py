@@ -1,3 +1,5 @@
+from itertools import accumulate
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -122,6 +124,6 @@ def test_checkpointing_changes_neither_results_nor_gradients_and_takes_less_memo
                 out = network(x, time, None)
             out.float().square().mean().backward()
         results.append([out.detach(), *(parameter.grad for parameter in network.parameters())])
-        peaks.append(live.peak)
+        peaks.append(max(accumulate(live.changes)))
     assert all(torch.equal(plain, again) for plain, again in zip(*results, strict=True))
     assert peaks[1] < 0.75 * peaks[0]
