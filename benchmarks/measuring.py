@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 from torch import nn
@@ -124,7 +125,7 @@ def peak_bytes(step: Callable[[], object]) -> int:
     """The most bytes of tensors that a step makes on top of what is there, such as weights and their averages."""
     with LiveBytes() as live:
         step()
-    return int(live.peak)
+    return max(accumulate(live.changes), default=0)
 
 
 def parameters(network: nn.Module) -> int:

@@ -16,7 +16,7 @@ import click
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.metrics.titles import metric_title
 from gensweep.report.export import score_json
-from gensweep.report.output import option_bundle, print_rows, print_warnings, progress_bar
+from gensweep.report.output import option_bundle, print_warnings, progress_bar
 from gensweep.report.wording import format_anchors, format_guess, format_identity, format_interval, score
 from gensweep.results import Outcome, Score
 
@@ -110,11 +110,14 @@ def rescore(subject: Subject, axes: Axes, command: str | None = None) -> list[Sa
     try:
         with progress_bar(subject.name, sum(each.evaluations for each in missing) * model.drawn) as show:
             for outcome in model.run(configs, show):
-                found[outcome.sampling] = score = _score(subject, outcome)
+                shown = subject.trial.metric if subject.trial else ""  # the sweep's metric, if it is there
+                metric = shown if shown in outcome.scores else next(iter(outcome.scores))
+                changes = model.overrides(outcome.sampling)
+                found[outcome.sampling] = result = SamplingResult(subject.name, outcome, changes, metric)
                 if outcome.sampling in missing:
                     log(outcome)
                     if not sys.stderr.isatty():
-                        click.echo(one_line(score, ": "), err=True)
+                        click.echo(one_line(result, ": "), err=True)
     except KeyboardInterrupt:
         click.echo(f"What was scored is kept; to go on: {command or command_line()}", err=True)
         raise
@@ -156,20 +159,6 @@ def score_folder(
     if (folder / SUSPECTS_FILE).is_file():
         shutil.copyfile(folder / SUSPECTS_FILE, suspects)
     return outcomes
-
-
-def _score(subject: Subject, outcome: Outcome) -> SamplingResult:
-    """The outcome as a row of the table; the score to look at is that of the sweep's metric, if there is one."""
-    trial = subject.trial
-    metric = trial.metric if trial and trial.metric in outcome.scores else next(iter(outcome.scores))
-    return SamplingResult(subject.name, outcome, subject.model.overrides(outcome.sampling), metric)
-
-
-def print_scores(scores: Sequence[SamplingResult], format: str) -> None:
-    """The rows to stdout, and what they say to stderr."""
-    print_rows(result_rows(scores) if format == "table" else result_json(scores), format)
-    for line in result_words(scores):
-        click.echo(line, err=True)
 
 
 def _steps(text: str) -> int | None:
@@ -225,7 +214,7 @@ class SamplingResult:
 
 def result_rows(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
     """Rows of the table, in the order of the results; the best one has a star."""
-    best, several = _best(results), len({each.run for each in results}) > 1
+    best = _best(results)
     intervals = any(each.score.interval for each in results)
     rows = []
     for each in results:
@@ -233,7 +222,6 @@ def result_rows(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
         scores = sorted(outcome.scores.values(), key=lambda score: score.metric != each.metric)
         rows.append(
             {
-                **({"run": each.run} if several else {}),
                 "sampler": ("* " if each is best else "") + (sampling.sampler or "(none)"),
                 "guidance": sampling.guidance,
                 "weights": sampling.weights,
@@ -322,20 +310,14 @@ def _best(results: Sequence[SamplingResult]) -> SamplingResult:
 
 def one_line(result: SamplingResult, separator: str) -> str:
     """How images were drawn, and their score."""
-    plural = "s" * (result.evaluations != 1)
-    parts = [*_parts(result).values(), f"{result.evaluations} network evaluation{plural} an image"]
+    sampling, plural = result.outcome.sampling, "s" * (result.evaluations != 1)
+    parts = [
+        result.run,
+        sampling.sampler or "",
+        f"{'all' if sampling.steps is None else sampling.steps} steps" if sampling.sampler else "",
+        "" if sampling.guidance is None else f"guidance {sampling.guidance:g}",
+        f"{sampling.weights} weights",
+        f"{result.evaluations} network evaluation{plural} an image",
+    ]
     title = metric_title(result.metric, result.score.identity)
-    return f"{', '.join(part for part in parts if part)}{separator}{title} {score(result.score.value)}"
-
-
-def _parts(result: SamplingResult) -> dict[str, str]:
-    """How images were drawn, in words; what a model does not have is empty."""
-    sampling = result.outcome.sampling
-    steps = "all" if sampling.steps is None else sampling.steps
-    return {
-        "run": result.run,
-        "sampler": sampling.sampler or "",
-        "steps": f"{steps} steps" if sampling.sampler else "",
-        "guidance": "" if sampling.guidance is None else f"guidance {sampling.guidance:g}",
-        "weights": f"{sampling.weights} weights",
-    }
+    return f"{', '.join(filter(None, parts))}{separator}{title} {score(result.score.value)}"
