@@ -99,7 +99,10 @@ def load(name: str) -> Plugin:
     """
     path, module = expanded(name), module_of(name)
     if module in _loaded:
-        _check_is_that(path, _loaded[module])
+        other = expanded(_loaded[module].name)
+        are_files = path.suffix == other.suffix == ".py" and path.is_file() and other.is_file()
+        if are_files and not path.samefile(other):
+            raise ConfigError(f"plug-in {path}: {module!r} is the name of another plug-in, {other}; rename the file")
         return _loaded[module]
     if not _MODULE.fullmatch(module):
         raise ConfigError(f"plug-in {name!r}: name a module, such as my_package.schedules, or a file, such as mine.py")
@@ -118,14 +121,6 @@ def load(name: str) -> Plugin:
         plugin = _load_module(name)
     _loaded[module] = plugin
     return plugin
-
-
-def _check_is_that(path: Path, plugin: Plugin) -> None:
-    """Raises ConfigError if a file and a plug-in that is loaded are two files whose module has one name."""
-    other = expanded(plugin.name)
-    files = path.suffix == other.suffix == ".py" and path.is_file() and other.is_file()
-    if files and not path.samefile(other):
-        raise ConfigError(f"plug-in {path}: {plugin.module!r} is the name of another plug-in, {other}; rename the file")
 
 
 def is_here(name: str) -> bool:
@@ -237,7 +232,11 @@ def _cause(error: BaseException, module: str) -> str:
 
 def _load_file(name: str, module: str, file: Path) -> Plugin:
     other = sys.modules.get(module)
-    found = _importable(module) if other is None else getattr(other, "__file__", None)
+    found = getattr(other, "__file__", None)
+    if (
+        other is None and (there := importlib.util.find_spec(module.partition(".")[0])) is not None
+    ):  # which an import would run instead
+        found = there.origin
     if (other, found) != (None, None) and (found is None or Path(found).resolve() != file):
         raise ConfigError(f"plug-in {name}: {module} is the name of another module ({found}); rename the file")
     plugin = Plugin(name, module, {file.name: file.read_bytes()})
@@ -253,12 +252,6 @@ def _load_file(name: str, module: str, file: Path) -> Plugin:
             del sys.modules[module]
             raise
     return plugin
-
-
-def _importable(module: str) -> str | None:
-    """The file that an import of this name would run: whoever imports it later would get the plug-in instead."""
-    spec = importlib.util.find_spec(module.partition(".")[0])
-    return None if spec is None else spec.origin
 
 
 def _load_module(name: str) -> Plugin:
@@ -296,9 +289,7 @@ def _files_of(module: str) -> Mapping[str, bytes]:
 
 
 def _code_in(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.is_dir():
-            if path.name != "__pycache__" and not path.name.startswith("."):
-                yield from _code_in(path)
-        elif path.suffix != ".pyc" and path.is_file():
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts[:-1])
+        if path.is_file() and path.suffix != ".pyc" and not hidden:
             yield path
