@@ -208,6 +208,10 @@ def _halved_by_weights(fine: Tensor, coarse: Tensor, weight: Tensor) -> Tensor:
     return gradient
 
 
+def _doubled_by_weights(coarse: Tensor, fine: Tensor, weight: Tensor) -> Tensor:
+    return _halved_by_weights(fine, coarse, weight)
+
+
 def _torchs_same(x: Tensor, weight: Tensor, bias: Tensor | None, *, dilation: int) -> Tensor:
     if dilation == 1 or x.device.type != "cpu" or _is_sound(x, weight):
         return F.conv2d(x, weight, bias, padding=dilation, dilation=dilation)
@@ -235,6 +239,5 @@ def same(dilation: int = 1) -> Kind:
 
 HALVING = Kind(partial(F.conv2d, stride=2, padding=1), False, 2, 1, 2 * TILE, _halved, _doubled, _halved_by_weights)
 DOUBLING = Kind(
-    *(partial(F.conv_transpose2d, stride=2, padding=1), True, 2, 1, TILE, _doubled, _halved),
-    lambda coarse, fine, weight: _halved_by_weights(fine, coarse, weight),
+    partial(F.conv_transpose2d, stride=2, padding=1), True, 2, 1, TILE, _doubled, _halved, _doubled_by_weights
 )
