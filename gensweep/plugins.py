@@ -288,7 +288,9 @@ def _files_of(module: str) -> Mapping[str, bytes]:
 
 
 def _code_in(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts[:-1])
-        if path.is_file() and path.suffix != ".pyc" and not hidden:
+    for path in folder.iterdir():
+        if path.is_dir():
+            if path.name != "__pycache__" and not path.name.startswith("."):
+                yield from _code_in(path)
+        elif path.suffix != ".pyc" and path.is_file():
             yield path
