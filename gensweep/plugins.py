@@ -232,10 +232,8 @@ def _cause(error: BaseException, module: str) -> str:
 def _load_file(name: str, module: str, file: Path) -> Plugin:
     other = sys.modules.get(module)
     found = getattr(other, "__file__", None)
-    if (
-        other is None and (there := importlib.util.find_spec(module.partition(".")[0])) is not None
-    ):  # which an import would run instead
-        found = there.origin
+    if other is None:  # what an import of this name would run instead
+        found = getattr(importlib.util.find_spec(module.partition(".")[0]), "origin", None)
     if (other, found) != (None, None) and (found is None or Path(found).resolve() != file):
         raise ConfigError(f"plug-in {name}: {module} is the name of another module ({found}); rename the file")
     plugin = Plugin(name, module, {file.name: file.read_bytes()})
