@@ -37,8 +37,8 @@ from train_step import contenders, networks
 from gensweep.config.models import bind, item_model
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
-from gensweep.training.compilation import Compilation, begin_step, compiled
 from gensweep.training.cost import training_flops
+from gensweep.training.device import Compilation, begin_step, compiled
 from gensweep.training.loop import Learner
 from gensweep.training.settings import TrainingSettings
 

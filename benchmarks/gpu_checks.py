@@ -26,8 +26,8 @@ from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
 from gensweep.noise import Noise
 from gensweep.training import loop
-from gensweep.training.compilation import Compilation, compiled
 from gensweep.training.cost import activation_bytes, trained_parameters
+from gensweep.training.device import Compilation, compiled
 from gensweep.training.distributed import ALONE, Workers, wrapped
 from gensweep.training.evaluation import draw
 from gensweep.training.learner_state import restore, state_of

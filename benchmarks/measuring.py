@@ -6,13 +6,14 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 from torch import nn
 
 from gensweep.data.images import Images
 from gensweep.metrics.extractors import Extractor
-from gensweep.metrics.processes import Metric
+from gensweep.metrics.metric import Metric
 from gensweep.training.cost import LiveBytes
 from gensweep.training.evaluation import Evaluator
 from gensweep.training.settings import EvaluationSettings, LikelihoodSettings, TrainingSettings
@@ -124,7 +125,7 @@ def peak_bytes(step: Callable[[], object]) -> int:
     """The most bytes of tensors that a step makes on top of what is there, such as weights and their averages."""
     with LiveBytes() as live:
         step()
-    return int(live.peak)
+    return max(accumulate(live.changes), default=0)
 
 
 def parameters(network: nn.Module) -> int:

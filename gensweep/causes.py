@@ -6,44 +6,34 @@ import errno
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from gensweep.redaction import redact
 
-#: What to do about an error of a file, by its number; FILE stands for the file, FOLDER for that it lies in.
+#: What to do about an error of a file, by its number; FILE and REASON are replaced.
 FILE_ADVICE = {
-    errno.ENOSPC: "no space is left for FILE (FREE); make room there, or choose another folder",
+    errno.ENOSPC: "no space is left for FILE; make room there, or choose another folder",
     errno.EDQUOT: "your quota does not allow FILE; make room, or choose another folder",
-    errno.EROFS: "FILE cannot be written: its file system is read-only; mount it otherwise, or choose another folder",
-    errno.EACCES: "FILE may not be used by this user (permission denied); change the rights of FOLDER, or take another",
-    errno.EPERM: "FILE may not be changed (operation not permitted); change the rights of FOLDER, or choose another",
-    errno.EIO: "FILE cannot be read or written (input/output error); look at its disk",
-    errno.ESTALE: "FILE is gone from its server (stale file handle); mount FOLDER again",
-    errno.EMFILE: "this process has too many files open; raise the limit: ulimit -n 65536",
-    errno.ENFILE: "this machine has too many files open; end other programs",
+    errno.EROFS: "FILE cannot be written: its file system is read-only; choose another folder",
     errno.ENOTDIR: "FILE cannot be made: a part of its path is a file; choose another path",
-    errno.EEXIST: "FILE cannot be made: something else of that name is there; choose another path",
-    errno.EISDIR: "FILE is a folder; choose another path",
-    errno.ENAMETOOLONG: "FILE has too long a name; choose a shorter path",
-    errno.ELOOP: "FILE is a link that leads to itself; choose another path",
+    errno.EMFILE: "this process has too many files open; raise the limit: ulimit -n 65536",
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENFILE), "FILE cannot be used (REASON); look at its disk"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+        "FILE cannot be used (REASON); change that, or choose another path",
+    ),
 }
 
-#: SQLite's primary result codes for a database that cannot be used now, but is not damaged.
+#: SQLite's primary result codes for a database that cannot be used now, but is not damaged, and what to do.
 UNAVAILABLE = {
-    sqlite3.SQLITE_BUSY: "end the process that has it",
-    sqlite3.SQLITE_LOCKED: "end the process that has it",
-    sqlite3.SQLITE_FULL: "make room",
-    sqlite3.SQLITE_IOERR: "make room, or mend the disk",
-    sqlite3.SQLITE_READONLY: "make it and its folder writable",
-    sqlite3.SQLITE_CANTOPEN: "make it and its folder writable",
-    sqlite3.SQLITE_PERM: "make it and its folder writable",
-    sqlite3.SQLITE_AUTH: "make it and its folder writable",
+    **dict.fromkeys((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED), "end the process that has it"),
+    **dict.fromkeys((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR), "make room"),
+    **dict.fromkeys(
+        (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH),
+        "make it and its folder writable",
+    ),
 }
-
-#: A disk with less free space than this counts as full.
-FULL_BYTES = 2**20
 
 #: Characters that are shown of what a library says.
 LONGEST_CAUSE = 300
@@ -58,16 +48,25 @@ def file_problem(error: BaseException, likely: Path | None = None) -> str | None
         if isinstance(each, OSError) and each.errno in FILE_ADVICE:
             name = each.filename if each.filename2 is None else each.filename2  # where a copy was to go
             file = Path(os.fsdecode(name)).absolute() if isinstance(name, str | bytes) else likely
-            words = FILE_ADVICE[each.errno].replace("FREE", _free(file))
-            return words.replace("FILE", str(file or "a file")).replace("FOLDER", str(file.parent if file else "it"))
+            words = FILE_ADVICE[each.errno].replace("REASON", os.strerror(each.errno).lower())
+            return words.replace("FILE", "a file" if file is None else _with_room(file, each.errno))
     return None
 
 
-def database_problem(error: BaseException) -> sqlite3.Error | None:
-    """What SQLite said, if an error was raised because a database cannot be used now; None if it is damaged."""
+def _with_room(file: Path, number: int) -> str:
+    """The file, and how much is free there if its disk is full."""
+    if number != errno.ENOSPC:
+        return str(file)
+    folder = next(each for each in file.parents if each.is_dir())
+    return f"{file} ({shutil.disk_usage(folder).free / 2**20:,.0f} MiB are free)"
+
+
+def database_problem(error: BaseException) -> str | None:
+    """What SQLite said, and what to do, if a database cannot be used now; None if it is damaged, or for others."""
     for each in chain(error):
-        if isinstance(each, sqlite3.Error) and primary_code(each) in UNAVAILABLE:
-            return each
+        code = getattr(each, "sqlite_errorcode", 0) & 0xFF
+        if isinstance(each, sqlite3.Error) and code in UNAVAILABLE:
+            return f"({redact(str(each))}); {UNAVAILABLE[code]}"
     return None
 
 
@@ -77,7 +76,11 @@ def memory_problem(error: BaseException) -> str | None:
         line = str(each).partition("\n")[0]
         if type(each).__name__ == "OutOfMemoryError" and type(each).__module__.startswith("torch"):
             return f"the GPU is out of memory ({line.partition('. GPU')[0]})"
-        if isinstance(each, MemoryError) or "can't allocate memory" in line or _errno(each) == errno.ENOMEM:
+        if (
+            isinstance(each, MemoryError)
+            or "can't allocate memory" in line
+            or getattr(each, "errno", None) == errno.ENOMEM
+        ):
             return "this machine is out of memory"
     return None
 
@@ -89,7 +92,7 @@ def plain_cause(error: BaseException) -> str | None:
     if (memory := memory_problem(error)) is not None:
         return f"{memory}; end other programs, or ask for less at a time (--batch, --set evaluation.batch_size=N)"
     if (locked := database_problem(error)) is not None:
-        return f"a database cannot be used ({locked}); {UNAVAILABLE[primary_code(locked)]}, and run the command again"
+        return f"a database cannot be used {locked}, and run the command again"
     for each in chain(error):
         module, line = type(each).__module__, redact(str(each)).partition("\n")[0][:LONGEST_CAUSE]
         if module.startswith("ray.") and module.endswith("exceptions"):
@@ -100,11 +103,6 @@ def plain_cause(error: BaseException) -> str | None:
     return None
 
 
-def primary_code(error: sqlite3.Error) -> int:
-    """SQLite's number for a kind of error."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
 def chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error, what it was raised from, and so on."""
     seen: list[BaseException] = []
@@ -112,17 +110,3 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.append(error)
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _errno(error: BaseException) -> int | None:
-    return error.errno if isinstance(error, OSError) else None
-
-
-def _free(file: Path | None) -> str:
-    """How much is free where a file was to be; of one that nobody knows, which disks are full."""
-    if file is not None:
-        folder = next(each for each in file.parents if each.is_dir())
-        return f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB are free"
-    usual = (Path.cwd(), Path(tempfile.gettempdir()), Path.home())
-    full = [str(folder) for folder in usual if folder.is_dir() and shutil.disk_usage(folder).free < FULL_BYTES]
-    return f"full: {', '.join(full)}" if full else "its disk is full"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gensweep.errors import ConfigError
@@ -50,31 +51,29 @@ def redact(text: str) -> str:
     Idempotent.  Too much is hidden rather than too little.  Bytes of names that are no UTF-8, which nothing could be
     told of, are written as escapes.
     """
-    return _redacted(text, _secrets_of_environment())
-
-
-def redact_tree(value: Any, name: str = "") -> Any:
-    """A configuration with secrets replaced; numbers and booleans stay what they are."""
-    return _redacted_tree(value, name, _secrets_of_environment())
-
-
-def _redacted(text: str, secrets: Sequence[str]) -> str:
     text = text.encode("utf-8", "backslashreplace").decode()
-    for value in secrets:
+    found = {value for name, value in os.environ.items() if len(value) >= 8 and _names_a_secret(name)}
+    for value in sorted(found, key=len, reverse=True):  # one may be a part of another
         text = text.replace(value, HIDDEN)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
 
 
-def _redacted_tree(value: Any, name: str, secrets: Sequence[str]) -> Any:
+def redact_tree(value: Any, name: str = "") -> Any:
+    """A configuration with secrets replaced; numbers and booleans stay what they are."""
     if isinstance(value, Mapping):
-        return {key: _redacted_tree(item, str(key), secrets) for key, item in value.items()}
+        return {key: redact_tree(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_redacted_tree(item, name, secrets) for item in value]
+        return [redact_tree(item, name) for item in value]
     if not isinstance(value, str):
         return value
-    return HIDDEN if _SECRET_NAME.search(name) and value else _redacted(value, secrets)
+    return HIDDEN if value and _names_a_secret(name) else redact(value)
+
+
+@functools.cache
+def _names_a_secret(name: str) -> bool:
+    return bool(_SECRET_NAME.search(name)) and name not in SHELL_FOLDERS
 
 
 #: What to do with one that was found in a setting or an option.
@@ -93,10 +92,3 @@ def check_without_secret(name: str, value: str) -> None:
 def holds_secret(text: str) -> bool:
     """Whether a part of a text looks like a secret, whatever the environment holds."""
     return any(pattern.search(text) for pattern, _ in _PATTERNS)
-
-
-def _secrets_of_environment() -> list[str]:
-    """The longest first, as one may be a part of another."""
-    names = [name for name in os.environ if _SECRET_NAME.search(name) and name not in SHELL_FOLDERS]
-    found = {value for name in names if len(value := os.environ[name]) >= 8}
-    return sorted(found, key=len, reverse=True)

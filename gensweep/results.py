@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, get_args, get_origin, get_type_hints
 
 Mode: TypeAlias = Literal["min", "max"]
 """Whether the smallest or the largest value of a metric is the best."""
@@ -42,7 +42,38 @@ SAMPLED_LABELS = "sampled"
 
 
 @dataclass(frozen=True)
-class Identity:
+class Record:
+    """Results that travel as JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values without those that are None."""
+        return asdict(self, dict_factory=lambda items: {name: value for name, value in items if value is not None})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `as_dict`, also after JSON; what only later versions know is ignored."""
+        return cls(**{name: read(values[name]) for name, read in _readers(cls).items() if name in values})  # type: ignore[arg-type]
+
+
+@cache
+def _readers(kind: type[Record]) -> dict[str, Callable[[Any], Any]]:
+    """What makes each field of its plain value."""
+    hints = get_type_hints(kind)
+    return {each.name: _reader(hints[each.name]) for each in fields(kind)}
+
+
+def _reader(hint: Any) -> Callable[[Any], Any]:
+    for record in (hint, *get_args(hint)):
+        if isinstance(record, type) and issubclass(record, Record):
+            read: Callable[[Any], Any] = record.from_dict
+            if get_origin(hint) is Mapping:
+                return lambda values: {name: read(value) for name, value in values.items()}
+            return lambda value: value if value is None else read(value)
+    return tuple if get_origin(hint) is tuple else lambda value: value
+
+
+@dataclass(frozen=True)
+class Identity(Record):
     """Everything that a score depends on, besides the model; only scores of one identity are compared.
 
     `samples` counts generated images, or the real ones whose likelihood was computed; that has no `extractor`, but the
@@ -63,13 +94,9 @@ class Identity:
     labels: str | None = SAMPLED_LABELS
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Identity:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `as_dict`."""
-        return cls(**{"extractor": None, "labels": None} | dict(values))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; what a metric does not depend on is left out."""
-        return _given(self)
+        return super().from_dict({"extractor": None, "labels": None} | dict(values))
 
     def short(self) -> str:
         """One line for tables: "fd, 500 samples, efficientnet_lite0/1280@128px, against digits"."""
@@ -97,7 +124,7 @@ def _part_words(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Anchor:
+class Anchor(Record):
     """The score of images that no model drew, beside which those of models are read.
 
     `source` says which images, `images` how many.  `corrected` and `error` are as in a Score.
@@ -115,11 +142,6 @@ class Anchor:
         if self.error is None:
             return None
         return self.value - STANDARD_ERRORS * self.error, self.value + STANDARD_ERRORS * self.error
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any] | None) -> Anchor | None:
-        """The inverse of `asdict`; None stays None."""
-        return None if values is None else cls(**_known(cls, values))
 
 
 class Anchors(NamedTuple):
@@ -143,7 +165,7 @@ def order_of(value: float, mode: Mode) -> float:
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Record):
     """A value and everything that it depends on besides the model.
 
     `corrected` is what it would be for endless images, with its standard `error`, where the metric can tell.  The
@@ -201,19 +223,9 @@ class Score:
         ends = self.ceiling.interval or (self.ceiling.value,)
         return self.order >= min(order_of(end, self.mode) for end in ends)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; `from_dict` takes them back."""
-        return _given(self) | {"identity": self.identity.as_dict()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Score:
-        """The inverse of `as_dict`."""
-        anchors = {name: Anchor.from_dict(values.get(name)) for name in Anchors._fields}
-        return cls(**_known(cls, values) | {"identity": Identity.from_dict(values["identity"])} | anchors)
-
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(Record):
     """What a training took so far.
 
     Training images, floating point operations of training, and its seconds times devices; operations and seconds times
@@ -235,17 +247,13 @@ class Cost:
     activation_bytes: int | None = None
     memory_bytes: int | None = None
 
-    def as_dict(self) -> dict[str, float]:
-        """What is known, by name."""
-        return {name: value for name in COSTS if (value := getattr(self, name)) is not None}
-
 
 #: What a training costs, by name: the fields of a Cost, all of them better the less.
 COSTS = tuple(each.name for each in fields(Cost))
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Record):
     """What was found when a model was evaluated after `images` training images.
 
     `scores` are by metric.  `signals` are the other numbers: losses, diversity, details of a metric.
@@ -274,20 +282,9 @@ class Evaluation:
                     found |= {f"{name}/{which}{end}": value for end, value in numbers.items() if value is not None}
         return found | {name: value for name, value in self.cost.as_dict().items() if name != "images"}
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; `from_dict` takes them back."""
-        scores = {name: score.as_dict() for name, score in self.scores.items()}
-        return {"images": self.images, "scores": scores, "cost": self.cost.as_dict(), "signals": dict(self.signals)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
-        """The inverse of `as_dict`; costs of later versions are ignored."""
-        cost = Cost(**_known(Cost, values["cost"]))
-        return cls(values["images"], _scores(values), cost, values["signals"])
-
 
 @dataclass(frozen=True)
-class SamplingConfig:
+class SamplingConfig(Record):
     """How images are drawn from a trained model.
 
     Sampler and steps are None for a family that has none, guidance for a model without labels.  `weights` is "ema",
@@ -295,21 +292,21 @@ class SamplingConfig:
     besides its kind and steps, such as the spacing of its levels.
     """
 
-    sampler: str | None
-    steps: int | None
-    guidance: float | None
-    weights: str
+    sampler: str | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    weights: str = ""
     evaluations: int = 0
     settings: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SamplingConfig:
-        """The inverse of `asdict`, also after JSON."""
-        return cls(**_known(cls, values) | {"settings": tuple(map(tuple, values["settings"]))})
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `as_dict`, also after JSON."""
+        return super().from_dict({**values, "settings": tuple(map(tuple, values["settings"]))})
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Record):
     """What a trained model scored with a sampling configuration.
 
     `samples` images of a `seed` were drawn on a `device`.  `checkpoint` is the hash of its tensors; `time` is when it
@@ -340,43 +337,12 @@ class Outcome:
         """Smaller is better; of equal scores by a metric, fewer evaluations of the network."""
         return self.scores[metric].order, self.sampling.evaluations
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; `from_dict` takes them back."""
-        plain = {each.name: getattr(self, each.name) for each in fields(self)}
-        scores = {name: score.as_dict() for name, score in self.scores.items()}
-        return plain | {"sampling": asdict(self.sampling), "scores": scores}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
-        """The inverse of `as_dict`, also after JSON."""
-        sampling = SamplingConfig.from_dict(values["sampling"])
-        return cls(**_known(cls, values) | {"sampling": sampling, "scores": _scores(values)})
-
 
 def outcome_key(
     sampling: SamplingConfig, samples: int, seed: int, changed: Mapping[str, Any]
 ) -> tuple[SamplingConfig, int, int, str]:
     """By what an outcome of a checkpoint is known."""
     return sampling, samples, seed, json.dumps(dict(changed), sort_keys=True)
-
-
-def _scores(values: Mapping[str, Any]) -> dict[str, Score]:
-    return {name: Score.from_dict(score) for name, score in values["scores"].items()}
-
-
-def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that are fields of a dataclass."""
-    return {name: values[name] for name in _names(kind) if name in values}
-
-
-@cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind))
-
-
-def _given(record: Any) -> dict[str, Any]:
-    """The fields of a dataclass, as plain values, that are not None."""
-    return {name: value for name, value in asdict(record).items() if value is not None}
 
 
 def better(score: Score, best: Score | None) -> bool:

@@ -8,9 +8,8 @@ from real_features import MadeUp
 from gensweep.config.models import bind, item_model
 from gensweep.data.images import Images
 from gensweep.families.family import FAMILIES, Batch
-from gensweep.metrics.extractors import Extractor
+from gensweep.metrics.extractors import QUANTISATION, Extractor
 from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS
-from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.nn.updates import UPDATES
 from gensweep.noise import Noise
 from gensweep.registry import keywords

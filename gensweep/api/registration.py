@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-    from gensweep.results import Score
-    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.comparison import RankedTrial
 
 
 def register_recommended(verdict: Verdict, name: str) -> str:
@@ -43,7 +42,8 @@ def register_recommended(verdict: Verdict, name: str) -> str:
         version = register(store, model, name, verdict.words)
         best = format_best_score(verdict.comparison, verdict.judged)
         done = f"{'' if best is None else f'{best}. '}{trial.name} is version {version.version} of {name}"
-        champion = _champion(store, name)
+        alias = store.get_registered_model(name).aliases.get(CHAMPION)
+        champion = None if alias is None else store.get_model_version(name, alias)
         theirs = None if champion is None else _trial_of(store, champion, verdict)
         if champion is None or (champion.version != version.version and _beats(verdict, theirs)):
             store.set_registered_model_alias(name, CHAMPION, version.version)
@@ -59,11 +59,6 @@ def register_recommended(verdict: Verdict, name: str) -> str:
     return f"{stays}, whose score is not surely worse"
 
 
-def _champion(store: MlflowClient, name: str) -> ModelVersion | None:
-    version = store.get_registered_model(name).aliases.get(CHAMPION)
-    return None if version is None else store.get_model_version(name, version)
-
-
 def _trial_of(store: MlflowClient, version: ModelVersion, verdict: Verdict) -> RankedTrial | None:
     """The ranked trial that a version of a model comes from; None if the verdict does not look at it."""
     tags = store.get_run(str(version.run_id)).data.tags
@@ -76,14 +71,8 @@ def _beats(verdict: Verdict, champion: RankedTrial | None) -> bool:
     """Whether the recommended trial may take the champion's place: a better checkpoint of the same run does."""
     if champion is None or champion.trial is verdict.recommended:
         return champion is not None
-    return not verdict.too_close and _surely_better(verdict.judged.recommended.score, champion.score)
-
-
-def _surely_better(score: Score, than: Score) -> bool:
-    """Whether a model's score is better than another's by more than chance.
-
-    A sure verdict says it of the group, one of whose models may still be worse than one of another group.
-    """
-    pair = score, than
+    # A sure verdict is of the group, one of whose models may still be worse than one of another group.
+    pair = verdict.judged.recommended.score, champion.score
     errors = [each.error for each in pair if each.error is not None]
-    return len(errors) == len(pair) and bool(chances_of_best([each.order for each in pair], errors)[0] >= SURE)
+    known = not verdict.too_close and len(errors) == len(pair)
+    return known and bool(chances_of_best([each.order for each in pair], errors)[0] >= SURE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -15,18 +16,21 @@ import click
 from rich.console import Console
 
 from gensweep.api.filed_reports import file_reports
-from gensweep.api.winner import score_best
 from gensweep.build.costs import TrialCosts
 from gensweep.build.parts import check_inputs
 from gensweep.build.sampler_warnings import sampler_warnings
 from gensweep.config import SweepConfig
 from gensweep.config.sweep_config import Repeats
+from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.last_words import last_words
 from gensweep.redaction import check_without_secret
 from gensweep.report.display import ProgressDisplay
-from gensweep.report.wording import counted
+from gensweep.report.wording import counted, format_further, score
+from gensweep.rescoring.rescorer import Axes
+from gensweep.rescoring.sampling_axes import rescore, subject_of
 from gensweep.run.allotment import allot, local_nodes
 from gensweep.run.driver import run_plan
+from gensweep.run.near_gpus import has_cluster
 from gensweep.run.planning import plan_sweep
 from gensweep.run.preflight import (
     check_extremes,
@@ -50,6 +54,7 @@ from gensweep.tracking.study_file import StudyFile
 from gensweep.tracking.sweep_copy import SweepCopy
 from gensweep.tracking.sync import sync
 from gensweep.tracking.view import LogView
+from gensweep.training.device import default_device
 from gensweep.versions import required_packages
 
 
@@ -179,3 +184,46 @@ def _print_end(result: SweepResult) -> None:
         return
     click.echo(f"Sweep {result.folder.name}: {counted(len(result.state.trials), 'trial')} in {result.folder}", err=True)
     click.echo("Next: gensweep best --compare, or mlflow ui", err=True)
+
+
+#: A seed of noise that no evaluation of a training has seen; theirs is 0.
+FRESH_SEED = 1
+
+
+def score_best(sweep: SweepConfig, root: Path, *, several: bool) -> None:
+    """Score the best trial on fresh seeds, and as the sweep's `final` says, or say how to.
+
+    It was chosen of several because its score was low, partly by chance.
+    """
+    final = dict(sweep.final_settings)
+    samples = final.pop("evaluation.samples", None)
+    wanted: list[dict[str, Any]] = [{}] if sweep.rescore and several else []
+    wanted += [{"samples": samples, "changed": final}] if sweep.final is not None else []
+    for settings in wanted:
+        _rescore(sweep, root, settings)
+
+
+def _rescore(sweep: SweepConfig, root: Path, settings: dict[str, Any]) -> None:
+    words = ["gensweep", "evaluate", sweep.name, "--seed", str(FRESH_SEED)]
+    words += ["--samples", str(settings["samples"])] if settings.get("samples") else []
+    changes = settings.get("changed", {}).items()
+    command = shlex.join(
+        [*words, *(word for key, value in changes for word in ("--set", f"{key}={json.dumps(value)}"))]
+    )
+    if sweep.resources.gpus_per_worker and not has_cluster() and default_device().type != "cuda":
+        click.echo(f"To score the best trial on fresh seeds, on a machine with a GPU: {command}", err=True)
+        return
+    try:
+        best = read_sweep(SweepFolder(root, sweep.name)).best
+        (found,) = rescore(subject_of(best, seed=FRESH_SEED, **settings), Axes(), command)
+    except NothingToCompareError:
+        return
+    except GensweepError as error:
+        click.echo(f"Note: the best trial was not scored on fresh seeds ({error}); to do it: {command}", err=True)
+        return
+    if settings:
+        said = "; ".join(map(format_further, found.outcome.scores.values()))
+    else:
+        was = "" if best.score is None else f" (it was chosen with {score(best.score.value)})"
+        said = f"{score(found.score.value)}{was}"
+    click.echo(f"{best.name} on fresh seeds: {said}", err=True)

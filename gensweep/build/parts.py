@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
 
-from gensweep.cache import cache_folder
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
 from gensweep.data.image_folder import check_one_set
@@ -20,7 +19,7 @@ from gensweep.data.images import FETCHERS, NAMED_DATASETS, Images
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, GensweepError, OutsideError, ParameterError
 from gensweep.families.family import Family
-from gensweep.files import expanded
+from gensweep.files import cache_folder, expanded
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.real import Real, reference_name, spread
@@ -40,7 +39,7 @@ from gensweep.training.start import Start, Weights
 from gensweep.training.trial import run_trial
 
 if TYPE_CHECKING:
-    from gensweep.metrics.processes import Metric
+    from gensweep.metrics.metric import Metric
 
 #: Seeds whose images every sweep scores: 0 in evaluations of a training, 1 in the winner's fresh score.
 CHECKED_SEEDS = (0, 1)

@@ -15,8 +15,7 @@ from gensweep.report.terminal import print_facts, print_remark
 if TYPE_CHECKING:
     from gensweep.api.verdicts import Verdict
     from gensweep.sweep.trial_state import TrialState
-    from gensweep.verdict.comparison import Comparison
-    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.comparison import Comparison, RankedTrial
 
 #: Where the report of a comparison goes, unless somebody says otherwise.
 REPORT = Path("report.html")

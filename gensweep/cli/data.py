@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import shlex
 from collections.abc import Sequence
@@ -73,8 +72,8 @@ def fetch(name: str, source: Path | None) -> None:
       gensweep data fetch FashionMNIST
       gensweep data fetch inception          the network of the literature's FID
     """
-    from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
+    from gensweep.files import cache_folder
 
     if name not in FETCHERS:
         _fetch_weights(name, list(dict.fromkeys([*DATASETS.kinds(), *FETCHERS.kinds()])))
@@ -84,7 +83,7 @@ def fetch(name: str, source: Path | None) -> None:
 
 def _fetch_weights(name: str, datasets: list[str]) -> None:
     """Fetch those of a feature extractor; other names must be of data sets that need no fetching."""
-    from gensweep.cache import cache_folder
+    from gensweep.files import cache_folder
     from gensweep.metrics.extractors import EXTRACTORS
     from gensweep.metrics.weights import PUBLISHED
 
@@ -145,10 +144,10 @@ def show(name: str, split: Split, output: Path | None, format: str, **options: A
       gensweep data show ./photos --size 64 -o photos.png
       gensweep data show hub:ylecun/mnist      fetched from the Hugging Face hub, if it is not here
     """
-    from gensweep.cache import cache_folder
     from gensweep.config.yaml import to_yaml
     from gensweep.data.folder_report import inspect_folder
     from gensweep.data.images import DATASETS
+    from gensweep.files import cache_folder
     from gensweep.training.result_files import write_contact_sheet
 
     kind, settings = _resolved(name, options)
@@ -211,9 +210,9 @@ def statistics(
       gensweep data statistics cifar10 cifar10.npz --extractor inception
       gensweep data statistics ./photos photos.npz --size 64 --set resolution=224
     """
-    from gensweep.cache import cache_folder
     from gensweep.config import parse_overrides
     from gensweep.data.images import DATASETS
+    from gensweep.files import cache_folder
     from gensweep.metrics.extractors import EXTRACTORS
     from gensweep.metrics.real import Real
     from gensweep.metrics.statistics import check_name, write_statistics
@@ -256,20 +255,18 @@ def _resolved(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def _bound(registry: Registry[Any], kind: str, settings: dict[str, Any]) -> partial[Any]:
     """An item with its settings.  Raises ConfigError with all problems of these."""
     from gensweep.config.models import bind, item_model
+    from gensweep.config.problems import valid
     from gensweep.config.schema import validate
     from gensweep.config.tree import Tree
 
-    checked, problems = validate(item_model(registry, kind), Tree({"kind": kind, **settings}), kind)
-    if checked is None:
-        raise ConfigError([str(problem) for problem in problems])
-    return bind(checked)
+    return bind(valid(*validate(item_model(registry, kind), Tree({"kind": kind, **settings}), kind)))
 
 
 def _check_kind(name: str, known: Sequence[str]) -> None:
+    from gensweep.config.problems import unknown
+
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"{name!r} is neither a data set nor a folder{hint} (known: {', '.join(known)})")
+        raise ConfigError(unknown(name, "a data set or a folder", known))
 
 
 def _needed(kind: str) -> set[str]:
@@ -289,8 +286,8 @@ def _by_name(kind: str) -> str:
 
 
 def _state(name: str, kind: str, settings: dict[str, str]) -> str:
-    from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
+    from gensweep.files import cache_folder
 
     if _needed(kind) - settings.keys():
         return "your own" if "path" in _needed(kind) else _by_name(kind)

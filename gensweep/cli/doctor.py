@@ -9,17 +9,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import click
+from packaging.version import Version
 
 from gensweep.files import MIN_FREE_GIB, write_problem
 from gensweep.report.output import format_option, print_rows
-from gensweep.versions import (
-    NEWEST_TESTED,
-    OLDEST_PYTHON,
-    installed_version,
-    is_untested,
-    required_packages,
-    tested_versions,
-)
+from gensweep.versions import NEWEST_TESTED, OLDEST_PYTHON, installed_version, required_packages
 
 
 class Finding(NamedTuple):
@@ -69,8 +63,10 @@ def _versions() -> Iterator[Finding]:
 
 
 def _tested(name: str, installed: str, oldest: str) -> Finding:
-    status: Literal["ok", "note"] = "note" if is_untested(name, installed) else "ok"
-    return Finding(name, status, f"{installed} (tested: {tested_versions(name, oldest)})")
+    newest = NEWEST_TESTED[name]
+    is_newer = Version(installed).release[:2] > Version(newest).release[:2]  # all of 2.15 is tested if 2.15.0 is
+    tested = newest if Version(oldest) == Version(newest) else f"{oldest} and {newest}"
+    return Finding(name, "note" if is_newer else "ok", f"{installed} (tested: {tested})")
 
 
 def _devices() -> Iterator[Finding]:
@@ -125,9 +121,9 @@ def _store() -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS
     from gensweep.errors import GensweepError
+    from gensweep.files import cache_folder
 
     for kind in ("digits", "cifar10"):
         try:

@@ -9,8 +9,16 @@ import click
 from gensweep.cli.sweep_options import set_option
 from gensweep.errors import ConfigError
 from gensweep.report.completion import run_names
-from gensweep.report.output import format_option, option_bundle
-from gensweep.rescoring.sampling_axes import axes_options, parse_axes, print_scores, rescore, subject_of
+from gensweep.report.output import format_option, option_bundle, print_rows
+from gensweep.rescoring.sampling_axes import (
+    axes_options,
+    parse_axes,
+    rescore,
+    result_json,
+    result_rows,
+    result_words,
+    subject_of,
+)
 
 
 def _names(context: click.Context, option: click.Parameter, text: str | None) -> list[str]:
@@ -91,5 +99,7 @@ def evaluate(
     if "evaluation.samples" in changes:
         raise ConfigError("--set evaluation.samples: give --samples N instead")
     scores = rescore(subject_of(run, samples=samples, seed=seed, changed=changes), parsed)
-    print_scores(scores, format)
+    print_rows(result_rows(scores) if format == "table" else result_json(scores), format)
+    for line in result_words(scores):
+        click.echo(line, err=True)
     sync_all(SWEEPS)

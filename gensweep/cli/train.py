@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,19 +39,7 @@ from gensweep.report.completion import run_names
 @override_options
 @root_option
 @storage_option
-def train(
-    file: Path | None,
-    from_run: str | None,
-    continue_from: str | None,
-    name: str | None,
-    workers: int,
-    cpus_per_worker: float,
-    gpus_per_worker: float | None,
-    overrides: tuple[str, ...],
-    scale: str | None,
-    root: Path,
-    storage: str | None,
-) -> int:
+def train(file: Path | None, from_run: str | None, continue_from: str | None, **how: Any) -> int:
     """Train one configuration (a sweep of one trial).
 
     FILE holds the keys that stand under `base` in a search space; of a search-space file, its base is trained, with
@@ -70,17 +59,4 @@ def train(
         )
     from gensweep.api import sweeps
 
-    result = sweeps.train(
-        file,
-        from_run=from_run,
-        continue_from=continue_from,
-        name=name,
-        workers=workers,
-        cpus_per_worker=cpus_per_worker,
-        gpus_per_worker=gpus_per_worker,
-        overrides=overrides,
-        scale=scale,
-        root=root,
-        storage=storage,
-    )
-    return result.exit_code
+    return sweeps.train(file, from_run=from_run, continue_from=continue_from, **how).exit_code

@@ -8,12 +8,15 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 import annotated_types
 from pydantic.fields import FieldInfo
 
+from gensweep.errors import ConfigError
 from gensweep.registry import Takes
+
+C = TypeVar("C")
 
 #: Longer values are cut in messages.
 MAX_SHOWN_CHARACTERS = 80
@@ -34,6 +37,13 @@ class Problem:
         # `--set seed=a: seed: ...` would say the key twice.
         key = "" if self.place.startswith(f"--set {self.key}=") else key
         return ": ".join(part for part in (self.place, key, self.message) if part)
+
+
+def valid(config: C | None, problems: Sequence[Problem]) -> C:
+    """The configuration.  Raises ConfigError with all problems if there are any."""
+    if config is None or problems:
+        raise ConfigError([str(problem) for problem in problems])
+    return config
 
 
 def show(value: Any) -> str:

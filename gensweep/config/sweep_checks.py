@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
 from gensweep.config.checks import metric_refusal, setting
-from gensweep.config.problems import Problem, listed, show
+from gensweep.config.problems import Problem, listed, show, valid
 from gensweep.config.ranges import Choices, Node, Range, every_node, flat_spaces
 from gensweep.config.schema import validate
 from gensweep.config.search_checks import (
@@ -25,7 +25,6 @@ from gensweep.config.search_space import parse_space
 from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig
 from gensweep.config.tree import Tree, clone, flatten, override_all, path_of, place_of
 from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins, sections_by_family, written_plugins
-from gensweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from gensweep.results import Identity
@@ -50,10 +49,7 @@ class _Corner:
 
 def checked_sweep(values: Mapping[str, Any]) -> SweepConfig:
     """The sweep of a nested mapping, its search space included.  Raises ConfigError with all problems."""
-    config, problems = check_sweep(clone(values))
-    if config is None:
-        raise ConfigError([str(problem) for problem in problems])
-    return config
+    return valid(*check_sweep(clone(values)))
 
 
 def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None, list[Problem]]:

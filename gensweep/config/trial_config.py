@@ -20,7 +20,7 @@ from gensweep import plugins
 from gensweep.config import registries
 from gensweep.config.checks import cross_checks, key_of, metric_checks
 from gensweep.config.models import FrozenSettings, Settings, bind, model_field, names, settings_model
-from gensweep.config.problems import Problem, listed
+from gensweep.config.problems import Problem, listed, valid
 from gensweep.config.schema import Shape, validate
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Tree, clone, flatten, override_all, place_of
 from gensweep.errors import ConfigError, ParameterError
@@ -54,10 +54,7 @@ class TrialConfig(FrozenSettings):
 
         The values of a trial that is `checked` are not checked against each other again.
         """
-        config, problems = check_trial(clone(tree), cross=not checked)
-        if config is None:
-            raise ConfigError([str(problem) for problem in problems])
-        return config
+        return valid(*check_trial(clone(tree), cross=not checked))
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> TrialConfig:
         """The same trial with some dotted keys changed as `tree.override` does it, validated again."""
@@ -194,9 +191,7 @@ def common_sections(tree: Mapping[str, Any]) -> TrialConfig:
     config, problems = validate(trial_model(None), clone(tree))
     if config is not None:
         problems += [Problem("", key, message) for key, message in metric_checks(config)]
-    if config is None or problems:
-        raise ConfigError([str(problem) for problem in problems])
-    return config
+    return valid(config, problems)
 
 
 def sections_by_family() -> dict[str, list[str]]:

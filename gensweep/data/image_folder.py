@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from annotated_types import doc
 
-from gensweep.data.decoded_pictures import DecodedPictures, cached_pictures
 from gensweep.data.images import (
     DATASETS,
     SPLIT_WORDS,
@@ -27,7 +26,9 @@ from gensweep.data.images import (
 )
 from gensweep.data.picture_decoding import PICTURE_SUFFIXES
 from gensweep.data.picture_files import (
+    DecodedPictures,
     FolderListing,
+    cached_pictures,
     counted,
     is_picture,
     list_files,

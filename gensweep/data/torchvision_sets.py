@@ -11,8 +11,6 @@ import numpy as np
 from annotated_types import doc
 from jaxtyping import Int64, UInt8
 
-from gensweep.cache import locked
-from gensweep.data.decoded_pictures import cached_pictures
 from gensweep.data.images import (
     DATASETS,
     FETCHERS,
@@ -25,7 +23,9 @@ from gensweep.data.images import (
     Split,
     select,
 )
+from gensweep.data.picture_files import cached_pictures
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import locked
 
 TorchvisionName: TypeAlias = Literal["MNIST", "FashionMNIST", "KMNIST", "SVHN", "STL10", "CelebA"]
 Arrays: TypeAlias = tuple[UInt8[np.ndarray, "n c h0 w0"], Int64[np.ndarray, " n"], tuple[str, ...]]
@@ -125,15 +125,6 @@ def _part(dataset: str, split: str) -> dict[str, Any]:
     return {"train": split == "train"} if dataset.endswith("MNIST") else {"split": split}
 
 
-def _is_here(dataset: str, root: Path) -> bool:
-    try:
-        for split in SPLIT_WORDS:
-            opened(dataset, root, **_part(dataset, split))
-    except GensweepError:
-        return False
-    return True
-
-
 def _fetcher(dataset: str) -> Callable[..., Path]:
     def fetch(
         root: Path,
@@ -149,11 +140,9 @@ def _fetcher(dataset: str) -> Callable[..., Path]:
         with locked(folder_of(root)):
             if source is not None:
                 _take_over(dataset, source, folder_of(root))
-            elif _is_here(dataset, root):
-                return folder_of(root)
             for split in SPLIT_WORDS:
                 opened(dataset, root, download=source is None, **_part(dataset, split))
-        report(f"{dataset} came from {source or 'the hosts that torchvision names'}")
+        report(f"{dataset} is whole" if source is None else f"{dataset} came from {source}")
         return folder_of(root)
 
     return fetch

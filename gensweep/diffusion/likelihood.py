@@ -16,7 +16,7 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
 from gensweep.diffusion.process import GaussianDiffusion, q_sample
-from gensweep.diffusion.samplers.sampler import Denoised
+from gensweep.diffusion.samplers.sampler import DEFAULT_SAMPLING_STEPS, Denoised
 from gensweep.noise import Noise
 
 #: The random stream of the timesteps that a bound is estimated at.
@@ -170,3 +170,51 @@ def _log_variance(
 def _wide(x: Float[Tensor, "b c h w"]) -> Float64[Tensor, "b c h w"]:
     """In double precision, on the CPU where the device has none."""
     return (x.cpu() if x.device.type == "mps" else x).double()
+
+
+#: The random stream of the noise that makes continuous values of the 256 levels of a pixel.
+DEQUANTISATION_STREAM = 6
+#: Steps lie evenly in t^(1/this): the trace is large near the image, about one over t.
+TIME_WARP = 4.0
+
+#: (z, t: Float[b]) -> dz/dt, of which gradients by z can be taken.
+Velocity = Callable[[Tensor, Tensor], Tensor]
+
+
+def flow_bits(
+    velocity: Velocity, x_0: Float[Tensor, "b c h w"], noise: Noise, *, points: int | None = None
+) -> Float64[Tensor, " b"]:
+    """Bits per dimension of images with 256 levels, x = 2 level / 255 - 1, on average at least -log2 P(image).
+
+    Each value is moved by uniform noise within its level, which makes a bound of the density.  The equation is solved
+    by the midpoint method in `points` steps (None: 1000), which leaves a bias of second order.  The trace is estimated
+    in the middle of each step by one fresh probe, without a bias.  An image's number depends on its `noise` alone.
+    Source: Theis et al. 2016, section 3.1 (uniform noise).
+    """
+    shape, dimensions = x_0.shape[1:], math.prod(x_0.shape[1:])
+    z = x_0 + HALF_PIXEL_STEP * (2 * noise.uniform(*shape, stream=DEQUANTISATION_STREAM) - 1)
+    log_volume = torch.zeros(len(x_0), dtype=torch.float64)
+    edges = torch.linspace(0, 1, (points or DEFAULT_SAMPLING_STEPS) + 1, dtype=torch.float64) ** TIME_WARP
+    for step, (now, after) in enumerate(zip(edges.tolist(), edges[1:].tolist(), strict=False)):
+        length = after - now
+        halfway = z + length / 2 * velocity(z, z.new_full((len(z),), now))
+        probe = 1 - 2 * (noise.uniform(*shape, stream=BOUND_NOISE_STREAM + step) < 0.5).to(z.dtype)
+        slope, trace = with_trace(velocity, halfway, z.new_full((len(z),), now + length / 2), probe)
+        z = z + length * slope
+        log_volume += length * trace.cpu().double()
+    log_prior = -z.cpu().double().square().sum(dim=(1, 2, 3)) / 2 - dimensions / 2 * math.log(2 * math.pi)
+    return -(log_prior + log_volume) / (dimensions * math.log(2)) - math.log2(2 * HALF_PIXEL_STEP)
+
+
+def with_trace(
+    velocity: Velocity, z: Float[Tensor, "b c h w"], t: Float[Tensor, " b"], probe: Float[Tensor, "b c h w"]
+) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, " b"]]:
+    """The velocity, and an estimate probe^T (dv/dz) probe of the trace; without a bias for probes of covariance I.
+
+    Signs as probes have the least variance, and none if dv/dz is diagonal.  Source: Hutchinson 1990.
+    """
+    with torch.enable_grad():
+        leaf = z.detach().requires_grad_()
+        slope = velocity(leaf, t)
+        (product,) = torch.autograd.grad(slope, leaf, probe)
+    return slope.detach(), (product * probe).sum(dim=(1, 2, 3))

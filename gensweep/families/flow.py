@@ -10,13 +10,12 @@ from annotated_types import doc
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
-from gensweep.diffusion.flow_likelihood import flow_bits
 from gensweep.diffusion.guidance import training_labels
 from gensweep.diffusion.levels import HOW_TIMES_ARE_DRAWN, Drawing, draw_times
-from gensweep.diffusion.pairing import PAIRINGS, Pairing
+from gensweep.diffusion.likelihood import flow_bits
 from gensweep.diffusion.parameterisations import velocity
 from gensweep.diffusion.samplers.sampler import SAMPLERS, Sampler
-from gensweep.diffusion.straight_path import PATH_TIMES, PathTimes, StraightPath, network_time
+from gensweep.diffusion.straight_path import PAIRINGS, PATH_TIMES, Pairing, PathTimes, StraightPath, network_time
 from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision, sampling_network
 from gensweep.families.family import FAMILIES, Batch, BoundPoints, Loss
 from gensweep.noise import Noise

@@ -16,10 +16,17 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError, ParameterError
 from gensweep.metrics.collected import CollectedFeatures
-from gensweep.metrics.metric import MAX_FEATURES_KEPT, METRICS
+from gensweep.metrics.metric import (
+    MAX_FEATURES_KEPT,
+    METRICS,
+    Metric,
+    in_order,
+    require_generated,
+    require_real,
+    summed,
+)
 from gensweep.metrics.moments import require_finite
 from gensweep.metrics.probe import HELD_OUT_STRIDE
-from gensweep.metrics.processes import Metric, in_order, require_generated, require_real, summed
 from gensweep.metrics.real import Real
 from gensweep.results import Mode
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
+from gensweep.errors import GensweepError
 from gensweep.registry import Registry
 
 #: Images that an accelerator computes features of at a time, whatever the batch: this bounds the memory.
@@ -85,3 +86,21 @@ def fold_batch_norm(module: nn.Module, convolution: str, norm: str) -> None:
     """Merge a child batch norm into the child convolution before it: the same function in evaluation, less work."""
     setattr(module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)))
     setattr(module, norm, nn.Identity())
+
+
+QUANTISATION = "uint8:floor(127.5x+128)"
+
+
+def to_uint8(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """Quantise images in [-1, 1] to 0..255.
+
+    floor(127.5 x + 128), clipped.  Half precision is widened first, since bfloat16 cannot count to 255.
+    Raises GensweepError if a value is NaN or infinite, which a cast would turn into a harmless grey.
+    Source: the FID-50k protocol of Karras et al. 2022, `generate.py`.
+    """
+    if not bool(torch.isfinite(x).all()):
+        raise GensweepError(
+            "generated images hold NaN or infinite values; the training has diverged: lower the learning rate, "
+            "or use precision float32"
+        )
+    return (x.float() * 127.5 + 128).floor().clamp(0, 255).to(torch.uint8)

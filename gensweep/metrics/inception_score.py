@@ -13,9 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gensweep.errors import ParameterError
-from gensweep.metrics.metric import METRICS
+from gensweep.metrics.metric import METRICS, Metric, before, require_generated, summed
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.processes import Metric, before, require_generated, summed
 from gensweep.metrics.real import Real
 from gensweep.results import Mode
 

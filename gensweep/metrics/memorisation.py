@@ -11,10 +11,9 @@ import torch
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
-from gensweep.metrics.metric import METRICS
+from gensweep.metrics.metric import METRICS, Metric, in_order, require_generated, require_real
 from gensweep.metrics.moments import require_finite
 from gensweep.metrics.pairs import nearest
-from gensweep.metrics.processes import Metric, in_order, require_generated, require_real
 from gensweep.metrics.real import Real
 from gensweep.results import Mode
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +13,14 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64, Int, UInt8
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from gensweep.metrics.extractors import Extractor
-from gensweep.metrics.kept import kept
+from gensweep.files import locked, replacing, unwritable, write_tensors
+from gensweep.metrics.extractors import QUANTISATION, Extractor
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import nearest
 from gensweep.metrics.probe import Classifier, LinearProbe, fit_classifier
-from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.noise import Noise
 
 #: What a file in the cache holds, with the version of its layout.
@@ -184,3 +185,44 @@ class Real:
         device = next(self.extractor.parameters()).device
         for batch in torch.split(pixels, REFERENCE_BATCH):
             yield self.extractor(batch.to(device))
+
+
+def kept(file: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors in a file, or those that are computed and put there.
+
+    Of concurrent trials one computes, and the others wait for it and read.  An entry that is damaged or has another key
+    is computed again, with a warning.  Raises GensweepError if nothing can be written there.
+    """
+    if (found := _read(file, key)) is not None:
+        return found
+    with locked(file):
+        if (found := _read(file, key)) is not None:
+            return found
+        if file.exists():
+            warnings.warn(f"{file}: these reference statistics are damaged; they are computed again", stacklevel=2)
+        tensors = compute()
+        try:
+            with replacing(file) as aside:
+                write_tensors(aside, tensors, {**key, "sha256": _digest(tensors)})
+        except (OSError, SafetensorError) as error:
+            raise unwritable(file.parent, error) from error
+        return tensors
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(tensors[name].contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _read(file: Path, key: Mapping[str, str]) -> dict[str, Tensor] | None:
+    """What is in a file, or None if there is none or it must not be trusted."""
+    try:
+        with safe_open(file, framework="pt") as entry:
+            metadata = entry.metadata() or {}
+            tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError, ValueError, RuntimeError):
+        return None
+    trusted = metadata.get("sha256") == _digest(tensors) and key.items() <= metadata.items()
+    return tensors if trusted else None

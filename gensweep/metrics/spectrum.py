@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from gensweep.metrics.eigen import positive_eigen
+from gensweep.metrics.frechet import positive_eigen
 
 #: Images that are whitened at a time; bounds the memory.
 SPECTRUM_BATCH = 4096

@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, MapToVector, VectorToMap
 from gensweep.nn.dcgan import initialise, stage_widths
-from gensweep.nn.layers import BatchNorm2d
+from gensweep.nn.layers import BatchNorm2d, DoublingConv2d, HalvingConv2d, MapToVector, VectorToMap
 from gensweep.nn.networks import AUTOENCODERS, Autoencoder, ImageWidth, check_doubling_size
 
 

@@ -12,8 +12,7 @@ from annotated_types import doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, MapToVector, VectorToMap
-from gensweep.nn.layers import BatchNorm2d
+from gensweep.nn.layers import BatchNorm2d, DoublingConv2d, HalvingConv2d, MapToVector, VectorToMap
 from gensweep.nn.networks import (
     ADVERSARIES,
     Adversaries,

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gensweep.kernels import winograd
-from gensweep.nn.convolutions import SameConv2d
+from gensweep.nn.layers import SameConv2d
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 MemoryFormat: TypeAlias = Literal["auto", "channels_last", "contiguous"]

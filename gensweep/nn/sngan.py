@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gensweep.nn.convolutions import SameConv2d
+from gensweep.nn.layers import SameConv2d
 from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_doubling_size, spectrally_normalised
 from gensweep.nn.projection import ProjectionDiscriminator, TimeProjection, batch_norm, normalised
 

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from gensweep.errors import ConfigError
 from gensweep.kernels import attend, norm_act, upsampling_conv
-from gensweep.kernels.dropout import Dropout
-from gensweep.nn.convolutions import SameConv2d
-from gensweep.nn.layers import Conditioning, group_norm, run_block, usual_heads, zero_initialised
+from gensweep.kernels.norm_act import Dropout
+from gensweep.nn.layers import Conditioning, SameConv2d, group_norm, run_block, usual_heads, zero_initialised
 from gensweep.nn.networks import DENOISERS, Checkpointing, Count, DenoiserWidth, DropoutShare, Width
 from gensweep.nn.precision import in_full
 

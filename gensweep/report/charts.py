@@ -23,8 +23,7 @@ from gensweep.verdict.importance import VarianceShares, importance
 from gensweep.verdict.pareto import objective_rows, priced_models, sampling_unit
 
 if TYPE_CHECKING:
-    from gensweep.verdict.comparison import Comparison
-    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.comparison import Comparison, RankedTrial
     from gensweep.verdict.recommendation import Recommendation
 
 #: Trials of which figures show anything, the best ones: the page stays below 5 MB, and more could not be told apart.

@@ -28,15 +28,14 @@ from gensweep.report.wording import (
     score,
     size,
 )
+from gensweep.verdict.comparison import varied_by_family
 from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
-from gensweep.verdict.ranked_trials import varied_by_family
 
 if TYPE_CHECKING:
     from gensweep.results import Score
     from gensweep.sweep.stored_sweeps import StoredSweep
     from gensweep.sweep.trial_state import TrialState
-    from gensweep.verdict.comparison import Comparison
-    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.comparison import Comparison, RankedTrial
     from gensweep.verdict.recommendation import Recommendation
 
 

@@ -9,26 +9,29 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 from markupsafe import Markup, escape
 from PIL import Image
 
+from gensweep.errors import GensweepError
 from gensweep.families.spelling import family_name
+from gensweep.files import write_bytes
 from gensweep.report import wording
 from gensweep.report.caveats import caveats
 from gensweep.report.charts import budget_figure, draw_charts, series_of
 from gensweep.report.commands import left_out_reasons, reproduce_command
 from gensweep.report.figures import SYMBOL_PATHS
-from gensweep.report.templates import data_url, environment, write_whole
 from gensweep.report.trial_warnings import format_diversity, trial_warnings
 from gensweep.report.verdict import format_rung, format_sentences
 from gensweep.sweep.stored_sweeps import trial_config
-from gensweep.verdict.comparison import Comparison
+from gensweep.verdict.comparison import Comparison, RankedTrial
 from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
-from gensweep.verdict.ranked_trials import RankedTrial
 from gensweep.verdict.recommendation import Recommendation
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def breakable(name: str) -> Markup:
@@ -126,3 +129,24 @@ def _picture(entry: RankedTrial, key: str) -> str | None:
         picture.thumbnail((MAX_PIXELS, MAX_PIXELS))
         picture.convert("RGB").save(file, "WEBP", quality=QUALITY)
     return data_url("picture.webp", file.getvalue())
+
+
+def environment(package: str = "gensweep.report") -> Environment:
+    """Templates of a package, which may include those of this one; whatever is put into them is escaped."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    loader = ChoiceLoader([PackageLoader(name, ".") for name in dict.fromkeys([package, "gensweep.report"])])
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def data_url(file: str, data: bytes) -> str:
+    """A picture as part of a page."""
+    return f"data:image/{file.rpartition('.')[2]};base64,{base64.b64encode(data).decode()}"
+
+
+def write_whole(file: Path, content: str | bytes, hint: str) -> None:
+    """Write a file, whole or not at all, and its folder.  Raises GensweepError, with the hint, if it cannot be."""
+    try:
+        write_bytes(file, content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise GensweepError(f"{file} cannot be written ({error.strerror}); {hint}") from error

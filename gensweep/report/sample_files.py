@@ -12,8 +12,7 @@ from torch import Tensor
 from gensweep.data.picture_files import is_picture, list_files
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_problem
-from gensweep.training.class_grid import write_class_grid
-from gensweep.training.result_files import write_grid, write_picture
+from gensweep.training.result_files import write_class_grid, write_grid, write_picture
 
 
 def check_output(output: Path, count: int, read: Iterable[Path] = ()) -> None:

@@ -10,7 +10,7 @@ from gensweep.report.wording import count, format_amount, format_further, format
 
 if TYPE_CHECKING:
     from gensweep.verdict.comparison import Comparison
-    from gensweep.verdict.flips import Flip
+    from gensweep.verdict.frontier import Flip
     from gensweep.verdict.recommendation import Recommendation
     from gensweep.verdict.rungs import Rung
 

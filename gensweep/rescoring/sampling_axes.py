@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.report.output import option_bundle, print_rows, print_warnings, progress_bar
-from gensweep.rescoring.sampling_results import SamplingResult, one_line, result_json, result_rows, result_words
+from gensweep.metrics.titles import metric_title
+from gensweep.report.export import score_json
+from gensweep.report.output import option_bundle, print_warnings, progress_bar
+from gensweep.report.wording import format_anchors, format_guess, format_identity, format_interval, score
+from gensweep.results import Outcome, Score
 
 if TYPE_CHECKING:
     from gensweep.rescoring.rescorer import Axes, Rescorer
-    from gensweep.results import Outcome, SamplingConfig
+    from gensweep.results import SamplingConfig
     from gensweep.sweep.trial_state import TrialState
 
 OPTIONS = (
@@ -105,11 +110,14 @@ def rescore(subject: Subject, axes: Axes, command: str | None = None) -> list[Sa
     try:
         with progress_bar(subject.name, sum(each.evaluations for each in missing) * model.drawn) as show:
             for outcome in model.run(configs, show):
-                found[outcome.sampling] = score = _score(subject, outcome)
+                shown = subject.trial.metric if subject.trial else ""  # the sweep's metric, if it is there
+                metric = shown if shown in outcome.scores else next(iter(outcome.scores))
+                changes = model.overrides(outcome.sampling)
+                found[outcome.sampling] = result = SamplingResult(subject.name, outcome, changes, metric)
                 if outcome.sampling in missing:
                     log(outcome)
                     if not sys.stderr.isatty():
-                        click.echo(one_line(score, ": "), err=True)
+                        click.echo(one_line(result, ": "), err=True)
     except KeyboardInterrupt:
         click.echo(f"What was scored is kept; to go on: {command or command_line()}", err=True)
         raise
@@ -118,7 +126,7 @@ def rescore(subject: Subject, axes: Axes, command: str | None = None) -> list[Sa
 
 def _log_of(subject: Subject) -> Callable[[Outcome], None]:
     """A function that writes an outcome to the log of the subject's sweep, if there is one that can be written."""
-    from gensweep.cache import cache_folder
+    from gensweep.files import cache_folder
     from gensweep.sweep.events import ScoredAgain
 
     trial = subject.trial
@@ -153,20 +161,6 @@ def score_folder(
     return outcomes
 
 
-def _score(subject: Subject, outcome: Outcome) -> SamplingResult:
-    """The outcome as a row of the table; the score to look at is that of the sweep's metric, if there is one."""
-    trial = subject.trial
-    metric = trial.metric if trial and trial.metric in outcome.scores else next(iter(outcome.scores))
-    return SamplingResult(subject.name, outcome, subject.model.overrides(outcome.sampling), metric)
-
-
-def print_scores(scores: Sequence[SamplingResult], format: str) -> None:
-    """The rows to stdout, and what they say to stderr."""
-    print_rows(result_rows(scores) if format == "table" else result_json(scores), format)
-    for line in result_words(scores):
-        click.echo(line, err=True)
-
-
 def _steps(text: str) -> int | None:
     if text == "all":
         return None
@@ -183,3 +177,147 @@ def _guidance(text: str) -> float:
     if not 0 <= scale < math.inf:
         raise ConfigError(f"guidance={text}: give numbers from 0, such as 1,2")
     return scale
+
+
+#: A score is nearly as good as the best if it is no more than this share worse.
+NEARLY_AS_GOOD = 0.05
+_OPTIONS = {"sampler.kind": "--sampler", "sampler.steps": "--steps", "family.guidance": "--guidance"}
+
+
+@dataclass(frozen=True)
+class SamplingResult:
+    """An outcome, and the run or checkpoint folder that it is of, as a person names it.
+
+    `changes` are the settings that differ from the training's, by dotted key; `metric` is the score that is looked at.
+    """
+
+    run: str
+    outcome: Outcome
+    changes: dict[str, Any]
+    metric: str
+
+    @property
+    def score(self) -> Score:
+        """The score, with what it is a score of, and how sure it is."""
+        return self.outcome.scores[self.metric]
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the network that an image needs."""
+        return self.outcome.sampling.evaluations
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """Smaller is better."""
+        return self.outcome.order(self.metric)
+
+
+def result_rows(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
+    """Rows of the table, in the order of the results; the best one has a star."""
+    best = _best(results)
+    intervals = any(each.score.interval for each in results)
+    rows = []
+    for each in results:
+        sampling, outcome = each.outcome.sampling, each.outcome
+        scores = sorted(outcome.scores.values(), key=lambda score: score.metric != each.metric)
+        rows.append(
+            {
+                "sampler": ("* " if each is best else "") + (sampling.sampler or "(none)"),
+                "guidance": sampling.guidance,
+                "weights": sampling.weights,
+                "steps": "all" if sampling.steps is None and sampling.sampler is not None else sampling.steps,
+                "evaluations": each.evaluations,
+                **{metric_title(score.metric, score.identity): score.value for score in scores},
+                **({"without bias, 95 %": format_interval(each.score)} if intervals else {}),
+                "ms an image": 1000 * outcome.sample_seconds / _drawn(outcome),
+            }
+        )
+    return rows
+
+
+def _drawn(outcome: Outcome) -> int:
+    """How many images were drawn: a likelihood counts real ones, and alone has few drawn, for people to look at."""
+    from gensweep.training.settings import drawn_unscored  # imports torch
+
+    alone = all(score.identity.timesteps is not None for score in outcome.scores.values())
+    return drawn_unscored(outcome.samples) if alone else outcome.samples
+
+
+def result_json(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
+    """The list that `evaluate --format json` prints, in the order of the results."""
+    best = _best(results)
+    return [
+        {
+            "run": each.run,
+            "sampler": each.outcome.sampling.sampler,
+            "steps": each.outcome.sampling.steps,
+            "guidance": each.outcome.sampling.guidance,
+            "weights": each.outcome.sampling.weights,
+            "evaluations": each.evaluations,
+            "samples": each.outcome.samples,
+            "seed": each.outcome.seed,
+            **score_json(each.score),
+            "scores": {name: score.value for name, score in each.outcome.scores.items()},
+            "signals": dict(each.outcome.signals),
+            "sample_seconds": each.outcome.sample_seconds,
+            "evaluate_seconds": each.outcome.evaluate_seconds,
+            "device": each.outcome.device,
+            "best": each is best,
+            "sample": sample_command(each),
+        }
+        for each in results
+    ]
+
+
+def result_words(results: Sequence[SamplingResult]) -> list[str]:
+    """What the results say, line by line: what was measured, the best, and the cheapest that is nearly as good."""
+    best = _best(results)
+    # Which weights drew the images is in the table where it is not the same in all rows.
+    same = len({each.outcome.sampling.weights for each in results}) == 1
+    lines = [f"Measured as {format_identity(best.score.identity, name_weights=same)}; seed {best.outcome.seed}."]
+    if words := format_guess(best.score):
+        lines.append(words)
+    if beside := format_anchors(best.score.anchors, best.score.identity.samples):
+        lines.append(beside)
+    if len(results) > 1:
+        lines.append(f"Best: {one_line(best, ', ')}.")
+        margin = NEARLY_AS_GOOD * abs(best.score.value)
+        near = [each for each in results if abs(each.score.value - best.score.value) <= margin]
+        cheapest = min(near, key=lambda each: (each.evaluations, each.order))
+        if cheapest.evaluations < best.evaluations:
+            lines.append(f"Within {100 * NEARLY_AS_GOOD:.0f} % of it at the least cost: {one_line(cheapest, ', ')}.")
+    lines.append(f"To draw images this way: {sample_command(best)}")
+    return lines
+
+
+def sample_command(result: SamplingResult) -> str:
+    """The command that draws images as those of a result were."""
+    parts = ["gensweep", "sample", result.run]
+    for key, value in result.changes.items():
+        if value is None:
+            parts += ["--set", f"{key}=null"]
+        else:
+            parts += [_OPTIONS[key], repr(value).removesuffix(".0") if isinstance(value, float) else str(value)]
+    weights = result.outcome.sampling.weights
+    if weights != "ema":
+        parts += ["--ema", weights.removeprefix("ema@")]
+    return shlex.join(parts)
+
+
+def _best(results: Sequence[SamplingResult]) -> SamplingResult:
+    return min(results, key=lambda each: each.order)
+
+
+def one_line(result: SamplingResult, separator: str) -> str:
+    """How images were drawn, and their score."""
+    sampling, plural = result.outcome.sampling, "s" * (result.evaluations != 1)
+    parts = [
+        result.run,
+        sampling.sampler or "",
+        f"{'all' if sampling.steps is None else sampling.steps} steps" if sampling.sampler else "",
+        "" if sampling.guidance is None else f"guidance {sampling.guidance:g}",
+        f"{sampling.weights} weights",
+        f"{result.evaluations} network evaluation{plural} an image",
+    ]
+    title = metric_title(result.metric, result.score.identity)
+    return f"{', '.join(filter(None, parts))}{separator}{title} {score(result.score.value)}"

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from gensweep.causes import file_problem
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import removing_dead_scratch, scratch_folder
 from gensweep.run.allotment import bundle, fits
 from gensweep.run.cluster import connected, is_local
 from gensweep.run.core_claims import claimed_share
 from gensweep.run.interruption import set_by
-from gensweep.scratch import removing_dead_scratch, scratch_folder
 from gensweep.search.reruns import Retry
 from gensweep.search.session import Observer, Session
 from gensweep.search.sweep_plan import SweepPlan, SweepResult

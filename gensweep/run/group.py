@@ -22,8 +22,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
-from gensweep.cache import is_waiting
-from gensweep.files import write_for_owner_alone
+from gensweep.files import is_waiting, write_for_owner_alone
 from gensweep.run.cluster import set_switches
 from gensweep.run.mailbox import Done, JobError, Mailbox, News
 from gensweep.run.settings import Assignment, TrialSettings

@@ -18,8 +18,7 @@ from typing import Any, Literal, Protocol
 import ray
 from ray import tune
 
-from gensweep.cache import is_waiting
-from gensweep.files import write_for_owner_alone
+from gensweep.files import is_waiting, write_for_owner_alone
 from gensweep.run.mailbox import Done, JobError, Mailbox, News
 from gensweep.run.out_of_memory import memory_cause, oom_kills, what_fits
 from gensweep.run.settings import Assignment, TrialSettings

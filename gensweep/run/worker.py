@@ -21,6 +21,7 @@ import torch.distributed
 
 from gensweep.causes import file_problem, memory_problem
 from gensweep.errors import is_outside
+from gensweep.files import scratch_folder
 from gensweep.phases import Phase
 from gensweep.results import Evaluation
 from gensweep.run.mailbox import JobError
@@ -28,7 +29,6 @@ from gensweep.run.notice import is_announced
 from gensweep.run.out_of_memory import what_fits
 from gensweep.run.settings import Assignment
 from gensweep.run.system_metrics import SystemMeter
-from gensweep.scratch import scratch_folder
 from gensweep.sweep.checkpoints import IncompleteCheckpointError, checkpoint_uri, fetch, store
 from gensweep.sweep.events import Evaluated, Noted, Paced, Progressed, Report, Saved
 from gensweep.training.reporter import StopTrial, WorkerContext

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 from filelock import FileLock
 
-from gensweep.causes import UNAVAILABLE, chain, database_problem, file_problem, primary_code
+from gensweep.causes import chain, database_problem, file_problem
 from gensweep.errors import GensweepError
 from gensweep.redaction import redact
 from gensweep.tracking.tags import SWEEP_ID, TRIAL
@@ -206,7 +206,7 @@ def _problem(error: Exception) -> str:
         if getattr(each, "error_code", None) in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
             return f"refuses your login ({cause_of(each)}); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     if (locked := database_problem(error)) is not None:
-        return f"cannot be used ({cause_of(locked)}); {UNAVAILABLE[primary_code(locked)]}, {OTHERWISE}"
+        return f"cannot be used {locked}, {OTHERWISE}"
     if (words := file_problem(error)) is not None:
         return f"cannot be used: {words}"
     if isinstance(error, sqlite3.DatabaseError | DatabaseError):

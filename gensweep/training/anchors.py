@@ -18,10 +18,8 @@ from torch import Tensor
 
 from gensweep.data.images import Images
 from gensweep.errors import GensweepError
-from gensweep.metrics.kept import kept
-from gensweep.metrics.metric import BITS_OF_A_UNIFORM_MODEL, METRICS
-from gensweep.metrics.processes import Metric, alone
-from gensweep.metrics.real import labels_hash, reference_name, spread
+from gensweep.metrics.metric import BITS_OF_A_UNIFORM_MODEL, METRICS, Metric, alone
+from gensweep.metrics.real import kept, labels_hash, reference_name, spread
 from gensweep.noise import Noise
 from gensweep.results import Anchor, Anchors, order_of
 from gensweep.training.evaluation import Evaluator, sample_labels

@@ -20,10 +20,8 @@ from torch import Tensor, nn
 from gensweep.data.images import Images
 from gensweep.errors import ParameterError
 from gensweep.families.family import Family, Likelihood
-from gensweep.metrics.extractors import Extractor
-from gensweep.metrics.metric import METRICS
-from gensweep.metrics.processes import Metric, Needs
-from gensweep.metrics.quantisation import to_uint8
+from gensweep.metrics.extractors import Extractor, to_uint8
+from gensweep.metrics.metric import METRICS, Metric, Needs
 from gensweep.metrics.uncertainty import Estimate
 from gensweep.noise import Noise
 from gensweep.results import UNBIASED_PARTS, Anchors, Identity, Score

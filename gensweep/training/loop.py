@@ -23,8 +23,7 @@ from gensweep.errors import GensweepError, ParameterError
 from gensweep.families.family import FAMILIES, Annealed, Batch, Family, Loss, ReadsBack
 from gensweep.nn.precision import mixed_precision
 from gensweep.noise import Noise
-from gensweep.training.compilation import begin_step, compiled
-from gensweep.training.device import place, synchronised_time
+from gensweep.training.device import begin_step, compiled, place, synchronised_time
 from gensweep.training.distributed import ALONE, Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
 from gensweep.training.settings import TrainingSettings

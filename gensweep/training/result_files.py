@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import Scheduled
 from gensweep.files import naming
 from gensweep.noise import Noise
-from gensweep.training.class_grid import real_images, tiles_of, write_class_grid
 from gensweep.training.evaluation import EvaluationResult, sample_labels
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
+
 
 SUSPECTS_FILE = "suspects.png"
 #: Images of a class, and classes, in a contact sheet.
@@ -148,3 +154,105 @@ def write_schedule(family: Scheduled, network: nn.Module, folder: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=9)
     figure.savefig(folder / "schedule.png", dpi=120)
+
+
+#: Small images are enlarged to about this side in a grid.
+MIN_TILE_PIXELS = 64
+#: The white margin around each image of a grid.
+TILE_MARGIN_PIXELS = 2
+#: The height of letters, and the space to the left and right of a name.
+NAME_FONT_PIXELS = 12
+NAME_SPACE_PIXELS = 5
+#: The rows of a picture that would be this much wider than high are broken.
+MAX_WIDTH_PER_HEIGHT = 2.5
+#: Letters of a name that are shown, at most.
+MAX_NAME_LETTERS = 16
+
+
+def tiles_of(images: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k c t t"]:
+    """Images as they stand in a grid: enlarged without smoothing if they are small, with a margin."""
+    scale = max(1, MIN_TILE_PIXELS // images.shape[-1])
+    large = images.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
+    return F.pad(large, [TILE_MARGIN_PIXELS] * 4, value=255)
+
+
+def write_class_grid(
+    images: UInt8[Tensor, "k c h w"], labels: Int[Tensor, " k"], class_names: Sequence[str], file: Path
+) -> None:
+    """Write images as one picture, a row for each class that they have, in the order of the classes.
+
+    Names with letters that DejaVu Sans lacks are shown by number.  The rows of few classes are broken, and many classes
+    stand side by side, so that the picture is about as wide as high.
+    """
+    # Only a process that draws pictures pays for this import.
+    from PIL import Image, ImageDraw
+
+    font, letters = _font()
+    members = {label: (labels == label).nonzero()[:, 0].tolist() for label in sorted(set(labels.tolist()))}
+    texts = {
+        label: _short(class_names[label]) if letters.issuperset(map(ord, class_names[label])) else f"class {label}"
+        for label in members
+    }
+    tiles = tiles_of(images).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
+    side = tiles.shape[1]
+    space = math.ceil(max(map(font.getlength, texts.values()))) + 2 * NAME_SPACE_PIXELS
+    most = max(map(len, members.values()))
+    columns = _columns(len(members), most, space / side)
+    rows = [
+        (label, start == 0, found[start : start + columns])
+        for label, found in members.items()
+        for start in range(0, len(found), columns)
+    ]
+    width = space + side * columns
+    high = len(rows) if columns < most else _rows_high(len(rows), width / side)
+    sheet = Image.new("RGB", (width * -(-len(rows) // high), side * high), "white")
+    pen = ImageDraw.Draw(sheet)
+    for place, (label, is_first, row) in enumerate(rows):
+        left, top = place // high * width, place % high * side
+        if is_first:
+            at = left + space - NAME_SPACE_PIXELS, top + side / 2
+            pen.text(at, texts[label], fill="black", font=font, anchor="rm")
+        for column, member in enumerate(row):
+            sheet.paste(Image.fromarray(tiles[member]), (left + space + column * side, top))
+    with naming(file):
+        sheet.save(file)
+
+
+@functools.cache
+def _font() -> tuple[ImageFont.FreeTypeFont, frozenset[int]]:
+    """DejaVu Sans, which comes with matplotlib, and the code points of its letters."""
+    import matplotlib
+    from matplotlib.ft2font import FT2Font
+    from PIL import ImageFont
+
+    file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(file, NAME_FONT_PIXELS), frozenset(FT2Font(str(file)).get_charmap())
+
+
+def real_images(images: Images, labels: Int[Tensor, " k"]) -> UInt8[Tensor, "k c h w"]:
+    """A real image of each label: the first ones of each class, again from the start if a class has too few."""
+    positions = torch.zeros_like(labels)
+    for label in set(labels.tolist()):
+        of_class, wanted = (images.labels == label).nonzero()[:, 0], labels == label
+        positions[wanted] = of_class[torch.arange(int(wanted.sum())) % len(of_class)]
+    return images.pixels[positions]
+
+
+def _columns(classes: int, most: int, space: float) -> int:
+    """Images in a row, of classes of at most `most`: all of a class, unless that is far wider than high.
+
+    `space` is the width of the names, in images.
+    """
+    if space + most <= MAX_WIDTH_PER_HEIGHT * classes:
+        return most
+    return min(range(1, most + 1), key=lambda columns: abs(math.log((space + columns) / classes / -(-most // columns))))
+
+
+def _rows_high(rows: int, shape: float) -> int:
+    """Into how many lines rows are put that are `shape` times as wide as high, for a picture that is nearly square."""
+    high = min(range(1, rows + 1), key=lambda high: abs(math.log(shape * -(-rows // high) / high)))
+    return -(-rows // -(-rows // high))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MAX_NAME_LETTERS else f"{name[: MAX_NAME_LETTERS - 1]}…"

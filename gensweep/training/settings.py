@@ -11,14 +11,12 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate, doc
 
 from gensweep.families.family import BoundPoints
-from gensweep.metrics.extractors import EXTRACTORS, Extractor
-from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS
-from gensweep.metrics.processes import Needs
-from gensweep.metrics.quantisation import QUANTISATION
+from gensweep.metrics.extractors import EXTRACTORS, QUANTISATION, Extractor
+from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS, Needs
 from gensweep.nn.precision import MemoryFormat, Precision
 from gensweep.registry import Choice, Section, Takes
 from gensweep.results import MAX_IMAGES, Identity
-from gensweep.training.compilation import Compilation
+from gensweep.training.device import Compilation
 
 #: Generated images that are kept to look at.
 IMAGES_SHOWN = 64

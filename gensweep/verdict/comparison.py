@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -12,13 +12,36 @@ from gensweep.families.spelling import family_name
 from gensweep.metrics.titles import metric_title
 from gensweep.results import BETTER, Anchors, Score
 from gensweep.sweep.ranking import comparable, ranked, scored
-from gensweep.verdict.ranked_trials import RankedTrial, varied_by_family
 from gensweep.verdict.rungs import Rung, rungs
 from gensweep.verdict.ties import Tie, ties
 
 if TYPE_CHECKING:
     from gensweep.sweep.stored_sweeps import StoredSweep
     from gensweep.sweep.trial_state import TrialState
+
+
+@dataclass(frozen=True)
+class RankedTrial:
+    """A ranked trial; `differs` are the keys of its parameters that vary within its sweep and family."""
+
+    rank: int
+    trial: TrialState
+    score: Score
+    differs: tuple[str, ...]
+
+
+def varied_by_family(trials: Iterable[TrialState]) -> dict[str, tuple[str, ...]]:
+    """By trial name, the searched parameters that vary within its family; all of a family with one trial."""
+    families: dict[str, list[TrialState]] = {}
+    for trial in trials:
+        families.setdefault(trial.family, []).append(trial)
+    found = dict[str, tuple[str, ...]]()
+    for family in families.values():
+        keys = list(dict.fromkeys(key for trial in family for key in trial.at_best.params))
+        if len(family) > 1:
+            keys = [key for key in keys if len({repr(trial.at_best.params.get(key, ...)) for trial in family}) > 1]
+        found |= {trial.name: tuple(keys) for trial in family}
+    return found
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from gensweep.results import Unit, order_of
 from gensweep.verdict.training_curves import sampling_cost
 
 if TYPE_CHECKING:
-    from gensweep.verdict.comparison import Comparison
-    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.comparison import Comparison, RankedTrial
     from gensweep.verdict.recommendation import Recommendation
 
 

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.results import Mode, Unit, order_of
 from gensweep.verdict.amounts import Amount
-from gensweep.verdict.curves import BUDGET_TOLERANCE, CurvePoint, FrontierPoint, TrainingCurve
-from gensweep.verdict.flips import Flip
-from gensweep.verdict.frontier import MIN_TO_COMPARE, GroupCurve, common_budgets, frontier, group_curves, reach
+from gensweep.verdict.frontier import MIN_TO_COMPARE, Flip, GroupCurve, common_budgets, frontier, group_curves, reach
 from gensweep.verdict.standings import Standing, chances_of_best, standings
-from gensweep.verdict.training_curves import TrainedCurves, sampling_costs, trained_curves
+from gensweep.verdict.training_curves import (
+    BUDGET_TOLERANCE,
+    CurvePoint,
+    FrontierPoint,
+    TrainedCurves,
+    TrainingCurve,
+    sampling_costs,
+    trained_curves,
+)
 
 if TYPE_CHECKING:
-    from gensweep.verdict.comparison import Comparison
-    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.comparison import Comparison, RankedTrial
 
 #: Below this probability of being the best one, a lead is too close to call.
 SURE = 0.95

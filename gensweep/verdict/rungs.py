@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.comparison import RankedTrial
 
 #: From fewer trials a correlation says nothing.
 MIN_TRIALS = 4

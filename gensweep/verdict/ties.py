@@ -14,7 +14,7 @@ from gensweep.results import Score, order_of
 
 if TYPE_CHECKING:
     from gensweep.sweep.trial_state import TrialState
-    from gensweep.verdict.ranked_trials import RankedTrial
+    from gensweep.verdict.comparison import RankedTrial
 
 #: The best trials whose images are compared one by one, at most.
 MAX_PAIRED_TRIALS = 20

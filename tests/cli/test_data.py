@@ -91,7 +91,7 @@ def test_show_counts_classes_in_every_format(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "digit"], "'digit' is neither a data set nor a folder; did you mean 'digits'?"),
+        (["show", "digit"], "'digit' is not a data set or a folder; did you mean 'digits'?"),
         (["show", "digits", "--class", "10"], "'10' is not a class of digits"),
         (["show", "digits", "--limit", "0"], "digits: limit: 0 is not a whole number >= 1 or null"),
         (["show", "digits", "-o", "a.txt"], "the name must end in .png"),

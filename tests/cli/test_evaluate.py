@@ -162,22 +162,22 @@ def test_other_metrics_and_another_reference_are_other_results(store, capsys):
 
 
 def test_the_winner_gets_its_final_score(store, capsys, monkeypatch):
-    from gensweep.api import winner
+    from gensweep.api import running
     from gensweep.config import checked_sweep
     from gensweep.sweep.stored_sweeps import find_trial
 
     final = {"extractor": {"kind": "efficientnet_lite0", "resolution": 64}, "metrics": ["kid", "fd"], "samples": 12}
     trial = find_trial("tiny")
     values = {"name": "tiny", "base": {"family": {"kind": "diffusion"}, "data": {"kind": "digits"}}, "final": final}
-    winner.score_best(checked_sweep(values), store / "sweeps", several=False)
+    running.score_best(checked_sweep(values), store / "sweeps", several=False)
     found = find_trial("tiny").further_scores
     assert {(each.metric, each.identity.samples) for each in found} >= {("kid", 12), ("fd", 12)}
     assert all("@64px" in each.identity.extractor for each in found if each.identity.samples == 12)
     assert trial.rescored == find_trial("tiny").rescored
     assert "tiny/t0000 on fresh seeds: KD-EffNetLite0" in capsys.readouterr().err
 
-    monkeypatch.setattr(winner, "rescore", broken)
-    winner.score_best(checked_sweep(values), store / "sweeps", several=False)
+    monkeypatch.setattr(running, "rescore", broken)
+    running.score_best(checked_sweep(values), store / "sweeps", several=False)
     err = capsys.readouterr().err
     assert "the best trial was not scored on fresh seeds (the disk is full)" in err
     assert run(shlex.split(err.partition("to do it: gensweep ")[2])) == 0

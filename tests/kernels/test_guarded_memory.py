@@ -11,9 +11,9 @@ import pytest
 PROGRAM = """
 import torch
 from gensweep.kernels.library import library
-from gensweep.kernels.philox import philox_words
+from gensweep.noise import philox_words
 from gensweep.kernels.attention import attend
-from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
+from gensweep.nn.layers import DoublingConv2d, HalvingConv2d, SameConv2d
 torch.set_num_threads(1)
 for inputs in (8, 16, 24, 40):
     layers = [SameConv2d(inputs, 2 * inputs, dilation) for dilation in (1, 2, 4, 8)]

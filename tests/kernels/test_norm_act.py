@@ -10,8 +10,7 @@ from kernel_paths import PATHS, needs_kernel, running_on
 from torch import nn
 
 from gensweep.kernels import norm_act
-from gensweep.kernels.dropout import Dropout
-from gensweep.kernels.norm_act import composed, is_compiled
+from gensweep.kernels.norm_act import Dropout, composed, is_compiled
 from gensweep.nn.layers import group_norm
 
 #: Relative errors of a whole tensor.  In bfloat16 the composition rounds after each operation, the kernel once.

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_paths import PATHS, needs_kernel, running_on
 
-from gensweep.kernels.philox import is_compiled, philox_words
-from gensweep.noise import Noise, composed_words
+from gensweep.noise import Noise, composed_words, is_compiled, philox_words
 
 samples = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5)
 

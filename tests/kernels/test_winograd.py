@@ -11,7 +11,7 @@ from packaging.version import Version
 from torch.nn import functional as F
 
 from gensweep.kernels import doubling_conv, halving_conv, library, same_conv, winograd
-from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
+from gensweep.nn.layers import DoublingConv2d, HalvingConv2d, SameConv2d
 from gensweep.training.cost import flop_counter
 
 #: Relative errors of a whole tensor; PyTorch's own are 3e-3 in bfloat16.

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from gensweep.metrics.diversity import diversity, variation
-from gensweep.metrics.moments import Moments
+from gensweep.metrics.moments import Moments, diversity, variation
 
 D = 24
 

@@ -6,7 +6,7 @@ import torch
 from torch.linalg import LinAlgError
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.eigen import positive_eigen, symmetric_eigen, symmetric_eigenvalues
+from gensweep.metrics.frechet import positive_eigen, symmetric_eigen, symmetric_eigenvalues
 
 
 def scatter(n: int, d: int, seed: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from real_features import MadeUp, features
 
 from gensweep.metrics import pairs
-from gensweep.metrics.kid import KernelDistance
+from gensweep.metrics.collected import KernelDistance
 
 
 def brute_force(x: torch.Tensor, y: torch.Tensor) -> float:

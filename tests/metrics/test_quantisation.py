@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.quantisation import to_uint8
+from gensweep.metrics.extractors import to_uint8
 
 
 def test_every_pixel_survives_the_way_there_and_back():

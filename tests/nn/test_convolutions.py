@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gensweep.nn.convolutions import MapToVector, VectorToMap
+from gensweep.nn.layers import MapToVector, VectorToMap
 from gensweep.training.cost import flop_counter
 
 LAYERS = {

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from gensweep.kernels.dropout import Dropout
+from gensweep.kernels.norm_act import Dropout
 from gensweep.nn.layers import BatchNorm2d, group_norm
 
 

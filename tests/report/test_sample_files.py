@@ -7,7 +7,7 @@ from PIL import Image
 
 from gensweep.errors import ConfigError
 from gensweep.report.sample_files import check_output, write_pictures
-from gensweep.training.class_grid import write_class_grid
+from gensweep.training.result_files import write_class_grid
 
 
 def test_a_grid_has_class_names_and_a_folder_the_images(tmp_path):

@@ -12,7 +12,7 @@ from gensweep.build.model import load_checkpoint
 from gensweep.errors import ConfigError
 from gensweep.rescoring import rescorer as module
 from gensweep.rescoring.rescorer import Axes, Rescorer
-from gensweep.rescoring.sampling_results import SamplingResult, sample_command
+from gensweep.rescoring.sampling_axes import SamplingResult, sample_command
 from gensweep.results import Outcome
 
 pytestmark = pytest.mark.trains

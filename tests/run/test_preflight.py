@@ -177,7 +177,5 @@ def test_population_based_training_takes_settings_but_no_shapes_of_weights():
     values["space"] = {"optimizer.learning_rate": {"float": [0.001, 0.01]}, "diffusion.timesteps": {"choice": [20, 50]}}
     check_population(checked_sweep(values))
     values["space"] |= {"network.width": {"int": [8, 16], "step": 8}}
-    with pytest.raises(
-        ConfigError, match=r"^network.width: pbt copies the weights of other trials, which do not f"
-    ):
+    with pytest.raises(ConfigError, match=r"^network.width: pbt copies the weights of other trials, which do not f"):
         check_population(checked_sweep(values))

@@ -12,7 +12,7 @@ from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
 from gensweep.families.optimizers import RateSchedule
 from gensweep.training import loop
-from gensweep.training.compilation import compiled
+from gensweep.training.device import compiled
 from gensweep.training.distributed import ALONE, Workers
 from gensweep.training.learner_state import restore, state_of
 

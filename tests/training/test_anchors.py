@@ -13,9 +13,8 @@ from real_features import MadeUp
 
 from gensweep.build.parts import build_evaluator, load_images
 from gensweep.data.digits import digits
-from gensweep.metrics.extractors import EXTRACTORS, Extractor
+from gensweep.metrics.extractors import EXTRACTORS, QUANTISATION, Extractor
 from gensweep.metrics.metric import METRICS
-from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.metrics.real import reference_name
 from gensweep.results import Identity
 from gensweep.training.anchors import MEAN_IMAGE, NOISE, UNIFORM_MODEL, anchors_of

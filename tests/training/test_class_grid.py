@@ -5,7 +5,7 @@ import tiny
 import torch
 from PIL import Image
 
-from gensweep.training.class_grid import MIN_TILE_PIXELS, TILE_MARGIN_PIXELS, real_images, write_class_grid
+from gensweep.training.result_files import MIN_TILE_PIXELS, TILE_MARGIN_PIXELS, real_images, write_class_grid
 
 #: Images that are not enlarged.
 SIDE = MIN_TILE_PIXELS

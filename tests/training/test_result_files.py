@@ -5,8 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gensweep.training.class_grid import MIN_TILE_PIXELS
-from gensweep.training.result_files import write_grid
+from gensweep.training.result_files import MIN_TILE_PIXELS, write_grid
 
 
 @pytest.mark.parametrize(("channels", "size", "count"), [(1, 8, 64), (3, 32, 5), (3, 40, 1)])

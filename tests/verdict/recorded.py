@@ -15,7 +15,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.stored_sweeps import StoredSweep
 from gensweep.sweep.trial_state import TrialState
-from gensweep.verdict.ranked_trials import RankedTrial
+from gensweep.verdict.comparison import RankedTrial
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -15,8 +15,7 @@ from gensweep.report.export import (
     front_json,
     front_table,
 )
-from gensweep.verdict.comparison import compare
-from gensweep.verdict.ranked_trials import varied_by_family
+from gensweep.verdict.comparison import compare, varied_by_family
 from gensweep.verdict.recommendation import recommend
 
 OBJECTIVES = (

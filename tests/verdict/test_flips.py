@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gensweep.verdict.flips import flips_between
+from gensweep.verdict.frontier import flips_between
 
 BUDGETS = np.array([1.0, 10.0, 100.0])
 

@@ -128,3 +128,30 @@ def heun(
             # The correction to Euler's step, in the change of x_0: this avoids a difference of large numbers.
             x = x + (now / after - 1) / 2 * (denoise(x, after).x_0 - x_0)
     return x
+
+
+@SAMPLERS.register("straight_heun")
+def straight_heun(
+    levels: Levels,
+    denoise: Denoise,
+    start: Start,
+    noise: Noise,
+    *,
+    steps: Steps = None,
+    spacing: Annotated[Spacing, WHERE_LEVELS_LIE] = "time",
+) -> Float[Tensor, "b c h w"]:
+    """Heun's method for dz/dt = eps - x_0, of second order: two evaluations a step and one in the last.
+
+    With v and v' the velocities at both ends, z' = z + (t' - t) (v + v') / 2.
+    Source: Lipman et al. 2023; Karras et al. 2022, algorithm 2 (the last step).
+    """
+    sigmas = levels.sigmas(steps, spacing)
+    x = start(sigmas[0])
+    for now, after in pairwise(sigmas):
+        x_0 = denoise(x, now).x_0
+        x = torch.lerp(x_0, x, after / now)
+        if after:
+            # The correction to Euler's step, (t' - t) (v' - v) / 2, in the change of x_0 and in units of x.
+            factor = (1 + after) / (1 + now) * (now / after - 1) / 2
+            x = x + factor * (denoise(x, after).x_0 - x_0)
+    return x

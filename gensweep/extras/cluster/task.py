@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from gensweep.errors import GensweepError
+from gensweep.files import scratch_folder
 from gensweep.last_words import last_words
 from gensweep.run.near_gpus import CLUSTER_RUNNERS, ReturnedPath, SentPath, replaced
-from gensweep.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from gensweep.run.carried import Carried

@@ -19,7 +19,7 @@ from gensweep.errors import ConfigError
 from gensweep.extras.editing.interpolation import decode, encode, encoding_levels, slerp
 from gensweep.extras.editing.repaint import repainting
 from gensweep.families.family import Denoising, Encoding
-from gensweep.metrics.quantisation import to_uint8
+from gensweep.metrics.extractors import to_uint8
 from gensweep.noise import Noise
 
 #: A pixel of a mask is white if its value, of 255, is at least this.

@@ -16,7 +16,7 @@ from gensweep.data.picture_decoding import squared
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.gan import SAMPLING_LATENT_STREAM
 from gensweep.files import file_sha256
-from gensweep.metrics.quantisation import to_uint8
+from gensweep.metrics.extractors import to_uint8
 from gensweep.noise import Noise
 
 #: The values of black and white unless others are given.

@@ -17,7 +17,7 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.extras.imported.command import PIPELINE_FILE
 from gensweep.extras.imported.exported import image_seeds
 from gensweep.files import file_sha256, parse_json
-from gensweep.metrics.quantisation import to_uint8
+from gensweep.metrics.extractors import to_uint8
 
 #: Arguments of a pipeline that are given here, or that say how to return images.
 GIVEN = ("batch_size", "class_labels", "generator", "output_type", "return_dict")

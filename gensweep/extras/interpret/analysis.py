@@ -21,8 +21,8 @@ from gensweep.extras.interpret.recording import reading_layers
 from gensweep.extras.interpret.trajectory import PathStep, evenly_spaced, record_path
 from gensweep.families.family import Denoising
 from gensweep.families.gan import DISCRIMINATOR, GanFamily
+from gensweep.metrics.extractors import to_uint8
 from gensweep.metrics.probe import Classifier
-from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import load_tensors
 from gensweep.training.device import place

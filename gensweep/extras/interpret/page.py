@@ -15,9 +15,9 @@ from gensweep.extras.interpret.intervention import CHANGES, RANDOM_OFF, Interven
 from gensweep.extras.interpret.pictures import layers_picture, level_word, tiles_picture, units_picture
 from gensweep.extras.interpret.tables import activation_map_csv, conclusion, intervention_rows, unit_rows
 from gensweep.extras.interpret.trajectory import evenly_spaced
-from gensweep.metrics.quantisation import to_uint8
+from gensweep.metrics.extractors import to_uint8
+from gensweep.report.html import data_url, environment, write_whole
 from gensweep.report.output import csv_text
-from gensweep.report.templates import data_url, environment, write_whole
 
 HINT = "name another folder: --output DIR"
 #: Noise levels in the strip of a trajectory.

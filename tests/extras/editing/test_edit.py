@@ -13,7 +13,7 @@ from gensweep.build.model import load_checkpoint
 from gensweep.cli import main
 from gensweep.data.picture_decoding import read_picture
 from gensweep.extras.editing.drawing import Pictures, draw_from_pictures, picture_for
-from gensweep.metrics.quantisation import to_uint8
+from gensweep.metrics.extractors import to_uint8
 from gensweep.noise import Noise
 
 pytestmark = pytest.mark.trains

@@ -20,7 +20,7 @@ from gensweep.extras.interpret.intervention import (
 )
 from gensweep.extras.interpret.recording import reading_layers
 from gensweep.extras.interpret.trajectory import evenly_spaced, record_path
-from gensweep.metrics.quantisation import to_uint8
+from gensweep.metrics.extractors import to_uint8
 from gensweep.noise import Noise
 
 N = 12
