@@ -99,7 +99,10 @@ def load(name: str) -> Plugin:
     """
     path, module = expanded(name), module_of(name)
     if module in _loaded:
-        _check_is_that(path, _loaded[module])
+        other = expanded(_loaded[module].name)
+        are_files = path.suffix == other.suffix == ".py" and path.is_file() and other.is_file()
+        if are_files and not path.samefile(other):
+            raise ConfigError(f"plug-in {path}: {module!r} is the name of another plug-in, {other}; rename the file")
         return _loaded[module]
     if not _MODULE.fullmatch(module):
         raise ConfigError(f"plug-in {name!r}: name a module, such as my_package.schedules, or a file, such as mine.py")
@@ -118,14 +121,6 @@ def load(name: str) -> Plugin:
         plugin = _load_module(name)
     _loaded[module] = plugin
     return plugin
-
-
-def _check_is_that(path: Path, plugin: Plugin) -> None:
-    """Raises ConfigError if a file and a plug-in that is loaded are two files whose module has one name."""
-    other = expanded(plugin.name)
-    files = path.suffix == other.suffix == ".py" and path.is_file() and other.is_file()
-    if files and not path.samefile(other):
-        raise ConfigError(f"plug-in {path}: {plugin.module!r} is the name of another plug-in, {other}; rename the file")
 
 
 def is_here(name: str) -> bool:
@@ -237,7 +232,9 @@ def _cause(error: BaseException, module: str) -> str:
 
 def _load_file(name: str, module: str, file: Path) -> Plugin:
     other = sys.modules.get(module)
-    found = _importable(module) if other is None else getattr(other, "__file__", None)
+    found = getattr(other, "__file__", None)
+    if other is None:  # what an import of this name would run instead
+        found = getattr(importlib.util.find_spec(module.partition(".")[0]), "origin", None)
     if (other, found) != (None, None) and (found is None or Path(found).resolve() != file):
         raise ConfigError(f"plug-in {name}: {module} is the name of another module ({found}); rename the file")
     plugin = Plugin(name, module, {file.name: file.read_bytes()})
@@ -253,12 +250,6 @@ def _load_file(name: str, module: str, file: Path) -> Plugin:
             del sys.modules[module]
             raise
     return plugin
-
-
-def _importable(module: str) -> str | None:
-    """The file that an import of this name would run: whoever imports it later would get the plug-in instead."""
-    spec = importlib.util.find_spec(module.partition(".")[0])
-    return None if spec is None else spec.origin
 
 
 def _load_module(name: str) -> Plugin:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import shlex
 from pathlib import Path
 
 from gensweep.errors import ConfigError
@@ -38,16 +37,3 @@ def space_file(typed: str) -> Path:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ConfigError(f"{typed!r} is neither a file nor a space of gensweep{hint} (known: {', '.join(spaces)})")
     return spaces[typed]
-
-
-def written_space(name: str, target: Path) -> None:
-    """Write a copy of a shipped space, with its comments.  Raises ConfigError if the target exists."""
-    lines = shipped_spaces()[name].read_text(encoding="utf-8").splitlines()
-    text = "\n".join(line for line in lines if not line.startswith(SCHEMA_LINE)) + "\n"
-    try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(text.replace(f"search_spaces/{name}.yaml", shlex.quote(str(target))))
-    except FileExistsError:
-        raise ConfigError(f"{target} exists already; remove it, or choose another name with -o") from None
-    except OSError as error:
-        raise ConfigError(f"{target} cannot be written ({error.strerror}); choose another place with -o") from None

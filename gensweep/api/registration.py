@@ -42,7 +42,8 @@ def register_recommended(verdict: Verdict, name: str) -> str:
         version = register(store, model, name, verdict.words)
         best = format_best_score(verdict.comparison, verdict.judged)
         done = f"{'' if best is None else f'{best}. '}{trial.name} is version {version.version} of {name}"
-        champion = _champion(store, name)
+        alias = store.get_registered_model(name).aliases.get(CHAMPION)
+        champion = None if alias is None else store.get_model_version(name, alias)
         theirs = None if champion is None else _trial_of(store, champion, verdict)
         if champion is None or (champion.version != version.version and _beats(verdict, theirs)):
             store.set_registered_model_alias(name, CHAMPION, version.version)
@@ -56,11 +57,6 @@ def register_recommended(verdict: Verdict, name: str) -> str:
     if verdict.too_close:
         return f"{stays}, as the verdict is too close to call"
     return f"{stays}, whose score is not surely worse"
-
-
-def _champion(store: MlflowClient, name: str) -> ModelVersion | None:
-    version = store.get_registered_model(name).aliases.get(CHAMPION)
-    return None if version is None else store.get_model_version(name, version)
 
 
 def _trial_of(store: MlflowClient, version: ModelVersion, verdict: Verdict) -> RankedTrial | None:

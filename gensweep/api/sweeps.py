@@ -193,7 +193,8 @@ def _longer(run: str | Path, overrides: Overrides, root: Path) -> tuple[TrialCon
     folder = checkpoint_folder(source or run)
     trial, checkpoint = _longer_trial(folder, parse_overrides(overrides))
     known: list[Evaluation] = []
-    if source is not None and _are_scored_alike(TrialConfig.from_dict(checkpoint.metadata), trial):
+    changed = _changed(TrialConfig.from_dict(checkpoint.metadata), trial) - {"evaluation.at", "evaluation.every"}
+    if source is not None and not any(key.startswith(FREE_SECTIONS) for key in changed):  # scores can be compared
         known = evaluations_until(source, checkpoint.images, trial.flat()["evaluation.metrics"][0])
     return trial, InitialCheckpoint(
         str(run), checkpoint.images, str(folder.resolve()), [each.as_dict() for each in known]
@@ -233,12 +234,6 @@ def _longer_trial(folder: Path, overrides: Mapping[str, Any]) -> tuple[TrialConf
             "continues with the same images: name them with --set data.path=FOLDER"
         )
     return trial, checkpoint
-
-
-def _are_scored_alike(trained: TrialConfig, longer: TrialConfig) -> bool:
-    """True if scores of both can be compared, whenever they are taken."""
-    changed = _changed(trained, longer) - {"evaluation.at", "evaluation.every"}
-    return not any(key.startswith(FREE_SECTIONS) for key in changed)
 
 
 def _changed(one: TrialConfig, other: TrialConfig) -> set[str]:

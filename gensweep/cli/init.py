@@ -31,7 +31,7 @@ def init(name: str | None, output: Path | None) -> None:
       gensweep init ddpm
       gensweep init ddpm -o horses.yaml
     """
-    from gensweep.shipped import shipped_spaces, space_file, title, written_space
+    from gensweep.shipped import SCHEMA_LINE, shipped_spaces, space_file, title
 
     spaces = shipped_spaces()
     if name is None:
@@ -44,6 +44,14 @@ def init(name: str | None, output: Path | None) -> None:
     if name not in spaces:
         raise ConfigError(f"{space_file(name)}: name a space that comes with gensweep: {', '.join(spaces)}")
     target = output or Path(f"{name}.yaml")
-    written_space(name, target)
+    lines = spaces[name].read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith(SCHEMA_LINE)) + "\n"
+    try:
+        with target.open("x", encoding="utf-8") as opened:
+            opened.write(text.replace(f"search_spaces/{name}.yaml", shlex.quote(str(target))))
+    except FileExistsError:
+        raise ConfigError(f"{target} exists already; remove it, or choose another name with -o") from None
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written ({error.strerror}); choose another place with -o") from None
     click.echo(target)
     click.echo(f"Next: gensweep tune {shlex.quote(str(target))} --dry-run", err=True)

@@ -120,13 +120,8 @@ def edm(
     s = _image(sigma)
     total = (s.square() + sigma_data**2).rsqrt()
     low, high = math.log(sigma_min) / 4, math.log(sigma_max) / 4
-    time = (c_noise(sigma) - low) * (NETWORK_TIMES / (high - low))
+    time = (sigma.log() / 4 - low) * (NETWORK_TIMES / (high - low))
     return Coefficients((sigma_data * total).square(), s * sigma_data * total, total, time.clamp(0, MAX_NETWORK_TIME))
-
-
-def c_noise(sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """ln(sigma)/4.  Source: Karras et al. 2022, table 1."""
-    return sigma.log() / 4
 
 
 def _image(sigma: Float[Tensor, " b"]) -> Float[Tensor, "b 1 1 1"]:

@@ -229,14 +229,6 @@ def _is_sound(x: Tensor, weight: Tensor) -> bool:
     return inputs <= LANES or inputs % LANES == 0 or (x.is_contiguous() and weight.is_contiguous())
 
 
-def _torchs_halving(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return F.conv2d(x, weight, bias, stride=2, padding=1)
-
-
-def _torchs_doubling(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
-
-
 @cache
 def same(dilation: int = 1) -> Kind:
     """The convolution of `same_conv`."""
@@ -245,5 +237,7 @@ def same(dilation: int = 1) -> Kind:
     return Kind(torchs, False, 1, dilation, TILE * dilation, *kernels)
 
 
-HALVING = Kind(_torchs_halving, False, 2, 1, 2 * TILE, _halved, _doubled, _halved_by_weights)
-DOUBLING = Kind(_torchs_doubling, True, 2, 1, TILE, _doubled, _halved, _doubled_by_weights)
+HALVING = Kind(partial(F.conv2d, stride=2, padding=1), False, 2, 1, 2 * TILE, _halved, _doubled, _halved_by_weights)
+DOUBLING = Kind(
+    partial(F.conv_transpose2d, stride=2, padding=1), True, 2, 1, TILE, _doubled, _halved, _doubled_by_weights
+)

@@ -37,25 +37,19 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
-
-
-def _attention_backward_flops(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return int(sdpa_backward_flop_count(grad, query, key, value))  # type: ignore[no-untyped-call]
-
-
 def _convolution_backward_flops(grad: Any, x: Any, weight: Any, *rest: Any, **__: Any) -> int:
     """Each of the two gradients, by the input and by the weights, takes as many operations as the convolution."""
     _bias, _stride, _padding, _dilation, transposed, _output_padding, _groups, (by_input, by_weights, _by_bias) = rest
     return int(by_input + by_weights) * conv_flop_count(x, weight, grad, transposed)
 
 
+_FLASH_ON_CPU = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_FLASH_ON_CPU_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 #: Attention on a CPU, which PyTorch's own counter does not know, and gradients of convolutions: it counts those by
 #: weights as often as the convolution has groups.
 FLOP_FORMULAS = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+    _FLASH_ON_CPU: lambda *shapes, **_: sdpa_flop_count(*shapes[:3]),  # type: ignore[no-untyped-call]
+    _FLASH_ON_CPU_BACKWARD: lambda *shapes, **_: sdpa_backward_flop_count(*shapes[:4]),  # type: ignore[no-untyped-call]
     torch.ops.aten.convolution_backward: _convolution_backward_flops,
 }
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gensweep.diffusion.parameterisations import NETWORK_TIMES, PARAMETERISATIONS, c_noise, edm, eps, v, velocity, x0
+from gensweep.diffusion.parameterisations import NETWORK_TIMES, PARAMETERISATIONS, edm, eps, v, velocity, x0
 
 SIGMA = torch.tensor([0.002, 0.3, 1.0, 80.0], dtype=torch.float64)
 
@@ -63,7 +63,6 @@ def test_edm_has_the_published_coefficients():
     torch.testing.assert_close(weight, torch.tensor([250004.0, 8.0, 4.0 + 1 / 6400]).double())
     torch.testing.assert_close(skip.flatten(), 0.25 / (sigma**2 + 0.25))
     torch.testing.assert_close(into.flatten(), (sigma**2 + 0.25).rsqrt())
-    torch.testing.assert_close(c_noise(sigma), sigma.log() / 4)
 
 
 def test_edm_for_data_of_unit_variance_is_v_with_the_other_sign():
