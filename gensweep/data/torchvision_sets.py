@@ -125,15 +125,6 @@ def _part(dataset: str, split: str) -> dict[str, Any]:
     return {"train": split == "train"} if dataset.endswith("MNIST") else {"split": split}
 
 
-def _is_here(dataset: str, root: Path) -> bool:
-    try:
-        for split in SPLIT_WORDS:
-            opened(dataset, root, **_part(dataset, split))
-    except GensweepError:
-        return False
-    return True
-
-
 def _fetcher(dataset: str) -> Callable[..., Path]:
     def fetch(
         root: Path,
@@ -149,11 +140,9 @@ def _fetcher(dataset: str) -> Callable[..., Path]:
         with locked(folder_of(root)):
             if source is not None:
                 _take_over(dataset, source, folder_of(root))
-            elif _is_here(dataset, root):
-                return folder_of(root)
             for split in SPLIT_WORDS:
                 opened(dataset, root, download=source is None, **_part(dataset, split))
-        report(f"{dataset} came from {source or 'the hosts that torchvision names'}")
+        report(f"{dataset} is whole" if source is None else f"{dataset} came from {source}")
         return folder_of(root)
 
     return fetch
