@@ -24,9 +24,9 @@ import numpy as np
 from dated_results import write_result
 from truths.band_coverage import POPULATIONS, training_coverage
 
-from gensweep.verdict.curves import CurvePoint, TrainingCurve
 from gensweep.verdict.expected_best import MIN_CONFIGURATIONS, tries_for
 from gensweep.verdict.frontier import frontier
+from gensweep.verdict.training_curves import CurvePoint, TrainingCurve
 
 SIZES = (MIN_CONFIGURATIONS, 10, 20, 40)
 FEW = (4, 6)

@@ -31,10 +31,9 @@ from replays.table_replay import Drawn, Pool, replay
 from gensweep.config import load_sweep
 from gensweep.results import Identity
 from gensweep.sweep.folder import SweepFolder
-from gensweep.verdict.curves import CurvePoint, TrainingCurve
 from gensweep.verdict.frontier import Frontier, frontier
 from gensweep.verdict.recommendation import SURE
-from gensweep.verdict.training_curves import CUT_SHORT
+from gensweep.verdict.training_curves import CUT_SHORT, CurvePoint, TrainingCurve
 
 #: Two families: the better one, if there is a gap, comes first.
 SPACE = Path(__file__).parents[1] / "search_spaces" / "quickstart.yaml"

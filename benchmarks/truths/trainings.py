@@ -9,7 +9,7 @@ import numpy as np
 
 from gensweep.extras.plan.scaling_law import Array
 from gensweep.extras.plan.scored_trainings import ScoredTraining
-from gensweep.verdict.curves import CurvePoint, TrainingCurve
+from gensweep.verdict.training_curves import CurvePoint, TrainingCurve
 
 #: FLOPs of an image at width 1, about those of a small U-Net.
 FLOPS_OF_WIDTH_1 = 2e5

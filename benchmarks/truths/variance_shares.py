@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from gensweep.verdict.variance import Population, ShareInterval, decomposed, factor_of
+from gensweep.verdict.importance import Population, ShareInterval, decomposed, factor_of
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from gensweep.verdict.variance import ShareInterval
+    from gensweep.verdict.importance import ShareInterval
 
 #: How many series colours the page defines: --c0 and so on.
 COLOURS = 8

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy import ndarray
 
-from gensweep.verdict.curves import BUDGET_TOLERANCE, Scale, TrainingCurve
+from gensweep.verdict.training_curves import BUDGET_TOLERANCE, Scale, TrainingCurve
 
 #: Amounts at which trainings were stopped that are told apart: each takes time in proportion to all trainings.
 MOST_STOPS = 6

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float64
 from numpy import ndarray
 from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats takes three times as long to import
 
-from gensweep.verdict.curves import Scale
+from gensweep.verdict.training_curves import Scale
 
 #: From fewer configurations a band may hold the truth in less than 92 % of cases (docs/verdict.md).
 MIN_CONFIGURATIONS = 8

@@ -16,9 +16,9 @@ from jaxtyping import Bool, Float64
 from numpy import ndarray
 
 from gensweep.verdict.budget_scores import budget_scores, failed_at, intervals, unknown_at, worst_within
-from gensweep.verdict.curves import BUDGET_TOLERANCE, FrontierPoint, Scale, TrainingCurve
 from gensweep.verdict.expected_best import MIN_CONFIGURATIONS, TAIL, best_of_k, pooled, tries_for
 from gensweep.verdict.standings import DRAWS, shares_of_wins
+from gensweep.verdict.training_curves import BUDGET_TOLERANCE, FrontierPoint, Scale, TrainingCurve
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,11 @@
-"""What mattered in a comparison: shares of the variance of its scores."""
+"""What mattered in a comparison: shares of the variance of its scores, by analysis of variance, with intervals.
+
+The share of a factor is its first-order term of the functional analysis of variance (Sobol' 1993; Hutter et al. 2014),
+Var(E[y | factor]) / Var(y), estimated without a model of the other factors.  Categories get a one-way analysis of
+variance.  Numbers get a curve in their ranks: a parabola, or a step or kink at the best knot, as in multivariate
+adaptive regression splines (Friedman 1991).  The part that chance alone explains is subtracted (epsilon squared, Kelley
+1935), so factors without an effect have shares around 0.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +14,243 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gensweep.verdict.variance import Factor, Population, ShareInterval, decomposed, factor_of
+import numpy as np
+from jaxtyping import Float, Int
+
+from gensweep.verdict.rungs import mean_ranks
 
 if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float
-
     from gensweep.verdict.comparison import Comparison
+
+#: Resamples of a bootstrap: of many rows, whose intervals are narrow, as many as draw so many rows, down to a least.
+RESAMPLES, MOST_DRAWN, MIN_RESAMPLES = 1000, 2_000_000, 200
+#: The quantiles that an interval of 95 % lies between.
+INTERVAL = (0.025, 0.975)
+#: Degrees of freedom that must be left to chance for a factor to be looked at.
+MIN_RESIDUAL_FREEDOM = 3
+#: The highest power of the ranks of numbers: a setting that is best in the middle needs two.
+MAX_POWER = 2
+#: Degrees of freedom that the choice of a knot costs, besides its coefficient: Friedman 1991, section 3.6.
+KNOT_FREEDOM = 3
+#: Knots to choose from at most, and rows on either side of each at least: one outlier is no step.
+MOST_KNOTS, MIN_SIDE = 100, 2
+#: Added to a variance that is 0, in parts of its share.
+SMALL = 1e-12
+
+
+@dataclass(frozen=True)
+class Factor:
+    """The values of one factor in some of the rows; `freedom` counts its coefficients and the choice of a knot."""
+
+    name: str
+    rows: Int[np.ndarray, " k"]
+    basis: Float[np.ndarray, "k p"]
+    freedom: int
+
+
+@dataclass(frozen=True)
+class Population:
+    """Numbers in rows, the group of each row, and the factors within each group; the groups are a factor themselves."""
+
+    y: Float[np.ndarray, " n"]
+    groups: Mapping[str, Int[np.ndarray, " k"]]
+    factors: Mapping[str, Sequence[Factor]]
+
+
+@dataclass(frozen=True)
+class ShareInterval:
+    """A share of the variance and its 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Shares that add up to 1: of the groups, of the factors within each of them, and the rest."""
+
+    between: ShareInterval | None
+    within: Mapping[tuple[str, str], ShareInterval]
+    """By group and factor."""
+    rest: ShareInterval
+
+
+def factor_of(name: str, rows: Sequence[int], values: Sequence[Any], scores: Float[np.ndarray, " n"]) -> Factor | None:
+    """A factor, if it varies and if the rows are enough to tell its effect from chance; `scores` are of all rows."""
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    ranks = _ranks(values) if numbers else None
+    basis = _categories([repr(value) for value in values]) if ranks is None else _powers(ranks)
+    if basis.shape[1] == 0 or len(rows) - 1 - basis.shape[1] < MIN_RESIDUAL_FREEDOM:
+        return None
+    found = Factor(name, np.array(rows), basis, basis.shape[1])
+    return found if ranks is None else _with_knot(found, ranks, scores)
+
+
+def decomposed(population: Population, seed: int = 0) -> Decomposition:
+    """The shares of a population, with intervals by a bootstrap over its rows.
+
+    The variance is that between groups and that within them, which is exact; of the latter each factor has its share.
+    """
+    n = len(population.y)
+    resamples = min(RESAMPLES, max(MIN_RESAMPLES, MOST_DRAWN // n))
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
+    # A resample repeats the chance of the rows once more, so twice as much of it must be taken off.
+    resampled = _raw_shares(population, weights, chance=2)
+    variances = {key: float(np.var(np.clip(values, 0, 1))) for key, values in resampled.items()}
+    shares = _feasible(population, _raw_shares(population, np.ones((1, n)), chance=1), variances)
+    found = {key: _estimate(share, resampled[key]) for key, share in shares.items()}
+    rest = _estimate(1 - sum(shares.values()), 1 - sum(resampled.values(), np.zeros(resamples)))
+    return Decomposition(found.pop(_BETWEEN, None), found, rest)
+
+
+#: The key of the share between groups.
+_BETWEEN = ("", "")
+_Shares = dict[tuple[str, str], Float[np.ndarray, " b"]]
+
+
+def _estimate(share: float, resampled: Float[np.ndarray, " b"]) -> ShareInterval:
+    low, high = np.clip(np.quantile(resampled, INTERVAL), 0, 1)
+    return ShareInterval(share, min(float(low), share), max(float(high), share))
+
+
+def _feasible(
+    population: Population, raw: _Shares, variances: Mapping[tuple[str, str], float]
+) -> dict[tuple[str, str], float]:
+    """The shares of one sample from 0 up, those within a group no more together than the group has.
+
+    Factors that depend on each other, as in a search that learns, would be counted twice.  The excess is
+    subtracted in proportion to the `variances` of the shares, so that an uncertain share does not lower a certain one.
+    """
+    shares = {key: float(np.clip(values[0], 0, 1)) for key, values in raw.items()}
+    own = _within_groups(population, np.ones((1, len(population.y))), 1 - np.array([shares.get(_BETWEEN, 0.0)]))
+    for name, whole in own.items():
+        keys = [(name, factor.name) for factor in population.factors.get(name, ())]
+        found = np.array([shares[key] for key in keys])
+        if found.sum() > whole[0]:
+            doubts = np.array([variances[key] for key in keys]) * (found > 0) + SMALL * found
+            found = np.maximum(found - (found.sum() - whole[0]) * doubts / doubts.sum(), 0)
+            found *= min(1.0, whole[0] / found.sum()) if found.sum() > 0 else 1.0
+            shares |= dict(zip(keys, found.tolist(), strict=True))
+    return shares
+
+
+def _raw_shares(population: Population, weights: Float[np.ndarray, "b n"], chance: int) -> _Shares:
+    """The shares in each of b samples, in which the rows count as often as `weights` says.
+
+    They are below 0 where chance alone would explain more.
+    """
+    y, found, left = population.y, _Shares(), np.ones(len(weights))
+    if len(population.groups) > 1:
+        found[_BETWEEN] = _explained(_groups(population), y, weights, chance)
+        left = 1 - np.clip(found[_BETWEEN], 0, 1)
+    for name, own in _within_groups(population, weights, left).items():
+        group = _scatter(y, population.groups[name], weights)
+        for each in population.factors.get(name, ()):
+            part = _ratio(_scatter(y, each.rows, weights), group)
+            found[name, each.name] = own * part * _explained(each, y, weights, chance)
+    return found
+
+
+def _within_groups(
+    population: Population, weights: Float[np.ndarray, "b n"], left: Float[np.ndarray, " b"]
+) -> dict[str, Float[np.ndarray, " b"]]:
+    """What each group has of the variance that is `left` within groups."""
+    scatter = {name: _scatter(population.y, rows, weights) for name, rows in population.groups.items()}
+    within = sum(scatter.values(), np.zeros(len(weights)))
+    return {name: left * _ratio(own, within) for name, own in scatter.items()}
+
+
+def _groups(population: Population) -> Factor:
+    labels = [""] * len(population.y)
+    for name, rows in population.groups.items():
+        for row in rows:
+            labels[row] = name
+    basis = _categories(labels)
+    return Factor("", np.arange(len(labels)), basis, basis.shape[1])
+
+
+def _explained(
+    factor: Factor, y: Float[np.ndarray, " n"], weights: Float[np.ndarray, "b n"], chance: int
+) -> Float[np.ndarray, " b"]:
+    """The part of the variance in a factor's rows that its basis explains, beyond what chance would.
+
+    1 - (1 - R^2) (n - 1) / (n - 1 - p), with p degrees of freedom.  The coefficients count `chance` times.
+    """
+    y, weights = y[factor.rows], weights[:, factor.rows]
+    counts = weights.sum(1)
+    weights = weights / np.maximum(counts, 1)[:, None]
+    y = y - y.mean()
+    basis = np.concatenate([np.ones((len(y), 1)), factor.basis], 1)
+    width = basis.shape[1]
+    products = (basis[:, :, None] * basis[:, None, :]).reshape(len(y), -1)
+    normal, right = (weights @ products).reshape(-1, width, width), weights @ (basis * y[:, None])
+    fitted = np.einsum("bi,bij,bj->b", right, np.linalg.pinv(normal, hermitian=True), right)
+    mean = weights @ y
+    r_squared = np.clip(_ratio(fitted - mean**2, weights @ y**2 - mean**2), 0, 1)
+    freedom = np.maximum(counts - 1 - factor.freedom - (chance - 1) * factor.basis.shape[1], 1)
+    explained: Float[np.ndarray, " b"] = 1 - (1 - r_squared) * np.maximum(counts - 1, 1) / freedom
+    return explained
+
+
+def _scatter(
+    y: Float[np.ndarray, " n"], rows: Int[np.ndarray, " k"], weights: Float[np.ndarray, "b n"]
+) -> Float[np.ndarray, " b"]:
+    """The weighted sum of squares of some rows around their weighted mean."""
+    y, weights = y[rows] - y[rows].mean(), weights[:, rows]
+    sums = np.maximum(weights.sum(1), 1)
+    squares: Float[np.ndarray, " b"] = np.maximum(weights @ y**2 - (weights @ y) ** 2 / sums, 0)
+    return squares
+
+
+def _ratio(part: Float[np.ndarray, " b"], whole: Float[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
+    """A quotient, 0 where there is nothing to divide."""
+    quotient: Float[np.ndarray, " b"] = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    return quotient
+
+
+def _ranks(values: Sequence[float]) -> Float[np.ndarray, " k"]:
+    """The ranks, from -1 to 1."""
+    ranks = np.array(mean_ranks([float(value) for value in values]))
+    scaled: Float[np.ndarray, " k"] = 2 * (ranks - 1) / max(1, len(ranks) - 1) - 1
+    return scaled
+
+
+def _powers(ranks: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k p"]:
+    """Powers of the ranks, fewer than there are different values."""
+    return np.stack([ranks**power for power in range(1, MAX_POWER + 1)], 1)[:, : len(set(ranks.tolist())) - 1]
+
+
+def _with_knot(parabola: Factor, ranks: Float[np.ndarray, " k"], scores: Float[np.ndarray, " n"]) -> Factor:
+    """The best step or kink, if generalised cross-validation (Friedman 1991) prefers it to the parabola."""
+    levels = np.unique(ranks)
+    knots = (levels[1:] + levels[:-1]) / 2
+    sides = (ranks[:, None] > knots).sum(0)
+    knots = knots[(sides >= MIN_SIDE) & (len(ranks) - sides >= MIN_SIDE)]
+    if len(levels) <= MAX_POWER + 1 or len(knots) == 0 or len(ranks) - 2 - KNOT_FREEDOM < MIN_RESIDUAL_FREEDOM:
+        return parabola
+    knots = knots[np.unique(np.linspace(0, len(knots) - 1, MOST_KNOTS).round().astype(int))]
+    offsets = ranks[:, None] - knots
+    columns = np.concatenate([offsets > 0, np.maximum(offsets, 0), np.maximum(-offsets, 0)], 1)
+    y, centred = scores[parabola.rows] - scores[parabola.rows].mean(), columns - columns.mean(0)
+    best = int(np.argmax((y @ centred) ** 2 / (centred**2).sum(0)))
+    bent = Factor(parabola.name, parabola.rows, columns[:, [best]], 1 + KNOT_FREEDOM)
+    return min(parabola, bent, key=lambda each: _cross_validated(each, y))
+
+
+def _cross_validated(factor: Factor, y: Float[np.ndarray, " k"]) -> float:
+    """The generalised cross-validation score of a factor alone, up to a constant."""
+    basis = np.concatenate([np.ones((len(y), 1)), factor.basis], 1)
+    residual = y - basis @ np.linalg.lstsq(basis, y, rcond=None)[0]
+    return float(residual @ residual / (len(y) - 1 - factor.freedom) ** 2)
+
+
+def _categories(labels: Sequence[str]) -> Float[np.ndarray, "k p"]:
+    """A column for each label but the first."""
+    _, codes = np.unique(labels, return_inverse=True)
+    columns: Float[np.ndarray, "k p"] = np.eye(codes.max() + 1)[codes][:, 1:]
+    return columns
+
 
 #: Fewer finished trials tell nothing about what mattered.
 MIN_FINISHED = 10
@@ -54,8 +291,6 @@ class VarianceShares:
 
 def importance(comparison: Comparison) -> VarianceShares | None:
     """What mattered; None if it cannot be told, as with fewer than MIN_FINISHED finished trials."""
-    import numpy as np
-
     ended = [entry for entry in comparison.entries if entry.trial.status in ("finished", "pruned")]
     entries = [entry for entry in ended if not entry.trial.lineage]
     finished = sum(entry.trial.status == "finished" for entry in entries)

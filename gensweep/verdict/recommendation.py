@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.results import Mode, Unit, order_of
 from gensweep.verdict.amounts import Amount
-from gensweep.verdict.curves import BUDGET_TOLERANCE, CurvePoint, FrontierPoint, TrainingCurve
 from gensweep.verdict.frontier import MIN_TO_COMPARE, Flip, GroupCurve, common_budgets, frontier, group_curves, reach
 from gensweep.verdict.standings import Standing, chances_of_best, standings
-from gensweep.verdict.training_curves import TrainedCurves, sampling_costs, trained_curves
+from gensweep.verdict.training_curves import (
+    BUDGET_TOLERANCE,
+    CurvePoint,
+    FrontierPoint,
+    TrainedCurves,
+    TrainingCurve,
+    sampling_costs,
+    trained_curves,
+)
 
 if TYPE_CHECKING:
     from gensweep.verdict.comparison import Comparison, RankedTrial

@@ -11,8 +11,8 @@ from numpy import ndarray
 from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats takes three times as long to import
 
 from gensweep.verdict.budget_scores import by_configuration
-from gensweep.verdict.curves import Scale, TrainingCurve
 from gensweep.verdict.expected_best import TAIL
+from gensweep.verdict.training_curves import Scale, TrainingCurve
 
 #: Draws from which probabilities are counted: one near 0.95 is known to within 0.5 %.
 DRAWS = 4000

@@ -7,7 +7,7 @@ from real_features import MadeUp, features
 
 from gensweep.errors import GensweepError
 from gensweep.metrics import collected, pairs
-from gensweep.metrics.kid import KernelDistance
+from gensweep.metrics.collected import KernelDistance
 from gensweep.metrics.real import spread
 
 

@@ -94,7 +94,7 @@ from gensweep.families.diffusion import DiffusionFamily
 from gensweep.families.family import FAMILIES
 from gensweep.metrics.efficientnet import efficientnet_lite0
 from gensweep.metrics.extractors import EXTRACTORS
-from gensweep.metrics.kid import KernelDistance
+from gensweep.metrics.collected import KernelDistance
 from gensweep.metrics.metric import METRICS
 from gensweep.nn.cnn import CNN
 from gensweep.nn.networks import DENOISERS

@@ -9,10 +9,9 @@ from gensweep.report.charts import budget_figure, draw_charts
 from gensweep.results import Anchor, Cost
 from gensweep.verdict.amounts import Amount
 from gensweep.verdict.comparison import compare
-from gensweep.verdict.curves import CurvePoint, FrontierPoint, TrainingCurve
 from gensweep.verdict.frontier import Flip, GroupCurve
 from gensweep.verdict.recommendation import Recommendation
-from gensweep.verdict.training_curves import TrainedCurves
+from gensweep.verdict.training_curves import CurvePoint, FrontierPoint, TrainedCurves, TrainingCurve
 
 SLOW, FAST = "ddpm", "dcgan"
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gensweep.report.figures import Crossing, Dot, Figure, Level, Line, Panel
-from gensweep.verdict.variance import ShareInterval
+from gensweep.verdict.importance import ShareInterval
 
 NASTY = "<script>alert(1)</script> $x_1$ & \"'"
 

@@ -1,6 +1,6 @@
 """Made-up curves of trainings."""
 
-from gensweep.verdict.curves import CurvePoint, TrainingCurve
+from gensweep.verdict.training_curves import CurvePoint, TrainingCurve
 
 
 def curve(group, number, points, *, configuration=None, stopped=False, failed=False, error=0.0, seed=0):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from truths.variance_shares import CLIFFS, TRUTHS, share_coverage
 
-from gensweep.verdict.variance import Population, decomposed, factor_of
+from gensweep.verdict.importance import Population, decomposed, factor_of
 
 #: Populations for each truth.
 REPEATS = 100

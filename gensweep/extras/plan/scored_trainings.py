@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gensweep.extras.plan.scaling_law import Array, LawScale
-from gensweep.verdict.curves import CurvePoint, TrainingCurve
+from gensweep.verdict.training_curves import CurvePoint, TrainingCurve
 
 #: A score at less than so many times more compute than the last one is passed over: best-so-far scores that are near
 #: each other share their errors, and would make a law look surer than it is.

@@ -8,8 +8,7 @@ from recorded import sweep, trial
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.extras.plan.family_trainings import trainings_by_family, trial_of
 from gensweep.verdict.comparison import compare
-from gensweep.verdict.curves import CurvePoint, TrainingCurve
-from gensweep.verdict.training_curves import TrainedCurves
+from gensweep.verdict.training_curves import CurvePoint, TrainedCurves, TrainingCurve
 
 FLOPS_OF_IMAGE = {"unet": 2e6, "cnn": 5e6, "dcgan": 1e5}
 IMAGES = (1000, 2000, 4000)

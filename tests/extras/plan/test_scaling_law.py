@@ -126,7 +126,7 @@ def test_another_training_is_less_certain_where_seeds_differ():
 
 @given(st.lists(st.floats(1, 1e6), min_size=1, max_size=60, unique=True))
 def test_points_are_a_step_apart_and_the_last_is_kept(spent):
-    from gensweep.verdict.curves import CurvePoint
+    from gensweep.verdict.training_curves import CurvePoint
 
     points = [CurvePoint(each, 1.0) for each in sorted(spent)]
     kept = spaced(points)
