@@ -1,23 +1,194 @@
 """From files and `--set` to configurations: read, override, validate, check; all that is wrong is reported at once.
 
-What a file would hold may also come as a nested mapping.
+What a file would hold may also come as a nested mapping.  In a sweep a key that gets a value is no longer searched.
+Where a choice of sub-spaces decides about the key, the value goes into each branch that has such a key, and a `kind`
+leaves only its own branch, with all that is searched there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
-from gensweep.config.overrides import no_scale, override_sweep, parsed
-from gensweep.config.problems import Problem
+from pydantic import BaseModel
+
+from gensweep.config import registries
+from gensweep.config.problems import Problem, show, unknown
+from gensweep.config.schema import shape_of
+from gensweep.config.search_space import RANGE_KINDS
 from gensweep.config.sweep_checks import check_sweep
 from gensweep.config.sweep_config import SweepConfig
-from gensweep.config.tree import Tree, clone, override
-from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins
-from gensweep.config.yaml import read_file
+from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree, clone, override, precedence
+from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins, sections_by_family, trial_model
+from gensweep.config.yaml import read_file, read_value
 from gensweep.errors import ConfigError
+
+#: The keys of a sweep that are neither of its trials nor read by this module.
+SWEEP_SECTIONS = SweepConfig.model_fields.keys() - {"base", "space", "scales"}
+
+
+class Override(NamedTuple):
+    """A dotted key, its new value, and where that was written."""
+
+    key: str
+    value: Any
+    place: str
+
+
+def override_sweep(tree: Tree, path: str | Path, overrides: Sequence[Override], scale: str | None) -> list[Problem]:
+    """Put the scale and then the overrides into a sweep's tree; returns the problems."""
+    scales = tree.get("scales")
+    known = scales if isinstance(scales, Tree) else Tree()
+    problems = [no_scale(path, scale, known)] if scale is not None and scale not in known else []
+    if isinstance(values := known.get(scale or ""), Tree):
+        written = [Override(key, value, values.places.get(key, str(path))) for key, value in values.items()]
+        overrides = [*_in_order(written), *overrides]
+    return problems + [found for each in overrides if (found := _assign(tree, *each)) is not None]
+
+
+def parsed(texts: Iterable[str] | Mapping[str, Any]) -> tuple[list[Override], list[Problem]]:
+    """The overrides in texts like "a.b=1", or of a mapping of dotted keys, and the problems of the others."""
+    problems: list[Problem] = []
+    if isinstance(texts, Mapping):
+        overrides = [Override(key, value, f"{key}={show(value)}") for key, value in texts.items()]
+    else:
+        overrides = [each for text in texts for each in _parsed(text, problems)]
+    return _in_order(overrides), problems
+
+
+def _in_order(overrides: Iterable[Override]) -> list[Override]:
+    """One that drops others comes before them; those with the same key stay in their order."""
+    return sorted(overrides, key=lambda each: precedence(each.key))
+
+
+def _parsed(text: str, problems: list[Problem]) -> Iterator[Override]:
+    key, equals, value = text.partition("=")
+    place = f"--set {text}" if text.isprintable() and len(text) <= 120 else f"--set {show(text)}"
+    if not equals or not all(part.strip() for part in key.split(".")):
+        problems.append(Problem(place, "", "must be key=value, such as --set training.images=20000"))
+    elif not value.strip():
+        problems.append(Problem(place, "", f"has no value; write {key}=null if that is meant"))
+    else:
+        read, found = read_value(value, place)
+        problems += [Problem(place, "", problem.message) for problem in found]
+        if not found:
+            yield Override(key.strip(), read, place)
+
+
+def no_scale(path: str | Path, scale: str, scales: Sequence[str] | Mapping[str, Any] = ()) -> Problem:
+    """That a file has no scale of that name."""
+    if not scales:
+        return Problem(f"--scale {scale}", "", f"{path} has no scales (a sweep lists them under the key scales)")
+    return Problem(f"--scale {scale}", "", unknown(scale, f"a scale of {path}", list(scales)))
+
+
+def _assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
+    """Set one dotted key of a sweep's tree, in place; returns a problem if there can be no such key."""
+    first, _, rest = key.partition(".")
+    if not all(key.split(".")):
+        return Problem(place, "", f"{key!r} is not a dotted key, such as training.images")
+    if rest and isinstance(tree.get(first), Row):
+        return Problem(place, "", f"{first} is a list here; give all of it, as in {first}=[...]")
+    if first in SWEEP_SECTIONS:
+        override(tree, key, value, place, trial=False)
+        return None
+    if first == "scales" or key in ("base", "space"):
+        return Problem(place, "", f"{first} cannot be set as a whole; name one key of it")
+    for section in ("base", "space"):
+        if not isinstance(tree.setdefault(section, Tree()), Tree):
+            return None  # The schema reports it.
+    in_space = first == "space"
+    target = tuple((rest if first in ("base", "space") and rest else key).split("."))
+    tree["space"] = space = _spread(tree["space"])
+    taken = _narrow(space, target, value, place)
+    if in_space and not taken and value is not None:
+        space[".".join(target)] = clone(value)
+        space.places[".".join(target)] = place
+    elif not in_space and not taken:
+        override(tree["base"], ".".join(target), value, place)
+    return None
+
+
+def _spread(tree: Tree, prefix: str = "") -> Tree:
+    """The same space with dotted keys instead of mappings in mappings."""
+    flat = Tree()
+    for key, value in tree.items():
+        if isinstance(value, Tree) and value and not any(name in value for name in RANGE_KINDS):
+            below = _spread(value, f"{prefix}{key}.")
+        else:
+            below = Tree({prefix + key: value}, {prefix + key: tree.places.get(key, "")})
+        flat.update(below)
+        flat.places |= below.places
+    return flat
+
+
+def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above: tuple[str, ...] = ()) -> bool:
+    """Take ranges at or inside the target out of a (sub-)space; True if a choice decides about the target.
+
+    `above` is the key of the choice that the sub-space belongs to.
+    """
+    taken = False
+    for key in list(space):
+        path = _path(above, key)
+        decides = target[: len(path)] == path or (path == ("family",) and target[0] not in SECTIONS_OF_EVERY_TRIAL)
+        if path[: len(target)] == target:
+            del space[key]
+        elif not _is_conditional(space[key]) or not (decides or path == ("family",)):
+            continue
+        elif target == (*path, "kind"):
+            row = space[key]["choice"]
+            kept = [position for position, branch in enumerate(row) if branch.get("kind") == value]
+            space[key] = Tree({"choice": Row([row[i] for i in kept], [row.places[i] for i in kept])}, space[key].places)
+            if not kept:
+                del space[key]
+            taken |= bool(kept)
+        else:
+            space[key] = clone(space[key])
+            row = space[key]["choice"]
+            for position, branch in enumerate(map(_spread, row)):
+                row[position] = branch
+                # A setting of every trial belongs to the base, also beside a choice of families.
+                if _narrow(branch, target, value, place, path):
+                    taken |= decides
+                elif decides and _has_key(path, branch.get("kind"), target):
+                    taken = True
+                    if value is not None:
+                        name = ".".join(target[len(path) :] if target[: len(path)] == path else target)
+                        branch[name], branch.places[name] = clone(value), place
+    return taken
+
+
+def _path(above: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """The full key of an entry of a sub-space; sections in a choice over `family` stand beside it."""
+    parts = tuple(key.split("."))
+    sections = {name for names in sections_by_family().values() for name in names} | set(SECTIONS_OF_EVERY_TRIAL)
+    return parts if above == ("family",) and parts[0] in sections else (*above, *parts)
+
+
+def _is_conditional(item: Any) -> bool:
+    choice = item.get("choice") if isinstance(item, Tree) else None
+    return isinstance(choice, Row) and bool(choice) and all(isinstance(each, Tree) for each in choice)
+
+
+def _has_key(path: tuple[str, ...], kind: Any, target: tuple[str, ...]) -> bool:
+    """True if some trial has the target where the choice at `path` takes that kind."""
+    families = registries.families()
+    chosen = [family for family in families if path != ("family",) or family == kind]
+    return any(_is_below(trial_model(family), target, path, kind) for family in chosen)
+
+
+def _is_below(model: type[BaseModel] | None, target: tuple[str, ...], path: tuple[str, ...], kind: Any) -> bool:
+    """True if a dotted key exists below a model, in any of the kinds on the way, or at `path` in this one."""
+    if model is None or target[0] not in model.model_fields:
+        return False
+    shape = shape_of(model, target[0])
+    if len(target) == 1 or shape is None:
+        return len(target) == 1
+    below = [shape.chosen({"kind": kind} if kind else {})] if path == target[:1] else [*shape.models.values()]
+    return any(_is_below(each, target[1:], path[1:], kind) for each in below)
+
 
 C = TypeVar("C")
 Source: TypeAlias = str | Path | Mapping[str, Any]

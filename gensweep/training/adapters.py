@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from gensweep.errors import GensweepError
 from gensweep.families.family import Family
 from gensweep.files import parse_json, write_tensors
-from gensweep.nn.lora import add_update, low_rank_updates
-from gensweep.nn.updates import new_rows, put_rows
+from gensweep.nn.updates import add_update, low_rank_updates, new_rows, put_rows
 
 #: Settings of a fine-tuning by name.
 AdapterSettings: TypeAlias = Mapping[str, str | int | float | None]

@@ -17,7 +17,7 @@ from gensweep import kernels
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError
 from gensweep.families.family import FAMILIES, Scheduled
-from gensweep.nn.lora import merged
+from gensweep.nn.updates import merged
 from gensweep.results import Cost, Evaluation
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, save, verify
 from gensweep.training.cost import (

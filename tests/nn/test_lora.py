@@ -8,9 +8,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from gensweep.errors import ConfigError
-from gensweep.nn.lora import add_update, attach, freeze, layers_of, low_rank_updates, merged
 from gensweep.nn.networks import ADVERSARIES, DENOISERS
-from gensweep.nn.updates import UPDATES, new_rows, put_rows
+from gensweep.nn.updates import (
+    UPDATES,
+    add_update,
+    attach,
+    freeze,
+    layers_of,
+    low_rank_updates,
+    merged,
+    new_rows,
+    put_rows,
+)
 from gensweep.registry import keywords
 
 B, SIZE, CHANNELS, CLASSES, LATENT = 2, 16, 3, 3, 12

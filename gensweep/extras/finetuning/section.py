@@ -17,8 +17,7 @@ from gensweep.config import SweepConfig, TrialConfig
 from gensweep.data.images import ClassNames, Images
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import Family
-from gensweep.nn.lora import low_rank_updates
-from gensweep.nn.updates import UPDATES, Update, merge_all
+from gensweep.nn.updates import UPDATES, Update, low_rank_updates, merge_all
 from gensweep.registry import Choice
 from gensweep.training.adapters import ADAPTER_FILE, adapter_of, weights_hash, write_adapter
 from gensweep.training.checkpoint import load_tensors, read
