@@ -18,7 +18,6 @@ from gensweep.config.problems import Problem, show
 from gensweep.config.tree import Row, Tree
 from gensweep.errors import ConfigError
 
-MAX_BYTES = 1_000_000
 MAX_NODES = 20_000
 MAX_DEPTH = 20
 
@@ -59,21 +58,12 @@ def to_yaml(value: Any, *, one_line: bool = False) -> str:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text; a configuration is a text file") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigError(f"{path}: cannot be read: {reason}") from None
-    if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{path}: is larger than {MAX_BYTES // 1000} kB; is this a configuration?")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: is not UTF-8 text; a configuration is a text file") from None
-    if "\0" in text:
-        raise ConfigError(f"{path}: is a binary file; a configuration is a text file")
-    return text
 
 
 def _read(text: str, place: Callable[[int], str]) -> tuple[Any, list[Problem]]:
