@@ -69,7 +69,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
             if get_origin(hint) is Mapping:
                 return lambda values: {name: read(value) for name, value in values.items()}
             return lambda value: value if value is None else read(value)
-    return lambda value: value
+    return tuple if get_origin(hint) is tuple else lambda value: value
 
 
 @dataclass(frozen=True)

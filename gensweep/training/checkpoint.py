@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256, parse_json, write_tensors
+from gensweep.results import Record
 
 #: The version of the layout below; other versions are refused.
 CHECKPOINT_FORMAT = 1
@@ -25,7 +26,7 @@ CHECKPOINT_FILE = "checkpoint.json"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Record):
     """What checkpoint.json says.
 
     `metadata` is the caller's, usually the effective configuration; `metrics` the report that came with the checkpoint
@@ -67,7 +68,7 @@ def save(
     try:
         folder.mkdir(parents=True)
         write_tensors(folder / STATE_FILE, tensors)
-        record = asdict(checkpoint) | {"sha256": file_sha256(folder / STATE_FILE)}
+        record = checkpoint.as_dict() | {"sha256": file_sha256(folder / STATE_FILE)}
         (folder / CHECKPOINT_FILE).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         also(folder)
     except BaseException as error:
@@ -87,11 +88,7 @@ def read(folder: Path) -> Checkpoint:
             raise GensweepError(
                 f"{file} has format {version}, but this version of gensweep reads format {CHECKPOINT_FORMAT}"
             )
-        known = {each.name for each in fields(Checkpoint)}
-        values = {name: value for name, value in record.items() if name in known}
-        for name in ("shape", "class_names", "class_counts"):
-            values[name] = tuple(values[name])
-        return Checkpoint(**values)
+        return Checkpoint.from_dict(record)
     except FileNotFoundError:
         raise GensweepError(f"{folder} is not a checkpoint: it has no {CHECKPOINT_FILE}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
