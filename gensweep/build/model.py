@@ -17,7 +17,7 @@ from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError
 from gensweep.families.denoising import DenoisingFamily
 from gensweep.families.family import Family
-from gensweep.nn.updates import merge_all
+from gensweep.nn.updates import merge
 from gensweep.noise import Noise
 from gensweep.results import Score
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
@@ -156,7 +156,7 @@ def load_checkpoint(
     weights = weights_name(kept[0] if weights is None else weights, kept)
     model, prefix = Model(trial, checkpoint, family, device, weights), weights_prefix(weights, family.sampled)
     load_network(model.network, load_tensors(folder, prefix), prefix)
-    merge_all(model.network)
+    merge(model.network)
     place(model.network, device, "float32").eval()
     return model
 

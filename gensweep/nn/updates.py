@@ -131,14 +131,14 @@ def low_rank_updates(network: nn.Module) -> dict[str, LowRank]:
     return parametrisations(network, LowRank)
 
 
-def merge(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (LowRank,)) -> None:
-    """Make plain weights of those whose parametrisations are all of these kinds; others stay as they are.
+def merge(network: nn.Module) -> None:
+    """Make plain weights of everything that fine-tuning has put beside them; other parametrisations stay.
 
     PyTorch's own way of removing would take them from copies of the network, too.
     """
     for module in network.modules():
         chain = _chain(module)
-        if chain is not None and all(isinstance(each, kinds) for each in chain):
+        if chain is not None and all(isinstance(each, LowRank | NewRows) for each in chain):
             trained = any(parameter.requires_grad for each in chain for parameter in each.parameters())
             weight = cast(Tensor, module.weight).detach()
             if weight.shape == chain.original.shape:
@@ -235,14 +235,14 @@ def full(network: nn.Module, load: Callable[[], None], known: int, new: int) -> 
     """All weights go on from the base's."""
     load()
     add_labels(network, known, new)
-    merge(network, (NewRows,))
+    merge(network)
 
 
 @UPDATES.register("scratch")
 def scratch(network: nn.Module, load: Callable[[], None], known: int, new: int) -> None:
     """The same network from its first weights, to compare with."""
     add_labels(network, known, new)
-    merge(network, (NewRows,))
+    merge(network)
 
 
 class NewRows(nn.Module):
@@ -291,8 +291,3 @@ def put_rows(network: nn.Module, known: int, rows: dict[str, Float[Tensor, "coun
 def new_rows(network: nn.Module) -> dict[str, Float[Tensor, "count features"]]:
     """The rows of new labels in a network, by the name of their table."""
     return {name: each.rows for name, each in parametrisations(network, NewRows).items()}
-
-
-def merge_all(network: nn.Module) -> None:
-    """Make plain weights of everything that fine-tuning has put beside them."""
-    merge(network, (LowRank, NewRows))

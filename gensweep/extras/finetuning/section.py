@@ -17,7 +17,7 @@ from gensweep.config import SweepConfig, TrialConfig
 from gensweep.data.images import ClassNames, Images
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import Family
-from gensweep.nn.updates import UPDATES, Update, low_rank_updates, merge_all
+from gensweep.nn.updates import UPDATES, Update, low_rank_updates, merge
 from gensweep.registry import Choice
 from gensweep.training.adapters import ADAPTER_FILE, adapter_of, weights_hash, write_adapter
 from gensweep.training.checkpoint import load_tensors, read
@@ -54,7 +54,7 @@ def read_base(folder: Path) -> Base:
     family = build_family(trial, checkpoint.shape, len(checkpoint.class_names))
     for name, network in family.networks.items():
         load_network(network, tensors, checkpoint.weights if name == family.sampled else f"networks/{name}/")
-        merge_all(network)
+        merge(network)
         if low_rank_updates(network):
             raise GensweepError(
                 f"{folder}: updates below a spectral norm cannot be merged; go on from the base instead"
