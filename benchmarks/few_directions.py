@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gensweep.cache import cache_folder
 from gensweep.data.images import DATASETS
+from gensweep.files import cache_folder
 from gensweep.metrics.uncertainty import Target
 
 CLUSTERS = 10

@@ -46,8 +46,8 @@ from dated_results import write_result
 from few_directions import CLUSTERS, Case, few_directions, rectified_moments
 from torch import Tensor
 
-from gensweep.cache import cache_folder
 from gensweep.data.images import DATASETS
+from gensweep.files import cache_folder
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.real import Real

@@ -30,8 +30,8 @@ from measuring import evaluator
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from gensweep.cache import cache_folder
 from gensweep.data.images import DATASETS, Images
+from gensweep.files import cache_folder
 from gensweep.metrics.classes import distance_of_features
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import METRICS

@@ -30,8 +30,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gensweep.cache import cache_folder
 from gensweep.data.cifar10 import cifar10
+from gensweep.files import cache_folder
 from gensweep.training.cost import flop_counter
 from gensweep.training.device import keep_freed_memory
 

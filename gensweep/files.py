@@ -1,17 +1,25 @@
-"""Files and folders that are replaced as a whole: after a crash the old one is there or the new one, never a part."""
+"""Files and folders that are replaced as a whole: after a crash the old one is there or the new one, never a part.
+
+Also the cache folder, in which one process at a time writes an entry, and scratch folders: each is locked while its
+process lives, as the system unlocks it however that ends, and removed by the next process that makes one.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
+
+from filelock import FileLock
 
 from gensweep.causes import file_problem
 from gensweep.errors import GensweepError
@@ -154,3 +162,92 @@ def file_sha256(file: Path) -> str:
     """The SHA-256 of a file's content, 64 hex digits."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """The folder for everything that can be fetched or computed anew.
+
+    $GENSWEEP_CACHE, else $XDG_CACHE_HOME/gensweep, else ~/.cache/gensweep.  It need not exist.
+    """
+    root = os.environ.get("GENSWEEP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "gensweep"
+    return Path(root).expanduser()
+
+
+#: One item for each call of this process that waits for another process.
+_waits: list[Path] = []
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Be the only process that writes `path`; the lock lies beside it.  Raises GensweepError if it cannot be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _waits.append(path)
+        try:
+            lock = FileLock(path.with_name(f".{path.name}.lock")).acquire()
+        finally:
+            _waits.remove(path)
+    except OSError as error:
+        raise unwritable(path.parent, error) from error
+    with lock:
+        yield
+
+
+def is_waiting() -> bool:
+    """Whether this process waits for another one that writes an entry."""
+    return bool(_waits)
+
+
+def unwritable(folder: Path, error: Exception) -> GensweepError:
+    """The error that says why nothing can be written in the cache folder."""
+    return GensweepError(
+        f"the cache folder {folder} cannot be written ({error}); set GENSWEEP_CACHE to a folder that can"
+    )
+
+
+#: How the names of scratch folders begin, in the system's folder for temporary files.
+SCRATCH_PREFIX = "gensweep-scratch-"
+
+
+@contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """An empty folder for this process, which is removed at the end; `name` is for people who find it."""
+    remove_dead_scratch()
+    with _locked(Path(tempfile.gettempdir()).resolve(), fcntl.LOCK_EX):  # so that none is removed before it is locked
+        folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{name}-"))
+        held = os.open(folder, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def remove_dead_scratch() -> None:
+    """Remove this user's scratch folders whose processes have ended."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    with _locked(temporary, fcntl.LOCK_EX):
+        for folder in temporary.glob(f"{SCRATCH_PREFIX}*"):
+            with suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as held:  # its process lives
+                if os.fstat(held).st_uid == os.getuid():
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[int]:
+    held = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, how)
+        yield held
+    finally:
+        os.close(held)
+
+
+@contextmanager
+def removing_dead_scratch() -> Iterator[None]:
+    """Remove at the end what processes have left that were killed inside."""
+    try:
+        yield
+    finally:
+        remove_dead_scratch()

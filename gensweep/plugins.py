@@ -22,9 +22,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gensweep.cache import cache_folder, locked
 from gensweep.errors import ConfigError
-from gensweep.files import expanded, replace_folder
+from gensweep.files import cache_folder, expanded, locked, replace_folder
 
 #: Entry points of this group name modules that are plug-ins wherever their package is installed.
 GROUP = "gensweep.plugins"

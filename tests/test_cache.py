@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from gensweep.cache import cache_folder
+from gensweep.files import cache_folder
 
 
 def test_cache_folder_follows_the_environment(monkeypatch):

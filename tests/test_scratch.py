@@ -8,11 +8,11 @@ import tempfile
 
 import pytest
 
-from gensweep.scratch import remove_dead_scratch, scratch_folder
+from gensweep.files import remove_dead_scratch, scratch_folder
 
 HOLDS = """
 import sys, time
-from gensweep.scratch import scratch_folder
+from gensweep.files import scratch_folder
 with scratch_folder("t0007") as folder:
     (folder / "file").write_text("content")
     print(folder, flush=True)

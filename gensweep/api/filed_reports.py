@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from filelock import Timeout
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.files import scratch_folder
 from gensweep.report.html import write_report
 from gensweep.report.verdict import format_verdict
-from gensweep.scratch import scratch_folder
 from gensweep.sweep.stored_sweeps import StoredSweep
 from gensweep.tracking.run_writer import RunWriter
 from gensweep.tracking.store import check_store, client, explaining_errors, runs_of, store_name

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
 
-from gensweep.cache import cache_folder
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
 from gensweep.data.image_folder import check_one_set
@@ -20,7 +19,7 @@ from gensweep.data.images import FETCHERS, NAMED_DATASETS, Images
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, GensweepError, OutsideError, ParameterError
 from gensweep.families.family import Family
-from gensweep.files import expanded
+from gensweep.files import cache_folder, expanded
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.real import Real, reference_name, spread

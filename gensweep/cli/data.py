@@ -72,8 +72,8 @@ def fetch(name: str, source: Path | None) -> None:
       gensweep data fetch FashionMNIST
       gensweep data fetch inception          the network of the literature's FID
     """
-    from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
+    from gensweep.files import cache_folder
 
     if name not in FETCHERS:
         _fetch_weights(name, list(dict.fromkeys([*DATASETS.kinds(), *FETCHERS.kinds()])))
@@ -83,7 +83,7 @@ def fetch(name: str, source: Path | None) -> None:
 
 def _fetch_weights(name: str, datasets: list[str]) -> None:
     """Fetch those of a feature extractor; other names must be of data sets that need no fetching."""
-    from gensweep.cache import cache_folder
+    from gensweep.files import cache_folder
     from gensweep.metrics.extractors import EXTRACTORS
     from gensweep.metrics.weights import PUBLISHED
 
@@ -144,10 +144,10 @@ def show(name: str, split: Split, output: Path | None, format: str, **options: A
       gensweep data show ./photos --size 64 -o photos.png
       gensweep data show hub:ylecun/mnist      fetched from the Hugging Face hub, if it is not here
     """
-    from gensweep.cache import cache_folder
     from gensweep.config.yaml import to_yaml
     from gensweep.data.folder_report import inspect_folder
     from gensweep.data.images import DATASETS
+    from gensweep.files import cache_folder
     from gensweep.training.result_files import write_contact_sheet
 
     kind, settings = _resolved(name, options)
@@ -210,9 +210,9 @@ def statistics(
       gensweep data statistics cifar10 cifar10.npz --extractor inception
       gensweep data statistics ./photos photos.npz --size 64 --set resolution=224
     """
-    from gensweep.cache import cache_folder
     from gensweep.config import parse_overrides
     from gensweep.data.images import DATASETS
+    from gensweep.files import cache_folder
     from gensweep.metrics.extractors import EXTRACTORS
     from gensweep.metrics.real import Real
     from gensweep.metrics.statistics import check_name, write_statistics
@@ -286,8 +286,8 @@ def _by_name(kind: str) -> str:
 
 
 def _state(name: str, kind: str, settings: dict[str, str]) -> str:
-    from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
+    from gensweep.files import cache_folder
 
     if _needed(kind) - settings.keys():
         return "your own" if "path" in _needed(kind) else _by_name(kind)

@@ -121,9 +121,9 @@ def _store() -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS
     from gensweep.errors import GensweepError
+    from gensweep.files import cache_folder
 
     for kind in ("digits", "cifar10"):
         try:

@@ -25,10 +25,9 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
-from gensweep.cache import locked
 from gensweep.data.images import DATASETS, FETCHERS, Classes, Flip, Images, Limit, Size, Split, select
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import write_bytes, write_text
+from gensweep.files import locked, write_bytes, write_text
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHA256 = {

@@ -21,7 +21,6 @@ import PIL
 from jaxtyping import Int64, UInt8
 from PIL import UnidentifiedImageError
 
-from gensweep.cache import locked
 from gensweep.data.picture_decoding import (
     HEIC_NEEDED,
     PICTURE_SUFFIXES,
@@ -31,7 +30,7 @@ from gensweep.data.picture_decoding import (
     lacks_heic_reader,
 )
 from gensweep.errors import ConfigError
-from gensweep.files import replacing
+from gensweep.files import locked, replacing
 
 T = TypeVar("T")
 

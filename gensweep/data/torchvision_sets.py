@@ -11,7 +11,6 @@ import numpy as np
 from annotated_types import doc
 from jaxtyping import Int64, UInt8
 
-from gensweep.cache import locked
 from gensweep.data.images import (
     DATASETS,
     FETCHERS,
@@ -26,6 +25,7 @@ from gensweep.data.images import (
 )
 from gensweep.data.picture_files import cached_pictures
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import locked
 
 TorchvisionName: TypeAlias = Literal["MNIST", "FashionMNIST", "KMNIST", "SVHN", "STL10", "CelebA"]
 Arrays: TypeAlias = tuple[UInt8[np.ndarray, "n c h0 w0"], Int64[np.ndarray, " n"], tuple[str, ...]]

@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gensweep.cache import locked
 from gensweep.errors import GensweepError, ParameterError
-from gensweep.files import flush, parse_json, path_within, write_text
+from gensweep.files import flush, locked, parse_json, path_within, write_text
 from gensweep.remote_folder import RemoteFolder, split_place
 
 #: What was fetched: sizes and times of the files, by their names.

@@ -22,8 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from gensweep.cache import cache_folder
-from gensweep.files import file_sha256, write_bytes
+from gensweep.files import cache_folder, file_sha256, write_bytes
 
 #: The environment variable that switches the kernels off when it is 0.
 KERNELS_VARIABLE = "GENSWEEP_KERNELS"

@@ -16,8 +16,7 @@ from jaxtyping import Float, Float64, Int, UInt8
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from gensweep.cache import locked, unwritable
-from gensweep.files import replacing, write_tensors
+from gensweep.files import locked, replacing, unwritable, write_tensors
 from gensweep.metrics.extractors import QUANTISATION, Extractor
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import nearest

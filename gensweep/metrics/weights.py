@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from gensweep.cache import locked
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import expanded, file_sha256, replacing
+from gensweep.files import expanded, file_sha256, locked, replacing
 
 _log = logging.getLogger(__name__)
 

@@ -126,7 +126,7 @@ def rescore(subject: Subject, axes: Axes, command: str | None = None) -> list[Sa
 
 def _log_of(subject: Subject) -> Callable[[Outcome], None]:
     """A function that writes an outcome to the log of the subject's sweep, if there is one that can be written."""
-    from gensweep.cache import cache_folder
+    from gensweep.files import cache_folder
     from gensweep.sweep.events import ScoredAgain
 
     trial = subject.trial

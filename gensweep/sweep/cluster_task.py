@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import GensweepError
+from gensweep.files import scratch_folder
 from gensweep.last_words import last_words
-from gensweep.scratch import scratch_folder
 from gensweep.sweep.allotment import allot, bundle, scarce_words
 from gensweep.sweep.cluster import connected
 

@@ -18,10 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from gensweep.cache import locked
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import GensweepError
-from gensweep.files import parse_json
+from gensweep.files import locked, parse_json
 from gensweep.machine import usable_cores
 from gensweep.sweep.allotment import visible_gpus
 

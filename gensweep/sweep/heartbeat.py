@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gensweep.cache import is_waiting
+from gensweep.files import is_waiting
 from gensweep.phases import COMPUTING, RESTING, STEADY, Phase
 from gensweep.remote_folder import PATIENCE
 from gensweep.sweep.stalls import Sign

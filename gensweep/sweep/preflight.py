@@ -24,14 +24,13 @@ from gensweep.build.costs import (
     weight_shapes,
 )
 from gensweep.build.parts import check_inputs, load_images
-from gensweep.cache import cache_folder
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.config.ranges import Choices, Range
 from gensweep.config.search_methods import PopulationBasedTraining
 from gensweep.config.sweep_config import Resources
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import expanded, nearest_folder, write_problem
+from gensweep.files import cache_folder, expanded, nearest_folder, write_problem
 from gensweep.machine import usable_memory
 from gensweep.remote_folder import is_url
 from gensweep.sweep.allotment import NodeResources, allot, limited, local_nodes, workers_that_fit

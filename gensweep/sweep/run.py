@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gensweep.causes import file_problem
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import GensweepError
-from gensweep.scratch import removing_dead_scratch, scratch_folder
+from gensweep.files import removing_dead_scratch, scratch_folder
 from gensweep.search.reruns import Retry
 from gensweep.search.session import Observer, Session
 from gensweep.search.sweep_plan import SweepPlan, SweepResult

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from gensweep import plugins
-from gensweep.cache import cache_folder
 from gensweep.config.problems import listed
 from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
+from gensweep.files import cache_folder
 from gensweep.redaction import redact_tree
 from gensweep.remote_folder import is_url, split_place
 from gensweep.results import Evaluation, better

@@ -30,10 +30,9 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from gensweep.causes import file_problem, memory_problem
 from gensweep.errors import is_outside
-from gensweep.files import write_for_owner_alone
+from gensweep.files import scratch_folder, write_for_owner_alone
 from gensweep.phases import Phase
 from gensweep.results import Evaluation
-from gensweep.scratch import scratch_folder
 from gensweep.sweep.checkpoints import IncompleteCheckpointError, checkpoint_uri, fetch, store
 from gensweep.sweep.cluster import PREEMPTION_SWITCH
 from gensweep.sweep.events import Evaluated, Noted, Paced, Progressed, Report, Saved

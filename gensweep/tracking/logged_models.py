@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gensweep.errors import GensweepError
-from gensweep.files import parse_json
-from gensweep.scratch import scratch_folder
+from gensweep.files import parse_json, scratch_folder
 from gensweep.sweep.folder import PICTURES
 from gensweep.sweep.stored_sweeps import MODEL_URI
 from gensweep.tracking.store import check_store, current_uri, database_is_missing, explaining_errors, tracking_uri

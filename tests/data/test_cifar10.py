@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gensweep.cache import cache_folder
 from gensweep.data import cifar10 as module
 from gensweep.data.cifar10 import CLASS_NAMES, SHA256, cifar10, fetch_cifar10, folder_in, sha256
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import cache_folder
 
 
 @pytest.fixture(autouse=True)

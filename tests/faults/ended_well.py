@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 from sweep_processes import command_of
 from telling_driver import STEP, tell_steps
 
-from gensweep.scratch import remove_dead_scratch
+from gensweep.files import remove_dead_scratch
 from gensweep.sweep.core_claims import other_claims
 from gensweep.sweep.events import Ended, Event, Lost, Retried, SessionEnded
 from gensweep.training.reporter import WorkerContext

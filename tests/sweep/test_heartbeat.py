@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gensweep.cache import locked
+from gensweep.files import locked
 from gensweep.phases import RESTING
 from gensweep.remote_folder import PATIENCE
 from gensweep.sweep.heartbeat import FIRST_TIMEOUTS, Heartbeat

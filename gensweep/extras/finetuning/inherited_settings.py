@@ -8,13 +8,13 @@ from types import MappingProxyType
 from typing import Any
 
 from gensweep.build.parts import build_family, load_images
-from gensweep.cache import cache_folder
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep
 from gensweep.config.tree import flatten, override_all
 from gensweep.data.image_folder import ONE_CLASS
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError
 from gensweep.extras.finetuning.section import Base, read_base
+from gensweep.files import cache_folder
 from gensweep.tracking.checkpoints import checkpoint_folder
 
 #: Times that a training shows each image, within the bounds that follow.

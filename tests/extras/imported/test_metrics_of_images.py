@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from gensweep.cache import cache_folder
 from gensweep.cli.main import run
 from gensweep.data.images import DATASETS
+from gensweep.files import cache_folder
 
 pytestmark = pytest.mark.trains
 
