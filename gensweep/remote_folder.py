@@ -12,11 +12,12 @@ import functools
 import os
 import random
 import re
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
@@ -93,8 +94,7 @@ class RemoteFolder:
 
         def attempt() -> bytes:
             with self._filesystem.open_input_stream(self._at(name)) as stream:
-                content: bytes = stream.read()
-                return content
+                return cast(bytes, stream.read())
 
         return self._persistently(attempt, name)
 
@@ -107,8 +107,7 @@ class RemoteFolder:
 
         def copy(stream: Any) -> None:
             with file.open("rb") as source:
-                while chunk := source.read(CHUNK):
-                    stream.write(chunk)
+                shutil.copyfileobj(source, stream, CHUNK)
 
         self._persistently(lambda: self._write(name, copy), name)
 
@@ -117,8 +116,7 @@ class RemoteFolder:
 
         def attempt() -> None:
             with self._filesystem.open_input_stream(self._at(name)) as stream, file.open("wb") as target:
-                while chunk := stream.read(CHUNK):
-                    target.write(chunk)
+                shutil.copyfileobj(stream, target, CHUNK)
 
         self._persistently(attempt, name)
 
@@ -143,10 +141,8 @@ class RemoteFolder:
         """Remove a file; that it is gone already is fine."""
 
         def attempt() -> None:
-            try:
+            with suppress(FileNotFoundError):
                 self._filesystem.delete_file(self._at(name))
-            except FileNotFoundError:
-                return
 
         self._persistently(attempt, name)
 
@@ -154,10 +150,8 @@ class RemoteFolder:
         """Remove the folder with all that is in it; that it is gone already is fine."""
 
         def attempt() -> None:
-            try:
+            with suppress(FileNotFoundError):
                 self._filesystem.delete_dir(self._path)
-            except FileNotFoundError:
-                return
 
         self._persistently(attempt, "")
 
