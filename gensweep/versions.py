@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import metadata
+from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
@@ -22,35 +22,17 @@ OLDEST_PYTHON = "3.11"
 USER_EXTRAS = ("cluster", "export", "heic", "hub", "tensorboard", "wandb")
 
 
-@dataclass(frozen=True)
-class Package:
-    """A package that gensweep requires; `installed` is None if it is missing, `extra` is "" if it is always needed."""
+class Package(NamedTuple):
+    """A package that gensweep requires; `installed` is None if it is missing, `extra` is "" if it is always needed.
 
-    required: Requirement
+    `oldest` is the lower bound of the range, `problem` the command that fixes a version outside of it.
+    """
+
+    name: str
     installed: str | None
     extra: str
-
-    @property
-    def name(self) -> str:
-        """Its name on PyPI."""
-        return self.required.name
-
-    @property
-    def oldest(self) -> str:
-        """The lower bound of the range."""
-        return next(each.version for each in self.required.specifier if each.operator in (">=", "=="))
-
-    @property
-    def problem(self) -> str | None:
-        """A message with the command that fixes it if the installed version is outside the range, else None."""
-        allowed = ",".join(sorted(map(str, self.required.specifier), reverse=True))
-        extras = f"[{','.join(sorted(self.required.extras))}]" if self.required.extras else ""
-        command = f"pip install '{self.name}{extras}{allowed}'"
-        if self.installed is None:
-            return None if self.extra else f"not installed; run: {command}"
-        if self.required.specifier.contains(self.installed, prereleases=True):
-            return None
-        return f"{self.installed} is not in the range that gensweep supports ({allowed}); run: {command}"
+    oldest: str
+    problem: str | None
 
 
 def required_packages() -> list[Package]:
@@ -63,8 +45,21 @@ def required_packages() -> list[Package]:
     for extra in ("", *USER_EXTRAS):
         for required in requirements:
             if required.marker is None or required.marker.evaluate({"extra": extra}):
-                found.setdefault(required.name, Package(required, installed_version(required.name), extra))
+                found.setdefault(required.name, _package(required, extra))
     return list(found.values())
+
+
+def _package(required: Requirement, extra: str) -> Package:
+    installed, problem = installed_version(required.name), None
+    allowed = ",".join(sorted(map(str, required.specifier), reverse=True))
+    extras = f"[{','.join(sorted(required.extras))}]" if required.extras else ""
+    command = f"run: pip install '{required.name}{extras}{allowed}'"
+    if installed is None:
+        problem = None if extra else f"not installed; {command}"
+    elif not required.specifier.contains(installed, prereleases=True):
+        problem = f"{installed} is not in the range that gensweep supports ({allowed}); {command}"
+    oldest = next(each.version for each in required.specifier if each.operator in (">=", "=="))
+    return Package(required.name, installed, extra, oldest, problem)
 
 
 def installed_version(name: str) -> str | None:
