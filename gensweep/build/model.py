@@ -29,12 +29,8 @@ from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_i
 Progress: TypeAlias = Callable[[int, int], None]
 """Gets the number of images that are done, and of all images."""
 
-#: Sections and settings that say how a model was trained and evaluated: no image depends on them that is drawn later.
-OF_TRAINING = (
-    *("seed", "plugins", "data", "network", "optimizer", "training", "evaluation", "start"),
-    *("adaptive_diffusion", "diffusion.levels", "diffusion.loss", "family.label_dropout", "flow", "gan", "meanflow"),
-    *("vae.beta", "vae.free_bits", "vdm.times"),
-)
+#: Sections that say how any model was trained and evaluated: no image depends on them that is drawn later.
+OF_TRAINING = ("seed", "plugins", "data", "network", "optimizer", "training", "evaluation", "start")
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Model:
         """
         if not changes:
             return self
-        check_effect(changes)
+        check_effect(self.config, changes)
         config = self.config.with_overrides(changes)
         family = build_family(config, self.checkpoint.shape, len(self.checkpoint.class_names))
         check_guidance(changes, self.family)
@@ -118,9 +114,10 @@ class Model:
         return evaluate_images(evaluator, lambda indices: chosen[indices], self.device, labels=labels).scores
 
 
-def check_effect(changes: Mapping[str, Any]) -> None:
+def check_effect(trial: TrialConfig, changes: Mapping[str, Any]) -> None:
     """Raises ConfigError for settings that say how a model was trained, and not how its images are drawn."""
-    of_training = tuple(f"{name}." for name in OF_TRAINING)
+    own: tuple[str, ...] = getattr(trial.bound("family").func, "of_training", ())
+    of_training = tuple(f"{name}." for name in (*OF_TRAINING, *own))
     told = "says how the model was trained; what can change is how it draws, such as sampler.steps or family.guidance"
     if idle := [key for key, _ in flatten(changes) if f"{key}.".startswith(of_training)]:
         raise ConfigError([f"{key}: {told}" for key in idle])
@@ -149,7 +146,7 @@ def load_checkpoint(
     checkpoint = read(folder)
     trial = TrialConfig.from_dict(checkpoint.metadata)
     if overrides:
-        check_effect(overrides)
+        check_effect(trial, overrides)
         trial = trial.with_overrides(overrides)
     family = build_family(trial, checkpoint.shape, len(checkpoint.class_names))
     kept = weights_in(tensor_names(folder))

@@ -54,6 +54,7 @@ class FlowFamily(DenoisingFamily):
     Source: Lipman et al. 2023; Liu et al. 2023; Ho & Salimans 2022 (guidance).
     """
 
+    of_training = (*DenoisingFamily.of_training, "flow")
     process: StraightPath
 
     def __init__(

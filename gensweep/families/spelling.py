@@ -1,15 +1,8 @@
-"""How people write the names of families."""
+"""The names of families in text."""
 
 from __future__ import annotations
 
-_IMPORTED = {
-    "folder": "folder of images",
-    "torchscript": "exported generator",
-    "pipeline": "pipeline of diffusers",
-}
-_SPELLINGS = {"gan": "GAN", "vae": "VAE", "vdm": "VDM", "meanflow": "MeanFlow"}
-
 
 def family_name(kind: str) -> str:
-    """A family's kind as one would write it in a sentence: "GAN", "diffusion GAN"."""
-    return _IMPORTED.get(kind) or " ".join(_SPELLINGS.get(word, word) for word in kind.split("_"))
+    """A family's kind in a sentence: "GAN", "diffusion GAN".  Words of three letters are taken for acronyms."""
+    return " ".join(word.upper() if len(word) == 3 else word for word in kind.split("_"))

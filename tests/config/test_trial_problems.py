@@ -70,7 +70,7 @@ def problems(tree):
         (
             {"sampler": {"kind": "ancestral", "variance": "learned"}},
             "sampler.variance: 'learned' needs a loss that teaches a variance, but diffusion.loss.kind is simple; "
-            "set that to hybrid or vlb, or the variance to small or large",
+            "set that to vlb or hybrid, or the variance to small or large",
         ),
         (
             {"family": {"kind": "meanflow"}, "meanflow": {"learnt_guidance": 3.0}},

@@ -63,8 +63,7 @@ def test_a_family_without_a_network_section_is_exported(checkpoint):
     assert run(["sample", "./out", "-n", "2", "-o", "images.png"]) == 0
 
 
-@pytest.mark.parametrize("target", ["diffusers", "onnx"])
-def test_refused_targets_name_those_that_work(checkpoint, target, capsys):
-    assert run(["export", str(checkpoint), "--to", target, "-o", "out"]) == 2
-    assert capsys.readouterr().err.endswith("choose --to safetensors\n")
+def test_a_refused_target_names_those_that_work(checkpoint, capsys):
+    assert run(["export", str(checkpoint), "--to", "diffusers", "-o", "out"]) == 2
+    assert capsys.readouterr().err.endswith("choose --to safetensors or onnx\n")
     assert not Path("out").exists()

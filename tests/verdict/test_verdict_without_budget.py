@@ -49,7 +49,7 @@ def test_without_any_common_budget_costs_are_known_all_the_same(apart):
 
 
 def test_without_any_common_budget_what_was_only_scored_here_may_be_the_best(apart, history):
-    folder = history.trial("f", 0, "folder", [(1.0, 20.0)])
+    folder = history.trial("f", 0, "folder", [(1.0, 20.0)], config={"family": {"sha256": "0"}})
     comparison = compare([*apart.sweeps, sweep("f", [folder])])
     verdict = recommend(comparison)
     assert (verdict.budget, verdict.recommended.trial.name, verdict.score) == (None, "f/t0000", 20.0)

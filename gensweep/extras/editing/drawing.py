@@ -68,12 +68,12 @@ def draw_from_pictures(
     if not isinstance(family, Denoising | Encoding):
         raise ConfigError(
             f"a model of family {model.config.kind('family')!r} draws an image in one go and cannot begin with one; "
-            "name a run of a diffusion model or of a VAE"
+            "name a run of a family that denoises or encodes"
         )
     if pictures.mask is not None and not isinstance(family, Denoising):
         raise ConfigError(
             f"a model of family {model.config.kind('family')!r} encodes a picture as a whole and cannot draw a part of "
-            "it anew; leave --inpaint out, or name a run of a diffusion model"
+            "it anew; leave --inpaint out, or name a run of a family that denoises"
         )
     image = picture_for(model, pictures.image)
     before, after = [image], image.new_empty(0, *image.shape)

@@ -63,10 +63,10 @@ def export(
 ) -> None:
     """Write a trained model as a folder that others can open, with a model card (README.md).
 
-    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. A diffusion model
-    or a flow becomes a pipeline of diffusers, or an ONNX denoiser with the steps of its sampler; a GAN, a VAE and the
-    few steps of MeanFlow a generator of z and labels as ONNX. With --to safetensors a folder that gensweep takes as a
-    checkpoint. It is ready for hf upload.
+    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. A model that denoises step by step becomes a
+    pipeline of diffusers, or an ONNX denoiser with the steps of its sampler; others, and the few steps of a mean flow,
+    become a generator of z and labels as ONNX. With --to safetensors a folder that gensweep takes as a checkpoint. It
+    is ready for hf upload.
 
     \b
     Examples:

@@ -82,7 +82,7 @@ def model_card(model: Model, facts: CardFacts) -> str:
     checkpoint, tree = model.checkpoint, redact_tree(model.config.as_dict())
     classes = model.family.classes
     scores = [] if facts.changes else checkpoint_scores(checkpoint)
-    family = family_name(checkpoint.family).replace("vdm", "variational diffusion")
+    family = family_name(checkpoint.family)
     data = tree["data"]["kind"]
     source, terms = DATA_LICENCES.get(data, ("", UNKNOWN_TERMS))
     channels, size, _ = checkpoint.shape

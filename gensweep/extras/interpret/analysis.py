@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from gensweep.build.model import Model, in_batches, labels_of, load_checkpoint
 from gensweep.build.parts import build_extractor, load_images, training_reference
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.extras.interpret.activation_maps import ActivationMap, map_denoiser, map_gan
+from gensweep.extras.interpret.activation_maps import ActivationMap, map_denoiser, map_generator
 from gensweep.extras.interpret.intervention import Intervention, Task, intervene
 from gensweep.extras.interpret.recording import reading_layers
 from gensweep.extras.interpret.trajectory import PathStep, evenly_spaced, record_path
-from gensweep.families.family import Denoising
-from gensweep.families.gan import DISCRIMINATOR, GanFamily
+from gensweep.families.family import Denoising, Judging
 from gensweep.metrics.probe import Classifier
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
@@ -115,10 +114,9 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
     labels = labels_of(model, len(names) if class_name is None else 1, class_name).tolist()
     if getattr(model.family, "guidance", 1) == 0:
         raise ConfigError("family.guidance is 0, which ignores the label; name a run with another guidance")
-    if not isinstance(model.family, GanFamily | Denoising):
-        raise ConfigError(f"a model of family {model.config.kind('family')!r} cannot be looked into; name another run")
-    if isinstance(model.family, GanFamily):
-        network, prefix = model.family.networks[DISCRIMINATOR], weights_prefix(RAW_WEIGHTS, DISCRIMINATOR)
+    if isinstance(model.family, Judging):
+        judge = model.family.judge
+        network, prefix = model.family.networks[judge], weights_prefix(RAW_WEIGHTS, judge)
         load_network(network, load_tensors(folder, prefix), prefix)
         place(network, model.device, "float32").eval()
     return LabelledModel(model, select_layers(reading_layers(model.family.networks), layers), labels)
@@ -161,14 +159,13 @@ def analyse(labelled: LabelledModel, settings: AnalysisSettings, begin: Callable
 def map_activations(labelled: LabelledModel, settings: AnalysisSettings) -> ActivationMap:
     """How each unit reacts to each label.
 
-    A denoiser sees noisy images from its own sampler, under all labels in turn; a generator sees latents.
+    A denoiser sees noisy images from its own sampler, under all labels in turn; other families draw images in one go.
     """
     family, classes = labelled.model.family, len(labelled.names)
     noise = labelled.noise(settings.seed, settings.samples)
     flips = Noise(settings.seed, torch.arange(settings.permutations))
-    if isinstance(family, GanFamily):
-        return map_gan(family, labelled.layers, noise, classes, flips)
-    assert isinstance(family, Denoising)
+    if not isinstance(family, Denoising):
+        return map_generator(family, labelled.layers, noise, classes, flips)
     shape = labelled.model.checkpoint.shape
     path, _ = record_path(family, noise, noise.samples % classes, shape)
     return map_denoiser(family, labelled.layers, evenly_spaced(path, settings.levels), classes, flips)

@@ -164,7 +164,7 @@ def test_an_entry_cannot_draw_images(store, capsys, arguments):
     assert run(arguments) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "named/t0000 is a folder of images that was only scored here" in err
+    assert "named/t0000 was only scored here" in err
 
 
 def test_what_is_odd_about_pictures_is_counted(store, capsys):
