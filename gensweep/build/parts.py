@@ -131,7 +131,8 @@ def build_evaluator(
             for name in sorted(references, key=lambda name: METRICS[name].of_moments):
                 reference = references[name]
                 metrics[name] = METRICS[name](reference, device)
-                identities[name] = settings.identity(name, training, extractor=extractor.id, reference=reference.name)
+                seen_by = "pixels" if METRICS[name].of_pixels else extractor.id
+                identities[name] = settings.identity(name, training, extractor=seen_by, reference=reference.name)
         if of_likelihood := settings.of("likelihood"):
             held_out, split = hold_out(trial, images)
             for name in of_likelihood:

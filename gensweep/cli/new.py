@@ -20,6 +20,9 @@ STARTERS = {
     "schedule": ("gensweep.diffusion.schedules", "SCHEDULES"),
     "network": ("gensweep.nn.networks", "DENOISERS"),
     "dataset": ("gensweep.data.images", "DATASETS"),
+    "sampler": ("gensweep.diffusion.samplers.sampler", "SAMPLERS"),
+    "family": ("gensweep.families.family", "FAMILIES"),
+    "metric": ("gensweep.metrics.metric", "METRICS"),
 }
 
 
@@ -35,7 +38,7 @@ STARTERS = {
     help="Where the files go.  [default: the current folder]",
 )
 def new(kind: str, name: str, output: Path) -> None:
-    """Begin a schedule, network or data set of your own.
+    """Begin a schedule, network, data set, sampler, family or metric of your own.
 
     Writes NAME.py, which works as it is, and test_NAME.py. See docs/plugins.md.
 

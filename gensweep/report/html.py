@@ -15,6 +15,7 @@ import yaml
 from markupsafe import Markup, escape
 from PIL import Image
 
+from gensweep import plugins
 from gensweep.families.spelling import family_name
 from gensweep.report import wording
 from gensweep.report.caveats import caveats
@@ -89,6 +90,9 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
             trial_config(judged.recommended.trial), sort_keys=False, allow_unicode=True, default_flow_style=False
         ),
         command=reproduce_command(judged.recommended.trial),
+        parts=[
+            plugins.load_offered(part)(comparison, judged) for part in plugins.offered(plugins.REPORT_PARTS).values()
+        ],
         script=(script := files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")),
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
+from gensweep import plugins
 from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, print_rows
 
+#: Entry points of this group are what a model is exported to, functions such as those in `export_targets`.
+TARGETS = "gensweep.export_targets"
 #: The hub's word for a licence that is not known.
 UNKNOWN_LICENCE = "unknown"
 
@@ -19,7 +22,7 @@ UNKNOWN_LICENCE = "unknown"
 @click.option(
     "--to",
     "target",
-    type=click.Choice(["safetensors", "diffusers", "onnx"]),
+    type=click.Choice([*plugins.offered(TARGETS)]),
     required=True,
     help="What the model is for.",
 )

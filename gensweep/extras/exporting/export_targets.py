@@ -1,10 +1,13 @@
-"""What is written for each target of `gensweep export`, and what its model card needs to know."""
+"""What is written for each target of `gensweep export`.
+
+A target is a function of a model and an empty folder.  It returns values for the model card: `usage`, the text under
+"Use", or those that the template has a text for.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,18 +21,14 @@ from gensweep.families.denoising import DenoisingFamily
 from gensweep.training.checkpoint import save
 from gensweep.training.learner_state import weights_prefix
 
-#: Packages that a target needs, all of the extra `export`.
-PACKAGES = {"safetensors": (), "diffusers": ("diffusers",), "onnx": ("onnx",)}
-
-#: (model, folder) -> values for the usage in the model card
-WriteTarget = Callable[[Model, Path], dict[str, Any]]
+#: Targets that need the package of their name, of the optional dependencies `export`.
+PACKAGES = ("diffusers", "onnx")
 
 
 def check_packages(target: str) -> None:
     """Raise ConfigError, with what to type, if a package is missing that a target needs."""
-    missing = [name for name in PACKAGES[target] if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(f"--to {target} needs the package {missing[0]}; type: pip install 'gensweep[export]'")
+    if target in PACKAGES and importlib.util.find_spec(target) is None:
+        raise ConfigError(f"--to {target} needs the package {target}; type: pip install 'gensweep[export]'")
 
 
 def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
@@ -97,14 +96,6 @@ def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:
     steps = {"sampler": chain.sampler, "steps": chain.steps(), "class_names": model.checkpoint.class_names}
     (folder / "drawing.json").write_text(json.dumps(steps, indent=1) + "\n")
     return _facts(chain)
-
-
-#: What writes each target.
-TARGETS: dict[str, WriteTarget] = {
-    "safetensors": write_safetensors,
-    "diffusers": write_diffusers,
-    "onnx": write_onnx_model,
-}
 
 
 def _sampler(model: Model) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def _metadata(facts: CardFacts, data: str, family: str, scores: list[Score]) -> 
     """The block of metadata; scores stand in it as results of the model, as the hub's `model-index` wants them."""
     block: dict[str, Any] = {
         "license": facts.licence,
-        "library_name": LIBRARIES[facts.target],
+        "library_name": LIBRARIES.get(facts.target, facts.target),
         "pipeline_tag": TASK,
         "tags": ["gensweep", family.lower().replace(" ", "-"), "image-generation", data],
     }
