@@ -38,7 +38,6 @@ class Model:
     """A trained family that can draw samples: weights of a checkpoint, and the settings it was trained with.
 
     `weights` says which: "ema", the average that was evaluated, "ema@0.25" with a quarter of its half-life, or "raw".
-    With adapters, `checkpoint.class_names` has their new classes too.
     """
 
     config: TrialConfig
@@ -46,6 +45,16 @@ class Model:
     family: Family
     device: torch.device
     weights: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of its images, (c, h, w)."""
+        return self.checkpoint.shape
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of its classes, those of adapters last."""
+        return self.checkpoint.class_names
 
     @property
     def network(self) -> nn.Module:
@@ -61,7 +70,7 @@ class Model:
             return self
         check_effect(self.config, changes)
         config = self.config.with_overrides(changes)
-        family = build_family(config, self.checkpoint.shape, len(self.checkpoint.class_names))
+        family = build_family(config, self.shape, len(self.class_names))
         check_guidance(changes, self.family)
         family.networks[family.sampled], family.classes = self.network, self.family.classes
         if isinstance(family, DenoisingFamily):
@@ -100,8 +109,8 @@ class Model:
         `labels` are the classes that they were drawn for, where a metric asks for them.  Raises ConfigError if there
         are fewer than two images, if they are not like the model's, or if every metric asks for a likelihood.
         """
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.checkpoint.shape or len(images) < 2:
-            shape = ", ".join(map(str, self.checkpoint.shape))
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape or len(images) < 2:
+            shape = ", ".join(map(str, self.shape))
             raise ConfigError(
                 f"images of {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)} cannot be scored: give "
                 f"uint8 (n, {shape}) with n >= 2, such as Model.sample draws"
@@ -194,7 +203,7 @@ def labels_of(model: Model, count: int, class_name: str | None) -> Tensor:
 
     Raises ConfigError for a class that the model does not know.
     """
-    names = model.checkpoint.class_names
+    names = model.class_names
     if class_name is None:
         return torch.arange(count, device=model.device) % max(1, len(names))
     if not model.family.classes:

@@ -81,7 +81,7 @@ def load_images(trial: TrialConfig, split: Split = "train") -> Images:
 def build_family(
     trial: TrialConfig, shape: tuple[int, int, int], classes: int, weights: Weights | None = None
 ) -> Family:
-    """The family of a trial for images of a shape (channels, height, width); its first weights depend on the seed only.
+    """The family of a trial for images of a shape (c, h, w); its first weights depend on the seed only.
 
     One that starts from a trained model gets its weights if they are given.  The global state of randomness is left as
     it was.

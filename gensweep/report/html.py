@@ -16,7 +16,6 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from gensweep import plugins
-from gensweep.families.spelling import family_name
 from gensweep.report import wording
 from gensweep.report.caveats import caveats
 from gensweep.report.charts import budget_figure, draw_charts, series_of
@@ -25,6 +24,7 @@ from gensweep.report.figures import SYMBOL_PATHS
 from gensweep.report.templates import data_url, environment, write_whole
 from gensweep.report.trial_warnings import format_diversity, trial_warnings
 from gensweep.report.verdict import format_rung, format_sentences
+from gensweep.results import family_name
 from gensweep.sweep.stored_sweeps import trial_config
 from gensweep.verdict.comparison import Comparison
 from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit

@@ -47,7 +47,7 @@ def test_a_package_outside_of_this_repository_is_swept_sampled_and_judged(here, 
     diffusion = {
         "kind": "diffusion",
         "network": {"kind": "plainnet", "width": 8, "depth": 1},
-        "diffusion": {"timesteps": 20, "schedule": {"kind": "expo"}},
+        "diffusion": {"timesteps": 20, "schedule": {"kind": "expo", "rate": {"float": [4.0, 12.0]}}},
         "sampler": {"kind": "plain_euler", "steps": 2},
     }
     space = {
@@ -61,7 +61,12 @@ def test_a_package_outside_of_this_repository_is_swept_sampled_and_judged(here, 
             "evaluation": {"metrics": ["brightness"], "samples": 16, "extractor": {"resolution": 32}},
         },
         "space": {"family": {"choice": [diffusion, {"kind": "pixelwise"}]}},
-        "search": {"trials": 2, "sampler": {"kind": "grid"}, "scheduler": {"kind": "fifo"}},
+        "search": {
+            "trials": 2,
+            "enqueue": [{"family.kind": "diffusion"}, {"family.kind": "pixelwise"}],
+            "sampler": {"kind": "random"},
+            "scheduler": {"kind": "fifo"},
+        },
     }
     (here / "own.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
     shutil.copyfile(empty_store(), here / "mlflow.db")

@@ -36,7 +36,7 @@ def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
     prefix = weights_prefix(model.weights, model.family.sampled)
     tree = model.config.as_dict()
     # The labels stay; the weights are plain ones, and the name of a path is enough.
-    if tree.get("start", {}).get("kind") == "finetune":
+    if "base" in tree.get("start", {}):
         merged = {"base": Path(tree["start"]["base"]).name, "update": {"kind": "full"}}
         tree = tree | {"start": tree["start"] | merged}
     record = replace(model.checkpoint, weights=prefix, metadata=tree)
@@ -63,7 +63,7 @@ def write_diffusers(model: Model, folder: Path) -> dict[str, Any]:
             "diffusers tells a network where a step begins, but not where it ends, which this needs; choose --to onnx"
         )
     chain = _chain(model, family)
-    code = write_pipeline(family, chain, model.checkpoint.class_names, folder)
+    code = write_pipeline(family, chain, model.class_names, folder)
     code_files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py"))
     reasons = [
         words
@@ -93,7 +93,7 @@ def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:
         return {"z": generator.inputs["z"].shape[1:]}
     chain = _chain(model, family)
     write_onnx(traceable_denoiser(family, chain), folder / "model.onnx")
-    steps = {"sampler": chain.sampler, "steps": chain.steps(), "class_names": model.checkpoint.class_names}
+    steps = {"sampler": chain.sampler, "steps": chain.steps(), "class_names": model.class_names}
     (folder / "drawing.json").write_text(json.dumps(steps, indent=1) + "\n")
     return _facts(chain)
 

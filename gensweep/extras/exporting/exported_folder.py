@@ -102,5 +102,5 @@ def _write_picture(model: Model, source: Path, file: Path, *, drawn_before: bool
     count = SHOWN_IMAGES if not classes else classes * max(1, SHOWN_IMAGES // classes)
     with progress_bar(PICTURE_FILE, count) as progress, torch.no_grad():
         images = model.sample(count, progress=lambda done, _: progress(done))
-    rows = (labels_of(model, count, None).cpu(), model.checkpoint.class_names) if classes > 1 else None
+    rows = (labels_of(model, count, None).cpu(), model.class_names) if classes > 1 else None
     write_pictures(images, file, classes=rows)

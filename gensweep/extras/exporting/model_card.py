@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 
 from gensweep.build.model import Model
-from gensweep.families.spelling import family_name
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.titles import metric_title
 from gensweep.redaction import redact_tree
@@ -25,12 +24,10 @@ from gensweep.report.wording import (
     format_interval,
 )
 from gensweep.report.wording import score as score_words
-from gensweep.results import Anchor, Identity, Score
+from gensweep.results import Anchor, Identity, Score, family_name
 from gensweep.sweep.trial_state import TrialState
 from gensweep.training.checkpoint import Checkpoint
 
-#: The library that opens each kind of export, by the hub's names.
-LIBRARIES = {"safetensors": "gensweep", "diffusers": "diffusers", "onnx": "onnx"}
 #: What the hub calls models that draw images; classes are no texts.
 TASK = "unconditional-image-generation"
 #: By kind of data set: the source, and the terms of use as its publishers state them.
@@ -165,7 +162,7 @@ def _metadata(facts: CardFacts, data: str, family: str, scores: list[Score]) -> 
     """The block of metadata; scores stand in it as results of the model, as the hub's `model-index` wants them."""
     block: dict[str, Any] = {
         "license": facts.licence,
-        "library_name": LIBRARIES.get(facts.target, facts.target),
+        "library_name": "gensweep" if facts.target == "safetensors" else facts.target,
         "pipeline_tag": TASK,
         "tags": ["gensweep", family.lower().replace(" ", "-"), "image-generation", data],
     }

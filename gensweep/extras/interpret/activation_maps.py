@@ -54,7 +54,7 @@ class ActivationMap:
 
     def units(self) -> Iterator[Unit]:
         """All of them, in the order of the last axis."""
-        return (Unit(layer, index) for layer, width in self.widths.items() for index in range(width))
+        return (Unit(layer, index) for layer, count in self.widths.items() for index in range(count))
 
     def mean_effect(self, label: int) -> Float64[Tensor, " u"]:
         """The effect of a label on each unit, averaged over noise levels."""

@@ -64,7 +64,7 @@ class LabelledModel(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all classes."""
-        return self.model.checkpoint.class_names
+        return self.model.class_names
 
     @property
     def shown_labels(self) -> Sequence[int]:
@@ -104,7 +104,7 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
     Raises ConfigError for a model without labels, an unknown class, and if no layer is found.
     """
     model = load_checkpoint(folder)
-    names = model.checkpoint.class_names
+    names = model.class_names
     if not model.family.classes:
         raise ConfigError(
             "this model was trained without labels, so no unit knows any; name a run with conditional: true"
@@ -166,7 +166,7 @@ def map_activations(labelled: LabelledModel, settings: AnalysisSettings) -> Acti
     flips = Noise(settings.seed, torch.arange(settings.permutations))
     if not isinstance(family, Denoising):
         return map_generator(family, labelled.layers, noise, classes, flips)
-    shape = labelled.model.checkpoint.shape
+    shape = labelled.model.shape
     path, _ = record_path(family, noise, noise.samples % classes, shape)
     return map_denoiser(family, labelled.layers, evenly_spaced(path, settings.levels), classes, flips)
 
@@ -195,8 +195,8 @@ def _intervene(
     def classify(images: Tensor) -> Tensor:
         return classifier.probe.scores(extractor(images.to(model.device)).cpu())
 
-    width = sum(count for layer, count in found.widths.items() if layer.startswith(f"{sampled}."))
-    count = max(1, width // UNITS_PER_INTERVENTION) if settings.units is None else settings.units
+    units = sum(count for layer, count in found.widths.items() if layer.startswith(f"{sampled}."))
+    count = max(1, units // UNITS_PER_INTERVENTION) if settings.units is None else settings.units
     done = list[Intervention]()
     for label in labelled.shown_labels:
         if raised := found.raised_units(label, count, network=sampled):
@@ -211,6 +211,6 @@ def _trajectory(labelled: LabelledModel, family: Denoising, seed: int) -> Trajec
     device = labelled.model.device
     labels = [*dict.fromkeys([*labelled.labels, *range(len(labelled.names))])][:MAX_LABELS]
     noise = Noise(seed, torch.zeros(len(labels), dtype=torch.int64, device=device))
-    wanted, shape = torch.tensor(labels, device=device), labelled.model.checkpoint.shape
+    wanted, shape = torch.tensor(labels, device=device), labelled.model.shape
     path, images = record_path(family, noise, wanted, shape)
     return Trajectory(labels, path, to_uint8(images).cpu())
