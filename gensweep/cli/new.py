@@ -54,7 +54,8 @@ def new(kind: str, name: str, output: Path) -> None:
     for file in files:
         if file.exists():
             raise ConfigError(f"{file} exists already; choose another name, or another folder with --output")
-    if name in _known(kind):
+    module, registry = STARTERS[kind]
+    if name in getattr(importlib.import_module(module), registry):
         raise ConfigError(f"{name!r} is the name of a {kind} that there is; choose another, such as my_{name}")
     if importlib.util.find_spec(name) is not None:
         raise ConfigError(f"{name!r} is the name of a module that is installed; choose another, such as my_{name}")
@@ -63,10 +64,3 @@ def new(kind: str, name: str, output: Path) -> None:
         write_text(file, Template(text).substitute(name=name))
         click.echo(file)
     print_remark("Next:", shlex.join(["pytest", str(output / f"test_{name}.py")]))
-
-
-def _known(kind: str) -> tuple[str, ...]:
-    """The names that are taken."""
-    module, registry = STARTERS[kind]
-    kinds: tuple[str, ...] = getattr(importlib.import_module(module), registry).kinds()
-    return kinds

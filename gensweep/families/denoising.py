@@ -111,8 +111,9 @@ class DenoisingFamily:
         return self.process
 
     def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
-        """The network as it is called at a noise level where it draws samples."""
-        return lambda sigma: network
+        """The network as it is called at a noise level where it draws samples, in the sampling precision."""
+        drawing = sampling_network(network, self.sampling_precision)
+        return lambda sigma: drawing
 
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
         """Draw images along the whole chain, or the steps of it that the sampler is set to."""

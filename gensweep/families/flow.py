@@ -17,7 +17,7 @@ from gensweep.diffusion.pairing import PAIRINGS, Pairing
 from gensweep.diffusion.parameterisations import velocity
 from gensweep.diffusion.samplers.sampler import SAMPLERS, Sampler
 from gensweep.diffusion.straight_path import PATH_TIMES, PathTimes, StraightPath, network_time
-from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision, sampling_network
+from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision
 from gensweep.families.family import FAMILIES, Batch, BoundPoints, Loss
 from gensweep.noise import Noise
 from gensweep.registry import Choice, SameAs, Section
@@ -84,11 +84,6 @@ class FlowFamily(DenoisingFamily):
         labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
         output = networks[self.sampled](x_t, network_time(t), labels).float()
         yield Loss(self.sampled, (output - (eps - batch.images)).square().mean(), "velocity")
-
-    def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
-        """The network in the sampling precision: an error of the velocity is as small in the image at every level."""
-        drawing = sampling_network(network, self.sampling_precision)
-        return lambda sigma: drawing
 
     def bits_per_dim(
         self,

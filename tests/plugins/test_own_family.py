@@ -7,8 +7,10 @@ import pytest
 import untrained
 
 from gensweep import plugins
+from gensweep.build.costs import TrialCosts
 from gensweep.cli.main import run
 from gensweep.config import TrialConfig
+from gensweep.errors import ConfigError
 
 
 @pytest.fixture
@@ -24,6 +26,12 @@ def test_a_family_without_a_network_section_is_exported(checkpoint):
     card = Path("out/README.md").read_text()
     assert "- Network: Pixels, 128 parameters" in card
     assert run(["sample", "./out", "-n", "2", "-o", "images.png"]) == 0
+
+
+def test_a_budget_of_operations_needs_some_that_count(checkpoint):
+    trial = TrialConfig.from_dict(untrained.DIGITS | {"family": {"kind": "pixelwise"}})
+    with pytest.raises(ConfigError, match="no layer of this family counts"):
+        TrialCosts().with_length(trial, 1e9)
 
 
 def test_a_refused_target_names_those_that_work(checkpoint, capsys):

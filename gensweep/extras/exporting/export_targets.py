@@ -87,7 +87,7 @@ def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:
     """Images from z where that is one graph, else the denoiser and the steps of its sampler."""
     family = model.family
     # Other samplers than Euler's take a network that is told intervals as one that is not.
-    if not isinstance(family, DenoisingFamily) or (family.told_intervals and _sampler(model)["kind"] == "euler"):
+    if not isinstance(family, DenoisingFamily) or (family.told_intervals and model.config.kind("sampler") == "euler"):
         generator = traceable_generator(family)
         write_onnx(generator, folder / "model.onnx")
         return {"z": generator.inputs["z"].shape[1:]}
@@ -98,14 +98,9 @@ def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:
     return _facts(chain)
 
 
-def _sampler(model: Model) -> dict[str, Any]:
-    settings: dict[str, Any] = model.config.as_dict()["sampler"]
-    return settings
-
-
 def _chain(model: Model, family: DenoisingFamily) -> DrawingChain:
     levels = family.process_of(model.network)
-    return drawing_chain(_sampler(model), levels, learns_variance=family.learns_variance)
+    return drawing_chain(model.config.as_dict()["sampler"], levels, learns_variance=family.learns_variance)
 
 
 def _facts(chain: DrawingChain) -> dict[str, Any]:
