@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 import yaml
 from own_schedule import SCHEDULE, trial_with
+from recorded import sweep, trial
 
 from gensweep import plugins
 from gensweep.cli.main import run
 from gensweep.config import load_sweep, load_trial
 from gensweep.diffusion.schedules import SCHEDULES
 from gensweep.errors import ConfigError
+from gensweep.report.html import render
+from gensweep.verdict.comparison import compare
+from gensweep.verdict.recommendation import recommend
 
 
 def test_a_file_is_a_plugin_and_its_parameters_are_settings(here):
@@ -110,6 +114,13 @@ def test_a_command_that_cannot_be_imported_names_its_package(bought, capsys):
     assert run(["--help"]) == 0
     assert run(["any"]) == 2
     assert "it imports not_there, which is not installed; it came with the package bought" in capsys.readouterr().err
+
+
+def test_an_installed_package_adds_a_part_of_the_report(bought):
+    text = "def part(comparison, judged):\n    return f'<h2>{judged.recommended.trial.name} has colours</h2>'\n"
+    bought(text, "gensweep.report_parts", "bought:part")
+    comparison = compare([sweep("a", [trial("a", 0, 5.0)])])
+    assert "<h2>a/t0000 has colours</h2>" in render(comparison, recommend(comparison))
 
 
 def test_an_installed_package_is_a_plugin_by_its_entry_point(bought, monkeypatch):
