@@ -111,7 +111,7 @@ def test_a_package_outside_of_this_repository_is_swept_sampled_and_judged(here, 
     preview = json.loads(
         call(here, "tune", "own.yaml", "--name", "new", "--dry-run", "--format", "json", *imported).out
     )
-    assert preview["sweep"]["base"]["network"]["kind"] == "plainnet"
+    assert preview["sweep"]["space"]["family"]["choice"][0]["network"]["kind"] == "plainnet"
 
 
 def no_ray(*_, extend, **__):
