@@ -24,7 +24,7 @@ from filelock import FileLock
 from gensweep.causes import file_problem
 from gensweep.errors import GensweepError
 
-#: Less free disk than so many GiB is too little: a sweep writes checkpoints of hundreds of MiB.
+#: Less free disk than so many GiB is too little: a sweep writes models of hundreds of MiB.
 MIN_FREE_GIB = 2
 
 #: Rights that a file or folder of ours gives to nobody else.

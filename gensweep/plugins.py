@@ -27,8 +27,8 @@ from gensweep.files import cache_folder, expanded, locked, replace_folder
 
 #: Entry points of this group name modules that are plug-ins wherever their package is installed.
 GROUP = "gensweep.plugins"
-#: Entry points of this group name commands, which are functions of click, as "my_package.colours:colours".
-COMMANDS = "gensweep.commands"
+#: Entry points of these groups name functions: commands of click, and parts of the report.
+COMMANDS, REPORT_PARTS = "gensweep.commands", "gensweep.report_parts"
 #: A plug-in is code, which goes to every worker; data lie elsewhere.
 MAX_BYTES = 16 * 2**20
 
@@ -153,13 +153,13 @@ def load_installed() -> None:
             raise
 
 
-def commands() -> dict[str, metadata.EntryPoint]:
-    """The commands of installed packages, by name."""
-    return {entry.name: entry for entry in sorted(metadata.entry_points(group=COMMANDS))}
+def offered(group: str) -> dict[str, metadata.EntryPoint]:
+    """What installed packages offer in a group of entry points, by name."""
+    return {entry.name: entry for entry in sorted(metadata.entry_points(group=group))}
 
 
-def load_command(entry: metadata.EntryPoint) -> Any:
-    """Import a command.  Raises ConfigError if that fails."""
+def load_offered(entry: metadata.EntryPoint) -> Any:
+    """Import what an entry point names.  Raises ConfigError if that fails."""
     with _named(entry), _explained(entry.value, entry.module):
         return entry.load()
 

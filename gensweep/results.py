@@ -41,6 +41,11 @@ PARTS = {
 SAMPLED_LABELS = "sampled"
 
 
+def family_name(kind: str) -> str:
+    """A family's kind in a sentence: "GAN", "diffusion GAN".  Words of three letters are taken for acronyms."""
+    return " ".join(word.upper() if len(word) == 3 else word for word in kind.split("_"))
+
+
 @dataclass(frozen=True)
 class Record:
     """Results that travel as JSON."""

@@ -69,7 +69,7 @@ def run_sweep(
     retry: Retry | None = None,
     start: InitialCheckpoint | None = None,
 ) -> SweepResult:
-    """Run a sweep with MLflow and the progress display as observers; its first trial may go on from a checkpoint.
+    """Run a sweep with MLflow and the progress display as observers; its first trial may continue a training.
 
     Raises ConfigError for problems that can be known before anything starts.
     """

@@ -31,7 +31,6 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plugin_copies import install_kept_plugins
 from gensweep.sweep.storage import adopt
 from gensweep.sweep.stored_sweeps import evaluations_until, import_plugins, names_folder, trained_trial, trial_config
-from gensweep.sweep.trial_state import IMPORTED_FAMILIES
 from gensweep.tracking.checkpoints import checkpoint_folder
 from gensweep.training.checkpoint import Checkpoint, tensor_names, verify
 from gensweep.training.start import STARTS
@@ -263,7 +262,7 @@ def _folder_of(name: str, root: Path, storage: str | None) -> tuple[SweepFolder,
 def _check_trained(folder: SweepFolder) -> None:
     """Raises ConfigError for an entry whose images were only scored."""
     settings = dict(flatten(folder.settings["sweep"]))
-    if settings.get("base.family.kind") in IMPORTED_FAMILIES:
+    if "base.family.sha256" in settings:
         raise ConfigError(
             f"{folder.name} was only scored here ({settings.get('base.family.path', 'path unknown')}): there is no "
             "training to go on with; name a sweep of tune or train"

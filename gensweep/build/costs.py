@@ -70,6 +70,10 @@ class TrialCosts:
         Raises ConfigError if that is not even one batch, GensweepError if its images are missing.
         """
         size, each = trial.flat()["training.batch_size"], self.flops_per_image(trial)
+        if not each:
+            raise ConfigError(
+                "budget.flops: no layer of this family counts (linear, convolution, attention); give images"
+            )
         batches = int(flops / (each * size))
         if batches < 1:
             raise ConfigError(

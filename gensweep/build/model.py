@@ -29,12 +29,8 @@ from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_i
 Progress: TypeAlias = Callable[[int, int], None]
 """Gets the number of images that are done, and of all images."""
 
-#: Sections and settings that say how a model was trained and evaluated: no image depends on them that is drawn later.
-OF_TRAINING = (
-    *("seed", "plugins", "data", "network", "optimizer", "training", "evaluation", "start"),
-    *("adaptive_diffusion", "diffusion.levels", "diffusion.loss", "family.label_dropout", "flow", "gan", "meanflow"),
-    *("vae.beta", "vae.free_bits", "vdm.times"),
-)
+#: Sections that say how any model was trained and evaluated: no image depends on them that is drawn later.
+OF_TRAINING = ("seed", "plugins", "data", "network", "optimizer", "training", "evaluation", "start")
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,6 @@ class Model:
     """A trained family that can draw samples: weights of a checkpoint, and the settings it was trained with.
 
     `weights` says which: "ema", the average that was evaluated, "ema@0.25" with a quarter of its half-life, or "raw".
-    With adapters, `checkpoint.class_names` has their new classes too.
     """
 
     config: TrialConfig
@@ -50,6 +45,16 @@ class Model:
     family: Family
     device: torch.device
     weights: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of its images, (c, h, w)."""
+        return self.checkpoint.shape
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of its classes, those of adapters last."""
+        return self.checkpoint.class_names
 
     @property
     def network(self) -> nn.Module:
@@ -63,9 +68,9 @@ class Model:
         """
         if not changes:
             return self
-        check_effect(changes)
+        check_effect(self.config, changes)
         config = self.config.with_overrides(changes)
-        family = build_family(config, self.checkpoint.shape, len(self.checkpoint.class_names))
+        family = build_family(config, self.shape, len(self.class_names))
         check_guidance(changes, self.family)
         family.networks[family.sampled], family.classes = self.network, self.family.classes
         if isinstance(family, DenoisingFamily):
@@ -104,8 +109,8 @@ class Model:
         `labels` are the classes that they were drawn for, where a metric asks for them.  Raises ConfigError if there
         are fewer than two images, if they are not like the model's, or if every metric asks for a likelihood.
         """
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.checkpoint.shape or len(images) < 2:
-            shape = ", ".join(map(str, self.checkpoint.shape))
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape or len(images) < 2:
+            shape = ", ".join(map(str, self.shape))
             raise ConfigError(
                 f"images of {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)} cannot be scored: give "
                 f"uint8 (n, {shape}) with n >= 2, such as Model.sample draws"
@@ -118,9 +123,10 @@ class Model:
         return evaluate_images(evaluator, lambda indices: chosen[indices], self.device, labels=labels).scores
 
 
-def check_effect(changes: Mapping[str, Any]) -> None:
+def check_effect(trial: TrialConfig, changes: Mapping[str, Any]) -> None:
     """Raises ConfigError for settings that say how a model was trained, and not how its images are drawn."""
-    of_training = tuple(f"{name}." for name in OF_TRAINING)
+    own: tuple[str, ...] = getattr(trial.bound("family").func, "of_training", ())
+    of_training = tuple(f"{name}." for name in (*OF_TRAINING, *own))
     told = "says how the model was trained; what can change is how it draws, such as sampler.steps or family.guidance"
     if idle := [key for key, _ in flatten(changes) if f"{key}.".startswith(of_training)]:
         raise ConfigError([f"{key}: {told}" for key in idle])
@@ -149,7 +155,7 @@ def load_checkpoint(
     checkpoint = read(folder)
     trial = TrialConfig.from_dict(checkpoint.metadata)
     if overrides:
-        check_effect(overrides)
+        check_effect(trial, overrides)
         trial = trial.with_overrides(overrides)
     family = build_family(trial, checkpoint.shape, len(checkpoint.class_names))
     kept = weights_in(tensor_names(folder))
@@ -197,7 +203,7 @@ def labels_of(model: Model, count: int, class_name: str | None) -> Tensor:
 
     Raises ConfigError for a class that the model does not know.
     """
-    names = model.checkpoint.class_names
+    names = model.class_names
     if class_name is None:
         return torch.arange(count, device=model.device) % max(1, len(names))
     if not model.family.classes:

@@ -80,7 +80,7 @@ def load_images(trial: TrialConfig, split: Split = "train") -> Images:
 def build_family(
     trial: TrialConfig, shape: tuple[int, int, int], classes: int, weights: Weights | None = None
 ) -> Family:
-    """The family of a trial for images of a shape (channels, height, width); its first weights depend on the seed only.
+    """The family of a trial for images of a shape (c, h, w); its first weights depend on the seed only.
 
     One that starts from a trained model gets its weights if they are given.  The global state of randomness is left as
     it was.
@@ -130,7 +130,8 @@ def build_evaluator(
             for name in sorted(references, key=lambda name: METRICS[name].of_moments):
                 reference = references[name]
                 metrics[name] = METRICS[name](reference, device)
-                identities[name] = settings.identity(name, training, extractor=extractor.id, reference=reference.name)
+                seen_by = "pixels" if METRICS[name].of_pixels else extractor.id
+                identities[name] = settings.identity(name, training, extractor=seen_by, reference=reference.name)
         if of_likelihood := settings.of("likelihood"):
             held_out, split = hold_out(trial, images)
             for name in of_likelihood:

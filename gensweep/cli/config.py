@@ -34,7 +34,7 @@ def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | N
     \b
     Examples:
       gensweep config validate search_spaces/*.yaml
-      gensweep config validate search_spaces/ddpm.yaml --set network.width=96
+      gensweep config validate search_spaces/ddpm.yaml --set seed=1
     """
     problems: list[str] = []
     for file in files:

@@ -31,7 +31,7 @@ picture_options = option_bundle(
         "--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part."
     ),
     click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again."),
-    click.option("--size", type=int, metavar="PIXELS", help="Height and width.  [default: 32]"),
+    click.option("--size", type=int, metavar="PIXELS", help="Pixels of each side.  [default: 32]"),
     click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]"),
 )
 

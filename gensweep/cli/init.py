@@ -37,9 +37,9 @@ def init(name: str | None, output: Path | None) -> None:
     if name is None:
         if output is not None:
             raise click.UsageError(f"Which space? For example: gensweep init ddpm -o {shlex.quote(str(output))}")
-        width = max(map(len, spaces))
+        longest = max(map(len, spaces))
         for each, file in spaces.items():
-            click.echo(f"{each.ljust(width)}  {title(file)}")
+            click.echo(f"{each.ljust(longest)}  {title(file)}")
         return
     if name not in spaces:
         raise ConfigError(f"{space_file(name)}: name a space that comes with gensweep: {', '.join(spaces)}")

@@ -100,15 +100,15 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, those of plug-ins last."""
-        return list(OWN | plugins.commands())
+        return list(OWN | plugins.offered(plugins.COMMANDS))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The imported command, or None if there is none of that name; a typing error gets a suggestion."""
         if cmd_name in OWN:
             return _with_shared_options(OWN[cmd_name].load())
-        further = plugins.commands()
+        further = plugins.offered(plugins.COMMANDS)
         if cmd_name in further:
-            return _with_shared_options(plugins.load_command(further[cmd_name]))
+            return _with_shared_options(plugins.load_offered(further[cmd_name]))
         if close := difflib.get_close_matches(cmd_name, [*OWN, *further], n=1):
             ctx.fail(f"No such command {cmd_name!r}; did you mean {close[0]!r}?")
         return None
@@ -125,7 +125,7 @@ class LazyGroup(click.Group):
 
 
 def _help() -> list[tuple[str, str]]:
-    return [(name, plugins.command_help(entry)) for name, entry in (OWN | plugins.commands()).items()]
+    return [(name, plugins.command_help(entry)) for name, entry in (OWN | plugins.offered(plugins.COMMANDS)).items()]
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -20,6 +20,9 @@ STARTERS = {
     "schedule": ("gensweep.diffusion.schedules", "SCHEDULES"),
     "network": ("gensweep.nn.networks", "DENOISERS"),
     "dataset": ("gensweep.data.images", "DATASETS"),
+    "sampler": ("gensweep.diffusion.samplers.sampler", "SAMPLERS"),
+    "family": ("gensweep.families.family", "FAMILIES"),
+    "metric": ("gensweep.metrics.metric", "METRICS"),
 }
 
 
@@ -35,7 +38,7 @@ STARTERS = {
     help="Where the files go.  [default: the current folder]",
 )
 def new(kind: str, name: str, output: Path) -> None:
-    """Begin a schedule, network or data set of your own.
+    """Begin a schedule, network, data set, sampler, family or metric of your own.
 
     Writes NAME.py, which works as it is, and test_NAME.py. See docs/plugins.md.
 
@@ -51,7 +54,8 @@ def new(kind: str, name: str, output: Path) -> None:
     for file in files:
         if file.exists():
             raise ConfigError(f"{file} exists already; choose another name, or another folder with --output")
-    if name in _known(kind):
+    module, registry = STARTERS[kind]
+    if name in getattr(importlib.import_module(module), registry):
         raise ConfigError(f"{name!r} is the name of a {kind} that there is; choose another, such as my_{name}")
     if importlib.util.find_spec(name) is not None:
         raise ConfigError(f"{name!r} is the name of a module that is installed; choose another, such as my_{name}")
@@ -60,10 +64,3 @@ def new(kind: str, name: str, output: Path) -> None:
         write_text(file, Template(text).substitute(name=name))
         click.echo(file)
     print_remark("Next:", shlex.join(["pytest", str(output / f"test_{name}.py")]))
-
-
-def _known(kind: str) -> tuple[str, ...]:
-    """The names that are taken."""
-    module, registry = STARTERS[kind]
-    kinds: tuple[str, ...] = getattr(importlib.import_module(module), registry).kinds()
-    return kinds

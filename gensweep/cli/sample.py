@@ -153,7 +153,7 @@ def draw_files(
 
     model = load(folder, overrides=changes, weights=ema)
     if adapters:
-        names = merge_adapters(model.family, model.checkpoint.class_names, adapters)
+        names = merge_adapters(model.family, model.class_names, adapters)
         model = replace(model, checkpoint=replace(model.checkpoint, class_names=names))
     check_guidance(changes, model.family)
     print_warnings(sampler_warnings([model.config]))
@@ -167,7 +167,7 @@ def draw_samples(model: Model, count: int, output: Path, **drawing: Any) -> list
     from gensweep.report.sample_files import write_pictures
 
     by_class = drawing["label"] is None and model.family.classes > 1
-    classes = (labels_of(model, count, None).cpu(), model.checkpoint.class_names) if by_class else None
+    classes = (labels_of(model, count, None).cpu(), model.class_names) if by_class else None
     return write_pictures(model.sample(count, **drawing), output, classes=classes)
 
 
@@ -203,8 +203,8 @@ def _adapter_file(text: str) -> tuple[Path, float]:
 def _check_family(name: str, folder: Path, options: dict[str, Any]) -> None:
     """Raises ConfigError for options that models of this family lack, by the names that were typed."""
     from gensweep.families.family import FAMILIES
-    from gensweep.families.spelling import family_name
     from gensweep.registry import keywords
+    from gensweep.results import family_name
     from gensweep.training.checkpoint import read
 
     if all(value is None for value in options.values()) or (family := read(folder).family) not in FAMILIES:

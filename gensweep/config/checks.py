@@ -14,6 +14,7 @@ from gensweep.config.models import Settings, bind
 from gensweep.config.problems import listed, unknown
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, flatten
 from gensweep.errors import ConfigError, ParameterError
+from gensweep.registry import Choice
 
 
 def cross_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
@@ -123,8 +124,8 @@ def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
             f"[{low:g}, {high:g}] must be two noise levels, 0 <= low < high"
             + (f"; write [{high:g}, {low:g}]" if 0 <= high < low else ", such as [0.3, 5]"),
         )
-    keys = ("family.guidance", "meanflow.learnt_guidance")
-    scales = {key: scale for key in keys if (scale := setting(trial, key)) not in (None, 1)}
+    values = flatten(trial.model_dump(mode="json"))
+    scales = {key: scale for key, scale in values if key.endswith("guidance") and scale != 1}
     if setting(trial, "family.conditional") is False:
         without = "needs labels, which this trial is without (family.conditional is false); leave it"
         for key, scale in scales.items():
@@ -147,13 +148,24 @@ def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
     low, high = setting(trial, "sampler.churn_min"), setting(trial, "sampler.churn_max")
     if low is not None and high is not None and low > high:
         yield "sampler.churn_min", f"{low:g} is more than sampler.churn_max ({high:g}), so no level would be churned"
-    loss = setting(trial, "diffusion.loss")
-    if setting(trial, "sampler.variance") == "learned" and (loss is None or not type(loss).function.learns_variance):
-        given = f"the family {setting(trial, 'family.kind')} has none; set"
-        if loss is not None:
-            given = f"diffusion.loss.kind is {loss.kind}; set that to hybrid or vlb, or"
-        message = f"'learned' needs a loss that teaches a variance, but {given} the variance to small or large"
-        yield "sampler.variance", message
+    if setting(trial, "sampler.variance") == "learned":
+        yield from _variance(trial)
+
+
+def _variance(trial: BaseModel) -> Iterator[tuple[str, str]]:
+    """Whether something teaches a variance: the parts of a family say so by `learns_variance`."""
+    given = f"the family {setting(trial, 'family.kind')} has none; set"
+    for section in type(trial).model_fields.keys() - set(SECTIONS_OF_EVERY_TRIAL):
+        for name, field in type(getattr(trial, section)).model_fields.items():
+            chosen_from = [mark.registry for mark in field.metadata if isinstance(mark, Choice)]
+            able = [kind for each in chosen_from for kind in each if getattr(each[kind], "learns_variance", False)]
+            kind = setting(trial, f"{section}.{name}.kind")
+            if kind in able:
+                return
+            if able:
+                given = f"{section}.{name}.kind is {kind}; set that to {' or '.join(able)}, or"
+    message = f"'learned' needs a loss that teaches a variance, but {given} the variance to small or large"
+    yield "sampler.variance", message
 
 
 def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:

@@ -81,7 +81,7 @@ class MedianStopping(FrozenSettings):
 
 
 class PopulationBasedTraining(FrozenSettings):
-    """Population based training: the worst trials continue from checkpoints of the best, with settings perturbed."""
+    """Population based training: the worst trials continue from the best, with settings perturbed."""
 
     kind: Literal["pbt"] = "pbt"
     interval: PositiveAmount | None = None

@@ -39,7 +39,7 @@ NAMED_DATASETS: dict[str, tuple[str, dict[str, str]]] = {}
 ClassNames: TypeAlias = Annotated[tuple[str, ...], MinLen(1)]
 Classes: TypeAlias = Annotated[ClassNames | None, doc("which classes, in the order of their labels; null: all")]
 Limit: TypeAlias = Annotated[Annotated[int, Ge(1)] | None, doc("images that are used, the first ones; null: all")]
-Size: TypeAlias = Annotated[int, Interval(ge=8, le=256), MultipleOf(4), doc("height and width in pixels")]
+Size: TypeAlias = Annotated[int, Interval(ge=8, le=256), MultipleOf(4), doc("pixels of each side")]
 Flip: TypeAlias = Annotated[bool, doc("whether images are mirrored at random in training")]
 Channels: TypeAlias = Annotated[Literal[1, 3], doc("3 is RGB, 1 is grey")]
 TestFraction: TypeAlias = Annotated[
@@ -74,12 +74,12 @@ class Images:
 
     @property
     def size(self) -> int:
-        """Height and width in pixels."""
+        """Pixels of each side."""
         return self.pixels.shape[-1]
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
+        """Of an image, (c, h, w)."""
         return self.channels, self.size, self.size
 
     @property

@@ -58,6 +58,12 @@ class DenoisingFamily:
     """
 
     sampled = "denoiser"
+    of_training: tuple[str, ...] = ("family.label_dropout",)
+    #: Whether the network has a second output, the place of a step's variance between the small and the large one.
+    learns_variance = False
+    #: Whether `denoise` also takes the level where a step ends, and predicts along the step.
+    told_intervals = False
+    sampling_precision: Precision = "float32"
     process: Process
     parameterisation: Parameterisation
     bound: Callable[..., Bound]
@@ -96,13 +102,18 @@ class DenoisingFamily:
         """One, for the denoiser and what is trained with it."""
         return {self.sampled: self.adam.optimizer(self.networks[self.sampled])}
 
+    def plain(self, network: nn.Module) -> nn.Module:
+        """The network that takes a noisy image as it is, its time and labels, in a network like `networks[sampled]`."""
+        return network
+
     def process_of(self, network: nn.Module) -> Process:
         """The process that a network like `networks[sampled]` denoises."""
         return self.process
 
     def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
-        """The network as it is called at a noise level where it draws samples."""
-        return lambda sigma: network
+        """The network as it is called at a noise level where it draws samples, in the sampling precision."""
+        drawing = sampling_network(network, self.sampling_precision)
+        return lambda sigma: drawing
 
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
         """Draw images along the whole chain, or the steps of it that the sampler is set to."""

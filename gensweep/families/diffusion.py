@@ -78,6 +78,7 @@ class DiffusionFamily(DenoisingFamily):
     Source: Ho et al. 2020; Ho & Salimans 2022 (guidance).
     """
 
+    of_training = (*DenoisingFamily.of_training, "diffusion.levels", "diffusion.loss")
     process: GaussianDiffusion
 
     def __init__(
@@ -91,7 +92,8 @@ class DiffusionFamily(DenoisingFamily):
         **settings: Annotated[Any, SameAs(DenoisingFamily)],
     ) -> None:
         self.process, self.parameterisation, self.loss, self.levels = diffusion()
-        outputs = 2 * channels if self.loss.learns_variance else channels
+        self.learns_variance = self.loss.learns_variance
+        outputs = 2 * channels if self.learns_variance else channels
         super().__init__((channels, size, size), classes, channels, outputs, **settings)
         self.sampling_precision = sampling_precision
         self.bound = bound

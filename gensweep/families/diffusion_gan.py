@@ -20,6 +20,8 @@ class DiffusionGanFamily(GanFamily):
     Source: Wang et al. 2022.
     """
 
+    of_training = (*GanFamily.of_training, "adaptive_diffusion")
+
     def __init__(
         self,
         channels: int,

@@ -64,6 +64,7 @@ class Family(Protocol):
     """What is trained.  `networks` are not wrapped; `sampled` names the one that draws samples.
 
     `memories` are modules of buffers that change in training without a gradient; they are saved and restored.
+    A class may have `of_training`, keys of settings and sections on which no image depends that a trained model draws.
     `classes` is 0 if labels are ignored.  Learning rates are those of `optimizers()` times `rate_schedule`; gradients
     of one network are clipped to the norm `clip`, unless that is None.
     """
@@ -156,6 +157,17 @@ class Likelihood(Protocol):
         if there are classes; guidance is left out.  `noise.samples` says which images these are, and each value depends
         on its own image alone.
         """
+        ...
+
+
+@runtime_checkable
+class Judging(Family, Protocol):
+    """A family with a network that judges images, the one of `networks` that `judge` names."""
+
+    judge: str
+
+    def judged(self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:
+        """How real images look to `networks[judge]`, as logits."""
         ...
 
 

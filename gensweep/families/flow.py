@@ -16,7 +16,7 @@ from gensweep.diffusion.likelihood import flow_bits
 from gensweep.diffusion.parameterisations import velocity
 from gensweep.diffusion.samplers.sampler import SAMPLERS, Sampler
 from gensweep.diffusion.straight_path import PAIRINGS, PATH_TIMES, Pairing, PathTimes, StraightPath, network_time
-from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision, sampling_network
+from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision
 from gensweep.families.family import FAMILIES, Batch, BoundPoints, Loss
 from gensweep.noise import Noise
 from gensweep.registry import Choice, SameAs, Section
@@ -53,6 +53,7 @@ class FlowFamily(DenoisingFamily):
     Source: Lipman et al. 2023; Liu et al. 2023; Ho & Salimans 2022 (guidance).
     """
 
+    of_training = (*DenoisingFamily.of_training, "flow")
     process: StraightPath
 
     def __init__(
@@ -82,11 +83,6 @@ class FlowFamily(DenoisingFamily):
         labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
         output = networks[self.sampled](x_t, network_time(t), labels).float()
         yield Loss(self.sampled, (output - (eps - batch.images)).square().mean(), "velocity")
-
-    def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
-        """The network in the sampling precision: an error of the velocity is as small in the image at every level."""
-        drawing = sampling_network(network, self.sampling_precision)
-        return lambda sigma: drawing
 
     def bits_per_dim(
         self,

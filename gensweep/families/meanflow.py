@@ -66,6 +66,8 @@ class MeanFlowFamily(FlowFamily):
     Source: Geng et al. 2025; Ho & Salimans 2022 (guidance).
     """
 
+    of_training = (*FlowFamily.of_training, "meanflow")
+
     def __init__(
         self,
         channels: int,
@@ -76,7 +78,7 @@ class MeanFlowFamily(FlowFamily):
         **settings: Annotated[Any, SameAs(FlowFamily)],
     ) -> None:
         super().__init__(channels, size, classes, **settings)
-        self.mean, self.told_intervals = meanflow(), False
+        self.mean = meanflow()
         for module in self.networks[self.sampled].modules():
             if isinstance(module, Conditioning):
                 module.add_interval()

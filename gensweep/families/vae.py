@@ -91,6 +91,7 @@ class VaeFamily:
     """
 
     sampled = "autoencoder"
+    of_training = ("vae.beta", "vae.free_bits")
 
     def __init__(
         self,

@@ -98,6 +98,7 @@ class VdmFamily(DenoisingFamily):
     Source: Kingma et al. 2021; Ho & Salimans 2022 (guidance).
     """
 
+    of_training = (*DenoisingFamily.of_training, "vdm.times")
     process: Gamma
 
     def __init__(
@@ -109,10 +110,10 @@ class VdmFamily(DenoisingFamily):
         vdm: Annotated[Callable[[], Variational], Section(variational)],
         **settings: Annotated[Any, SameAs(DenoisingFamily)],
     ) -> None:
-        self.process, parameterisation, self.times, fourier = vdm()
-        inputs = channels * (1 + 2 * len(fourier))
+        self.process, parameterisation, self.times, self.fourier = vdm()
+        inputs = channels * (1 + 2 * len(self.fourier))
         super().__init__((channels, size, size), classes, inputs, channels, **settings)
-        self.networks[self.sampled] = VariationalNetwork(self.networks[self.sampled], fourier, self.process)
+        self.networks[self.sampled] = VariationalNetwork(self.networks[self.sampled], self.fourier, self.process)
         # The time is the schedule's, whatever the parameterisation.
         self.parameterisation = lambda sigma: parameterisation(sigma)._replace(time=None)
         self.bound = variational_bound
@@ -123,6 +124,10 @@ class VdmFamily(DenoisingFamily):
         start, _ = self.process.reach(torch.zeros((), dtype=torch.float64))
         # A schedule that is not a number any more gives a loss that is none, which is told at the next report.
         self._most_neighbours = int(neighbours(start + MAX_GAMMA_RISE).nan_to_num())
+
+    def plain(self, network: nn.Module) -> nn.Module:
+        """The denoiser if its input is the image alone, else the whole."""
+        return network if self.fourier else network.denoiser  # type: ignore[return-value]
 
     def process_of(self, network: nn.Module) -> Gamma:
         """The network's own schedule."""

@@ -38,7 +38,7 @@ class Augmented(NamedTuple):
 
 
 class Augmentation(nn.Module, ABC):
-    """A change of images; what it learns in training are its buffers, which are saved in checkpoints.
+    """A change of images; what it learns in training are its buffers, which are saved.
 
     `timed` if it gives times.  `settles` if it needs a loss with a boundary between real and fake logits.
     """

@@ -57,7 +57,7 @@ def doubling_conv(
 def upsampling_conv(
     x: Float[Tensor, "b c h w"], weight: Float[Tensor, "d c 3 3"], bias: Float[Tensor, " d"] | None
 ) -> Float[Tensor, "b d i j"]:
-    """`same_conv` of images with each pixel repeated, at twice the height and width.
+    """`same_conv` of images with each pixel repeated, at twice the size.
 
     Repeating pixels is a transposed convolution with ones, so both are a single one, of the sums of 2 x 2 weights: 16
     products for each pixel of the input instead of 36, or of 9 by the kernel in float32.
@@ -156,9 +156,9 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _images(like: Tensor, channels: int, height: int, width: int) -> Tensor:
+def _images(like: Tensor, channels: int, h: int, w: int) -> Tensor:
     # No view of another tensor: what follows may change it in place.
-    return torch.empty(len(like), channels, height, width, dtype=like.dtype, memory_format=torch.channels_last)
+    return torch.empty(len(like), channels, h, w, dtype=like.dtype, memory_format=torch.channels_last)
 
 
 def _run(name: str, shape: tuple[int, ...], images: Tensor, *others: Tensor | None) -> None:

@@ -92,8 +92,8 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.ModuleList([_Block() for _ in range(TRANSFORMER_BLOCKS)])
         self.norm = nn.LayerNorm(DINOV2_FEATURES, eps=1e-6)
 
-    def forward(self, x: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b d"]:
-        """The first token's output; height and width must be multiples of 14."""
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """The first token's output; h and w must be multiples of 14."""
         patches = self.patch_embed(x)
         tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches.flatten(2).mT], 1)
         tokens = tokens + self.positions(patches.shape[2], patches.shape[3])

@@ -45,16 +45,17 @@ class Metric(IgniteMetric):
 
     A batch may be empty.  GensweepError is raised if a feature is NaN or infinite, and if there are too few images.
 
-    One that `needs` a likelihood gets the bits per dimension of held-out images instead, Float[b]; one that is
-    `labelled` gets pairs of features and the labels that images were drawn for.  One that is `of_training` has the
-    training images as its reference, whatever the others have.  One that is `of_moments` needs no more of its reference
-    than mean and covariance, and one that `needs_head` an extractor whose network classifies images.  One that is
-    `fooled_by_noise` may find noise, or the mean image again and again, better than real images.  `details` are other
-    numbers of the last `compute`.
+    One that is `of_pixels` gets the images instead, UInt8[b c h w], and one that `needs` a likelihood the bits per
+    dimension of held-out images, Float[b]; one that is `labelled` gets pairs with the labels of the images.
+    One that is `of_training` has the training images as its reference, whatever the others have.  One that is
+    `of_moments` needs no more of its reference than mean and covariance, and one that `needs_head` an extractor whose
+    network classifies images.  One that is `fooled_by_noise` may find noise, or the mean image again and again, better
+    than real images.  `details` are other numbers of the last `compute`.
     """
 
     mode: ClassVar[Mode]
     needs: ClassVar[Needs] = "samples"
+    of_pixels: ClassVar[bool] = False
     labelled: ClassVar[bool] = False
     of_training: ClassVar[bool] = False
     of_moments: ClassVar[bool] = False
@@ -66,6 +67,11 @@ class Metric(IgniteMetric):
         self.details: Mapping[str, float] = {}
         # Apple's GPUs have no float64.
         super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+
+    def see(self, images: UInt8[Tensor, "b c h w"], features: Tensor, labels: Int[Tensor, " b"] | None) -> None:
+        """Update with the images or their features, and with the labels if the metric needs them."""
+        output: Any = images if self.of_pixels else features
+        self.update((output, labels) if self.labelled else output)
 
     @classmethod
     def check_reference(cls, real: Real) -> None:
@@ -189,6 +195,11 @@ class FrechetDistance(Metric):
         self._num_features, self._variation = moments.num_features, variation(moments)
         self._target = Target(moments.mean.cpu(), moments.covariance.cpu())
         super().__init__(reference, device)
+
+    def see(self, images: UInt8[Tensor, "b c h w"], features: Tensor, labels: Int[Tensor, " b"] | None) -> None:
+        """Update with the images or their features, and with the labels if the metric needs them."""
+        output: Any = images if self.of_pixels else features
+        self.update((output, labels) if self.labelled else output)
 
     @classmethod
     def check_reference(cls, real: Real) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gensweep.families.spelling import family_name
 from gensweep.report.figures import Crossing, Dot, Figure, Level, Line, Panel
 from gensweep.report.verdict import format_group
 from gensweep.report.wording import (
@@ -18,7 +17,7 @@ from gensweep.report.wording import (
     score,
     short_names,
 )
-from gensweep.results import Unit, order_of
+from gensweep.results import Unit, family_name, order_of
 from gensweep.verdict.importance import VarianceShares, importance
 from gensweep.verdict.pareto import objective_rows, priced_models, sampling_unit
 
@@ -80,7 +79,7 @@ def draw_charts(comparison: Comparison, verdict: Recommendation) -> list[Figure]
 
 
 def _costs(comparison: Comparison, verdict: Recommendation) -> Figure:
-    """Score against the cost of training until the best checkpoint, and against the cost of drawing an image."""
+    """Score against the cost of training until the best evaluation, and against the cost of drawing an image."""
     models = priced_models(comparison, verdict) if len(comparison.entries) > 1 else []
     training = [(row.entry, row.training, row.on_front) for row in models if row.training]
     sampling = [(row.entry, row.sampling, row.on_front) for row in models if row.sampling]
@@ -91,7 +90,7 @@ def _costs(comparison: Comparison, verdict: Recommendation) -> Figure:
         places = [(entry, paid / per, format_amount(paid, kind) + of, front) for entry, paid, front in priced]
         panels += _scatter(comparison, verdict, f"{title}{of}", places)
     caption = (
-        "Training counts until the best checkpoint. Strong: on the Pareto front, so that no other trial is at least as "
+        "Training counts until the best evaluation. Strong: on the Pareto front, so that no other trial is at least as "
         "good in score, training, sampling, parameters and memory all at once. Hollow: stopped early. The ring is the "
         "verdict's."
     )

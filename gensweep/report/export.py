@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gensweep.families.spelling import family_name
 from gensweep.metrics.titles import metric_title
 from gensweep.report.caveats import caveats
 from gensweep.report.commands import left_out_reasons, reproduce_command
@@ -28,6 +27,7 @@ from gensweep.report.wording import (
     score,
     size,
 )
+from gensweep.results import family_name
 from gensweep.verdict.comparison import varied_by_family
 from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
 

@@ -15,8 +15,8 @@ import yaml
 from markupsafe import Markup, escape
 from PIL import Image
 
+from gensweep import plugins
 from gensweep.errors import GensweepError
-from gensweep.families.spelling import family_name
 from gensweep.files import write_bytes
 from gensweep.report import wording
 from gensweep.report.caveats import caveats
@@ -25,6 +25,7 @@ from gensweep.report.commands import left_out_reasons, reproduce_command
 from gensweep.report.figures import SYMBOL_PATHS
 from gensweep.report.trial_warnings import format_diversity, trial_warnings
 from gensweep.report.verdict import format_rung, format_sentences
+from gensweep.results import family_name
 from gensweep.sweep.stored_sweeps import trial_config
 from gensweep.verdict.comparison import Comparison, RankedTrial
 from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
@@ -92,6 +93,9 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
             trial_config(judged.recommended.trial), sort_keys=False, allow_unicode=True, default_flow_style=False
         ),
         command=reproduce_command(judged.recommended.trial),
+        parts=[
+            plugins.load_offered(part)(comparison, judged) for part in plugins.offered(plugins.REPORT_PARTS).values()
+        ],
         script=(script := files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")),
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

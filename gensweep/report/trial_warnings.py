@@ -39,7 +39,7 @@ def warnings_of(signals: Mapping[str, float]) -> list[str]:
 
 
 def trial_warnings(trial: TrialState) -> list[str]:
-    """Warnings of a trial, one a line: of its limits, its score, its course, and the signals of its best checkpoint."""
+    """Warnings of a trial, one a line: of its limits, its score, its course, and the signals of its best evaluation."""
     score = trial.score
     found = [] if score is None else [f"breaks a limit: {words}" for words in trial.broken_limits]
     if score is not None and score.ceiling is not None and score.like_noise:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gensweep.families.spelling import family_name
 from gensweep.report.wording import count, format_amount, format_further, format_probability, format_range, rough, score
+from gensweep.results import family_name
 
 if TYPE_CHECKING:
     from gensweep.verdict.comparison import Comparison

@@ -197,7 +197,7 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def format_setting_list(params: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    """The named settings as ["timesteps=200", "width=64"]; those that a trial does not have are left out."""
+    """The named settings as ["rate=0.1", "kind=cnn"]; those that a trial does not have are left out."""
     short = short_names(keys)
     return [f"{short[key]}={_number(params[key])}" for key in keys if key in params]
 

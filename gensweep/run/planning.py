@@ -265,7 +265,7 @@ def _corner(
     length = settings["training.images"] if bounded is None else min(settings["training.images"], int(bounded / pace))
     evaluation: EvaluationSettings = trial.bound("evaluation")()
     drawn = evaluation.drawn(last=True) + len(evaluation.rungs(length)) * evaluation.drawn(last=False)
-    seconds = pace * (length + drawn * costs.sample_flops(trial) / each) / workers
+    seconds = pace * (length + drawn * costs.sample_flops(trial) / max(each, 1.0)) / workers
     return Corner(params, parameters, length, each * length, seconds, memory.of(share))
 
 

@@ -166,10 +166,9 @@ def trained_trial(run: str | TrialState, root: Path = SWEEPS) -> TrialState:
     """A trial, named as in `find_trial`, that was trained here.  Raises GensweepError if it was only scored."""
     trial = run if isinstance(run, TrialState) else find_trial(run, root)
     if trial.imported:
-        what = "a folder of images" if trial.family == "folder" else "a model of another program"
         path = trial.config["family"].get("path", "path unknown")
         raise GensweepError(
-            f"{trial.name} is {what} that was only scored here ({path}): "
+            f"{trial.name} was only scored here ({path}): "
             "there is no checkpoint and no training to continue; name a run of tune or train"
         )
     return trial

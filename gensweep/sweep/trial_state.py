@@ -15,8 +15,6 @@ from gensweep.sweep import events
 if TYPE_CHECKING:
     from gensweep.sweep.folder import SweepFolder
 
-#: Families of models that were scored here and not trained: a folder of images, an exported generator, a pipeline.
-IMPORTED_FAMILIES = ("folder", "torchscript", "pipeline")
 #: Numbers beside a score that tables and warnings show, as they do all that begin with "signal/" or with a metric.
 SIGNALS = ("diversity", "authpct/memorised")
 #: Checkpoints of a running trial that are kept beside its best one: one more than resuming takes, if one is damaged.
@@ -101,8 +99,8 @@ class TrialState:
 
     @property
     def imported(self) -> bool:
-        """True if it was only scored here, and not trained."""
-        return self.family in IMPORTED_FAMILIES
+        """True if it was only scored here: its family is the hash of what was scored, and nothing that trains."""
+        return "sha256" in self.config.get("family", {})
 
     @property
     def checkpoint(self) -> str | None:

@@ -84,7 +84,7 @@ class RunWriter:
         self._status = wanted
 
     def log_picture(self, file: Path, key: str, images: int, time: int) -> None:
-        """Show a picture of a checkpoint, if there is one that can be read, at its number of training images."""
+        """Show a picture of a model, if there is one that can be read, at its number of training images."""
         prefix = f"images/{key}+step+{images}+"
         if not file.is_file() or any(
             item.path.startswith(prefix) for item in self._client.list_artifacts(self.id, "images")

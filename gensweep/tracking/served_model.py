@@ -60,7 +60,7 @@ class ServedModel:
             except GensweepError as error:
                 raise MlflowException.invalid_parameter_value(str(error)) from error
             # Without a label all classes take turns.
-            known = (label,) if label else self._model.checkpoint.class_names if self._model.family.classes else ()
+            known = (label,) if label else self._model.class_names if self._model.family.classes else ()
             names = known or ("",)
             drawn += [
                 {"image": _png(image), "label": names[index % len(names)], "seed": seed}

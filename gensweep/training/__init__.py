@@ -1,1 +1,1 @@
-"""Training and evaluation: the loop, averaged weights, checkpoints, scores on all ranks, cost."""
+"""Training and evaluation: the loop, averaged weights, scores on all ranks, cost."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float64, Int, UInt8
 from torch import Tensor
 
 from gensweep.data.images import Images
@@ -99,16 +99,19 @@ def _scores(
     evaluator: Evaluator, metrics: Mapping[str, Metric], held_out: Images | None, samples: int
 ) -> dict[str, Float64[Tensor, " 4"]]:
     """By metric and source: value, value without the bias of few images, standard error, images; NaN if unknown."""
-    found = dict[str, Tensor]()
+    found, extractor = dict[str, Tensor](), evaluator.extractor
+    assert extractor is not None
     drawn = sample_labels(evaluator.images.class_counts, Noise(NOISE_SEED, torch.arange(samples)))
     for source in (REAL, NOISE, MEAN_IMAGE):
         count = 0
         for metric in metrics.values():
             metric.reset()
-        for features, labels in _features(source, evaluator, held_out, drawn):
+        for images, labels in _images(source, evaluator, held_out, drawn):
             count += len(labels)
+            # The same image again and again is looked at once.
+            features = extractor(images[: 1 if source == MEAN_IMAGE else None]).expand(len(images), -1)
             for metric in metrics.values():
-                metric.update((features, labels) if metric.labelled else features)
+                metric.see(images, features, labels)
         for name, metric in metrics.items():
             found[f"{name}/{source}"] = torch.tensor([*_numbers(metric), count], dtype=torch.float64)
     for metric in metrics.values():
@@ -116,28 +119,24 @@ def _scores(
     return found
 
 
-def _features(
+def _images(
     source: str, evaluator: Evaluator, held_out: Images | None, drawn: Int[Tensor, " samples"]
-) -> Iterator[tuple[Float[Tensor, "b d"], Int[Tensor, " b"]]]:
-    """Features and labels of the images of a source, in batches; noise and the mean image have the labels `drawn`."""
-    extractor, training, size = evaluator.extractor, evaluator.images, evaluator.settings.batch_size
-    assert extractor is not None
-    device = next(extractor.parameters()).device
+) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int[Tensor, " b"]]]:
+    """The images of a source and their labels, in batches; noise and the mean image have the labels `drawn`."""
+    training, size = evaluator.images, evaluator.settings.batch_size
+    assert evaluator.extractor is not None
+    device = next(evaluator.extractor.parameters()).device
     if source == REAL:
         if held_out is not None:
             for part in torch.split(_like_drawn(held_out.labels, drawn), size):
-                yield extractor(held_out.pixels[part].to(device)), held_out.labels[part].to(device)
+                yield held_out.pixels[part].to(device), held_out.labels[part].to(device)
         return
     generator = torch.Generator().manual_seed(NOISE_SEED)
-    if source == MEAN_IMAGE:
-        total = training.pixels.sum(0, keepdim=True, dtype=torch.int64)
-        features = extractor((total / len(training)).round().to(torch.uint8).to(device))
+    mean = (training.pixels.sum(0, dtype=torch.int64) / len(training)).round().to(torch.uint8)
     for labels in torch.split(drawn, size):
-        if source == NOISE:
-            shape = (len(labels), *training.shape)
-            pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-            features = extractor(pixels.to(device))
-        yield features.expand(len(labels), -1), labels.to(device)
+        shape = (len(labels), *training.shape)
+        noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        yield (noise if source == NOISE else mean.expand(shape)).to(device), labels.to(device)
 
 
 def _like_drawn(labels: Int[Tensor, " n"], drawn: Int[Tensor, " m"]) -> Int[Tensor, " k"]:

@@ -30,7 +30,7 @@ class Checkpoint(Record):
     """What checkpoint.json says.
 
     `metadata` is the caller's, usually the effective configuration; `metrics` the report that came with the checkpoint
-    and `identities` what its scores were measured with, by metric.  `shape` is (channels, height, width) of an image
+    and `identities` what its scores were measured with, by metric.  `shape` is (c, h, w) of an image
     and `class_counts` the numbers of training images, by class.  `weights` is the prefix of the tensors that draw
     samples.  `kernels` is what the training ran on, "c++" or "torch" (`kernels.active`), and `length` after how many
     images it ends; old checkpoints do not say.

@@ -1,7 +1,7 @@
 """Averaged weights, which draw better samples than the last ones.
 
 How long an average should be is known only once samples have been drawn with it, so several are kept side by side.
-Each is exact at every checkpoint.
+Each is exact whenever it is saved.
 """
 
 from __future__ import annotations

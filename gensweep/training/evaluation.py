@@ -157,10 +157,7 @@ def evaluate_images(
         if evaluator.extractor is not None:
             features = evaluator.extractor(batch)
             for metric in metrics.values():
-                if labels is not None and metric.labelled:
-                    metric.update((features, labels[start:stop]))
-                else:
-                    metric.update(features)
+                metric.see(batch, features, None if labels is None else labels[start:stop])
         drawing, scoring = drawing + drawn - started, scoring + synchronised_time(device) - drawn
         if progress is not None:
             progress(stop - share.start)

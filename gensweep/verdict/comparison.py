@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from gensweep.errors import NothingToCompareError
-from gensweep.families.spelling import family_name
 from gensweep.metrics.titles import metric_title
-from gensweep.results import BETTER, Anchors, Score
+from gensweep.results import BETTER, Anchors, Score, family_name
 from gensweep.sweep.ranking import comparable, ranked, scored
 from gensweep.verdict.rungs import Rung, rungs
 from gensweep.verdict.ties import Tie, ties

@@ -182,9 +182,9 @@ def _explained(
     weights = weights / np.maximum(counts, 1)[:, None]
     y = y - y.mean()
     basis = np.concatenate([np.ones((len(y), 1)), factor.basis], 1)
-    width = basis.shape[1]
+    terms = basis.shape[1]
     products = (basis[:, :, None] * basis[:, None, :]).reshape(len(y), -1)
-    normal, right = (weights @ products).reshape(-1, width, width), weights @ (basis * y[:, None])
+    normal, right = (weights @ products).reshape(-1, terms, terms), weights @ (basis * y[:, None])
     fitted = np.einsum("bi,bij,bj->b", right, np.linalg.pinv(normal, hermitian=True), right)
     mean = weights @ y
     r_squared = np.clip(_ratio(fitted - mean**2, weights @ y**2 - mean**2), 0, 1)

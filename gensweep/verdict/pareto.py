@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParetoRow:
-    """A trained model: its score, and in a unit what it took to train until its best checkpoint.
+    """A trained model: its score, and in a unit what it took to train until its best evaluation.
 
     `sampling` is what an image takes to draw, in the same unit, or in floating point operations if that is images.
     `memory` is what the process took, or what a training step takes for an image, in bytes.

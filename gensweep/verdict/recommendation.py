@@ -86,7 +86,7 @@ class Recommendation:
         return "group" if group in {curve.group for curve in self.curves} else "alone"
 
     def pays_for(self, entry: RankedTrial) -> bool:
-        """True if the budget pays for a trial's best checkpoint, which a longer training may have found later."""
+        """True if the budget pays for a trial's best evaluation, which a longer training may have found later."""
         if self.budget is None or self.trained is None or entry.trial.name not in self.trained.costs:
             return True
         to_best, _ = self.trained.costs[entry.trial.name]

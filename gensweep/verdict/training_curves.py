@@ -132,7 +132,7 @@ class TrainedCurves:
 
     @cached_property
     def costs(self) -> dict[str, tuple[float, float]]:
-        """By trial name, the amount spent until its best checkpoint, and in all."""
+        """By trial name, the amount spent until its best evaluation, and in all."""
         return {
             curve.trial: (min(curve.points, key=lambda point: point.order).spent, curve.spent) for curve in self.curves
         }

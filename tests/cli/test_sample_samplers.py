@@ -48,9 +48,9 @@ def test_a_model_takes_any_sampler(checkpoint, tmp_path, kind):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--steps", "5"], "--steps applies to diffusion, flow, MeanFlow and VDM models; "),
-        (["--steps", "5", "--sampler", "ddim"], "--sampler and --steps apply to diffusion, flow, MeanFlow and"),
-        (["--guidance", "2"], "--guidance applies to diffusion, flow, MeanFlow and VDM models; "),
+        (["--steps", "5"], "--steps applies to diffusion, flow, meanflow and VDM models; "),
+        (["--steps", "5", "--sampler", "ddim"], "--sampler and --steps apply to diffusion, flow, meanflow and"),
+        (["--guidance", "2"], "--guidance applies to diffusion, flow, meanflow and VDM models; "),
     ],
 )
 def test_options_of_other_families_are_refused_as_they_were_typed(options, words, tmp_path, capsys):

@@ -69,6 +69,6 @@ def test_a_space_for_gpus_names_its_scale_for_a_cpu(tmp_path, asked, monkeypatch
 
 @pytest.mark.parametrize("option", ["--resume", "--extend", "--repeat", "--retry"])
 def test_nothing_goes_on_that_was_only_scored_here(tmp_path, capsys, option):
-    LoggedSweep(tmp_path, "photos", settings={"base": {"family": {"kind": "folder", "path": "/photos"}}})
+    LoggedSweep(tmp_path, "photos", settings={"base": {"family": {"sha256": "0", "path": "/photos"}}})
     assert tune(tmp_path, option, "photos", *(("--trials", "3") if option == "--extend" else ())) == 2
     assert capsys.readouterr().err.startswith("Error: photos was only scored here (/photos): there is no training")

@@ -5,7 +5,6 @@ import torch
 from tiny import CLASSES, SIZE, batch, build, values
 
 from gensweep.families.family import FAMILIES, BoundPoints, Likelihood
-from gensweep.families.gan import GanFamily
 from gensweep.noise import Noise
 
 CONDITIONAL = [(kind, conditional) for kind in FAMILIES for conditional in (False, True)]
@@ -65,10 +64,6 @@ def test_samples_are_images_in_range_that_do_not_depend_on_the_batch(kind, condi
     assert whole.abs().max() <= 1
     torch.testing.assert_close(whole[2:4], part, rtol=0, atol=1e-5)
     assert len({tuple(image.flatten().tolist()) for image in whole}) == 5
-
-
-def test_models_of_the_likelihood_have_one_and_games_have_none():
-    assert {kind for kind, _ in LIKELY} == {kind for kind in FAMILIES if not issubclass(FAMILIES[kind], GanFamily)}
 
 
 @pytest.mark.parametrize(("kind", "conditional"), LIKELY)

@@ -57,3 +57,18 @@ def here(anew, tmp_path, monkeypatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     with anew():
         yield tmp_path
+
+
+@pytest.fixture
+def bought(here, monkeypatch):
+    """A function that installs a package of one module, which a group of entry points names."""
+    monkeypatch.syspath_prepend(here)
+
+    def install(text: str, group: str, value: str) -> None:
+        Path("bought.py").write_text(text)
+        info = Path("bought-1.0.dist-info")
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bought\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\nany = {value}\n")
+
+    return install

@@ -41,23 +41,32 @@ def test_the_page_holds_what_new_writes_and_that_passes_its_own_tests(here, caps
 @pytest.mark.mlflow
 def test_a_package_outside_of_this_repository_is_swept_sampled_and_judged(here, anew, monkeypatch):
     """From the command line; what trains as a process of its own, the other commands as if they were."""
-    for kind, name in (("schedule", "expo"), ("network", "plainnet"), ("dataset", "shapes")):
+    names = {"schedule": "expo", "network": "plainnet", "dataset": "shapes", "sampler": "plain_euler"}
+    for kind, name in (names | {"metric": "brightness", "family": "pixelwise"}).items():
         call(here, "new", kind, name, "-o", here / "kinds")
+    diffusion = {
+        "kind": "diffusion",
+        "network": {"kind": "plainnet", "width": 8, "depth": 1},
+        "diffusion": {"timesteps": 20, "schedule": {"kind": "expo", "rate": {"float": [4.0, 12.0]}}},
+        "sampler": {"kind": "plain_euler", "steps": 2},
+    }
     space = {
         "name": "own",
-        "plugins": ["kinds.expo", "kinds/shapes.py"],
-        "objective": {"metric": "bpd", "mode": "min"},
+        "plugins": ["kinds.expo", "kinds/shapes.py", "kinds.plain_euler", "kinds.brightness", "kinds.pixelwise"],
+        "objective": {"metric": "brightness", "mode": "min"},
+        "budget": {"images": 64},
         "base": {
             "data": {"kind": "shapes", "size": 8, "limit": 100},
-            "family": {"kind": "diffusion"},
-            "network": {"kind": "plainnet", "width": 8, "depth": 1},
-            "diffusion": {"timesteps": 20, "schedule": {"kind": "expo"}},
-            "sampler": {"kind": "ddim", "steps": 2},
-            "training": {"images": 64, "batch_size": 16, "precision": "float32", "memory_format": "contiguous"},
-            "evaluation": {"every": 64, "metrics": ["bpd"], "likelihood": {"images": 20, "timesteps": 5}},
+            "training": {"batch_size": 16, "precision": "float32", "memory_format": "contiguous"},
+            "evaluation": {"metrics": ["brightness"], "samples": 16, "extractor": {"resolution": 32}},
         },
-        "space": {"diffusion.schedule.rate": {"float": [4.0, 12.0]}},
-        "search": {"trials": 1, "sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}},
+        "space": {"family": {"choice": [diffusion, {"kind": "pixelwise"}]}},
+        "search": {
+            "trials": 2,
+            "enqueue": [{"family.kind": "diffusion"}, {"family.kind": "pixelwise"}],
+            "sampler": {"kind": "random"},
+            "scheduler": {"kind": "fifo"},
+        },
     }
     (here / "own.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
     shutil.copyfile(empty_store(), here / "mlflow.db")
@@ -66,10 +75,12 @@ def test_a_package_outside_of_this_repository_is_swept_sampled_and_judged(here, 
     log = [json.loads(line) for line in (here / "sweeps/own/events.jsonl").read_text().splitlines()]
     (session,) = (event for event in log if event["event"] == "session_started")
     hashes = json.loads(session["tags"]["gensweep.plugins"])
-    assert hashes.keys() == {"kinds.expo", "shapes", "kinds.plainnet"}
+    assert hashes.keys() == {*space["plugins"], *imported[1:]} - {"kinds/shapes.py"} | {"shapes"}
     kept = here / "sweeps/own/plugins" / hashes["shapes"][:12] / "shapes.py"
-    (row,) = json.loads(call(here, "trials", "own", "--format", "json").out)
-    assert (row["trial"], row["status"]) == ("t0000", "finished")
+    rows = json.loads(call(here, "trials", "own", "--format", "json").out)
+    assert {row["params"]["family.kind"]: row["status"] for row in rows} == dict.fromkeys(
+        ("diffusion", "pixelwise"), "finished"
+    )
 
     (here / "kinds/shapes.py").rename(here / "kinds/gone.py")
     with anew():
@@ -90,14 +101,17 @@ def test_a_package_outside_of_this_repository_is_swept_sampled_and_judged(here, 
 
     call(here, "sample", "own", "-n", 4, "-o", "a.png")  # without --import: the run knows what it needs
     best = json.loads(call(here, "best", "own", "--format", "json").out)
-    assert best["objective"]["identity"]["metric"] == "bpd"
-    assert best["config"]["plugins"] == ["kinds.expo", "kinds/shapes.py", "kinds.plainnet"]
+    identity = best["objective"]["identity"]
+    assert (identity["metric"], identity["extractor"]) == ("brightness", "pixels")
+    assert set(best["config"]["plugins"]) == {*space["plugins"], *imported[1:]}
+    call(here, "best", "--compare")
+    assert {"pixelwise", "diffusion"} <= set(re.findall(r"\w+", (here / "report.html").read_text(encoding="utf-8")))
     assert "valid sweep" in call(here, "config", "validate", "own.yaml", *imported).out
     assert '"plainnet"' in call(here, "config", "schema", *imported).out
     preview = json.loads(
         call(here, "tune", "own.yaml", "--name", "new", "--dry-run", "--format", "json", *imported).out
     )
-    assert preview["sweep"]["base"]["network"]["kind"] == "plainnet"
+    assert preview["sweep"]["space"]["family"]["choice"][0]["network"]["kind"] == "plainnet"
 
 
 def no_ray(*_, extend, **__):

@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 import yaml
 from own_schedule import SCHEDULE, trial_with
+from recorded import sweep, trial
 
 from gensweep import plugins
 from gensweep.cli.main import run
 from gensweep.config import load_sweep, load_trial
 from gensweep.diffusion.schedules import SCHEDULES
 from gensweep.errors import ConfigError
+from gensweep.report.html import render
+from gensweep.verdict.comparison import compare
+from gensweep.verdict.recommendation import recommend
 
 
 def test_a_file_is_a_plugin_and_its_parameters_are_settings(here):
@@ -85,79 +89,6 @@ def test_a_function_of_a_script_is_refused_and_one_that_is_defined_again_replace
         load_trial(trial_with("typed_in"))
 
 
-EVERY_KIND = """
-from gensweep.data.digits import digits
-from gensweep.data.images import DATASETS
-from gensweep.diffusion.samplers.ancestral import ancestral
-from gensweep.diffusion.samplers.sampler import SAMPLERS
-from gensweep.families.diffusion import DiffusionFamily
-from gensweep.families.family import FAMILIES
-from gensweep.metrics.efficientnet import efficientnet_lite0
-from gensweep.metrics.extractors import EXTRACTORS
-from gensweep.metrics.collected import KernelDistance
-from gensweep.metrics.metric import METRICS
-from gensweep.nn.cnn import CNN
-from gensweep.nn.networks import DENOISERS
-from gensweep.registry import SameAs
-from typing import Annotated, Any
-
-@DATASETS.register("own_data")
-def own_data(split, root, **settings: Annotated[Any, SameAs(digits)]):
-    return digits(split, root, **settings)
-
-@SAMPLERS.register("own_sampler")
-def own_sampler(*known, **settings: Annotated[Any, SameAs(ancestral)]):
-    return ancestral(*known, **settings)
-
-@EXTRACTORS.register("own_extractor")
-def own_extractor(*known, **settings: Annotated[Any, SameAs(efficientnet_lite0)]):
-    return efficientnet_lite0(*known, **settings)
-
-@FAMILIES.register("own_family")
-class OwnFamily(DiffusionFamily): ...
-
-@METRICS.register("own_metric")
-class OwnMetric(KernelDistance): ...
-
-@DENOISERS.register("own_network")
-class OwnNetwork(CNN): ...
-"""
-
-
-def test_every_sort_of_kind_can_be_ones_own(here):
-    Path("owned.py").write_text(EVERY_KIND)
-    plugins.load("owned.py")
-    trial = load_trial(
-        {
-            "data": {"kind": "own_data", "size": 8},
-            "family": {"kind": "own_family"},
-            "network": {"kind": "own_network", "width": 8},
-            "sampler": {"kind": "own_sampler"},
-            "evaluation": {"extractor": {"kind": "own_extractor"}, "metrics": ["own_metric"]},
-        }
-    )
-    assert trial.plugins == ("owned.py",)
-    by_metric = load_trial({"family": {"kind": "diffusion"}, "evaluation": {"metrics": ["own_metric"]}})
-    assert by_metric.plugins == ("owned.py",)
-    images = trial.bound("data")("test", here)
-    assert images.shape == (1, 8, 8)
-
-
-@pytest.fixture
-def bought(here, monkeypatch):
-    """A function that installs a package of one module, which a group of entry points names."""
-    monkeypatch.syspath_prepend(here)
-
-    def install(text: str, group: str, value: str) -> None:
-        Path("bought.py").write_text(text)
-        info = Path("bought-1.0.dist-info")
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bought\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[{group}]\nany = {value}\n")
-
-    return install
-
-
 COMMAND = '''
 import click
 
@@ -183,6 +114,13 @@ def test_a_command_that_cannot_be_imported_names_its_package(bought, capsys):
     assert run(["--help"]) == 0
     assert run(["any"]) == 2
     assert "it imports not_there, which is not installed; it came with the package bought" in capsys.readouterr().err
+
+
+def test_an_installed_package_adds_a_part_of_the_report(bought):
+    text = "def part(comparison, judged):\n    return f'<h2>{judged.recommended.trial.name} has colours</h2>'\n"
+    bought(text, "gensweep.report_parts", "bought:part")
+    comparison = compare([sweep("a", [trial("a", 0, 5.0)])])
+    assert "<h2>a/t0000 has colours</h2>" in render(comparison, recommend(comparison))
 
 
 def test_an_installed_package_is_a_plugin_by_its_entry_point(bought, monkeypatch):

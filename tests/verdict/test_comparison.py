@@ -93,7 +93,8 @@ def test_a_single_finetuning_does_not_push_a_sweep_of_many_trials_out():
 
 def test_what_was_only_scored_here_decides_nothing():
     few = replace(IDENTITY, samples=500)
-    folders = [sweep(f"f{n}", [trial(f"f{n}", 0, 1.0, identity=few, family="folder")]) for n in range(4)]
+    scored = {"identity": few, "config": {"family": {"sha256": "0"}}}
+    folders = [sweep(f"f{n}", [trial(f"f{n}", 0, 1.0, **scored)]) for n in range(4)]
     comparison = compare([*folders, sweep("a", [trial("a", 0, 5.0)])])
     assert [entry.trial.name for entry in comparison.entries] == ["a/t0000"]
     assert all(item.command.endswith("--replace --like a") for item in left_out_reasons(comparison))

@@ -58,7 +58,7 @@ def edit(
     output: Path,
     **how: Any,
 ) -> None:
-    """Draw versions of a picture, a part of it, or the way to another one (diffusion, VAE).
+    """Draw versions of a picture, a part of it, or the way to another one.
 
     RUN is SWEEP (its best score), SWEEP/TRIAL, a checkpoint folder, such as ./FOLDER, or a registered model.
 

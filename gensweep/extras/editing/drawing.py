@@ -68,12 +68,12 @@ def draw_from_pictures(
     if not isinstance(family, Denoising | Encoding):
         raise ConfigError(
             f"a model of family {model.config.kind('family')!r} draws an image in one go and cannot begin with one; "
-            "name a run of a diffusion model or of a VAE"
+            "name a run of a family that denoises or encodes"
         )
     if pictures.mask is not None and not isinstance(family, Denoising):
         raise ConfigError(
             f"a model of family {model.config.kind('family')!r} encodes a picture as a whole and cannot draw a part of "
-            "it anew; leave --inpaint out, or name a run of a diffusion model"
+            "it anew; leave --inpaint out, or name a run of a family that denoises"
         )
     image = picture_for(model, pictures.image)
     before, after = [image], image.new_empty(0, *image.shape)
@@ -104,13 +104,13 @@ def draw_from_pictures(
 
 def picture_for(model: Model, picture: Image.Image) -> UInt8[Tensor, "c h w"]:
     """The square in the middle of a picture, in the size and colours of the model's images."""
-    channels, size, _ = model.checkpoint.shape
+    channels, size, _ = model.shape
     return torch.from_numpy(squared(picture, size, channels).copy())
 
 
 def _redraw_for(model: Model, mask: Image.Image) -> Bool[Tensor, "h w"]:
     """Where a mask, cut and resized like its picture, is white: there the model draws anew."""
-    size = model.checkpoint.shape[1]
+    size = model.shape[1]
     redraw = torch.from_numpy(squared(mask, size, 1)[0] >= MIN_WHITE_OF_MASK)
     if not redraw.any():
         raise ConfigError(

@@ -25,7 +25,7 @@ def encoding_levels(levels: Levels, sampler: Sampler) -> list[float]:
     """The levels to encode along: those that a deterministic sampler visits, or more of the process if they are few.
 
     They begin where the sampler begins.  Few steps down may be exact, as a network can know the mean of the slope over
-    each (the family meanflow); the way up knows the slopes at its levels alone.
+    each (mean velocities); the way up knows the slopes at its levels alone.
     Raises ConfigError if the sampler draws noise on its way.
     """
     sigmas, every = deterministic_levels(levels, sampler), levels.sigmas(None)

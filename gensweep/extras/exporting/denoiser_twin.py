@@ -15,7 +15,6 @@ from gensweep.errors import ConfigError
 from gensweep.extras.exporting.drawing_chain import DrawingChain
 from gensweep.extras.exporting.pipeline_files.tabulated_denoiser import TabulatedDenoiser
 from gensweep.families.denoising import DenoisingFamily
-from gensweep.families.vdm import VariationalNetwork
 from gensweep.nn.layers import Conditioning
 from gensweep.nn.unet import Attention, UNet, UNetBlock
 
@@ -44,9 +43,7 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> Twin:
 
     Raises ConfigError for a network that is not a U-Net of gensweep.
     """
-    network = family.networks[family.sampled]
-    if isinstance(network, VariationalNetwork) and not network.exponents:
-        network = network.denoiser
+    network = family.plain(family.networks[family.sampled])
     if not isinstance(network, UNet):
         raise ConfigError(
             f"a network of the class {type(network).__name__} cannot be given to diffusers, which takes unet, without "

@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
+from gensweep import plugins
 from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, print_rows
 
+#: Entry points of this group are what a model is exported to, functions such as those in `export_targets`.
+TARGETS = "gensweep.export_targets"
 #: The hub's word for a licence that is not known.
 UNKNOWN_LICENCE = "unknown"
 
@@ -19,7 +22,7 @@ UNKNOWN_LICENCE = "unknown"
 @click.option(
     "--to",
     "target",
-    type=click.Choice(["safetensors", "diffusers", "onnx"]),
+    type=click.Choice([*plugins.offered(TARGETS)]),
     required=True,
     help="What the model is for.",
 )
@@ -63,10 +66,10 @@ def export(
 ) -> None:
     """Write a trained model as a folder that others can open, with a model card (README.md).
 
-    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. A diffusion model
-    or a flow becomes a pipeline of diffusers, or an ONNX denoiser with the steps of its sampler; a GAN, a VAE and the
-    few steps of MeanFlow a generator of z and labels as ONNX. With --to safetensors a folder that gensweep takes as a
-    checkpoint. It is ready for hf upload.
+    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. A model that denoises step by step becomes a
+    pipeline of diffusers, or an ONNX denoiser with the steps of its sampler; others, and the few steps of a mean flow,
+    become a generator of z and labels as ONNX. With --to safetensors a folder that gensweep takes as a checkpoint. It
+    is ready for hf upload.
 
     \b
     Examples:

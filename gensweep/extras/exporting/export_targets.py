@@ -1,11 +1,13 @@
-"""What is written for each target of `gensweep export`, and what its model card needs to know."""
+"""What is written for each target of `gensweep export`.
+
+A target is a function of a model and an empty folder.  It returns values for the model card: `usage`, the text under
+"Use", or those that the template has a text for.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,35 +16,19 @@ from gensweep.build.model import Model
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.extras.exporting.drawing_chain import DrawingChain, drawing_chain
-from gensweep.extras.exporting.traced_modules import (
-    DirectFamily,
-    latent_shape,
-    traceable_denoiser,
-    traceable_generator,
-    write_onnx,
-)
+from gensweep.extras.exporting.traced_modules import traceable_denoiser, traceable_generator, write_onnx
 from gensweep.families.denoising import DenoisingFamily
-from gensweep.families.diffusion import DiffusionFamily
-from gensweep.families.gan import GanFamily
-from gensweep.families.meanflow import MeanFlowFamily
-from gensweep.families.vae import VaeFamily
 from gensweep.training.checkpoint import save
 from gensweep.training.learner_state import weights_prefix
 
-#: Packages that a target needs, all of the extra `export`.
-PACKAGES = {"safetensors": (), "diffusers": ("diffusers",), "onnx": ("onnx",)}
-#: A graph holds every step by itself, about a hundred operations of a small network each.
-MAX_STEPS_OF_GRAPH = 32
-
-#: (model, folder) -> values for the usage in the model card
-WriteTarget = Callable[[Model, Path], dict[str, Any]]
+#: Targets that need the package of their name, of the optional dependencies `export`.
+PACKAGES = ("diffusers", "onnx")
 
 
 def check_packages(target: str) -> None:
     """Raise ConfigError, with what to type, if a package is missing that a target needs."""
-    missing = [name for name in PACKAGES[target] if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(f"--to {target} needs the package {missing[0]}; type: pip install 'gensweep[export]'")
+    if target in PACKAGES and importlib.util.find_spec(target) is None:
+        raise ConfigError(f"--to {target} needs the package {target}; type: pip install 'gensweep[export]'")
 
 
 def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
@@ -50,7 +36,7 @@ def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
     prefix = weights_prefix(model.weights, model.family.sampled)
     tree = model.config.as_dict()
     # The labels stay; the weights are plain ones, and the name of a path is enough.
-    if tree.get("start", {}).get("kind") == "finetune":
+    if "base" in tree.get("start", {}):
         merged = {"base": Path(tree["start"]["base"]).name, "update": {"kind": "full"}}
         tree = tree | {"start": tree["start"] | merged}
     record = replace(model.checkpoint, weights=prefix, metadata=tree)
@@ -67,18 +53,17 @@ def write_diffusers(model: Model, folder: Path) -> dict[str, Any]:
     from gensweep.extras.exporting.pipeline_folder import write_pipeline
 
     family = model.family
-    if isinstance(family, MeanFlowFamily):
-        raise ConfigError(
-            "diffusers tells a network where a step begins, but not where it ends, which a step of MeanFlow needs; "
-            "choose --to onnx"
-        )
     if not isinstance(family, DenoisingFamily):
         raise ConfigError(
             f"a model of the family {model.checkpoint.family} does not denoise step by step, as pipelines of diffusers "
-            f"do; choose --to {_other_targets(model)}"
+            f"do; choose --to safetensors or onnx"
+        )
+    if family.told_intervals:
+        raise ConfigError(
+            "diffusers tells a network where a step begins, but not where it ends, which this needs; choose --to onnx"
         )
     chain = _chain(model, family)
-    code = write_pipeline(family, chain, model.checkpoint.class_names, folder)
+    code = write_pipeline(family, chain, model.class_names, folder)
     code_files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py"))
     reasons = [
         words
@@ -100,63 +85,22 @@ def write_diffusers(model: Model, folder: Path) -> dict[str, Any]:
 
 def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:
     """Images from z where that is one graph, else the denoiser and the steps of its sampler."""
-    if (family := _direct(model)) is not None:
-        write_onnx(traceable_generator(family), folder / "model.onnx")
-        return {"z": latent_shape(family)}
-    if not isinstance(model.family, DenoisingFamily):
-        raise ConfigError(
-            f"gensweep has no graph for a model of the family {model.checkpoint.family}; choose --to safetensors"
-        )
-    chain = _chain(model, model.family)
-    write_onnx(traceable_denoiser(model.family, chain), folder / "model.onnx")
-    steps = {"sampler": chain.sampler, "steps": chain.steps(), "class_names": model.checkpoint.class_names}
+    family = model.family
+    # Other samplers than Euler's take a network that is told intervals as one that is not.
+    if not isinstance(family, DenoisingFamily) or (family.told_intervals and model.config.kind("sampler") == "euler"):
+        generator = traceable_generator(family)
+        write_onnx(generator, folder / "model.onnx")
+        return {"z": generator.inputs["z"].shape[1:]}
+    chain = _chain(model, family)
+    write_onnx(traceable_denoiser(family, chain), folder / "model.onnx")
+    steps = {"sampler": chain.sampler, "steps": chain.steps(), "class_names": model.class_names}
     (folder / "drawing.json").write_text(json.dumps(steps, indent=1) + "\n")
     return _facts(chain)
 
 
-#: What writes each target.
-TARGETS: dict[str, WriteTarget] = {
-    "safetensors": write_safetensors,
-    "diffusers": write_diffusers,
-    "onnx": write_onnx_model,
-}
-
-
-def _direct(model: Model) -> DirectFamily | None:
-    """The family if a model draws images in one graph: a GAN, a VAE, or MeanFlow along its mean velocities.
-
-    Raises ConfigError for images that are drawn from a VAE's distribution, and for a graph of too many steps.
-    """
-    family = model.family
-    if isinstance(family, VaeFamily) and family.decoding != "mean":
-        raise ConfigError(
-            f"family.decoding: {family.decoding} adds noise to pixels, which only --to safetensors keeps; add --set "
-            "family.decoding=mean"
-        )
-    # With other samplers than Euler's, MeanFlow follows its velocity, as a flow does.
-    if isinstance(family, MeanFlowFamily) and (sampler := model.config.as_dict()["sampler"])["kind"] == "euler":
-        steps = len(family.process.sigmas(sampler["steps"])) - 1
-        if steps > MAX_STEPS_OF_GRAPH:
-            raise ConfigError(
-                f"sampler.steps: {steps} steps of MeanFlow would be a graph of as many networks, and "
-                f"{MAX_STEPS_OF_GRAPH} is the most; add --set sampler.steps=4"
-            )
-        return family
-    return family if isinstance(family, GanFamily | VaeFamily) else None
-
-
-def _other_targets(model: Model) -> str:
-    """The targets that accept a model which diffusers cannot hold, for a message."""
-    with suppress(ConfigError):
-        if _direct(model) is not None:
-            return "safetensors or onnx"
-    return "safetensors"
-
-
 def _chain(model: Model, family: DenoisingFamily) -> DrawingChain:
-    learnt = isinstance(family, DiffusionFamily) and family.loss.learns_variance
     levels = family.process_of(model.network)
-    return drawing_chain(model.config.as_dict()["sampler"], levels, learns_variance=learnt)
+    return drawing_chain(model.config.as_dict()["sampler"], levels, learns_variance=family.learns_variance)
 
 
 def _facts(chain: DrawingChain) -> dict[str, Any]:

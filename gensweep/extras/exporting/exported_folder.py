@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from gensweep import plugins
 from gensweep.build.model import Model, labels_of, load_checkpoint
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.extras.exporting.export_targets import TARGETS, check_packages
+from gensweep.extras.exporting.export_command import TARGETS
+from gensweep.extras.exporting.export_targets import check_packages
 from gensweep.extras.exporting.model_card import CardFacts, model_card
 from gensweep.files import replace_folder, write_problem
 from gensweep.report.output import progress_bar
@@ -69,7 +71,7 @@ def export_run(
         aside = Path(scratch) / folder.name
         aside.mkdir()
         try:
-            usage = TARGETS[target](model, aside)
+            usage = plugins.load_offered(plugins.offered(TARGETS)[target])(model, aside)
         except SafetensorError as error:
             raise GensweepError(f"{folder} cannot be written ({error}); is the disk full?") from error
         _write_picture(model, source, aside / PICTURE_FILE, drawn_before=not changed)
@@ -100,5 +102,5 @@ def _write_picture(model: Model, source: Path, file: Path, *, drawn_before: bool
     count = SHOWN_IMAGES if not classes else classes * max(1, SHOWN_IMAGES // classes)
     with progress_bar(PICTURE_FILE, count) as progress, torch.no_grad():
         images = model.sample(count, progress=lambda done, _: progress(done))
-    rows = (labels_of(model, count, None).cpu(), model.checkpoint.class_names) if classes > 1 else None
+    rows = (labels_of(model, count, None).cpu(), model.class_names) if classes > 1 else None
     write_pictures(images, file, classes=rows)

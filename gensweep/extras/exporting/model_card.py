@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 
 from gensweep.build.model import Model
-from gensweep.families.spelling import family_name
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.titles import metric_title
 from gensweep.redaction import redact_tree
@@ -25,12 +24,10 @@ from gensweep.report.wording import (
     format_interval,
 )
 from gensweep.report.wording import score as score_words
-from gensweep.results import Anchor, Identity, Score
+from gensweep.results import Anchor, Identity, Score, family_name
 from gensweep.sweep.trial_state import TrialState
 from gensweep.training.checkpoint import Checkpoint
 
-#: The library that opens each kind of export, by the hub's names.
-LIBRARIES = {"safetensors": "gensweep", "diffusers": "diffusers", "onnx": "onnx"}
 #: What the hub calls models that draw images; classes are no texts.
 TASK = "unconditional-image-generation"
 #: By kind of data set: the source, and the terms of use as its publishers state them.
@@ -82,7 +79,7 @@ def model_card(model: Model, facts: CardFacts) -> str:
     checkpoint, tree = model.checkpoint, redact_tree(model.config.as_dict())
     classes = model.family.classes
     scores = [] if facts.changes else checkpoint_scores(checkpoint)
-    family = family_name(checkpoint.family).replace("vdm", "variational diffusion")
+    family = family_name(checkpoint.family)
     data = tree["data"]["kind"]
     source, terms = DATA_LICENCES.get(data, ("", UNKNOWN_TERMS))
     channels, size, _ = checkpoint.shape
@@ -165,7 +162,7 @@ def _metadata(facts: CardFacts, data: str, family: str, scores: list[Score]) -> 
     """The block of metadata; scores stand in it as results of the model, as the hub's `model-index` wants them."""
     block: dict[str, Any] = {
         "license": facts.licence,
-        "library_name": LIBRARIES[facts.target],
+        "library_name": "gensweep" if facts.target == "safetensors" else facts.target,
         "pipeline_tag": TASK,
         "tags": ["gensweep", family.lower().replace(" ", "-"), "image-generation", data],
     }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -13,22 +16,20 @@ from torch import Tensor, nn
 
 from gensweep.diffusion.guidance import guided
 from gensweep.diffusion.parameterisations import denoised
-from gensweep.diffusion.samplers.sampler import from_noise
+from gensweep.errors import ConfigError
 from gensweep.extras.exporting.drawing_chain import DrawingChain
 from gensweep.families.denoising import DenoisingFamily
-from gensweep.families.gan import GanFamily
-from gensweep.families.meanflow import MeanFlowFamily
-from gensweep.families.vae import VaeFamily
-from gensweep.noise import Noise
+from gensweep.families.family import Family
+from gensweep.noise import Noise, Words
 
 #: Images in the batch that a module is traced with; a batch of one could be taken for a constant.
 EXAMPLES = 2
 #: The version of ONNX's operators; onnxruntime 1.12 (2022) and later run it.
 ONNX_OPSET = 17
+#: A graph holds every step by itself, about a hundred operations of a small network each.
+MAX_STEPS_OF_GRAPH = 32
 #: What ONNX calls int64.
 _ONNX_INT64 = 7
-#: Families that can draw an image from z in one graph.
-DirectFamily: TypeAlias = GanFamily | VaeFamily | MeanFlowFamily
 
 
 class Traceable(NamedTuple):
@@ -86,61 +87,70 @@ def traceable_denoiser(family: DenoisingFamily, chain: DrawingChain) -> Traceabl
     return Traceable.of(GuidedDenoiser(family, with_variance=learnt), inputs, *("x_0", "fraction")[: 1 + learnt])
 
 
-def traceable_generator(family: DirectFamily) -> Traceable:
-    """What draws images from z alone, with labels if the family has classes."""
-    inputs = {"z": torch.zeros(EXAMPLES, *latent_shape(family))}
-    if family.classes:
-        inputs["labels"] = torch.zeros(EXAMPLES, dtype=torch.int64)
-    sole = SoleGenerator(family.networks[family.sampled]) if isinstance(family, GanFamily) else DirectGenerator(family)
-    return Traceable.of(sole, inputs, "images")
+def traceable_generator(family: Family) -> Traceable:
+    """What draws images from z alone, with labels if the family has classes.
+
+    Raises ConfigError for one that draws with more random numbers than z, or in more than MAX_STEPS_OF_GRAPH steps.
+    """
+    generator, drawn = Generator(family), Draws(0, torch.arange(EXAMPLES), [])
+    labels = {"labels": torch.zeros(EXAMPLES, dtype=torch.int64)} if family.classes else {}
+    calls = itertools.count(1)
+
+    def check_steps(*_: object) -> None:
+        if next(calls) > MAX_STEPS_OF_GRAPH:
+            raise ConfigError(
+                f"sampler.steps: a graph holds a network for each step, {MAX_STEPS_OF_GRAPH} at most; add --set "
+                "sampler.steps=4"
+            )
+
+    with torch.no_grad(), generator.network.register_forward_pre_hook(check_steps):
+        generator.family.sample(generator.network.eval(), drawn, labels.get("labels"))
+    return Traceable.of(generator, {"z": drawn.z[0]} | labels, "images")
 
 
-def latent_shape(family: DirectFamily) -> tuple[int, ...]:
-    """The shape of z, standard normal, for one image."""
-    if isinstance(family, MeanFlowFamily):
-        return family.shape
-    return (family.gan.latent,) if isinstance(family, GanFamily) else (family.vae.latent,)
+@dataclass(frozen=True)
+class Draws(Noise):
+    """Random numbers that can be asked for once, for normal ones: `z[0]`, which is drawn if it is not there yet."""
+
+    z: list[Tensor]
+    streams: list[int] = field(default_factory=list)
+
+    def normal(self, *shape: int, stream: int) -> Float[Tensor, "n ..."]:
+        """All of z.  Raises ConfigError if it was asked for before."""
+        if self.streams:
+            self._words(0, stream)
+        self.streams.append(stream)
+        if not self.z:
+            self.z.append(Noise(self.key, self.samples).normal(*shape, stream=stream))
+        return self.z[0]
+
+    def _words(self, blocks: int, stream: int) -> Iterator[tuple[slice, Words]]:
+        raise ConfigError(
+            "this model adds noise to what it draws, which only --to safetensors keeps; choose settings of family or "
+            "sampler that add none"
+        )
 
 
-class DirectGenerator(nn.Module):
-    """All that a VAE, or MeanFlow in its few steps, does to draw images; nothing of it is random but z.
+class Generator(nn.Module):
+    """How a family draws images, in float32; nothing of it is random but z.
 
-    The steps become parts of one graph, which share their weights.
+    Its steps become parts of one graph, which share their weights.  Batch norms without a scale and a shift get 1 and
+    0, which ONNX's wants to be told.
     """
 
-    def __init__(self, family: VaeFamily | MeanFlowFamily) -> None:
+    def __init__(self, family: Family) -> None:
         super().__init__()
-        self.family, self.network = copy.copy(family), family.networks[family.sampled]
-        if isinstance(self.family, MeanFlowFamily):
+        self.family, self.network = copy.copy(family), copy.deepcopy(family.networks[family.sampled])
+        if isinstance(self.family, DenoisingFamily):
             self.family.sampling_precision = "float32"
-
-    def forward(self, z: Float[Tensor, "b ..."], labels: Int[Tensor, " b"] | None = None) -> Float[Tensor, "b c h w"]:
-        """Images in [-1, 1]."""
-        family, unused = self.family, Noise(0, torch.arange(EXAMPLES))
-        if isinstance(family, VaeFamily):
-            return family.decode(self.network, z, unused, labels)
-        return family.sampler(family.process, family.denoise(self.network, labels), from_noise(z), unused)
-
-
-class SoleGenerator(nn.Module):
-    """A copy of a generator that can be called without labels.
-
-    Batch norms without a scale and a shift get 1 and 0, which ONNX's wants to be told.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = copy.deepcopy(network)
         for module in self.network.modules():
             if isinstance(module, nn.BatchNorm2d) and module.weight is None:
                 module.weight = nn.Parameter(torch.ones(module.num_features))
                 module.bias = nn.Parameter(torch.zeros(module.num_features))
 
-    def forward(
-        self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None = None
-    ) -> Float[Tensor, "b c h w"]:
+    def forward(self, z: Float[Tensor, "b ..."], labels: Int[Tensor, " b"] | None = None) -> Float[Tensor, "b c h w"]:
         """Images in [-1, 1]."""
-        return self.network(z, labels)  # type: ignore[no-any-return]
+        return self.family.sample(self.network, Draws(0, torch.arange(EXAMPLES), [z]), labels)
 
 
 def write_onnx(traceable: Traceable, file: Path) -> None:

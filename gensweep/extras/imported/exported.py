@@ -14,7 +14,6 @@ from torch import Tensor
 
 from gensweep.data.picture_decoding import squared
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.families.gan import SAMPLING_LATENT_STREAM
 from gensweep.files import file_sha256
 from gensweep.metrics.extractors import to_uint8
 from gensweep.noise import Noise
@@ -25,6 +24,8 @@ DEFAULT_RANGE = (-1.0, 1.0)
 MAX_CLIPPED_SHARE = 0.1
 #: The random stream of the seeds of images.
 SEED_STREAM = 1
+#: That of z; the models of gensweep draw their images from it, too.
+LATENT_STREAM = 3
 #: The ending of files that torch.export.save writes.
 PROGRAM_SUFFIX = ".pt2"
 
@@ -72,7 +73,7 @@ class ExportedGenerator:
 
     def draw(self, key: int, indices: Int[Tensor, " n"], labels: Int[Tensor, " n"] | None) -> UInt8[Tensor, "n c h w"]:
         """Images of these indices.  Raises GensweepError for NaN, or values that cannot be in the range."""
-        z = Noise(key, indices).normal(*self.latent, stream=SAMPLING_LATENT_STREAM)
+        z = Noise(key, indices).normal(*self.latent, stream=LATENT_STREAM)
         raw = self._checked(self._call(z, labels, image_seeds(key, indices[:1])[0]), len(indices))
         images = raw if raw.dtype == torch.uint8 else to_uint8(self._to_unit(raw.float()))
         self._drawn += len(indices)

@@ -17,8 +17,7 @@ from gensweep.errors import ConfigError
 from gensweep.extras.interpret.recording import recording
 from gensweep.extras.interpret.selectivity import selectivity
 from gensweep.extras.interpret.trajectory import PathStep
-from gensweep.families.family import Denoising
-from gensweep.families.gan import DISCRIMINATOR, GENERATOR, GanFamily
+from gensweep.families.family import Denoising, Family, Judging
 from gensweep.noise import Noise
 
 #: A unit reacts to a label if its corrected p is at most this.
@@ -55,7 +54,7 @@ class ActivationMap:
 
     def units(self) -> Iterator[Unit]:
         """All of them, in the order of the last axis."""
-        return (Unit(layer, index) for layer, width in self.widths.items() for index in range(width))
+        return (Unit(layer, index) for layer, count in self.widths.items() for index in range(count))
 
     def mean_effect(self, label: int) -> Float64[Tensor, " u"]:
         """The effect of a label on each unit, averaged over noise levels."""
@@ -88,19 +87,16 @@ def map_denoiser(
     return _test(responses, [step.sigma for step in path], flips)
 
 
-def map_gan(
-    family: GanFamily, layers: Mapping[str, nn.Module], noise: Noise, classes: int, flips: Noise
+def map_generator(
+    family: Family, layers: Mapping[str, nn.Module], noise: Noise, classes: int, flips: Noise
 ) -> ActivationMap:
-    """Show the same latents under every label; the discriminator looks at the images that they become."""
-    generator, discriminator = family.networks[GENERATOR], family.networks[DISCRIMINATOR]
-    n, device = len(noise.samples), noise.samples.device
-    # The discriminator of a Diffusion-GAN also takes the time of the diffusion; at 0 an image is clean.
-    time = (torch.zeros(n, device=device),) if family.gan.augmentation.timed else ()
+    """Show the same random numbers under every label; a network that judges looks at the images that they become."""
 
     def forward(labels: Tensor) -> object:
-        return discriminator(family.sample(generator, noise, labels), labels, *time)
+        images = family.sample(family.networks[family.sampled], noise, labels)
+        return family.judged(images, labels) if isinstance(family, Judging) else images
 
-    return _test([_responses(forward, layers, classes, n, device)], [None], flips)
+    return _test([_responses(forward, layers, classes, len(noise.samples), noise.samples.device)], [None], flips)
 
 
 @torch.no_grad()

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from gensweep.build.model import Model, in_batches, labels_of, load_checkpoint
 from gensweep.build.parts import build_extractor, load_images, training_reference
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.extras.interpret.activation_maps import ActivationMap, map_denoiser, map_gan
+from gensweep.extras.interpret.activation_maps import ActivationMap, map_denoiser, map_generator
 from gensweep.extras.interpret.intervention import Intervention, Task, intervene
 from gensweep.extras.interpret.recording import reading_layers
 from gensweep.extras.interpret.trajectory import PathStep, evenly_spaced, record_path
-from gensweep.families.family import Denoising
-from gensweep.families.gan import DISCRIMINATOR, GanFamily
+from gensweep.families.family import Denoising, Judging
 from gensweep.metrics.extractors import to_uint8
 from gensweep.metrics.probe import Classifier
 from gensweep.noise import Noise
@@ -65,7 +64,7 @@ class LabelledModel(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all classes."""
-        return self.model.checkpoint.class_names
+        return self.model.class_names
 
     @property
     def shown_labels(self) -> Sequence[int]:
@@ -105,7 +104,7 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
     Raises ConfigError for a model without labels, an unknown class, and if no layer is found.
     """
     model = load_checkpoint(folder)
-    names = model.checkpoint.class_names
+    names = model.class_names
     if not model.family.classes:
         raise ConfigError(
             "this model was trained without labels, so no unit knows any; name a run with conditional: true"
@@ -115,10 +114,9 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
     labels = labels_of(model, len(names) if class_name is None else 1, class_name).tolist()
     if getattr(model.family, "guidance", 1) == 0:
         raise ConfigError("family.guidance is 0, which ignores the label; name a run with another guidance")
-    if not isinstance(model.family, GanFamily | Denoising):
-        raise ConfigError(f"a model of family {model.config.kind('family')!r} cannot be looked into; name another run")
-    if isinstance(model.family, GanFamily):
-        network, prefix = model.family.networks[DISCRIMINATOR], weights_prefix(RAW_WEIGHTS, DISCRIMINATOR)
+    if isinstance(model.family, Judging):
+        judge = model.family.judge
+        network, prefix = model.family.networks[judge], weights_prefix(RAW_WEIGHTS, judge)
         load_network(network, load_tensors(folder, prefix), prefix)
         place(network, model.device, "float32").eval()
     return LabelledModel(model, select_layers(reading_layers(model.family.networks), layers), labels)
@@ -161,15 +159,14 @@ def analyse(labelled: LabelledModel, settings: AnalysisSettings, begin: Callable
 def map_activations(labelled: LabelledModel, settings: AnalysisSettings) -> ActivationMap:
     """How each unit reacts to each label.
 
-    A denoiser sees noisy images from its own sampler, under all labels in turn; a generator sees latents.
+    A denoiser sees noisy images from its own sampler, under all labels in turn; other families draw images in one go.
     """
     family, classes = labelled.model.family, len(labelled.names)
     noise = labelled.noise(settings.seed, settings.samples)
     flips = Noise(settings.seed, torch.arange(settings.permutations))
-    if isinstance(family, GanFamily):
-        return map_gan(family, labelled.layers, noise, classes, flips)
-    assert isinstance(family, Denoising)
-    shape = labelled.model.checkpoint.shape
+    if not isinstance(family, Denoising):
+        return map_generator(family, labelled.layers, noise, classes, flips)
+    shape = labelled.model.shape
     path, _ = record_path(family, noise, noise.samples % classes, shape)
     return map_denoiser(family, labelled.layers, evenly_spaced(path, settings.levels), classes, flips)
 
@@ -198,8 +195,8 @@ def _intervene(
     def classify(images: Tensor) -> Tensor:
         return classifier.probe.scores(extractor(images.to(model.device)).cpu())
 
-    width = sum(count for layer, count in found.widths.items() if layer.startswith(f"{sampled}."))
-    count = max(1, width // UNITS_PER_INTERVENTION) if settings.units is None else settings.units
+    units = sum(count for layer, count in found.widths.items() if layer.startswith(f"{sampled}."))
+    count = max(1, units // UNITS_PER_INTERVENTION) if settings.units is None else settings.units
     done = list[Intervention]()
     for label in labelled.shown_labels:
         if raised := found.raised_units(label, count, network=sampled):
@@ -214,6 +211,6 @@ def _trajectory(labelled: LabelledModel, family: Denoising, seed: int) -> Trajec
     device = labelled.model.device
     labels = [*dict.fromkeys([*labelled.labels, *range(len(labelled.names))])][:MAX_LABELS]
     noise = Noise(seed, torch.zeros(len(labels), dtype=torch.int64, device=device))
-    wanted, shape = torch.tensor(labels, device=device), labelled.model.checkpoint.shape
+    wanted, shape = torch.tensor(labels, device=device), labelled.model.shape
     path, images = record_path(family, noise, wanted, shape)
     return Trajectory(labels, path, to_uint8(images).cpu())

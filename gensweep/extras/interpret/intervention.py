@@ -130,9 +130,9 @@ def random_units(widths: Mapping[str, int], units: Sequence[Unit], noise: Noise)
     A layer of which more than half is taken gives all the others that it has.
     """
     picked = []
-    for stream, (layer, width) in enumerate(widths.items()):
+    for stream, (layer, count) in enumerate(widths.items()):
         taken = {unit.index for unit in units if unit.layer == layer}
-        free = [index for index in range(width) if index not in taken]
+        free = [index for index in range(count) if index not in taken]
         if taken and free:
             order = noise.uniform(len(free), stream=stream)[0].argsort().tolist()
             picked += [Unit(layer, free[each]) for each in order[: len(taken)]]

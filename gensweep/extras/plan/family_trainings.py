@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.extras.plan.scored_trainings import ScoredTraining
-from gensweep.families.spelling import family_name
-from gensweep.results import Unit
+from gensweep.results import Unit, family_name
 from gensweep.sweep.trial_state import TrialState
 from gensweep.verdict.comparison import Comparison
 from gensweep.verdict.training_curves import trained_curves

@@ -39,7 +39,7 @@ class ScoredTraining:
 
     @property
     def envelope(self) -> tuple[CurvePoint, ...]:
-        """The best score so far at each point: what its checkpoint would be if it had ended there."""
+        """The best score so far at each point: that of its model if it had ended there."""
         best, points = math.inf, []
         for point in self.curve.points:
             best = min(best, point.order)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import suppress
 from typing import Any
 
+from markupsafe import Markup
+
+from gensweep.errors import GensweepError
 from gensweep.extras.plan.allocation import Allocation
-from gensweep.extras.plan.backtest import HIDDEN_FACTOR
-from gensweep.extras.plan.family_trainings import trial_of
+from gensweep.extras.plan.backtest import HIDDEN_FACTOR, longest
+from gensweep.extras.plan.family_trainings import trainings_by_family, trial_of
 from gensweep.extras.plan.forecast import INTERVAL_PART
-from gensweep.extras.plan.spending import SpendingPlan
+from gensweep.extras.plan.spending import SpendingPlan, lawful_families
 from gensweep.report.wording import count, format_probability, format_settings, rough
 from gensweep.sweep.trial_state import TrialState
 from gensweep.verdict.amounts import Amount
 from gensweep.verdict.comparison import Comparison
-from gensweep.verdict.recommendation import SURE
+from gensweep.verdict.recommendation import SURE, Recommendation
+
+
+def report_part(comparison: Comparison, judged: Recommendation) -> str:
+    """The section of a report with the command that plans a larger budget; "" for too few trials."""
+    with suppress(GensweepError):
+        budget = HIDDEN_FACTOR * longest(lawful_families(trainings_by_family(comparison, "flops")))
+        names = [sweep.name for sweep in comparison.sweeps]
+        command = shlex.join(["gensweep", "plan", *names, "--budget", f"{budget:.2g}flops"])
+        return Markup("<h2>What would more compute bring?</h2>\n<pre>{}</pre>").format(command)
+    return ""
 
 
 def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def test_an_entry_cannot_draw_images(store, capsys, arguments):
     assert run(arguments) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "named/t0000 is a folder of images that was only scored here" in err
+    assert "named/t0000 was only scored here" in err
 
 
 def test_real_pictures_in_a_folder_are_a_reference_without_any_run(store, capsys):

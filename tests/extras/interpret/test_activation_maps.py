@@ -5,7 +5,7 @@ import torch
 from known_label import LABEL, LAYER, UNIT, WIDTH, family
 from tiny import CLASSES, SIZE, build
 
-from gensweep.extras.interpret.activation_maps import Unit, map_denoiser, map_gan
+from gensweep.extras.interpret.activation_maps import Unit, map_denoiser, map_generator
 from gensweep.extras.interpret.recording import reading_layers
 from gensweep.extras.interpret.trajectory import evenly_spaced, record_path
 from gensweep.noise import Noise
@@ -44,7 +44,7 @@ def test_both_networks_of_a_gan_react_to_labels(kind, network):
         for name, parameter in each.named_parameters():
             if "label" in name:
                 torch.nn.init.normal_(parameter, 1.0, 0.5)
-    found = map_gan(made, reading_layers(made.networks), Noise(0, torch.arange(12)), CLASSES, CHANCE)
+    found = map_generator(made, reading_layers(made.networks), Noise(0, torch.arange(12)), CLASSES, CHANCE)
     assert found.levels == (None,)
     assert {name.partition(".")[0] for name in found.widths} == {"generator", "discriminator"}
     for name in made.networks:
