@@ -70,7 +70,7 @@ class Metric(IgniteMetric):
 
     def see(self, images: UInt8[Tensor, "b c h w"], features: Tensor, labels: Int[Tensor, " b"] | None) -> None:
         """Update with the images or their features, and with the labels if the metric needs them."""
-        output: Any = images if self.of_pixels else features
+        output = images if self.of_pixels else features
         self.update((output, labels) if self.labelled else output)
 
     @classmethod
@@ -195,11 +195,6 @@ class FrechetDistance(Metric):
         self._num_features, self._variation = moments.num_features, variation(moments)
         self._target = Target(moments.mean.cpu(), moments.covariance.cpu())
         super().__init__(reference, device)
-
-    def see(self, images: UInt8[Tensor, "b c h w"], features: Tensor, labels: Int[Tensor, " b"] | None) -> None:
-        """Update with the images or their features, and with the labels if the metric needs them."""
-        output: Any = images if self.of_pixels else features
-        self.update((output, labels) if self.labelled else output)
 
     @classmethod
     def check_reference(cls, real: Real) -> None:
