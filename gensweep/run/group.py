@@ -8,6 +8,7 @@ the group and frees it.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
 import time
@@ -25,6 +26,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, placement_
 from gensweep.files import is_waiting, write_for_owner_alone
 from gensweep.run.cluster import set_switches
 from gensweep.run.mailbox import Done, JobError, Mailbox, News
+from gensweep.run.nodes import NODE_LOST, has_died
 from gensweep.run.settings import Assignment, TrialSettings
 from gensweep.run.worker import Line, Throttle, train_trial
 from gensweep.sweep.events import Started
@@ -35,6 +37,10 @@ CALLS_AT_ONCE = 64  # of a mailbox: each rank may wait in one and report its mov
 COLLECTIVE_SECONDS = 1800  # a rank waits for the others, which may be evaluating or saving
 PLACING_SECONDS = 2.0  # Ray places bundles within tenths of a second where there is room
 WAITING_INTERVAL = 5.0  # seconds between two looks whether a worker waits for another process
+# Newer versions of Ray start the workers of a reclaimed node again by themselves: not from the last checkpoint.
+NO_RETRIES: dict[str, Any] = {
+    key: 0 for key in ("max_failures", "max_preemption_failures") if key in FailureConfig.__dataclass_fields__
+}
 _CONNECTION = re.compile(r"gloo|nccl|DistNetworkError|connection (closed|reset)|broken pipe", re.IGNORECASE)
 
 
@@ -45,8 +51,9 @@ class Group:
         set_switches()
         self._settings, self._assignment = settings, assignment
         self._mark = mark(settings.sweep_id, assignment.trial)
-        free_groups(self._mark)
-        self._mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, max_concurrency=CALLS_AT_ONCE).remote()
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+        options = {"num_cpus": 0, "max_concurrency": CALLS_AT_ONCE, "label_selector": here}
+        self._mailbox: Any = ray.remote(Mailbox).options(**options).remote()
         self._end: Done | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=f"workers of {assignment.trial}", daemon=True)
@@ -76,7 +83,8 @@ class Group:
             self._trainer().fit()
             self._end = Done()
         except Exception as error:
-            self._end = None if self._stopped else _failure(error, ray.get(self._mailbox.errors.remote()))
+            errors, nodes = ray.get([self._mailbox.errors.remote(), self._mailbox.nodes.remote()])
+            self._end = None if self._stopped else _failure(error, errors, nodes)
 
     def _trainer(self) -> TorchTrainer:
         settings, (*more, fewest) = self._settings, self._settings.worker_counts
@@ -92,7 +100,7 @@ class Group:
             run_config=RunConfig(
                 name=f"{self._assignment.trial}-{time.time_ns()}",
                 storage_path=str(settings.scratch),
-                failure_config=FailureConfig(max_failures=0),
+                failure_config=FailureConfig(**NO_RETRIES),
             ),
         )
 
@@ -104,6 +112,7 @@ def begin(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     move = Throttle(mailbox.move.remote)
+    ray.get(mailbox.enter.remote(ray.get_runtime_context().get_node_id(), os.getpid()))
     if (problem := worker_problem(settings.storage, own=settings.own_storage)) is not None:
         ray.get(mailbox.send.remote(Done(problem, ends_sweep=True)))
         raise RuntimeError(problem)
@@ -160,8 +169,10 @@ def _largest_that_fits(bundle: dict[str, float], counts: Sequence[int]) -> int |
     return None
 
 
-def _failure(error: Exception, errors: dict[int, JobError]) -> Done:
+def _failure(error: Exception, errors: dict[int, JobError], nodes: set[str]) -> Done:
     """Why a run ended.  A worker that is killed makes its peers raise: then the workers were lost."""
+    if any(map(has_died, nodes)):
+        return Done(NODE_LOST, f"{type(error).__name__}: {error}", lost=True, counts=False)
     failed = error.worker_failures if isinstance(error, WorkerGroupError) else {}
     # Ray Train wraps the death of a process in another error.
     causes = {rank: getattr(failure, "health_check_failure", failure) for rank, failure in failed.items()}

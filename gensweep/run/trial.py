@@ -82,6 +82,10 @@ class SweepTrial(tune.Trainable):
         """Take the next trial."""
         self._stop()
         self._assignment = Assignment(**new_config)
+        if self._settings.worker_counts[0] > 1:  # a process that was killed leaves its workers
+            from gensweep.run.group import free_groups, mark
+
+            free_groups(mark(self._settings.sweep_id, self._assignment.trial))
         self._taken = self._begun = False
         return True
 
@@ -152,7 +156,7 @@ class SweepTrial(tune.Trainable):
             return {"failure": done.error, "details": details, "done": True}
         killed = memory_cause(done.details, oom_kills() - self._kills)
         cause = done.error if killed is None else f"{killed}: {what_fits(self._assignment.config)}"
-        return {"lost": self._assignment.trial, "cause": cause, "details": details}
+        return {"lost": self._assignment.trial, "cause": cause, "details": details, "counts": done.counts}
 
     def _listen(self) -> None:
         ray.get(self._settings.bell.wait.remote())
