@@ -8,6 +8,7 @@ the group and frees it.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
 import time
@@ -105,6 +106,7 @@ def begin(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     move = Throttle(mailbox.move.remote)
+    ray.get(mailbox.enter.remote(ray.get_runtime_context().get_node_id(), os.getpid()))
     if (problem := worker_problem(settings.storage, own=settings.own_storage)) is not None:
         ray.get(mailbox.send.remote(Done(problem, ends_sweep=True)))
         raise RuntimeError(problem)
@@ -173,7 +175,8 @@ def _failure(error: Exception, errors: dict[int, JobError]) -> Done:
         infrastructure = all(each.infrastructure for each in errors.values())
         return Done(errors[min(errors)].line, details, lost=infrastructure)
     lines = "; ".join(f"rank {rank}: {exit_of(cause)}" for rank, cause in sorted((dead or causes).items()))
-    return Done(f"worker lost ({lines or first_line(error)})", f"{type(error).__name__}: {error}", lost=True)
+    details = "\n\n".join(f"{type(each).__name__}: {each}" for each in (error, *causes.values()))
+    return Done(f"worker lost ({lines or first_line(error)})", details, lost=True)
 
 
 def exit_of(cause: BaseException) -> str:

@@ -38,11 +38,13 @@ class Done:
 
 
 class News(NamedTuple):
-    """A message or None, the phase of the workers, and whether they have moved since the last news."""
+    """A message or None, the phase of the workers, whether they have moved since the last news, and their processes."""
 
     message: Report | Done | None
     phase: Phase | None
     moved: bool
+    workers: tuple[tuple[str, int], ...] = ()
+    """Node and process id of each worker that is not in the trial's own process."""
 
 
 class Mailbox:
@@ -55,6 +57,11 @@ class Mailbox:
         self._phase: Phase | None = None
         self._moved = self._stopped = self._closing = False
         self._errors: dict[int, JobError] = {}
+        self._workers: list[tuple[str, int]] = []
+
+    def enter(self, node: str, pid: int) -> None:
+        """Note the process of a worker."""
+        self._workers.append((node, pid))
 
     def send(self, message: Report | Done, wait: bool = False) -> bool:
         """Add a message.  With `wait`, return once the trial continues after it.  False if the trial stops."""
@@ -73,7 +80,8 @@ class Mailbox:
             self._answered = self._taken
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._messages, timeout)
-            news = News(self._messages.popleft() if self._messages else None, self._phase, self._moved)
+            message = self._messages.popleft() if self._messages else None
+            news = News(message, self._phase, self._moved, tuple(self._workers))
             self._taken += news.message is not None
             self._moved = False
             return news

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -164,14 +164,14 @@ class Session:
             self.note(events.Lost(name, cause, counts, str(log)))
         return self.is_to_end(name)
 
-    def requeue_all(self, cause: str, details: str, counting: Set[str]) -> None:
-        """All trials lost their processes and run again; it counts for some, which may be out of retries."""
+    def requeue_all(self, cause: str, details: str, guilty: Mapping[str, str]) -> None:
+        """All trials lost their processes and run again; it counts for the guilty ones, which have own causes."""
         self._held.clear()
         self._decision = None
         for trial in [*self.state.running, *self.state.waiting]:
             if trial in self._resumable:
                 continue
-            if self.lost(trial.trial, cause, details, counts=trial.trial in counting):
+            if self.lost(trial.trial, guilty.get(trial.trial, cause), details, counts=trial.trial in guilty):
                 self.ended(trial.trial, {})
             else:
                 self._resumable.append(trial)

@@ -74,5 +74,5 @@ def test_what_was_decided_of_a_trial_holds_if_it_is_interrupted_or_loses_its_pro
         driver.evaluate(100, value, tune_id=tune_id)
     driver.session.interrupted = True
     driver.end("worse")
-    driver.session.requeue_all("out of memory", "what Tune said", {"t0000"})
+    driver.session.requeue_all("out of memory", "what Tune said", {"t0000": "took the most memory"})
     assert [trial.status for trial in driver.state.trials.values()] == ["paused", "paused", "paused"]
