@@ -183,7 +183,8 @@ def _failure(error: Exception, errors: dict[int, JobError], nodes: set[str]) -> 
         infrastructure = all(each.infrastructure for each in errors.values())
         return Done(errors[min(errors)].line, details, lost=infrastructure)
     lines = "; ".join(f"rank {rank}: {exit_of(cause)}" for rank, cause in sorted((dead or causes).items()))
-    return Done(f"worker lost ({lines or first_line(error)})", f"{type(error).__name__}: {error}", lost=True)
+    details = "\n\n".join(f"{type(each).__name__}: {each}" for each in (error, *causes.values()))
+    return Done(f"worker lost ({lines or first_line(error)})", details, lost=True)
 
 
 def exit_of(cause: BaseException) -> str:

@@ -39,11 +39,13 @@ class Done:
 
 
 class News(NamedTuple):
-    """A message or None, the phase of the workers, and whether they have moved since the last news."""
+    """A message or None, the phase of the workers, whether they have moved since the last news, and their processes."""
 
     message: Report | Done | None
     phase: Phase | None
     moved: bool
+    workers: tuple[tuple[str, int], ...] = ()
+    """Node and process id of each worker that is not in the trial's own process."""
 
 
 class Mailbox:
@@ -79,7 +81,8 @@ class Mailbox:
             self._answered = self._taken
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._messages, timeout)
-            news = News(self._messages.popleft() if self._messages else None, self._phase, self._moved)
+            message = self._messages.popleft() if self._messages else None
+            news = News(message, self._phase, self._moved, tuple(self._workers))
             self._taken += news.message is not None
             self._moved = False
             return news

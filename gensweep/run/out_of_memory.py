@@ -10,6 +10,7 @@ from typing import Any
 CGROUPS = Path("/sys/fs/cgroup")
 #: What Ray's memory monitor says of a process that it has killed.
 _BY_MONITOR = re.compile(r"running low on memory|OutOfMemoryError")
+_USED = re.compile(r"pid=(\d+), actual memory used=([\d.]+)GB")
 _COUNT = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
@@ -30,6 +31,11 @@ def memory_cause(details: str, kills: int) -> str | None:
     if _BY_MONITOR.search(details):
         return "Ray killed a worker because its node ran out of memory"
     return "the system killed a worker because the memory limit was reached" if kills > 0 else None
+
+
+def memory_used(details: str) -> dict[int, float]:
+    """Gigabytes of the processes, by their ids, that Ray's memory monitor killed or considered to kill."""
+    return {int(pid): float(used) for pid, used in _USED.findall(details)}
 
 
 def what_fits(config: Any) -> str:

@@ -124,7 +124,7 @@ class SweepTrial(tune.Trainable):
                     self._assignment = replace(self._assignment, checkpoints=(uri, *older)[:CHECKPOINTS_KEPT])
                 case Started():
                     self._begun = True
-            return {"event": news.message, "phase": news.phase}
+            return {"event": news.message, "phase": news.phase, "workers": news.workers}
 
     def cleanup(self) -> None:
         """End the workers before Tune lets go of this process."""

@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from gensweep.phases import UNSAVED
 from gensweep.run.capacity import Capacity
 from gensweep.run.nodes import NODE_LOST, has_died, own_node
-from gensweep.run.out_of_memory import memory_cause, oom_kills, what_fits
+from gensweep.run.out_of_memory import memory_cause, memory_used, oom_kills, what_fits
 from gensweep.search.session import Session
 from gensweep.sweep.events import Entered, Evaluated, Saved, Started, Stopping
 
@@ -45,6 +45,8 @@ class TrialProcess:
     """Processes that the kernel had killed on the driver's machine when the trial began."""
     heard: float = math.inf
     """When the trial last reported, by the clock of the watch; infinity until its workers have started."""
+    workers: tuple[tuple[str, int], ...] = ()
+    """Node and process id of each worker in a process of its own."""
 
 
 class Watch:
@@ -66,6 +68,15 @@ class Watch:
         process = self._processes.get(trial)
         if process is not None and (starts or process.heard < math.inf):
             process.heard = math.inf if waits else self._now
+
+    def has_workers(self, trial: str, workers: tuple[tuple[str, int], ...]) -> None:
+        """The workers of a trial are in these processes of nodes."""
+        if (process := self._processes.get(trial)) is not None:
+            process.workers = workers
+
+    def counts(self, trial: str, details: str) -> bool:
+        """False if a process of another trial used the most memory when Ray killed for lack of it."""
+        return self._largest(details) in (None, trial)
 
     def ended(self, trial: str) -> None:
         """A trial has ended or paused."""
@@ -102,16 +113,33 @@ class Watch:
         node_lost = process is not None and has_died(process.node)
         kills = oom_kills() - process.kills if process is not None and process.node == own_node()["NodeID"] else 0
         killed = memory_cause(details, kills)
+        for other in self._processes.values():
+            other.kills += kills > 0  # that kill is told
         config = self._session.state.trials[name].config
         cause = f"{killed}: {what_fits(config)}" if killed else "the trial's process was lost"
         self._session.lost(name, NODE_LOST if node_lost else cause, details, counts=not node_lost)
 
     def all_lost(self, error: RuntimeError) -> None:
-        """Tune gave up because Ray killed a process for lack of memory: that counts for the trial of the process."""
-        text = str(error)
-        counting = {name for name, process in self._processes.items() if f"pid={process.pid}" in text}
+        """Tune gave up because Ray killed trials for lack of memory: count that for the one that used the most."""
+        text, trials = str(error), self._session.state.trials
+        largest = self._largest(text)
+        # If none is known it counts for all: the sweep must not start them for ever.
+        guilty = list(trials) if largest is None else [largest]
         self._processes.clear()
-        self._session.requeue_all(text.splitlines()[0], traceback.format_exc(), counting)
+        cause = memory_cause(text, 0) or text.splitlines()[0]
+        causes = {name: f"{cause}: {what_fits(trials[name].config)}" for name in guilty}
+        self._session.requeue_all(cause, traceback.format_exc(), causes)
+
+    def _largest(self, details: str) -> str | None:
+        """The trial whose process used the most memory, by what Ray's memory monitor said."""
+        used = memory_used(details)
+        sizes = {
+            used[pid]: name
+            for name, process in self._processes.items()
+            for node, pid in ((process.node, process.pid), *process.workers)
+            if node in details and pid in used
+        }
+        return sizes[max(sizes)] if sizes else None
 
 
 def kill_process(node: str, pid: int) -> None:
@@ -200,12 +228,14 @@ class SessionStopper(_NotStored, Stopper):
                 self._watch.expect_end(trial)
             case {"lost": trial, "cause": cause, "details": details, "counts": counts}:
                 self._watch.heard(trial, waits=True)
+                counts = counts and self._watch.counts(trial, details)
                 return self._session.lost(trial, cause, details, counts=counts)
             case {"alive": trial, "phase": phase}:
                 self._watch.heard(trial)
                 self._enter(trial, phase)
-            case {"event": event, "phase": phase}:
+            case {"event": event, "phase": phase, "workers": workers}:
                 self._watch.heard(event.trial, starts=isinstance(event, Started))
+                self._watch.has_workers(event.trial, workers)
                 if isinstance(event, Evaluated | Saved):
                     self._unsaved.discard(event.trial)
                 stops = self._session.reported(event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -164,12 +164,12 @@ class Session:
             self.note(events.Lost(name, cause, counts, str(log)))
         return self.is_to_end(name)
 
-    def requeue_all(self, cause: str, details: str, counting: Set[str]) -> None:
-        """All trials lost their processes and run again; it counts for some, which may be out of retries."""
+    def requeue_all(self, cause: str, details: str, guilty: Mapping[str, str]) -> None:
+        """All trials lost their processes and run again.  It counts for the guilty trials, for their own causes."""
         for trial in [*self.state.running, *self.state.waiting]:
             if trial in self._resumable:
                 continue
-            self.lost(trial.trial, cause, details, counts=trial.trial in counting)
+            self.lost(trial.trial, guilty.get(trial.trial, cause), details, counts=trial.trial in guilty)
             self.requeue(trial.trial)
 
     def requeue(self, name: str) -> None:

@@ -2,8 +2,8 @@
 
 All is real: the driver, Ray and its workers, checkpoints, the log, MLflow.  Only where TEST_STEP_SECONDS is set a trial
 counts, as slowly as that says, instead of training.  A step is what lies between two checkpoints; each is a line of the
-file TEST_STEPS, with the seconds since the machine has started.  With TEST_TAKES "0.002 1000000" the trial of that
-learning rate, if it counts, takes so many bytes.
+file TEST_STEPS, with the seconds since the machine has started.  With TEST_TAKES "0.002 2000 100" the trial of that
+learning rate, if it counts, first takes 2000 MB of memory, 100 MB a second.
 """
 
 import json
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import jobs
 import ray.cloudpickle
-import torch
 
 from gensweep.build.parts import run_job
 
@@ -39,11 +38,14 @@ class TellingReporter:
 
 def count_images(config, context, reporter):
     """`jobs.count` for the configuration of a trial."""
-    rate, _, taken = os.environ.get("TEST_TAKES", "").partition(" ")
+    rate, megabytes, a_second = (float(number) for number in os.environ.get("TEST_TAKES", "0 0 1").split())
+    taken = []
     x, steps = config["optimizer"]["learning_rate"], config["training"]["images"] // STEP
     counted = {"steps": steps, "seed": round(1e6 * x), "x": x}
-    if taken and float(rate) == x:
-        torch.ones(int(taken), dtype=torch.uint8)
+    while rate == x and len(taken) < megabytes:
+        taken.append(b"x" * 1_000_000)
+        time.sleep(1 / a_second)
+        reporter.moved("training")
     jobs.count({**counted, "sleep": float(os.environ.get("TEST_STEP_SECONDS", 0))}, context, reporter)
 
 

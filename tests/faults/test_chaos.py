@@ -22,8 +22,9 @@ from tracking_server import TrackingServer
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.chaos]
 
-#: What a trial consists of, and the server that shows it: killed at any moment.
-PARTS = ["worker", "trial actor", "controller", "mailbox", "bell", TRACKING_SERVER]
+#: What trials consist of, by their number of workers, and the server that shows them: killed at any moment.
+PARTS = {1: ["trial actor", "bell", TRACKING_SERVER]}
+PARTS[2] = [*PARTS[1], "worker", "controller", "mailbox"]
 #: What all trials need: killed once a step was trained since the last start, as a start takes longer than a pause.
 FOUNDATIONS = ["other process of Ray's", "raylet", "gcs", "driver"]
 #: Seconds between two kills.
@@ -43,11 +44,13 @@ class Chaos:
 
     def __init__(self, seed: int, until: float, server: TrackingServer) -> None:
         self._random, self._until, self._server = random.Random(seed), until, server
+        self._workers = 1
         self.codes: Counter[int] = Counter()
         """How often drivers ended with each exit code."""
 
-    def run(self, sweep: DisturbedSweep) -> None:
+    def run(self, sweep: DisturbedSweep, workers: int) -> None:
         """Start a sweep, disturb it, and wait for its end."""
+        self._workers = workers
         self._revive_server()
         self._start(sweep)
         end = self._until + END
@@ -74,7 +77,7 @@ class Chaos:
     def _next(self) -> tuple[float, str]:
         """When what is killed next."""
         pause = self._random.uniform(*PAUSE)
-        return time.time() + pause, self._random.choice(PARTS + FOUNDATIONS)
+        return time.time() + pause, self._random.choice(PARTS[self._workers] + FOUNDATIONS)
 
     def _kill(self, sweep: DisturbedSweep, victim: str) -> bool:
         """Kill a process of a kind, if there is one."""
@@ -111,10 +114,15 @@ def test_whatever_is_killed_all_trials_end_as_if_nothing_had_been(tmp_path, caps
         while not rounds or time.time() < begin + 60 * minutes:
             folder = tmp_path / f"round-{len(rounds)}"
             folder.mkdir()
-            environment = {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_EXPERIMENT_NAME": folder.name}
-            with DisturbedSweep(folder, trials=12, steps=10, environment=environment, settings=SETTINGS) as sweep:
+            workers = 1 + len(rounds) % 2
+            options: dict[str, Any] = {
+                "concurrent": 2 // workers,
+                "environment": {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_EXPERIMENT_NAME": folder.name},
+                "settings": [*SETTINGS, f"resources.workers={workers}"],
+            }
+            with DisturbedSweep(folder, trials=12, steps=10, **options) as sweep:
                 try:
-                    chaos.run(sweep)
+                    chaos.run(sweep, workers)
                 finally:
                     rounds.append(figures(sweep))
                 check(sweep)

@@ -54,7 +54,7 @@ def test_a_clock_that_jumps_ahead_changes_nothing(tmp_path, clock):
         sweep.wait_for_steps(3)
         set_clock(sweep, 3)
         sweep.wait_for_steps(3)
-        sweep.kill("worker")
+        sweep.kill("trial actor")
         check(sweep)
         check_dates(sweep)
 
@@ -66,7 +66,7 @@ def test_a_clock_that_is_set_back_stops_no_training_and_what_ray_then_waits_for_
         sweep.wait_for_steps(3)
         set_clock(sweep, -3)
         sweep.wait_for_steps(3)
-        sweep.kill("worker")  # timers of Ray's go by the clock: its next worker would come three hours later
+        sweep.kill("trial actor")  # timers of Ray's go by the clock: its next process would come three hours later
         sweep.wait_for_steps(3)
         sweep.kill("driver", signal.SIGINT)
         check_broken_off(sweep, 130)

@@ -1,4 +1,4 @@
-"""Processes of a sweep that are killed: the driver, each kind of actor, workers, Ray's own."""
+"""Processes of a sweep that are killed: the parts of a trial with several workers, Ray's own."""
 
 from __future__ import annotations
 
@@ -28,4 +28,14 @@ def test_rays_own_processes_are_killed(tmp_path, kind):
         sweep.kill(kind)
         check_broken_off(sweep, 1)
         sweep.resume()
+        check(sweep)
+
+
+@pytest.mark.faults
+def test_parts_of_a_trial_with_two_workers_are_killed(tmp_path):
+    with DisturbedSweep(tmp_path, trials=1, steps=24, concurrent=1, settings=["resources.workers=2"]) as sweep:
+        sweep.start()
+        for kind in ("worker", "controller", "mailbox", "trial actor"):
+            sweep.wait_for_steps(2)
+            sweep.kill(kind)
         check(sweep)

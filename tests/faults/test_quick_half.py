@@ -1,6 +1,6 @@
 """What `make test` injects into one sweep: processes are killed, files damaged or lost, MLflow locked and then damaged.
 
-Workers and trial actors are killed in tests/sweep/test_lost_processes.py.
+tests/run/test_lost_processes.py kills trial actors at awkward moments, tests/run/test_groups.py the parts of a group.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def test_a_sweep_ends_as_if_nothing_had_been_although_processes_files_and_mlflow
     stored = below(storage, DisturbedSweep.name)
     with DisturbedSweep(tmp_path, trials=2, steps=12, concurrent=1) as sweep:
         sweep.start("--storage", storage)
-        for kind in ("controller", "rendezvous", "queue"):
+        for kind in ("trial actor", "bell"):
             sweep.wait_for_steps(2)
             sweep.kill(kind)
         sweep.wait_for_steps(2)

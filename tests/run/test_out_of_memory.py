@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gensweep.run.out_of_memory import CGROUPS, memory_cause, oom_kills, what_fits
+from gensweep.run.out_of_memory import CGROUPS, memory_cause, memory_used, oom_kills, what_fits
 
 CONFIG = {
     "network": {"kind": "unet", "width": 64},
@@ -35,6 +35,15 @@ def test_a_worker_that_ray_killed_for_memory_is_told_from_one_that_was_killed():
     assert "Ray killed a worker because its node ran out of memory" in memory_cause(by_ray, 0)
     assert memory_cause(other, 0) is None
     assert "the memory limit was reached" in memory_cause(other, 1)
+
+
+def test_memory_of_the_processes_that_ray_considered_is_read():
+    said = (
+        "Considered workers: [\n"
+        "Selected to kill: (Actor(12cb): job ID=01, pid=17, actual memory used=0.06GB, worker ID=18)\n"
+        "(Task: job ID=01, required resources={CPU: 1}, pid=18, actual memory used=21.95GB, worker ID=77)\n]\n"
+    )
+    assert memory_used(said) == {17: 0.06, 18: 21.95}
 
 
 def test_kills_are_read_from_both_versions_of_control_groups(tmp_path):

@@ -187,7 +187,7 @@ def test_a_loss_of_all_processes_counts_for_the_guilty_trial_alone(tmp_path):
         driver.evaluate(100, 4.0, tune_id=tune_id)
     driver.session.lost("t0000", "worker lost", "")
     driver.session.lost("t0001", "worker lost", "")
-    driver.session.requeue_all("out of memory", "what Tune said", {"t0000"})
+    driver.session.requeue_all("out of memory", "what Tune said", {"t0000": "took the most memory"})
     assert [t.status for t in driver.state.trials.values()] == ["failed", "waiting"]
     assert [driver.begin(tune_id).trial for tune_id in ("x", "y")] == ["t0001", "t0002"]
 

@@ -62,5 +62,5 @@ def test_a_pause_holds_if_the_process_is_lost_before_it_stops(tmp_path):
         driver.evaluate(100, value, tune_id=tune_id)
     driver.session.interrupted = True
     driver.end("worse")
-    driver.session.requeue_all("out of memory", "what Tune said", {"t0000"})
+    driver.session.requeue_all("out of memory", "what Tune said", {"t0000": "took the most memory"})
     assert [trial.status for trial in driver.state.trials.values()] == ["paused", "paused", "paused"]
