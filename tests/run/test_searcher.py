@@ -155,6 +155,6 @@ def test_a_kill_for_memory_counts_for_the_trial_that_used_the_most(running):
     used = "node n\n(pid=1, actual memory used=0.50GB)\n(pid=7, actual memory used=2.00GB)"
     started = {"event": Started("t0001"), "phase": None, "workers": (("n", 7), ("other", 1))}
     running.stopper("id", started)
-    assert not running.stopper("id", {"lost": "t0000", "cause": "out of memory", "details": used})
-    assert not running.stopper("id", {"lost": "t0001", "cause": "out of memory", "details": used})
+    assert not running.stopper("id", {"lost": "t0000", "cause": "out of memory", "details": used, "counts": True})
+    assert not running.stopper("id", {"lost": "t0001", "cause": "out of memory", "details": used, "counts": True})
     assert [(event.trial, event.counts) for event in running.memory.of(Lost)] == [("t0000", False), ("t0001", True)]
