@@ -8,6 +8,7 @@ the group and frees it.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
 import time
@@ -25,6 +26,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, placement_
 from gensweep.files import is_waiting, write_for_owner_alone
 from gensweep.run.cluster import set_switches
 from gensweep.run.mailbox import Done, JobError, Mailbox, News
+from gensweep.run.nodes import NODE_LOST, has_died
 from gensweep.run.settings import Assignment, TrialSettings
 from gensweep.run.worker import Line, Throttle, train_trial
 from gensweep.sweep.events import Started
@@ -76,7 +78,8 @@ class Group:
             self._trainer().fit()
             self._end = Done()
         except Exception as error:
-            self._end = None if self._stopped else _failure(error, ray.get(self._mailbox.errors.remote()))
+            errors, nodes = ray.get([self._mailbox.errors.remote(), self._mailbox.nodes.remote()])
+            self._end = None if self._stopped else _failure(error, errors, nodes)
 
     def _trainer(self) -> TorchTrainer:
         settings, (*more, fewest) = self._settings, self._settings.worker_counts
@@ -104,6 +107,7 @@ def begin(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     move = Throttle(mailbox.move.remote)
+    ray.get(mailbox.enter.remote(ray.get_runtime_context().get_node_id(), os.getpid()))
     if (problem := worker_problem(settings.storage, own=settings.own_storage)) is not None:
         ray.get(mailbox.send.remote(Done(problem, ends_sweep=True)))
         raise RuntimeError(problem)
@@ -160,8 +164,10 @@ def _largest_that_fits(bundle: dict[str, float], counts: Sequence[int]) -> int |
     return None
 
 
-def _failure(error: Exception, errors: dict[int, JobError]) -> Done:
+def _failure(error: Exception, errors: dict[int, JobError], nodes: set[str]) -> Done:
     """Why a run ended.  A worker that is killed makes its peers raise: then the workers were lost."""
+    if any(map(has_died, nodes)):
+        return Done(NODE_LOST, f"{type(error).__name__}: {error}", lost=True, counts=False)
     failed = error.worker_failures if isinstance(error, WorkerGroupError) else {}
     # Ray Train wraps the death of a process in another error.
     causes = {rank: getattr(failure, "health_check_failure", failure) for rank, failure in failed.items()}

@@ -27,13 +27,14 @@ class JobError:
 class Done:
     """The workers have ended: the trial is trained to its end, or an error stopped them.
 
-    `lost` means that infrastructure failed and the trial may run again.  `ends_sweep` means that the error would stop
-    every other trial, too.
+    `lost` means that infrastructure failed and the trial may run again; without `counts`, as often as it takes.
+    `ends_sweep` means that the error would stop every other trial, too.
     """
 
     error: str | None = None
     details: str = ""
     lost: bool = False
+    counts: bool = True
     ends_sweep: bool = False
 
 
@@ -55,6 +56,11 @@ class Mailbox:
         self._phase: Phase | None = None
         self._moved = self._stopped = self._closing = False
         self._errors: dict[int, JobError] = {}
+        self._workers: list[tuple[str, int]] = []
+
+    def enter(self, node: str, pid: int) -> None:
+        """Note the process of a worker."""
+        self._workers.append((node, pid))
 
     def send(self, message: Report | Done, wait: bool = False) -> bool:
         """Add a message.  With `wait`, return once the trial continues after it.  False if the trial stops."""
@@ -104,3 +110,7 @@ class Mailbox:
     def errors(self) -> dict[int, JobError]:
         """The exceptions of the job, by rank."""
         return dict(self._errors)
+
+    def nodes(self) -> set[str]:
+        """The nodes of the workers."""
+        return {node for node, _ in self._workers}

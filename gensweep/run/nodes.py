@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 ANSWER_TIMEOUT = 2.0  # seconds within which a living node accepts a connection
+NODE_LOST = "its node was lost"
 SHARE = 0.001  # of a node's own resource: the smallest amount, so that there is room for enough trials
 HEAD = "node:__internal_head__"
 """A resource of which the head has 1.  Each node has 1 of node:ADDRESS, which is not unique on one machine."""

@@ -152,7 +152,7 @@ class SweepTrial(tune.Trainable):
             return {"failure": done.error, "details": details, "done": True}
         killed = memory_cause(done.details, oom_kills() - self._kills)
         cause = done.error if killed is None else f"{killed}: {what_fits(self._assignment.config)}"
-        return {"lost": self._assignment.trial, "cause": cause, "details": details}
+        return {"lost": self._assignment.trial, "cause": cause, "details": details, "counts": done.counts}
 
     def _listen(self) -> None:
         ray.get(self._settings.bell.wait.remote())

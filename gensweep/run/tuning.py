@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gensweep.phases import UNSAVED
 from gensweep.run.capacity import Capacity
-from gensweep.run.nodes import has_died, own_node
+from gensweep.run.nodes import NODE_LOST, has_died, own_node
 from gensweep.run.out_of_memory import memory_cause, oom_kills, what_fits
 from gensweep.search.session import Session
 from gensweep.sweep.events import Entered, Evaluated, Saved, Started, Stopping
@@ -104,7 +104,7 @@ class Watch:
         killed = memory_cause(details, kills)
         config = self._session.state.trials[name].config
         cause = f"{killed}: {what_fits(config)}" if killed else "the trial's process was lost"
-        self._session.lost(name, "its node was lost" if node_lost else cause, details, counts=not node_lost)
+        self._session.lost(name, NODE_LOST if node_lost else cause, details, counts=not node_lost)
 
     def all_lost(self, error: RuntimeError) -> None:
         """Tune gave up because Ray killed a process for lack of memory: that counts for the trial of the process."""
@@ -198,9 +198,9 @@ class SessionStopper(_NotStored, Stopper):
                 return self._session.is_to_end(trial)
             case {"replaced": trial}:
                 self._watch.expect_end(trial)
-            case {"lost": trial, "cause": cause, "details": details}:
+            case {"lost": trial, "cause": cause, "details": details, "counts": counts}:
                 self._watch.heard(trial, waits=True)
-                return self._session.lost(trial, cause, details)
+                return self._session.lost(trial, cause, details, counts=counts)
             case {"alive": trial, "phase": phase}:
                 self._watch.heard(trial)
                 self._enter(trial, phase)
