@@ -52,7 +52,9 @@ class Group:
         self._settings, self._assignment = settings, assignment
         self._mark = mark(settings.sweep_id, assignment.trial)
         free_groups(self._mark)
-        self._mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, max_concurrency=CALLS_AT_ONCE).remote()
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+        options = {"num_cpus": 0, "max_concurrency": CALLS_AT_ONCE, "label_selector": here}
+        self._mailbox: Any = ray.remote(Mailbox).options(**options).remote()
         self._end: Done | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=f"workers of {assignment.trial}", daemon=True)

@@ -1,16 +1,15 @@
 """Sweeps on a cluster whose nodes come and go: changing_nodes.py ROOT.
 
-`replaced`: from a place for one trial the cluster grows to two; then all nodes that can train are lost, and later
-another one comes, with one place; the driver runs on a node that stays, which is not the head.
+`replaced`: the cluster grows from one place to train to two.  Then both are lost, and later one comes.  The driver runs
+on a node that stays, which is not the head.
 
-`drained`: a trial trains on two nodes, which are told that one goes; the driver runs on the head.
+`drained`: a trial trains on two nodes, and a notice says that one goes.  The driver runs on the head.
 
-Writes for each where the processes lay, what was noted and how the trials ended to ROOT/told.json.
+Writes to ROOT/told.json where the processes ran, what was noted and how the trials ended.
 """
 
 import json
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -33,13 +32,14 @@ from gensweep.sweep.events import Evaluated, Lost, Saved, Scaled
 RAY = Path(sys.executable).with_name("ray")
 MEMORY = 100 * 2**20
 OPTIONS = {"object_store_memory": MEMORY, "include_dashboard": False}
-START_TIMEOUT = 20  # seconds after which Ray Train gives up starting workers
 NOTICE = 8  # seconds between the notice that a node goes and its end
-COORDINATING = ["Bell"]
+WAITING = 5  # seconds for which lost trials find no node
 
 
 class Observer(Memory):
     """Counts the processes that hold the sweep together, on the driver's node and on others."""
+
+    COORDINATING = ("Bell",)
 
     def __init__(self, cluster, drivers, root):
         super().__init__()
@@ -54,7 +54,7 @@ class Observer(Memory):
         """Look where the processes lie."""
         raylets = {node: node.all_processes["raylet"][0].process.pid for node in self.cluster.list_all_nodes()}
         others = [pid for node, pid in raylets.items() if node is not self.drivers]
-        for actor in COORDINATING:
+        for actor in self.COORDINATING:
             self.here[actor] = len(pids(actor, [raylets[self.drivers]]))
             self.elsewhere[actor] = len(pids(actor, others))
 
@@ -96,10 +96,10 @@ class Replacer(Observer):
             threading.Thread(target=self.replace).start()
 
     def replace(self):
-        """Once both trials have lost their workers, and have waited in vain, a node comes."""
+        """Once both trials have lost their processes, and have waited in vain, a node comes."""
         while len(self.of(Lost)) < 2:
             time.sleep(0.1)
-        time.sleep(START_TIMEOUT + 5)
+        time.sleep(WAITING)
         options = {"address": self.cluster.address, "num-cpus": 1, "node-ip-address": "127.0.0.5"}
         words = [f"--{name}={value}" for name, value in {**options, "object-store-memory": MEMORY}.items()]
         self.replacement = subprocess.Popen([RAY, "start", "--block", *words], stdout=subprocess.DEVNULL)
@@ -108,6 +108,8 @@ class Replacer(Observer):
 class Drainer(Observer):
     """Gives notice after 200 images that a node goes, which then goes, and opens the gate once its workers are lost."""
 
+    COORDINATING = ("Bell", "SweepTrial", "TrainController", "Mailbox")
+
     def __init__(self, cluster, drivers, root, training):
         super().__init__(cluster, drivers, root)
         self.training = training
@@ -115,6 +117,7 @@ class Drainer(Observer):
     def __call__(self, event, state):
         super().__call__(event, state)
         if isinstance(event, Lost):
+            notice_file().unlink()  # the other nodes of this machine stay
             self.gate.touch()
         if not self.here and isinstance(event, Evaluated) and event.evaluation.images == 200:
             self.count()
@@ -126,7 +129,6 @@ def replaced(cluster, root):
     """See the module."""
     training = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.2", **OPTIONS)
     drivers = cluster.add_node(num_cpus=0, node_ip_address="127.0.0.4", **OPTIONS)
-    os.environ |= {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(START_TIMEOUT)}
     ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR, _node_ip_address="127.0.0.4")
     observer = Replacer(cluster, drivers, root, training)
     waiting = {"steps": 6, "wait_at": 3, "gate": str(observer.gate)}
@@ -139,7 +141,6 @@ def replaced(cluster, root):
 def drained(cluster, root):
     """See the module."""
     training = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.6", **OPTIONS)
-    os.environ |= {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300"}
     ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     observer = Drainer(cluster, cluster.head_node, root, training)
     # The first trial does not end before the node goes.
@@ -147,7 +148,6 @@ def drained(cluster, root):
     resources = Resources(workers={"min": 1, "max": 2}, concurrent=1, retries=0)
     settings = {"trials": 2, "configs": [slow, {"steps": 12}], "resources": resources}
     result = run_plan(plan("drained", budget=1200, **settings), [observer], root=root)
-    notice_file().unlink()
     ray.shutdown()
     return observer.told(result)
 

@@ -26,7 +26,9 @@ def told(tmp_path_factory):
     """What the sweeps on such a cluster, in a process of its own, say."""
     root = tmp_path_factory.mktemp("nodes")
     command = [sys.executable, str(Path(__file__).parent / "changing_nodes.py"), str(root)]
-    done = subprocess.run(command, env=environment_for_another_ray(), capture_output=True, text=True, timeout=900)
+    # A spot notice is a file of this folder, not one for every sweep of this machine.
+    environment = environment_for_another_ray() | {"TMPDIR": str(root), "RAY_TMPDIR": "/tmp"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads((root / "told.json").read_text())
 
