@@ -51,7 +51,6 @@ class Group:
         set_switches()
         self._settings, self._assignment = settings, assignment
         self._mark = mark(settings.sweep_id, assignment.trial)
-        free_groups(self._mark)
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
         options = {"num_cpus": 0, "max_concurrency": CALLS_AT_ONCE, "label_selector": here}
         self._mailbox: Any = ray.remote(Mailbox).options(**options).remote()

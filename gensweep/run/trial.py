@@ -82,6 +82,10 @@ class SweepTrial(tune.Trainable):
         """Take the next trial."""
         self._stop()
         self._assignment = Assignment(**new_config)
+        if self._settings.worker_counts[0] > 1:  # a process that was killed leaves its workers
+            from gensweep.run.group import free_groups, mark
+
+            free_groups(mark(self._settings.sweep_id, self._assignment.trial))
         self._taken = self._begun = False
         return True
 
