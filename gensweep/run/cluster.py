@@ -34,6 +34,7 @@ SWITCHES = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # gensweep has its own
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they go to the trial's log
     "TUNE_WARN_THRESHOLD_S": "30",
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",  # trials for which an autoscaler adds nodes at once; Tune's default is 1
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a configuration mean the same in every process
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # the controller's poll; the default of 2 s is a second a start
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # trials read spot notices themselves
