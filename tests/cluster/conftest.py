@@ -17,14 +17,6 @@ from ray_hosts import RayCluster, Storage
 RECORDS = Path(os.environ.get("GENSWEEP_DRILL_RECORDS", PROJECT / "build" / "cluster-drills"))
 
 
-#: The files whose drills take longest, which begin first.
-LONGEST = ("test_every_host", "test_losses", "test_ray_up", "test_storage")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
-
-
 @pytest.fixture(scope="session")
 def network_of(tmp_path_factory: pytest.TempPathFactory):
     """Makes a network; what the machine lacks for one is a reason to skip."""

@@ -25,6 +25,13 @@ TOKEN = "a-secret-of-the-drill"
 #: Seconds in which a host or server has to answer, on a machine with other work.
 PATIENCE = 180.0
 
+WARN = """
+import sys
+from datetime import UTC, datetime, timedelta
+from gensweep.extras.cluster import spot_notice
+spot_notice.announced_end = lambda: datetime.now(UTC) + timedelta(seconds=int(sys.argv[1]))
+spot_notice.main()
+"""
 #: Asks the simulator from within its host; it looks at whose credential it is to tell S3 from its other services.
 REQUEST = """
 import sys, urllib.request
@@ -105,7 +112,7 @@ class RayCluster:
 
     def prepare(self, host: Host) -> None:
         """What an image would bring: the project, the token, where S3 is."""
-        paths = [PROJECT, HERE, PROJECT / "tests", PROJECT / "tests" / "sweep"]
+        paths = [PROJECT, HERE, PROJECT / "tests", PROJECT / "tests" / "run"]
         host.environment |= {
             "PYTHONPATH": ":".join(map(str, paths)),
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -176,12 +183,8 @@ class RayCluster:
         return seconds[0]
 
     def warn(self, host: Host, seconds: int) -> None:
-        """Tell Ray that a host will be taken away, as the notice of a spot instance does."""
-        assert self.head is not None
-        node = self.nodes[-1]["alive"][host.address]
-        reason = ["--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot"]
-        deadline = f"--deadline-remaining-seconds={seconds}"
-        self.head.run("ray", "drain-node", f"--address={self.address}", f"--node-id={node}", *reason, deadline)
+        """Run the watcher of spot notices on a host, as if AWS announced the end."""
+        host.run(sys.executable, "-c", WARN, str(seconds))
 
     def is_lost(self, host: Host) -> bool:
         """Whether Ray takes a host for dead at this moment."""
@@ -223,12 +226,6 @@ class Driver:
     def steps(self) -> list[dict[str, Any]]:
         """All that were trained in this sweep."""
         return [step for step in self.cluster.storage.steps if step["sweep"] == self.name]
-
-    @property
-    def best_checkpoints(self) -> list[str]:
-        """Where the checkpoint of each trial's best score lies, once the sweep has ended."""
-        uris: list[str] = self.wait(0)["checkpoints"]
-        return uris
 
     def wait(self, timeout: float) -> dict[str, Any]:
         """How the sweep ended.  Raises AssertionError with its log if it does not end in so many seconds."""

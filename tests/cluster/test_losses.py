@@ -54,7 +54,7 @@ def test_a_partition_for_longer_than_rays_health_check_costs_no_trial(cluster, r
     check(driver, record)
 
 
-def test_two_workers_of_one_trial_that_cannot_reach_each_other_for_a_while_go_on(cluster, record):
+def test_two_workers_of_one_trial_survive_a_partition_and_the_loss_of_one(cluster, record):
     driver = Driver(cluster, cluster.head, "pair", trials=1, steps=STEPS, workers=2, sleep=SLEEP)
     wait_for("a pair that trains", lambda: len(driver.steps) > 2, TIMEOUT)
     one, other = cluster.network.hosts["w1"], cluster.network.hosts["w2"]
@@ -64,5 +64,12 @@ def test_two_workers_of_one_trial_that_cannot_reach_each_other_for_a_while_go_on
     one.heal(other)
     record["seconds_of_partition"] = SHORT_PARTITION
     wait_for("the pair trains again", lambda: driver.steps[-1]["time"] > lost + SHORT_PARTITION, TIMEOUT)
+    record["seconds_until_training_after_partition"] = driver.steps[-1]["time"] - lost
+    other.kill()
+    lost = time.time()
+    other.boot()
+    cluster.join(other)
+    record["seconds_until_noticed"] = cluster.noticed(other, lost)
+    wait_for("the pair trains again", lambda: driver.steps[-1]["time"] > lost + SLEEP, TIMEOUT)
     record["seconds_until_training_again"] = driver.steps[-1]["time"] - lost
     check(driver, record, trials=1)

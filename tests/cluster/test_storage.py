@@ -58,5 +58,5 @@ def wait_for_steps(driver):
 def check_kept(cluster, driver):
     """The checkpoint of every trial's best score is there, whole."""
     keys = cluster.storage.keys(f"sweeps/{driver.name}/")
-    for uri in driver.best_checkpoints:
+    for uri in driver.wait(0)["checkpoints"]:
         assert f"{uri.removeprefix(f's3://{BUCKET}/')}/state.json" in keys
