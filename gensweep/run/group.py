@@ -54,16 +54,14 @@ class Group:
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
         options = {"num_cpus": 0, "max_concurrency": CALLS_AT_ONCE, "label_selector": here}
         self._mailbox: Any = ray.remote(Mailbox).options(**options).remote()
-        self._end: Done | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=f"workers of {assignment.trial}", daemon=True)
         self._thread.start()
 
     def take(self, timeout: float) -> News:
         """The next news; the last is a `Done`."""
-        running = self._thread.is_alive()
-        news: News = ray.get(self._mailbox.take.remote(timeout if running else 0.0))
-        return news if running or news.message is not None else news._replace(message=self._end)
+        news: News = ray.get(self._mailbox.take.remote(timeout))
+        return news
 
     def close(self) -> None:
         """Ask the workers to save a checkpoint."""
@@ -81,10 +79,12 @@ class Group:
     def _run(self) -> None:
         try:
             self._trainer().fit()
-            self._end = Done()
+            done = Done()
         except Exception as error:
             errors, nodes = ray.get([self._mailbox.errors.remote(), self._mailbox.nodes.remote()])
-            self._end = None if self._stopped else _failure(error, errors, nodes)
+            done = _failure(error, errors, nodes)
+        if not self._stopped:
+            ray.get(self._mailbox.send.remote(done))
 
     def _trainer(self) -> TorchTrainer:
         settings, (*more, fewest) = self._settings, self._settings.worker_counts
