@@ -131,6 +131,7 @@ class TrialReporter:
         """Move the folder to the storage, send the scores, and wait for the scheduler's verdict."""
         _require_finite(evaluation.images, evaluation.numbers())
         self._send(Evaluated(self._trial, evaluation, self._stored(evaluation.images, folder)), wait=True)
+        self._end_if_closing()
 
     def checkpoint_wanted(self) -> bool:
         """True once when this machine is about to be taken away, and while the sweep stops."""
@@ -139,10 +140,9 @@ class TrialReporter:
         return leaves or (self.rank == 0 and self._line.is_closing())
 
     def saved(self, images: int, folder: Path) -> None:
-        """Move the folder to the storage and send that.  A sweep that stops needs no more of this trial."""
+        """Move the folder to the storage and send that."""
         self._send(Saved(self._trial, images, self._stored(images, folder)))
-        if self.rank == 0 and self._line.is_closing():
-            raise StopTrial
+        self._end_if_closing()
 
     def note(self, text: str) -> None:
         """Send a line, from any rank."""
@@ -151,6 +151,11 @@ class TrialReporter:
     def moved(self, phase: Phase | None = None) -> None:
         """Note progress."""
         self._line.move(phase)
+
+    def _end_if_closing(self) -> None:
+        """A sweep that stops needs no more of a trial that has a new checkpoint."""
+        if self.rank == 0 and self._line.is_closing():
+            raise StopTrial
 
     def _stored(self, images: int, folder: Path) -> str:
         self.moved("saving")

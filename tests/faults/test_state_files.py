@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 from damage import cut, flip, remove
@@ -20,7 +21,7 @@ def test_a_checkpoint_that_is_damaged_is_passed_over_for_the_one_before(tmp_path
             sweep.wait_for_steps(2)
             sweep.kill("driver", signal.SIGTERM)
             check_broken_off(sweep, 130)
-            newest = max((sweep.sweep_folder.path / "checkpoints" / "t0000").iterdir())
+            newest = Path(sweep.state.trials["t0000"].checkpoints[0])
             sweep.disturb(f"checkpoint {damage.__name__}")
             damage(newest / "state.safetensors")
             sweep.resume()
