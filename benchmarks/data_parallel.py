@@ -1,4 +1,6 @@
-"""Images a second of two workers on two cores against one worker on one core, with the same batch of all together.
+"""Images a second of two workers on two cores against one worker on one core, and against two separate trainings.
+
+One worker has the whole batch, each of two workers and of two trainings at once half of it.
 
     .venv/bin/python benchmarks/data_parallel.py
     .venv/bin/python benchmarks/data_parallel.py --width 32 --width 64 --width 96 --batch 32
@@ -63,8 +65,20 @@ def train(rank: int, world: int, port: int, config: dict[str, Any], rounds: int,
         dist.destroy_process_group()
 
 
+def train_alone(index: int, *arguments: Any) -> None:
+    """One of several separate trainings."""
+    train(0, 1, *arguments)
+
+
+def of_separate(config: dict[str, Any], trainings: int, rounds: int, steps: int) -> float:
+    """Images a second of this many separate trainings at once."""
+    out = mp.get_context("spawn").SimpleQueue()
+    mp.spawn(train_alone, (0, config, rounds, steps, out), nprocs=trainings)
+    return sum(float(config["training"]["batch_size"] * steps / out.get()) for _ in range(trainings))
+
+
 def images_per_second(config: dict[str, Any], world: int, rounds: int, steps: int) -> float:
-    """Of so many workers together."""
+    """Images a second of the workers of one training."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     out = mp.get_context("spawn").SimpleQueue()
@@ -81,12 +95,16 @@ def images_per_second(config: dict[str, Any], world: int, rounds: int, steps: in
 def main(widths: tuple[int, ...], batch: int, precision: str, rounds: int, steps: int) -> None:
     """Compare two workers with one."""
     rows = []
-    print(f"{'width':>6}{'one worker':>12}{'two workers':>13}{'ratio':>8}   images a second")
+    print(
+        f"{'width':>6}{'one worker':>12}{'two workers':>13}{'ratio':>8}{'two trainings':>15}{'ratio':>8}   images a second"
+    )
     for width in widths:
         config = trial(width, batch, precision).as_dict()
         one, two = (images_per_second(config, world, rounds, steps) for world in (1, 2))
-        print(f"{width:6}{one:12.1f}{two:13.1f}{two / one:8.2f}", flush=True)
-        rows.append({"width": width, "one": round(one, 2), "two": round(two, 2), "ratio": round(two / one, 3)})
+        apart = of_separate(trial(width, batch // 2, precision).as_dict(), 2, rounds, steps)
+        print(f"{width:6}{one:12.1f}{two:13.1f}{two / one:8.2f}{apart:15.1f}{two / apart:8.2f}", flush=True)
+        found = {"width": width, "one": one, "two": two, "separate": apart}
+        rows.append({key: round(value, 2) for key, value in found.items()} | {"ratio": round(two / one, 3)})
     settings = {"batch": batch, "precision": precision, "rounds": rounds, "steps": steps}
     write_result("data_parallel", f"{precision}-batch{batch}", settings=settings, rows=rows)
 
