@@ -96,7 +96,7 @@ def main(widths: tuple[int, ...], batch: int, precision: str, rounds: int, steps
     """Compare two workers with one."""
     rows = []
     print(
-        f"{'width':>6}{'one worker':>12}{'two workers':>13}{'ratio':>8}{'two trainings':>15}{'ratio':>8}   images a second"
+        f"{'width':>6}{'one worker':>12}{'two workers':>13}{'ratio':>8}{'two apart':>15}{'ratio':>8}   images a second"
     )
     for width in widths:
         config = trial(width, batch, precision).as_dict()
