@@ -70,6 +70,7 @@ class Group:
     def stop(self) -> bool:
         """End the workers; when this returns, their resources are free."""
         self._stopped = True
+        free_groups(self._mark)  # a controller that was killed has left one
         while self._thread.is_alive():
             free_groups(self._mark)  # again, as the run may be about to make one
             self._thread.join(timeout=0.1)
