@@ -194,8 +194,7 @@ def _tune(
             if not alone:
                 from gensweep.run.group import free_groups, mark
 
-                for trial in session.state.trials:
-                    free_groups(mark(storage.sweep_id, trial))
+                free_groups(*(mark(storage.sweep_id, trial) for trial in session.state.trials))
     return False
 
 

@@ -70,9 +70,10 @@ class Group:
     def stop(self) -> bool:
         """End the workers; when this returns, their resources are free."""
         self._stopped = True
-        free_groups(self._mark)  # a controller that was killed has left one
-        while self._thread.is_alive():
-            free_groups(self._mark)  # again, as the run may be about to make one
+        while True:
+            free_groups(self._mark)  # again and again: the run may be about to make one, a killed controller leaves one
+            if not self._thread.is_alive():
+                break
             self._thread.join(timeout=0.1)
         ray.kill(self._mailbox)
         return True
@@ -151,10 +152,10 @@ def mark(sweep_id: str, trial: str) -> float:
     return float(1 + int.from_bytes(hashlib.sha256(f"{sweep_id} {trial}".encode()).digest()[:MARK_BYTES]))
 
 
-def free_groups(marked: float) -> None:
-    """Remove the placement groups with a mark, which kills the workers that are left."""
+def free_groups(*marks: float) -> None:
+    """Remove the placement groups with these marks, which kills the workers that are left."""
     for group, entry in placement_group_table().items():
-        if entry["state"] != "REMOVED" and {each.get("memory") for each in entry["bundles"].values()} == {marked}:
+        if entry["state"] != "REMOVED" and {each.get("memory") for each in entry["bundles"].values()} <= {*marks}:
             remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
 
 
