@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("TEST_THREADS", "1"))
 import hypothesis
 import pytest
 import torch
+from ray_fixtures import no_leak, ray_cluster  # noqa: F401  # here, so that a process starts one Ray for all folders
 from shape_checks import check_shapes
 
 PURE = ["noise", "nn", "diffusion", "gan", "vae", "data", "metrics", "families", "training", "extras.interpret"]

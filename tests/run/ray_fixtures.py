@@ -1,4 +1,4 @@
-"""One local Ray for all tests of this folder; four CPUs, whatever the machine has."""
+"""One local Ray for all tests of a process; four CPUs, whatever the machine has."""
 
 from __future__ import annotations
 
