@@ -92,10 +92,10 @@ def note_trials(plan: SweepPlan, swept: SweepFolder) -> None:
             session.reported(Started(trial.trial))
             stops = False
             for evaluation in [each for each in evaluations(trial.config) if each.images > trial.images]:
-                folder = swept.path / "checkpoints" / trial.trial / str(evaluation.images)
+                folder = swept.path / "checkpoints" / trial.trial / f"{evaluation.images:012d}"
                 folder.mkdir(parents=True)
                 (folder / "checkpoint.json").write_text("{}")
-                if stops := session.reported(Evaluated(trial.trial, evaluation, str(folder))):
+                if stops := session.reported(Evaluated(trial.trial, evaluation, f"{trial.trial}/{folder.name}")):
                     break
             session.ended(trial.trial, {"finished": not stops})
         session.note(SessionEnded("finished"))

@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 from gensweep.errors import ConfigError
+from gensweep.files import expanded
 
 T = TypeVar("T")
 
@@ -54,6 +55,11 @@ _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR, errno.EEX
 def is_url(place: str) -> bool:
     """True for s3://..., gs://... and the like; False for a path."""
     return "://" in place
+
+
+def absolute(place: str) -> str:
+    """A path in full; a URL as it is."""
+    return place if is_url(place) else str(expanded(place).absolute())
 
 
 def below(place: str, *names: str) -> str:

@@ -33,7 +33,7 @@ class TrialSettings:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial, and the URIs of the checkpoints to resume from, newest first."""
+    """A trial, and the checkpoints to resume from, newest first."""
 
     trial: str
     config: Any

@@ -119,9 +119,9 @@ class SweepTrial(tune.Trainable):
                     return {"alive": self._assignment.trial, "phase": news.phase}
                 case None:
                     continue  # the driver notices the silence
-                case Evaluated(uri=str(uri)) | Saved(uri=uri):
-                    older = (each for each in self._assignment.checkpoints if each != uri)
-                    self._assignment = replace(self._assignment, checkpoints=(uri, *older)[:CHECKPOINTS_KEPT])
+                case Evaluated(checkpoint=str(name)) | Saved(checkpoint=name):
+                    older = (each for each in self._assignment.checkpoints if each != name)
+                    self._assignment = replace(self._assignment, checkpoints=(name, *older)[:CHECKPOINTS_KEPT])
                 case Started():
                     self._begun = True
             return {"event": news.message, "phase": news.phase, "workers": news.workers}

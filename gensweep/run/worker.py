@@ -29,7 +29,7 @@ from gensweep.run.notice import is_announced
 from gensweep.run.out_of_memory import what_fits
 from gensweep.run.settings import Assignment
 from gensweep.run.system_metrics import SystemMeter
-from gensweep.sweep.checkpoints import IncompleteCheckpointError, checkpoint_uri, fetch, store
+from gensweep.sweep.checkpoints import IncompleteCheckpointError, checkpoint_name, checkpoint_place, fetch, store
 from gensweep.sweep.events import Evaluated, Noted, Paced, Progressed, Report, Saved
 from gensweep.training.reporter import StopTrial, WorkerContext
 
@@ -72,7 +72,7 @@ def train_trial(
         with scratch_folder(assignment.trial) as scratch:
             if assignment.checkpoints:
                 reporter.moved("fetching checkpoints")
-            resume = _fetched(assignment.checkpoints, scratch / "resume", world, reporter)
+            resume = reporter.fetched(assignment.checkpoints, scratch / "resume", world)
             job(assignment.config, WorkerContext(rank, world, device, scratch, resume), reporter)
     except StopTrial:
         raise
@@ -87,26 +87,6 @@ def train_trial(
         if device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-
-
-def _fetched(uris: Sequence[str], scratch: Path, world: int, reporter: TrialReporter) -> tuple[Path, ...]:
-    """The checkpoints of which all workers have a whole copy, in order; the others are named in a note."""
-    copies, problems = dict[str, Path](), dict[str, str]()
-    for uri in uris:
-        try:
-            copies[uri] = fetch(uri, scratch)
-        except IncompleteCheckpointError as error:
-            problems[uri] = str(error)
-    everywhere: list[Any] = [problems]
-    if world > 1:
-        everywhere = [None] * world
-        torch.distributed.all_gather_object(everywhere, problems)
-    problems = {uri: text for each in everywhere for uri, text in each.items()}
-    whole = tuple(copy for uri, copy in copies.items() if uri not in problems)
-    if problems and reporter.rank == 0:
-        start = whole[0].name if whole else "the beginning"
-        reporter.note(f"{'; '.join(problems.values())}: the trial resumes from {start}")
-    return whole
 
 
 class TrialReporter:
@@ -152,6 +132,25 @@ class TrialReporter:
         """Note progress."""
         self._line.move(phase)
 
+    def fetched(self, checkpoints: Sequence[str], scratch: Path, world: int) -> tuple[Path, ...]:
+        """The checkpoints of which all workers have a whole copy, in order; the others are named in a note."""
+        copies, problems = dict[str, Path](), dict[str, str]()
+        for name in checkpoints:
+            try:
+                copies[name] = fetch(checkpoint_place(self._storage, name), scratch / name)
+            except IncompleteCheckpointError as error:
+                problems[name] = str(error)
+        everywhere: list[Any] = [problems]
+        if world > 1:
+            everywhere = [None] * world
+            torch.distributed.all_gather_object(everywhere, problems)
+        problems = {name: text for each in everywhere for name, text in each.items()}
+        whole = tuple(copy for name, copy in copies.items() if name not in problems)
+        if problems and self.rank == 0:
+            start = whole[0].name if whole else "the beginning"
+            self.note(f"{'; '.join(problems.values())}: the trial resumes from {start}")
+        return whole
+
     def _end_if_closing(self) -> None:
         """A sweep that stops needs no more of a trial that has a new checkpoint."""
         if self.rank == 0 and self._line.is_closing():
@@ -159,11 +158,11 @@ class TrialReporter:
 
     def _stored(self, images: int, folder: Path) -> str:
         self.moved("saving")
-        uri = checkpoint_uri(self._storage, self._trial, images)
+        name = checkpoint_name(self._trial, images)
         if self.rank == 0:
-            store(folder, uri)
+            store(folder, checkpoint_place(self._storage, name))
             shutil.rmtree(folder)
-        return uri
+        return name
 
     def _send(self, event: Report, wait: bool = False) -> None:
         if self.rank == 0 and not self._line.send(event, wait):

@@ -82,14 +82,14 @@ class Pbt(Scheduler):
 
     def _clone(self, sources: Sequence[TrialState], rng: Random) -> Clone:
         source = rng.choice(sources)
-        images, uri = source.rungs[-1][0], _checkpoint(source)
+        images, checkpoint = source.rungs[-1][0], _checkpoint(source)
         explored = draw(self.nodes, Perturbed(source.params, rng, self.resample, self.factors))
-        return Clone(source, images, uri, {**source.params, **explored})
+        return Clone(source, images, checkpoint, {**source.params, **explored})
 
 
 def _checkpoint(trial: TrialState) -> str:
     """The checkpoint of its newest evaluation; empty if it has none."""
-    return trial.evaluations[trial.rungs[-1][0]].uri or ""
+    return trial.evaluations[trial.rungs[-1][0]].checkpoint or ""
 
 
 @dataclass(frozen=True)

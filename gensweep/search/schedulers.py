@@ -24,7 +24,7 @@ class Clone(NamedTuple):
 
     source: TrialState
     images: int
-    uri: str
+    checkpoint: str
     params: Mapping[str, Any]
 
 

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.remote_folder import is_url
 from gensweep.results import Evaluation
 from gensweep.search.decisions import (
     Decision,
@@ -24,7 +23,7 @@ from gensweep.search.reruns import Retry, due_repeats
 from gensweep.search.samplers import Sampler, sampler_state
 from gensweep.search.sweep_plan import InitialCheckpoint, SweepPlan
 from gensweep.sweep import events
-from gensweep.sweep.checkpoints import check_visible, delete
+from gensweep.sweep.checkpoints import check_visible, checkpoint_place
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.storage import HeldStorage
@@ -188,7 +187,7 @@ class Session:
 
     def checkpoints_of(self, name: str) -> tuple[str, ...]:
         """The checkpoints to resume from, the newest first."""
-        return tuple(self._folder.resolve(uri) for uri in self.state.trials[name].checkpoints)
+        return self.state.trials[name].checkpoints
 
     def reported(self, event: events.Report) -> bool:
         """Note a report of workers, unless a restart repeats it.  True if the trial stops."""
@@ -206,14 +205,14 @@ class Session:
             return False
         if isinstance(event, events.Saved):
             if event.images not in trial.saved:
-                self._check_visible(event.uri)
+                self._check_visible(event.checkpoint)
                 self._note_change(trial, event)
             return False
         if event.evaluation.images in trial.evaluations:
             return False
-        if event.uri is not None:
-            self._check_visible(event.uri)
-            self._folder.keep_pictures(event.trial, event.evaluation.images, event.uri)
+        if event.checkpoint is not None:
+            self._check_visible(event.checkpoint)
+            self._folder.keep_pictures(event.trial, event.evaluation.images, event.checkpoint)
         self._note_change(trial, event)
         self._decide(trial)
         self._carry_out()
@@ -288,7 +287,7 @@ class Session:
                 params, config = source.params, dict(source.config)
             known = source.params
             changed = {key: (known[key], value) for key, value in params.items() if value != known[key]}
-            origin = (source.trial, clone.images, clone.uri)
+            origin = (source.trial, clone.images, clone.checkpoint)
             self._note_change(trial, events.Cloned(name, *origin, params, config, changed))
         for trial in self._search.to_stop(self.state):
             self._note_change(trial, events.Ended(trial.trial, "pruned"))
@@ -312,8 +311,8 @@ class Session:
         trial = self.state.trials.get(FIRST_TRIAL) or self._suggest()
         for each in map(Evaluation.from_dict, self._folder.settings["start"]["evaluations"]):
             if each.images not in trial.evaluations:
-                uri = start["uri"] if each.images == start["images"] else None
-                self._note_change(trial, events.Evaluated(trial.trial, each, uri))
+                checkpoint = start["checkpoint"] if each.images == start["images"] else None
+                self._note_change(trial, events.Evaluated(trial.trial, each, checkpoint))
 
     def _suggest(self) -> TrialState:
         none: Mapping[str, Any] = {}
@@ -358,29 +357,21 @@ class Session:
         before = trial.useful_checkpoints
         self.note(event)
         unused = before - trial.useful_checkpoints
-        # Only where trials are cloned can one need the checkpoints of another.
-        self._delete(trial, unused - self.state.useful_checkpoints if unused and self.state.clones else unused)
+        if unused and self.state.clones:  # only there can a trial need the checkpoints of another
+            unused -= self.state.useful_checkpoints
+        for checkpoint in unused:
+            if self._upkeep is None:
+                self._folder.delete(checkpoint)
+            else:  # a driver that knows only the storage's copy of the log may need it until then
+                self._upkeep.later(partial(self._folder.delete, checkpoint))
 
     def _close_lost_session(self) -> None:
         if self.state.status == "running":
             self.note(events.SessionEnded("interrupted", "its driver was lost"))
-        # A driver may have died before it deleted a checkpoint.
-        useful = self.state.useful_checkpoints
-        for trial in self.state.trials.values():
-            local = {uri for uri in trial.stored_checkpoints if not is_url(uri)}
-            self._delete(trial, local - useful)
 
-    def _delete(self, trial: TrialState, uris: set[str]) -> None:
-        for uri in filter(self._folder.holds_checkpoint, map(self._folder.resolve, uris)):
-            remove = partial(delete, uri, self._folder.fetched(trial.trial))
-            if self._upkeep is None:
-                remove()
-            else:  # a driver that knows only the storage's copy of the log may need it until then
-                self._upkeep.later(remove)
-
-    def _check_visible(self, uri: str) -> None:
+    def _check_visible(self, checkpoint: str) -> None:
         try:
-            check_visible(uri)
+            check_visible(checkpoint_place(self._folder.root, checkpoint))
         except GensweepError as problem:
             self.problem = problem
             raise

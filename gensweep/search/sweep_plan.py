@@ -13,7 +13,7 @@ from gensweep.config.ranges import Node
 from gensweep.config.sweep_config import Resources, Search
 from gensweep.errors import GensweepError
 from gensweep.results import Unit
-from gensweep.sweep.checkpoints import checkpoint_uri, store
+from gensweep.sweep.checkpoints import checkpoint_name, checkpoint_place, store
 from gensweep.sweep.events import Created, WarmStarted
 from gensweep.sweep.state import SweepState
 
@@ -32,15 +32,15 @@ class InitialCheckpoint:
 
         Raises GensweepError if it cannot be copied.
         """
-        uri, folder = checkpoint_uri(root, trial, self.images), Path(self.folder)
+        name, folder = checkpoint_name(trial, self.images), Path(self.folder)
         if not folder.is_dir():
             raise GensweepError(f"the checkpoint {folder} of {self.run} is gone; start a new sweep from another one")
         try:
-            store(folder, uri)
+            store(folder, checkpoint_place(root, name))
         except OSError as error:
             why = file_problem(error) or error
-            raise GensweepError(f"the checkpoint {folder} cannot be copied to {uri}: {why}") from error
-        return {"run": self.run, "images": self.images, "uri": uri}
+            raise GensweepError(f"the checkpoint {folder} cannot be copied to {root}: {why}") from error
+        return {"run": self.run, "images": self.images, "checkpoint": name}
 
 
 @dataclass(frozen=True)

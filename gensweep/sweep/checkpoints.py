@@ -19,16 +19,14 @@ from typing import Any
 
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256, parse_json, path_within, replace_folder, replacing, write_bytes
-from gensweep.remote_folder import PATIENCE, RemoteFolder, below, is_url, split_place
+from gensweep.remote_folder import PATIENCE, RemoteFolder, below, is_url
 
 #: The file that makes a checkpoint at a URL whole.
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
-#: The record of the sweep and the driver that a storage belongs to.
-OWNER_FILE = "owner.json"
 CHECKPOINTS = "checkpoints"
-#: Trial and training images of a checkpoint, as in its URI.
-_TRIAL_AND_IMAGES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/\d{12,}")
+#: The name of a checkpoint: trial and training images.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/\d{12,}")
 #: Files of a checkpoint that are sent or fetched at the same time.
 TRANSFERS_AT_ONCE = 4
 #: Seconds for which the driver tries to fetch a small file or to delete something: it waits, and with it all trials.
@@ -39,15 +37,14 @@ class IncompleteCheckpointError(OSError):
     """A checkpoint at a URL is not what its manifest says, or has none."""
 
 
-def checkpoint_uri(root: str, trial: str, images: int) -> str:
-    """Where a trial's checkpoint after some training images lies, path or URL, below the root of its sweep."""
-    return below(root, CHECKPOINTS, trial, f"{images:012d}")
+def checkpoint_name(trial: str, images: int) -> str:
+    """The name of a trial's checkpoint after some training images."""
+    return f"{trial}/{images:012d}"
 
 
-def is_checkpoint_of(root: str, uri: str) -> bool:
-    """True if a URI, which may come from a log of others, is that of a checkpoint below the root of this sweep."""
-    name = "/".join(_trial_and_images(uri))
-    return bool(_TRIAL_AND_IMAGES.fullmatch(name)) and uri == below(root, CHECKPOINTS, name)
+def checkpoint_place(root: str, name: str) -> str:
+    """Where a checkpoint lies, path or URL, below the root of its sweep."""
+    return below(root, CHECKPOINTS, name)
 
 
 def store(folder: Path, uri: str) -> None:
@@ -72,19 +69,18 @@ def store(folder: Path, uri: str) -> None:
     remote.write(MANIFEST, json.dumps({"format": MANIFEST_FORMAT, "files": described}, indent=1).encode())
 
 
-def fetch(uri: str, cache: Path, *, patience: float = PATIENCE) -> Path:
-    """The folder at `uri` on this machine: itself if it is local, else a copy in `cache`, which is made once.
+def fetch(uri: str, copy: Path, *, patience: float = PATIENCE) -> Path:
+    """The folder at `uri` on this machine: itself if it is local, else `copy`, which is made once.
 
     Raises IncompleteCheckpointError if a file is missing or damaged, another OSError if the storage does not answer,
     GensweepError if a name leads out of the folder.
     """
     if not is_url(uri):
         return Path(uri)
-    copy = _cached(uri, cache)
     if not copy.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         # Each command has a folder of its own: several may fetch the same checkpoint at once.
-        with TemporaryDirectory(dir=cache, prefix=f".{copy.name}.") as folder:
+        with TemporaryDirectory(dir=copy.parent, prefix=f".{copy.name}.") as folder:
             aside = Path(folder) / copy.name
             _download(uri, aside, patience)
             try:
@@ -130,13 +126,12 @@ def fetch_file(uri: str, name: str, target: Path) -> bool:
     return True
 
 
-def delete(uri: str, cache: Path) -> None:
-    """Remove a folder and its copy in `cache`; that it is gone already is fine.  Raises OSError if that fails."""
-    if not is_url(uri):
+def delete(uri: str) -> None:
+    """Remove a folder; that it is gone already is fine.  Raises OSError if that fails."""
+    if is_url(uri):
+        RemoteFolder(uri, patience=DRIVER_PATIENCE).delete_all()
+    else:
         shutil.rmtree(uri, ignore_errors=True)
-        return
-    RemoteFolder(uri, patience=DRIVER_PATIENCE).delete_all()
-    shutil.rmtree(_cached(uri, cache), ignore_errors=True)
 
 
 @contextmanager
@@ -150,14 +145,9 @@ def removing_partial(sweep: Path) -> Iterator[None]:
 
 
 def unused_checkpoints(root: str, useful: Collection[str]) -> list[str]:
-    """Checkpoints below the root of a sweep, whole or in part, that are not among the useful ones.
-
-    Trial and images tell them apart: the same storage may have been reached by another path or URL before.
-    """
-    names = {_trial_and_images(uri) for uri in useful}
+    """The names of checkpoints below the root of a sweep, whole or in part, that are not among the useful ones."""
     found = {"/".join(file.split("/")[:2]) for file in RemoteFolder(below(root, CHECKPOINTS)).files()}
-    uris = [below(root, CHECKPOINTS, name) for name in sorted(found)]
-    return [uri for uri in uris if is_checkpoint_of(root, uri) and _trial_and_images(uri) not in names]
+    return sorted(name for name in found - set(useful) if _NAME.fullmatch(name))
 
 
 def check_visible(uri: str) -> None:
@@ -178,15 +168,6 @@ def _manifest(remote: RemoteFolder) -> dict[str, str]:
         raise IncompleteCheckpointError(f"the checkpoint {remote.place} is incomplete") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise IncompleteCheckpointError(f"{MANIFEST} of the checkpoint {remote.place} is damaged") from None
-
-
-def _trial_and_images(uri: str) -> tuple[str, str]:
-    above, images = split_place(uri)
-    return split_place(above)[1], images
-
-
-def _cached(uri: str, cache: Path) -> Path:
-    return path_within(cache, split_place(uri)[1], uri)
 
 
 def _aside(target: Path) -> Path:

@@ -1,4 +1,8 @@
-"""What happens in a sweep, as records of its log."""
+"""What happens in a sweep, as records of its log.
+
+A `checkpoint` is named by the trial that made it and its training images, such as t0007/000000050000: where it lies
+follows from the sweep's folder (see gensweep.sweep.checkpoints).
+"""
 
 from __future__ import annotations
 
@@ -43,7 +47,7 @@ class Created:
     constraints: Sequence[Mapping[str, Any]] = ()
     """Limits, each with its `metric`, `min` and `max`."""
     start: Mapping[str, Any] | None = None
-    """The checkpoint that the first trial goes on from: the `run` that made it, its `images`, and its `uri` here."""
+    """What the first trial goes on from: the `run` that made it, its `images`, and its name here, `checkpoint`."""
 
 
 @dataclass(frozen=True)
@@ -213,12 +217,12 @@ class Noted:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A trial was evaluated, and its checkpoint lies at `uri`; images that were not trained here have none."""
+    """A trial was evaluated; images that were not trained here have no `checkpoint`."""
 
     kind: ClassVar[str] = "evaluated"
     trial: str
     evaluation: Evaluation
-    uri: str | None
+    checkpoint: str | None
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,7 @@ class Cloned:
     trial: str
     source: str
     images: int
-    uri: str
+    checkpoint: str
     params: Mapping[str, Any]
     config: Mapping[str, Any]
     changed: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -249,15 +253,12 @@ class Cloned:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint without a score lies at `uri`.
-
-    The last one was long ago, workers are about to be taken away, or the sweep stops.
-    """
+    """A checkpoint without a score: the last one was long ago, workers are to be taken away, or the sweep stops."""
 
     kind: ClassVar[str] = "saved"
     trial: str
     images: int
-    uri: str
+    checkpoint: str
 
 
 @dataclass(frozen=True)
@@ -312,8 +313,9 @@ Event: TypeAlias = (
     | TrialEvent
 )
 
-#: A trial's name, which becomes a file name.
-_TRIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+#: Names of trials and checkpoints, which become names of files.
+_TRIAL = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_NAMES = {"trial": re.compile(_TRIAL), "checkpoint": re.compile(_TRIAL + r"/\d{12,}")}
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 _FIELDS = {kind: tuple(each.name for each in fields(event)) for kind, event in EVENTS.items()}
@@ -345,12 +347,13 @@ def to_record(event: Event) -> dict[str, Any]:
 def from_record(record: Mapping[str, Any]) -> Event | None:
     """The inverse of `to_record`; None for a kind of event that only later versions know.
 
-    Raises ValueError if a trial's name cannot be a file name.
+    Raises ValueError if a trial or a checkpoint has a name that cannot be that of a file.
     """
     made = EVENTS.get(record["event"])
     if made is None:
         return None
     values = {name: record[name] for name in _FIELDS[made.kind] if name in record}
-    if "trial" in values and not _TRIAL.fullmatch(values["trial"]):
-        raise ValueError(f"{values['trial']!r} cannot name a trial")
+    for kind, pattern in _NAMES.items():
+        if (name := values.get(kind)) is not None and not pattern.fullmatch(name):
+            raise ValueError(f"{name!r} cannot name a {kind}")
     return made(**values | {name: parse(values[name]) for name, parse in _PARSERS.items() if name in values})

@@ -19,17 +19,18 @@ import json
 import logging
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import expanded, parse_json, path_within, write_text
+from gensweep.files import parse_json, write_text
 from gensweep.redaction import redact
-from gensweep.remote_folder import below, is_url, split_place
-from gensweep.sweep.checkpoints import CHECKPOINTS, fetch_file, is_checkpoint_of
+from gensweep.remote_folder import absolute, below, is_url
+from gensweep.sweep.checkpoints import checkpoint_place, delete, fetch_file
 from gensweep.sweep.continuation import continue_command
 from gensweep.sweep.events import Created
 from gensweep.sweep.log import DamagedLogError, EventLog
@@ -91,12 +92,11 @@ class SweepFolder:
         try:
             return _state(self.log.file, *self.log.version)
         except DamagedLogError as error:
-            root = self.root_in(self.settings.get("storage")) if self.exists else str(self.path)
-            if root == str(self.path):
+            if self.root == str(self.path):
                 raise
             raise GensweepError(
                 f"{error.damage}; the storage has a copy: move {self.log.file.name} away, then run: "
-                f"gensweep tune --resume {shlex.quote(root)}"
+                f"gensweep tune --resume {shlex.quote(self.root)}"
             ) from None
 
     @property
@@ -143,51 +143,39 @@ class SweepFolder:
         found = (self.path / PICTURES_FOLDER / trial).glob(f"*-{key}.png")
         return {int(file.name.partition("-")[0]): file for file in sorted(found)}
 
-    def keep_pictures(self, trial: str, images: int, uri: str) -> None:
+    def keep_pictures(self, trial: str, images: int, checkpoint: str) -> None:
         """Keep copies of the pictures of an evaluation's checkpoint; of those that never change the first."""
+        place = checkpoint_place(self.root, checkpoint)
         for key in PICTURES:
             target = self.picture(trial, images, key)
             if not (key in CONSTANT_PICTURES and any(target.parent.glob(f"*-{key}.png"))):
                 try:
-                    fetch_file(uri, f"{key}.png", target)
+                    fetch_file(place, f"{key}.png", target)
                 except OSError as error:
-                    _log.warning("%s: %s.png of %s cannot be fetched: %s", trial, key, uri, error)
+                    _log.warning("%s.png of %s cannot be fetched: %s", key, checkpoint, error)
 
-    def fetched(self, trial: str) -> Path:
-        """Where copies are kept of a trial's checkpoints that do not lie on this machine."""
-        return path_within(self.path / "fetched", trial, f"the sweep {self.name}")
+    def fetched(self, checkpoint: str) -> Path:
+        """Where this machine keeps its copy of a checkpoint that lies at a URL."""
+        return self.path / "fetched" / checkpoint
+
+    def delete(self, checkpoint: str) -> None:
+        """Remove a checkpoint and its copy; that it is gone already is fine.  Raises OSError if that fails."""
+        delete(checkpoint_place(self.root, checkpoint))
+        shutil.rmtree(self.fetched(checkpoint), ignore_errors=True)
+
+    @property
+    def root(self) -> str:
+        """The folder or URL below which its checkpoints lie."""
+        return self.root_in(self.settings.get("storage") if self.exists else None)
 
     def root_in(self, storage: str | None) -> str:
-        """Where the checkpoints of the sweep lie with this --storage, path or URL; by default in its own folder."""
-        if storage is None:
-            return str(self.path)
-        return below(storage if is_url(storage) else str(expanded(storage).absolute()), self.name)
+        """What `root` is with this --storage, which is a path or URL; by default the sweep's own folder."""
+        return str(self.path) if storage is None else below(absolute(storage), self.name)
 
-    def resolve(self, uri: str) -> str:
-        """Where a checkpoint on record lies now: its storage, or the sweep's folder, may have been elsewhere then."""
-        settings = self.settings if self.exists else {}
-        above, images = split_place(uri)
-        names = (CHECKPOINTS, split_place(above)[1], images)
-        storage = settings.get("storage")
-        on_record = any(self._was_in(each, uri, names) for each in (storage, *settings.get("former_storages", ())))
-        return below(self.root_in(storage), *names) if on_record else uri
-
-    def existing(self, uri: str) -> str | None:
-        """Where a checkpoint on record is stored now, if it is at a URL or in a folder that exists."""
-        place = self.resolve(uri)
+    def existing(self, checkpoint: str) -> str | None:
+        """Where a checkpoint lies, if that is at a URL or in a folder that exists."""
+        place = checkpoint_place(self.root, checkpoint)
         return place if is_url(place) or Path(place, "checkpoint.json").is_file() else None
-
-    def holds_checkpoint(self, uri: str) -> bool:
-        """True if this is where a checkpoint of this sweep is stored now: nothing else is ever deleted."""
-        storage = self.settings.get("storage") if self.exists else None
-        return is_checkpoint_of(self.root_in(storage), uri)
-
-    def _was_in(self, storage: str | None, uri: str, names: tuple[str, ...]) -> bool:
-        """Whether a checkpoint lay in this --storage; one that moves with the folder shows at the end of its path."""
-        if storage is not None and (is_url(storage) or expanded(storage).is_absolute()):
-            return uri == below(self.root_in(storage), *names)
-        ending = names if storage is None else (Path(storage).name, self.name, *names)
-        return not is_url(uri) and PurePath(uri).parts[-len(ending) :] == ending
 
     def write_log(self, name: str, text: str) -> Path:
         """Append to the log of a trial, or of the driver."""

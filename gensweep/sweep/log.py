@@ -33,7 +33,7 @@ from gensweep.sweep.events import (
     to_record,
 )
 
-VERSION = 3
+VERSION = 4
 #: Bytes at the end of a record that tell it from another one: its checksum is among them.
 MARK_BYTES = 64
 #: Bytes that a power cut or an editor may leave after the last line.

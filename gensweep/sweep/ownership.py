@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
+from uuid import getnode, uuid4
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import parse_json
 from gensweep.remote_folder import RemoteFolder, split_place
-from gensweep.sweep.checkpoints import OWNER_FILE
 
+#: The record.
+OWNER_FILE = "owner.json"
 #: Seconds between two renewals.
 RENEWAL_INTERVAL = 30.0
 #: Seconds without a renewal after which a driver is taken to be lost: a storage may be away for a minute.
@@ -34,17 +34,17 @@ class SweepElsewhereError(GensweepError):
 
 @dataclass(frozen=True)
 class Owner:
-    """What the record says: the sweep, and its driver.
+    """What the record says: the sweep, and its driver, who has it in a `folder` of one machine.
 
-    `epoch` counts the drivers.  `machine` and `process` tell whether the driver is one that has died on this machine.
+    `epoch` counts the drivers.
     """
 
     sweep_id: str
     epoch: int
     driver: str
     host: str
-    machine: str
     process: int
+    folder: str
     time: float
     """When it was renewed, by the clock of the driver, in seconds since 1970."""
     released: bool = False
@@ -62,41 +62,28 @@ class Owner:
                 f"{OWNER_FILE} in {remote.place} is damaged ({error}); restore it or remove it"
             ) from None
 
-    @property
-    def died_here(self) -> bool:
-        """Whether its driver ran on this machine and is no more."""
-        if not self.machine or self.machine != _machine():
-            return False
-        try:
-            os.kill(self.process, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
-
 
 class Ownership:
-    """A driver's claim to a place in a storage.
+    """The claim to a place in a storage of a driver that holds the lock of the sweep's folder.
 
     Raises ConfigError if the place holds another sweep, SweepElsewhereError if another driver runs this one, OSError if
     the storage does not answer.
     """
 
-    def __init__(self, remote: RemoteFolder, sweep_id: str) -> None:
+    def __init__(self, remote: RemoteFolder, sweep_id: str, folder: Path) -> None:
         self._remote = remote
         before = Owner.of(remote)
-        if before is not None:
-            self._check(before, sweep_id)
         self._owner = Owner(
             sweep_id=sweep_id,
             epoch=1 if before is None else before.epoch + 1,
             driver=uuid4().hex,
             host=socket.gethostname(),
-            machine=_machine(),
             process=os.getpid(),
+            folder=f"{getnode():x} {folder}",
             time=time.time(),
         )
+        if before is not None:
+            self._check(before)
         self._write()
         self._check_own()
 
@@ -105,16 +92,13 @@ class Ownership:
         """How many drivers the sweep has had here, this one included."""
         return self._owner.epoch
 
-    def renew(self) -> None:
-        """Say that this driver lives.  Raises SweepElsewhereError if another one has taken the sweep over."""
-        self._check_own()
-        self._owner = replace(self._owner, time=time.time())
-        self._write()
+    def renew(self, *, release: bool = False) -> None:
+        """Say that this driver lives, or that it leaves the sweep to whoever comes next.
 
-    def release(self) -> None:
-        """Leave the sweep to whoever comes next, unless another driver has taken it over."""
+        Raises SweepElsewhereError if another one has taken the sweep over.
+        """
         self._check_own()
-        self._owner = replace(self._owner, time=time.time(), released=True)
+        self._owner = replace(self._owner, time=time.time(), released=release)
         self._write()
 
     def _write(self) -> None:
@@ -129,20 +113,18 @@ class Ownership:
                 "and the other one trains it again"
             )
 
-    def _check(self, before: Owner, sweep_id: str) -> None:
-        place, now = self._remote.place, time.time()
-        since = f"{datetime.fromtimestamp(before.time, UTC):%Y-%m-%d %H:%M} UTC"
-        age = now - before.time
-        if not (before.released or before.died_here):
-            age = _age(self._remote, before)
-        lives = not (before.released or before.died_here) and age < STALE_AFTER
-        if before.sweep_id != sweep_id and (lives or _holds_something(self._remote)):
-            storage, _ = split_place(place)
+    def _check(self, before: Owner) -> None:
+        place = self._remote.place
+        # A driver that ran in this folder is gone: its lock is ours.
+        age = STALE_AFTER if before.released or before.folder == self._owner.folder else _age(self._remote, before)
+        if before.sweep_id != self._owner.sweep_id and (age < STALE_AFTER or set(self._remote.files()) != {OWNER_FILE}):
+            since = f"{datetime.fromtimestamp(before.time, UTC):%Y-%m-%d %H:%M} UTC"
             raise ConfigError(
                 f"{place} holds another sweep (of {before.host}, last changed {since}); choose another name with "
-                f"--name or another storage than {storage}, or go on with that one: gensweep tune --resume {place}"
+                f"--name or another storage than {split_place(place)[0]}, or go on with that one: "
+                f"gensweep tune --resume {place}"
             )
-        if before.sweep_id == sweep_id and lives:
+        if age < STALE_AFTER:
             raise SweepElsewhereError(
                 f"{place} is being run by a driver on {before.host} (process {before.process}), which renewed its "
                 f"claim {max(0, age):.0f} s ago; end that one, or try again once it has been silent for "
@@ -161,18 +143,3 @@ def _age(remote: RemoteFolder, owner: Owner) -> float:
     if now is None or then is None or now.time is None or then.time is None:
         return time.time() - owner.time
     return now.time - then.time
-
-
-def _holds_something(remote: RemoteFolder) -> bool:
-    return any(name != OWNER_FILE for name in remote.files())
-
-
-def _machine() -> str:
-    """What tells this machine, since it was started, and its processes from all others; empty if nothing does."""
-    if sys.platform != "linux":
-        return ""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""

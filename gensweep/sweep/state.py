@@ -127,7 +127,7 @@ class SweepState:
                 )
                 start = None if self.created is None else self.created.start
                 if start is not None and trial.number == 0 and trial.repeat_of is None:
-                    trial.images, trial.saved = start["images"], {start["images"]: start["uri"]}
+                    trial.images, trial.saved = start["images"], {start["images"]: start["checkpoint"]}
                 self.trials[trial.trial] = trial
                 self.next_number = max(self.next_number, trial.number + 1)
                 self.unfinished.append(trial)
@@ -211,8 +211,8 @@ class SweepState:
     def useful_checkpoints(self) -> set[str]:
         """Checkpoints that some trial still needs, or that the first one, which is yet to be drawn, goes on from."""
         start = None if self.created is None or self.trials else self.created.start
-        needed = set() if start is None else {start["uri"]}
-        return needed | {uri for trial in self.trials.values() for uri in trial.useful_checkpoints}
+        needed = set() if start is None else {start["checkpoint"]}
+        return needed.union(*(trial.useful_checkpoints for trial in self.trials.values()))
 
     @property
     def paused(self) -> list[TrialState]:

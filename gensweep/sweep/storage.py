@@ -1,9 +1,9 @@
 """Where a sweep's checkpoints lie: in its own folder, or in STORAGE/SWEEP at a path or URL that all machines reach.
 
 STORAGE/SWEEP/owner.json         whose place it is, and which driver is at work (see gensweep.sweep.ownership)
-STORAGE/SWEEP/sweep.json, log/   a copy of the configuration and of the log (see gensweep.sweep.log_copy)
-STORAGE/SWEEP/pictures/, logs/   copies of the pictures and of the logs of trials (see gensweep.sweep.kept_files)
-STORAGE/SWEEP/plugins/           copies of the code of plug-ins, by hash (see gensweep.sweep.kept_files)
+STORAGE/SWEEP/sweep.json, log/   a copy of the configuration and of the log (see gensweep.sweep.stored_copy)
+STORAGE/SWEEP/pictures/, logs/   copies of the pictures and of the logs of trials
+STORAGE/SWEEP/plugins/           copies of the code of plug-ins, by hash
 STORAGE/SWEEP/checkpoints/t0007/ checkpoints (see gensweep.sweep.checkpoints)
 """
 
@@ -21,15 +21,14 @@ from uuid import uuid4
 
 from gensweep.causes import file_problem
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import expanded, write_bytes
+from gensweep.files import write_bytes
 from gensweep.redaction import check_without_secret
-from gensweep.remote_folder import PATIENCE, RemoteFolder, below, is_url, split_place
-from gensweep.sweep.checkpoints import delete, unused_checkpoints
+from gensweep.remote_folder import PATIENCE, RemoteFolder, absolute, below, is_url, split_place
+from gensweep.sweep.checkpoints import unused_checkpoints
 from gensweep.sweep.continuation import continue_command
 from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder, parse_settings
-from gensweep.sweep.kept_files import fetch_files, store_plugins
-from gensweep.sweep.log_copy import LogCopy, reconcile, stored_log
 from gensweep.sweep.ownership import Owner, Ownership
+from gensweep.sweep.stored_copy import StoredCopy, fetch_files, reconcile, stored_log
 from gensweep.sweep.upkeep import Upkeep
 
 _log = logging.getLogger(__name__)
@@ -60,40 +59,31 @@ class HeldStorage(NamedTuple):
 def chosen_storage(folder: SweepFolder, asked: str | None) -> str | None:
     """The storage of a sweep that is to start, or that goes on with this --storage or with none.
 
-    Raises ConfigError if the checkpoints that a sweep has lie elsewhere.
+    Raises ConfigError if the sweep has checkpoints and they are not there.
     """
-    if not folder.exists:
-        return asked
-    recorded: str | None = folder.settings.get("storage")
-    old, root = folder.root_in(recorded), folder.root_in(asked)
-    if asked is None or root == old:
-        if recorded is not None and _is_relative(recorded) and not _may_go_on_in(old, folder):
-            raise ConfigError(
-                f"the checkpoints of sweep {folder.name!r} lie in {recorded}, below the folder where it was started, "
-                f"and {old} does not hold this sweep; go on in that folder, or say once where they lie: "
-                f"{continue_command('resume', folder.path)} --storage FOLDER"
+    recorded = folder.settings.get("storage") if folder.exists else None
+    storage = recorded if asked is None else absolute(asked)
+    root, state = folder.root_in(storage), folder.state()
+    if state.created is None or not state.useful_checkpoints or {root, folder.root} == {str(folder.path)}:
+        return storage
+    owner = _owner(RemoteFolder(root, patience=START_PATIENCE))
+    if owner is None or owner.sweep_id != state.created.sweep_id:
+        raise ConfigError(
+            f"{root} does not hold the checkpoints of sweep {folder.name!r}; "
+            + (
+                f"if they lie elsewhere now, say where: {continue_command('resume', folder.path)} --storage FOLDER"
+                if root == folder.root
+                else f"leave --storage out, or copy all of {folder.root} there first and give it again"
             )
-        return recorded
-    if _may_go_on_in(root, folder):
-        return asked
-    raise ConfigError(
-        f"--storage {asked}: the checkpoints of sweep {folder.name!r} lie in {old}, and {root} does not hold this "
-        "sweep; leave --storage out"
-        + ("" if recorded is None else f", or copy all of {old} to {root} first and give it again")
-    )
+        )
+    return storage
 
 
-def _is_relative(storage: str) -> bool:
-    return not is_url(storage) and not expanded(storage).is_absolute()
-
-
-def _may_go_on_in(root: str, folder: SweepFolder) -> bool:
-    """Whether a storage holds this sweep, or the sweep has no checkpoints as yet."""
-    state = folder.state()
-    if not (state.useful_checkpoints or any(trial.stored_checkpoints for trial in state.trials.values())):
-        return True
-    owner = Owner.of(RemoteFolder(root, patience=START_PATIENCE))
-    return owner is not None and state.created is not None and owner.sweep_id == state.created.sweep_id
+def _owner(remote: RemoteFolder) -> Owner | None:
+    try:
+        return Owner.of(remote)
+    except OSError as error:
+        raise GensweepError(f"{remote.place} cannot be read: {error}") from error
 
 
 def probe(root: str, *, patience: float = START_PATIENCE) -> None:
@@ -146,43 +136,35 @@ def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any
     driver runs this sweep or the storage cannot be used.
     """
     storage = chosen_storage(folder, asked)
-    root, log = folder.root_in(storage), folder.log
+    root = folder.root_in(storage)
     if root == str(folder.path):
-        if not folder.exists:
-            folder.create({**settings, "storage": storage})
-        yield HeldStorage(root, None, _sweep_id(folder))
+        _complete(folder, settings, storage)
+        for name in _unused(folder):
+            folder.delete(name)
+        yield HeldStorage(root, None, folder.sweep_id or uuid4().hex)
         return
     probe(root)
     remote = RemoteFolder(root, patience=START_PATIENCE)
-    stored = Owner.of(remote)
-    sweep_id = _sweep_id(folder) if log.size else None
-    if sweep_id is None and folder.exists and stored is not None:  # a folder that was begun from the storage
-        sweep_id = stored.sweep_id
-    sweep_id = sweep_id or uuid4().hex
     try:
-        ownership = Ownership(remote, sweep_id)
+        begun = Owner.of(remote) if folder.exists else None  # a folder that was begun from the storage
+        sweep_id = folder.sweep_id or (uuid4().hex if begun is None else begun.sweep_id)
+        ownership = Ownership(remote, sweep_id, folder.path)
         position, overtaken = reconcile(folder, remote)
         if overtaken is not None:
             _log.warning("%s", overtaken)
         fetch_files(folder, remote)
-        if not folder.exists:
-            folder.create({**settings, "storage": storage})
-        elif (before := folder.settings).get("storage") != storage:
-            former = [*before.get("former_storages", []), before.get("storage")]
-            folder.create({**before, "storage": storage, "former_storages": former})
-        copy = LogCopy(folder, remote, ownership.epoch, position)
-        copy.push_settings()
-        store_plugins(folder, remote)
-        state = folder.state()
-        # Before its log begins, a sweep may have the checkpoint that its first trial goes on from, and no other.
-        unused = [] if state.created is None else unused_checkpoints(root, state.useful_checkpoints)
+        _complete(folder, settings, storage)
+        copy = StoredCopy(folder, remote, ownership.epoch, position)
+        copy.store_settings()
+        copy.store_plugins()
+        unused = _unused(folder)
     except OSError as error:
         raise GensweepError(
             f"the storage of sweep {folder.name!r} does not answer: {error}; try again later"
         ) from error
     upkeep = Upkeep(folder, copy, ownership)
-    for uri in unused:
-        upkeep.later(partial(delete, uri, folder.fetched(split_place(split_place(uri)[0])[1])))
+    for name in unused:
+        upkeep.later(partial(folder.delete, name))
     try:
         yield HeldStorage(root, upkeep, sweep_id)
     finally:
@@ -195,35 +177,42 @@ def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any
             )
 
 
+def _complete(folder: SweepFolder, settings: dict[str, Any], storage: str | None) -> None:
+    """Write sweep.json if there is none, or if the storage is another than it says."""
+    before = folder.settings if folder.exists else settings
+    if not folder.exists or before.get("storage") != storage:
+        folder.create({**before, "storage": storage})
+
+
+def _unused(folder: SweepFolder) -> list[str]:
+    """The checkpoints that a driver may have died before it deleted.
+
+    Before its log begins, a sweep may have the checkpoint that its first trial goes on from, and no other.
+    """
+    state = folder.state()
+    return [] if state.created is None else unused_checkpoints(folder.root, state.useful_checkpoints)
+
+
 def adopt(root: Path, place: str) -> tuple[str, str]:
     """Begin the folder of a sweep that lies in a storage; returns the sweep's name and the storage.
 
     Raises ConfigError if the storage holds no sweep there, or if the folder is that of another sweep.
     """
     stored = _stored_sweep(place)
-    place, owner, settings = stored.remote.place, stored.owner, stored.settings
-    storage, name = split_place(place)
+    storage, name = split_place(stored.remote.place)
     folder = SweepFolder(root, name)
-    created = folder.state().created
-    if created is None:  # a folder without a log is that of an adoption which was interrupted, or of another sweep
-        is_another = folder.exists and folder.settings.get("sweep") != settings.get("sweep")
+    here = folder.sweep_id
+    if here is None:  # a folder without a log is that of an adoption which was interrupted, or of another sweep
+        is_another = folder.exists and folder.settings.get("sweep") != stored.settings.get("sweep")
     else:
-        is_another = created.sweep_id != owner.sweep_id
+        is_another = here != stored.owner.sweep_id
     if is_another:
         raise ConfigError(
             f"{folder.path} is the folder of another sweep than {place}; move it away, or name another folder with "
             "--sweeps"
         )
-    if created is None or not folder.exists:  # log and sweep.json come last: what is interrupted here can be repeated
-        try:
-            fetch_files(folder, stored.remote)
-        except OSError as error:
-            raise GensweepError(f"{place} cannot be read: {error}") from error
-        if created is None:
-            write_bytes(folder.log.file, stored.log)
-        if not folder.exists:
-            former = [*settings.get("former_storages", []), settings.get("storage")]
-            folder.create({**settings, "storage": storage, "former_storages": former})
+    if here is None or not folder.exists:
+        stored.copy_to(folder)
     return name, storage
 
 
@@ -232,18 +221,13 @@ def read_copy(place: str, cache: Path) -> SweepFolder:
 
     Raises ConfigError if there is no sweep, GensweepError if the storage cannot be read.
     """
-    path = expanded(place.removeprefix("file://")).absolute()
-    if not is_url(place.removeprefix("file://")) and (path / "events.jsonl").is_file():
-        return SweepFolder(path.parent, path.name)
+    place = absolute(place.removeprefix("file://"))
+    if not is_url(place) and (path := Path(place) / "events.jsonl").is_file():
+        return SweepFolder(path.parents[1], path.parent.name)
     stored = _stored_sweep(place)
     storage, name = split_place(stored.remote.place)
     folder = SweepFolder(cache / hashlib.sha256(storage.encode()).hexdigest()[:16], name)
-    try:
-        fetch_files(folder, stored.remote)
-        write_bytes(folder.log.file, stored.log)
-        folder.create({**stored.settings, "storage": storage})
-    except OSError as error:
-        raise GensweepError(f"{place} cannot be read: {error}") from error
+    stored.copy_to(folder)
     return folder
 
 
@@ -255,11 +239,20 @@ class _StoredSweep(NamedTuple):
     settings: dict[str, Any]
     log: bytes
 
+    def copy_to(self, folder: SweepFolder) -> None:
+        """Make the folder what the storage holds; what is interrupted can be repeated, as sweep.json comes last."""
+        try:
+            fetch_files(folder, self.remote)
+            write_bytes(folder.log.file, self.log)
+        except OSError as error:
+            raise GensweepError(f"{self.remote.place} cannot be read: {error}") from error
+        folder.create({**self.settings, "storage": split_place(self.remote.place)[0]})
+
 
 def _stored_sweep(place: str) -> _StoredSweep:
     """The sweep at a path or URL.  Raises ConfigError if there is none, GensweepError if it cannot be read."""
     check_without_secret("the place of a sweep", place)
-    place = place if is_url(place) else str(expanded(place).absolute())
+    place = absolute(place)
     try:
         remote = RemoteFolder(place, patience=START_PATIENCE)
         if (owner := Owner.of(remote)) is not None:
@@ -275,8 +268,3 @@ def _stored_sweep(place: str) -> _StoredSweep:
     raise ConfigError(
         f"{place} holds no sweep; it should be the storage with the sweep's name, such as s3://bucket/sweeps/NAME"
     )
-
-
-def _sweep_id(folder: SweepFolder) -> str:
-    created = folder.state().created
-    return uuid4().hex if created is None else created.sweep_id

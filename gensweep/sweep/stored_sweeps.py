@@ -193,8 +193,9 @@ def trial_checkpoint(trial: TrialState) -> Path:
     if not is_url(trial.checkpoint):
         return Path(trial.checkpoint)
     assert trial.folder is not None
+    assert trial.best is not None
     try:
-        return fetch(trial.checkpoint, trial.folder.fetched(trial.trial), patience=FETCH_PATIENCE)
+        return fetch(trial.checkpoint, trial.folder.fetched(str(trial.best.checkpoint)), patience=FETCH_PATIENCE)
     except OSError as error:
         raise GensweepError(f"the checkpoint of {trial.name} cannot be fetched: {error}") from error
 

@@ -57,8 +57,6 @@ class TrialState:
     """The clonings behind its current weights, its source's included, in order."""
     former: list[Settings] = field(default_factory=list)
     """The settings up to each cloning, in order."""
-    replaced: set[str] = field(default_factory=set)
-    """URIs of its checkpoints from before it became a clone."""
     paced: events.Paced | None = None
     status: Literal["waiting", "running", "paused"] | events.TrialStatus = "waiting"
     has_waited: bool = False
@@ -67,7 +65,7 @@ class TrialState:
     evaluations: dict[int, events.Evaluated] = field(default_factory=dict)
     """By training images, in their order."""
     saved: dict[int, str] = field(default_factory=dict)
-    """The URIs of checkpoints without a score, by training images."""
+    """Checkpoints without a score, by training images."""
     best: events.Evaluated | None = None
     rungs: list[tuple[int, float]] = field(default_factory=list)
     """Training images and the best objective so far, at each evaluation."""
@@ -105,9 +103,9 @@ class TrialState:
     @property
     def checkpoint(self) -> str | None:
         """Its best checkpoint: a folder on this machine, or a URL; None if there is none."""
-        if self.folder is None or self.best is None or self.best.uri is None:
+        if self.folder is None or self.best is None or self.best.checkpoint is None:
             return None
-        return self.folder.existing(self.best.uri)
+        return self.folder.existing(self.best.checkpoint)
 
     @property
     def family(self) -> str:
@@ -241,13 +239,8 @@ class TrialState:
         return Cost(**known | {"images": self.images or None})
 
     @property
-    def stored_checkpoints(self) -> tuple[str, ...]:
-        """The URIs of all checkpoints that were reported, also of deleted ones, the newest first."""
-        return (*(uri for _, uri in sorted(self._stored.items(), reverse=True)), *sorted(self.replaced))
-
-    @property
     def _stored(self) -> dict[int, str]:
-        scored = {images: each.uri for images, each in self.evaluations.items() if each.uri is not None}
+        scored = {images: each.checkpoint for images, each in self.evaluations.items() if each.checkpoint is not None}
         return self.saved | scored
 
     @property
@@ -257,17 +250,15 @@ class TrialState:
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
-        """The URIs of the checkpoints to resume from, the newest first."""
-        if not self.lineage:
-            return self.stored_checkpoints[:CHECKPOINTS_KEPT]
-        cloned = self.lineage[-1]
-        since = [uri for images, uri in sorted(self._stored.items(), reverse=True) if images > cloned.images]
-        return (*since, cloned.uri)[:CHECKPOINTS_KEPT]
+        """The checkpoints to resume from, the newest first."""
+        begin = self.lineage[-1].images if self.lineage else -1
+        since = [name for images, name in sorted(self._stored.items(), reverse=True) if images > begin]
+        return (*since, *(each.checkpoint for each in self.lineage[-1:]))[:CHECKPOINTS_KEPT]
 
     @property
     def useful_checkpoints(self) -> set[str]:
         """Checkpoints that are still of use: the best one, and the last ones while it can go on or be tried again."""
-        best = set() if self.best is None or self.best.uri is None else {self.best.uri}
+        best = set() if self.best is None or self.best.checkpoint is None else {self.best.checkpoint}
         return best if self.status in ("finished", "pruned") else best | set(self.checkpoints)
 
     @property
@@ -295,7 +286,7 @@ class TrialState:
             case events.Evaluated():
                 self._evaluate(event)
             case events.Saved():
-                self.saved[event.images] = event.uri
+                self.saved[event.images] = event.checkpoint
                 self.images, self.losses = max(self.images, event.images), []
             case events.Paused():
                 self.status, self.has_waited = "paused", bool(self.rungs)
@@ -317,7 +308,6 @@ class TrialState:
         past = source.settings_at(images)._replace(images=images)
         self.former = [*(each for each in source.former if each.images < images), past]
         self.lineage = [*(each for each in source.lineage if each.images < images), event]
-        self.replaced |= set(self._stored.values())
         self.params, self.config, self.images, self.phase = event.params, event.config, images, None
         self.saved, self.evaluations, self.best, self.rungs = {}, {}, None, []
         self.scored_again = [each for each in source.scored_again if each.images <= images]

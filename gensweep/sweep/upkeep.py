@@ -13,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
-from gensweep.sweep.events import Event, Paced, Progressed
-from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.kept_files import files_of
-from gensweep.sweep.log_copy import LogCopy
+from gensweep.sweep.events import Ended, Evaluated, Event, Lost, Paced, Progressed
+from gensweep.sweep.folder import LOGS, SweepFolder
 from gensweep.sweep.ownership import RENEWAL_INTERVAL, Ownership, SweepElsewhereError
 from gensweep.sweep.state import SweepState
+from gensweep.sweep.stored_copy import StoredCopy
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ CLOSING_PATIENCE = 60.0
 class Upkeep:
     """The thread, and the observer that wakes it."""
 
-    def __init__(self, folder: SweepFolder, copy: LogCopy, ownership: Ownership) -> None:
+    def __init__(self, folder: SweepFolder, copy: StoredCopy, ownership: Ownership) -> None:
         self._folder, self._copy, self._ownership = folder, copy, ownership
         self._later: deque[tuple[int, Callable[[], None]]] = deque()
         self._renewed = time.monotonic()
@@ -47,8 +47,12 @@ class Upkeep:
 
     def __call__(self, event: Event, state: SweepState) -> None:
         """Copy an event at once, unless it is one of those that come all the time."""
-        for file in files_of(event, self._folder):
-            self.later(partial(self._copy.store_file, file))
+        match event:
+            case Evaluated(trial=trial, evaluation=evaluation):
+                for file in self._folder.pictures(trial, evaluation.images):
+                    self.later(partial(self._copy.store, file))
+            case Lost(log=str(log)) | Ended(log=str(log)):
+                self.later(partial(self._copy.store, self._folder.path / LOGS / Path(log).name))
         if not isinstance(event, Progressed | Paced):
             self._wake.set()
 
@@ -58,7 +62,7 @@ class Upkeep:
 
     def store_settings(self) -> None:
         """Copy the configuration, which has changed."""
-        self.later(self._copy.push_settings)
+        self.later(self._copy.store_settings)
 
     def later(self, action: Callable[[], None]) -> None:
         """Do something once the storage has the log as it is now; it is repeated while it raises OSError."""
@@ -85,7 +89,7 @@ class Upkeep:
                     _log.warning("the storage of %s answers again", self._folder.name)
                 pause = 0.0
                 if done and finishing:
-                    self._ownership.release()
+                    self._ownership.renew(release=True)
                     return
             except SweepElsewhereError as error:
                 self._hears_loss(error)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from gensweep.errors import GensweepError
 from gensweep.files import parse_json, write_text
 from gensweep.remote_folder import is_url
+from gensweep.sweep.checkpoints import checkpoint_place
 from gensweep.sweep.events import (
     Cloned,
     Ended,
@@ -201,8 +202,10 @@ class SweepCopy:
     def _keep_models(self) -> None:
         """Make models of the best trials' best checkpoints, unless they are at a URL; delete the models of others."""
         assert self._sent is not None
-        best = {trial.trial: trial.best for trial in self._state.kept if trial.best is not None and trial.best.uri}
-        places = {name: self._folder.resolve(str(event.uri)) for name, event in best.items()}
+        best = {
+            trial.trial: trial.best for trial in self._state.kept if trial.best is not None and trial.best.checkpoint
+        }
+        places = {name: checkpoint_place(self._folder.root, str(event.checkpoint)) for name, event in best.items()}
         for name in {*best, *self._sent.models}:
             images = best[name].evaluation.images if name in best and not is_url(places[name]) else None
             if self._sent.models.get(name) == images:

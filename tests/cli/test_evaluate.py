@@ -93,8 +93,7 @@ def test_fresh_seed_scores_of_the_same_kind_belong_to_the_trial(store, capsys):
     (row,), _ = as_json(capsys, "evaluate", "tiny", "--seed", "1")
     assert find_trial("tiny").rescored is None  # and the made-up identity is not that of this checkpoint
     folder, identity = SweepFolder(store / "sweeps", "tiny"), Identity.from_dict(row["identity"])
-    uri = folder.state().trials["t0000"].best.uri
-    folder.log.append(Evaluated("t0000", evaluation(32, 9.0, identity=identity), uri))
+    folder.log.append(Evaluated("t0000", evaluation(32, 9.0, identity=identity), "t0000/000000000032"))
     as_json(capsys, "evaluate", "tiny", "--seed", "1")
     found = find_trial("tiny").rescored
     assert (found.value, found.identity) == (row["value"], identity)

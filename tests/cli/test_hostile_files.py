@@ -38,17 +38,18 @@ def home(tmp_path_factory):
     from made_up import project
 
     from gensweep.config import load_sweep
-    from gensweep.sweep.checkpoints import checkpoint_uri
+    from gensweep.sweep.checkpoints import checkpoint_name
     from gensweep.sweep.events import Evaluated
 
     with project(tmp_path_factory.mktemp("store")) as folder:
         trial = untrained.config("diffusion")
         sweep = LoggedSweep(folder / "sweeps", "tiny", settings=load_sweep(SPACE, overrides=["name=tiny"]).as_dict())
         evaluation, trained = untrained.train(trial, folder / "trained").checkpoints[-1]
-        made = Path(checkpoint_uri(str(sweep.folder.path), "t0000", evaluation.images))
+        name = checkpoint_name("t0000", evaluation.images)
+        made = sweep.folder.path / "checkpoints" / name
         shutil.copytree(trained, made)
         sweep.start("t0000", {}, trial.as_dict())
-        sweep.add(Evaluated("t0000", evaluation, str(made)))
+        sweep.add(Evaluated("t0000", evaluation, name))
         sweep.end("t0000")
         sweep.close()
         (folder / "pictures").mkdir()

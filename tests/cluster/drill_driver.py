@@ -62,7 +62,7 @@ if __name__ == "__main__":
         "trials": {trial.trial: trial.status for trial in trials},
         "seeds": [trial.config["seed"] for trial in trials],
         "sums": {trial.trial: trial.best and trial.best.evaluation.signals["sum"] for trial in trials},
-        "checkpoints": [trial.best.uri for trial in trials if trial.best and trial.best.uri],
+        "checkpoints": [trial.best.checkpoint for trial in trials if trial.best and trial.best.checkpoint],
         "errors": [trial.error for trial in trials if trial.error],
     }
     sys.stdout.write("\n" + json.dumps(told) + "\n")

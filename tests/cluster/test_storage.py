@@ -6,7 +6,7 @@ import time
 
 import pytest
 from drills import STEPS, TIMEOUT, check, sweep
-from ray_hosts import BUCKET, Driver, wait_for
+from ray_hosts import Driver, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -58,5 +58,5 @@ def wait_for_steps(driver):
 def check_kept(cluster, driver):
     """The checkpoint of every trial's best score is there, whole."""
     keys = cluster.storage.keys(f"sweeps/{driver.name}/")
-    for uri in driver.wait(0)["checkpoints"]:
-        assert f"{uri.removeprefix(f's3://{BUCKET}/')}/state.json" in keys
+    for name in driver.wait(0)["checkpoints"]:
+        assert f"sweeps/{driver.name}/checkpoints/{name}/state.json" in keys

@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
             sweep.start(name, params, trial.as_dict())
             (place / name).mkdir()
             for evaluation, checkpoint in untrained.train(trial, place / name).checkpoints:
-                sweep.add(Evaluated(name, evaluation, str(checkpoint)))
+                sweep.add(Evaluated(name, evaluation, sweep.store(name, evaluation.images, checkpoint)))
             sweep.end(name)
         sweep.close()
         yield place

@@ -94,11 +94,11 @@ def test_a_resumed_trial_repeats_nothing_and_has_the_scores_of_a_quiet_run(distu
     trials = list(disturbed.again.state.trials.values())[:3]
     sums = [trial.best.evaluation.signals["sum"] for trial in trials]
     assert sums == [undisturbed_sum({}, disturbed.root)] * 3
-    assert trials[0].best.uri == f"{disturbed.url}/a/checkpoints/t0000/000000000400"
+    assert trials[0].best.checkpoint == "t0000/000000000400"
     for trial in trials:
         stored = disturbed.root / "store" / "a" / "checkpoints" / trial.trial
         assert [p.name for p in stored.iterdir()] == ["000000000400"]
-        assert (fetch(trial.best.uri, disturbed.root / trial.trial) / "state.json").is_file()
+        assert (fetch(trial.checkpoint, disturbed.root / "copy" / trial.trial) / "state.json").is_file()
     assert not (disturbed.root / "a" / "fetched").exists()  # the driver needs no checkpoint
 
 

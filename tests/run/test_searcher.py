@@ -105,8 +105,9 @@ class Running:
             assert not self.stopper("id", {"event": event, "phase": phase, "workers": ()})
 
     def checkpoint(self, tmp_path, images):
-        (tmp_path / str(images)).mkdir()
-        return Saved("t0000", images, str(tmp_path / str(images)))
+        name = f"t0000/{images:012d}"
+        (tmp_path / "a" / "checkpoints" / name).mkdir(parents=True)
+        return Saved("t0000", images, name)
 
 
 @pytest.fixture

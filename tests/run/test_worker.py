@@ -3,13 +3,12 @@
 from uuid import uuid4
 
 import pytest
-from list_reporter import ListReporter
 
 from gensweep.remote_folder import RemoteFolder
 from gensweep.results import Evaluation
 from gensweep.run.mailbox import Mailbox
-from gensweep.run.worker import Line, TrialReporter, _fetched
-from gensweep.sweep.checkpoints import checkpoint_uri, store
+from gensweep.run.worker import Line, TrialReporter
+from gensweep.sweep.checkpoints import checkpoint_place, store
 
 
 def test_a_checkpoint_is_moved_into_the_storage(tmp_path):
@@ -32,15 +31,15 @@ def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(tmp_path, s3, dama
     RemoteFolder(root).write("owner.json", b"{}")
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "state").write_text("whole")
-    uris = [checkpoint_uri(root, "t0000", images) for images in (200, 100)]
-    for uri in uris:
-        store(tmp_path / "source", uri)
-    for uri in uris[:damaged]:
-        RemoteFolder(uri).delete("state")
-    reporter = ListReporter()
-    reporter.rank = 0
-    names = [folder.name for folder in _fetched(uris, tmp_path / "scratch", 1, reporter)]
-    assert names == ["000000000100"][damaged - 1 :]
-    (line,) = reporter.notes
+    names = ["t0000/000000000200", "t0000/000000000100"]
+    for name in names:
+        store(tmp_path / "source", checkpoint_place(root, name))
+    for name in names[:damaged]:
+        RemoteFolder(checkpoint_place(root, name)).delete("state")
+    notes = []
+    line = Line(lambda event, wait: notes.append(event.text), None, None, None)
+    fetched = TrialReporter("t0000", root, 0, line).fetched(names, tmp_path / "scratch", 1)
+    assert [folder.name for folder in fetched] == ["000000000100"][damaged - 1 :]
+    (line,) = notes
     assert "000000000200" in line
     assert line.endswith("resumes from 000000000100" if damaged == 1 else "resumes from the beginning")

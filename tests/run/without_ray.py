@@ -11,7 +11,7 @@ from list_reporter import ListReporter
 
 from gensweep.search.session import Session
 from gensweep.search.sweep_plan import SweepResult
-from gensweep.sweep.checkpoints import checkpoint_uri, store
+from gensweep.sweep.checkpoints import checkpoint_name, checkpoint_place, store
 from gensweep.sweep.events import Evaluated, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.storage import held_storage
@@ -31,10 +31,10 @@ class SessionReporter(ListReporter):
 
     def evaluated(self, evaluation, folder):
         super().evaluated(evaluation, folder)
-        uri = checkpoint_uri(self.root, self.trial, evaluation.images)
-        store(folder, uri)
+        name = checkpoint_name(self.trial, evaluation.images)
+        store(folder, checkpoint_place(self.root, name))
         shutil.rmtree(folder)
-        self.session.reported(Evaluated(self.trial, evaluation, uri))
+        self.session.reported(Evaluated(self.trial, evaluation, name))
 
 
 def run_without_ray(plan, observers, *, root, **_):
@@ -45,7 +45,9 @@ def run_without_ray(plan, observers, *, root, **_):
         while (trial := session.next_trial()) is not None:
             session.note(Started(trial.trial))
             with TemporaryDirectory() as scratch:
-                checkpoints = tuple(map(Path, session.checkpoints_of(trial.trial)))
+                checkpoints = tuple(
+                    Path(checkpoint_place(held.root, each)) for each in session.checkpoints_of(trial.trial)
+                )
                 context = WorkerContext(0, 1, torch.device("cpu"), Path(scratch), checkpoints)
                 plan.job(trial.config, context, SessionReporter(session, trial.trial, held.root))
             session.ended(trial.trial, {"finished": True})

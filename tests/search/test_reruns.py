@@ -33,8 +33,8 @@ def test_failed_trials_resume_from_their_last_checkpoint(tmp_path):
     assert [event.trial for event in driver.memory.of(Retried)] == ["t0001", "t0002"]
     begun = [driver.begin(str(number)) for number in range(3)]
     assert [trial.trial for trial in begun] == ["t0001", "t0002", "t0003"]
-    assert [Path(uri).name for uri in begun[0].checkpoints] == ["000000000300", "000000000200"]
-    assert all(Path(uri).is_dir() for trial in begun for uri in trial.checkpoints)
+    assert begun[0].checkpoints == ("t0001/000000000300", "t0001/000000000200")
+    assert all((tmp_path / "a" / "checkpoints" / name).is_dir() for trial in begun for name in trial.checkpoints)
 
 
 def test_a_retried_trial_that_finishes_counts_as_finished(tmp_path):

@@ -147,7 +147,8 @@ def test_pbt_keeps_the_checkpoints_that_clones_need(tmp_path, monkeypatch):
 
     def look(sweep):
         trials = sweep.driver.state.trials.values()
-        there.extend(Path(uri).is_dir() for trial in trials for uri in trial.checkpoints if not trial.ended)
+        names = [name for trial in trials for name in trial.checkpoints if not trial.ended]
+        there.extend((sweep.driver.store / name).is_dir() for name in names)
         return start(sweep)
 
     monkeypatch.setattr(Sweep, "start", look)
@@ -159,7 +160,7 @@ def test_pbt_keeps_the_checkpoints_that_clones_need(tmp_path, monkeypatch):
     for trial in trials.values():
         assert -1 <= trial.config["x"] <= 1
         for each in trial.lineage:
-            assert each.uri.endswith(f"{each.source}/{each.images:012d}")
+            assert each.checkpoint == f"{each.source}/{each.images:012d}"
             assert each.params["x"] == each.config["x"]
     best = {(trial.best_of or trial.trial, trial.best.evaluation.images) for trial in trials.values()}
     assert {(name, images) for name in trials for images in sweep.driver.kept(name)} == best

@@ -54,7 +54,7 @@ def test_the_objective_is_the_best_checkpoint_and_optuna_is_told_so(tmp_path):
     assert driver.kept() == [200, 300, 400]  # the best and the last two
     driver.end(finished=True)
     trial = driver.folder.state().trials["t0000"]
-    assert (trial.status, trial.score.value, Path(trial.best.uri).name) == ("finished", 2.0, "000000000200")
+    assert (trial.status, trial.score.value, trial.best.checkpoint) == ("finished", 2.0, "t0000/000000000200")
     assert driver.kept() == [200]
     (told,) = driver.told
     assert (told.state, told.value) == (TrialState.COMPLETE, 2.0)
@@ -232,13 +232,13 @@ def test_the_first_trial_resumes_from_the_given_checkpoint(tmp_path):
     Session(begun, folder, [], concurrent=1, storage=held)
     log = folder.log.file.read_bytes()
     folder.log.file.write_bytes(log[: log.index(b"\n") + 1])  # the first driver came no further than that
-    assert folder.state().useful_checkpoints == {f"{folder.path}/checkpoints/t0000/000000000500"}
+    assert folder.state().useful_checkpoints == {"t0000/000000000500"}
     later = Driver(tmp_path, trials=1)  # which does not know of it
     trial = later.begin()
     assert (trial.images, trial.resumes_at, later.state.created.start["run"]) == (500, 500, "old/t0003")
     assert trial.curve == {300: 3.0, 500: 2.0}
     (checkpoint,) = later.session.checkpoints_of("t0000")
-    assert Path(checkpoint, "state").read_text() == "weights"
+    assert (folder.path / "checkpoints" / checkpoint / "state").read_text() == "weights"
     later.evaluate(600, 1.0)
     later.end(finished=True)
     assert later.state.trials["t0000"].status == "finished"

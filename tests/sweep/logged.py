@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from gensweep.results import Cost, Evaluation, Identity, Score
+from gensweep.sweep.checkpoints import checkpoint_name, checkpoint_place, store
 from gensweep.sweep.events import (
     Created,
     Ended,
@@ -53,8 +54,7 @@ class MadeEvents:
         self.add(Progressed(trial, images, numbers))
 
     def evaluate(self, trial, images, value, checkpoint=None, **values):
-        uri = None if checkpoint is None else str(checkpoint)
-        self.add(Evaluated(trial, evaluation(images, value, **values), uri))
+        self.add(Evaluated(trial, evaluation(images, value, **values), checkpoint))
 
     def end(self, trial, status="finished", error=None):
         self.add(Ended(trial, status, error))
@@ -93,10 +93,16 @@ class LoggedSweep(MadeEvents):
         return self.folder.log.append(event)
 
     def evaluate(self, trial, images, value, checkpoint=None, **values):
-        """An evaluation; pictures of the checkpoint are kept as the driver keeps them."""
-        if checkpoint is not None:
-            self.folder.keep_pictures(trial, images, str(checkpoint))
-        super().evaluate(trial, images, value, checkpoint, **values)
+        """An evaluation, and the folder of its checkpoint."""
+        name = None if checkpoint is None else self.store(trial, images, checkpoint)
+        super().evaluate(trial, images, value, name, **values)
+
+    def store(self, trial, images, folder):
+        """Store a checkpoint and keep its pictures, as workers and driver do; its name."""
+        name = checkpoint_name(trial, images)
+        store(Path(folder), checkpoint_place(self.folder.root, name))
+        self.folder.keep_pictures(trial, images, name)
+        return name
 
     def file(self, status="finished"):
         """Close, and bring MLflow up to date."""

@@ -50,7 +50,7 @@ class Driver:
         folder = self.store / trial / f"{images:012d}"
         folder.mkdir(parents=True, exist_ok=True)
         report = evaluation(images, value, identity=identity, mode=self.mode, cost=cost)
-        return self.session.reported(Evaluated(trial, report, str(folder)))
+        return self.session.reported(Evaluated(trial, report, f"{trial}/{folder.name}"))
 
     def end(self, tune_id="x", **result):
         self.session.ended(self.names[tune_id], result)

@@ -9,7 +9,7 @@ from logged import evaluation
 from trivial_sweeps import plan
 
 from gensweep.search.session import Session
-from gensweep.sweep.checkpoints import checkpoint_uri, store
+from gensweep.sweep.checkpoints import checkpoint_name, checkpoint_place, store
 from gensweep.sweep.events import Evaluated, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.storage import held_storage
@@ -32,9 +32,9 @@ class Driver:
         source.mkdir(parents=True)
         (source / "state.json").write_text(f"{trial} {images}")
         (source / "samples.png").write_bytes(b"png")
-        uri = checkpoint_uri(self.held.root, trial, images)
-        store(source, uri)
-        return self.session.reported(Evaluated(trial, evaluation(images, value), uri))
+        name = checkpoint_name(trial, images)
+        store(source, checkpoint_place(self.held.root, name))
+        return self.session.reported(Evaluated(trial, evaluation(images, value), name))
 
 
 @contextmanager

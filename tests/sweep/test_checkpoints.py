@@ -12,11 +12,11 @@ from uuid import uuid4
 import pytest
 
 from gensweep.errors import GensweepError
-from gensweep.remote_folder import RemoteFolder, below, split_place
+from gensweep.remote_folder import RemoteFolder, below
 from gensweep.sweep.checkpoints import (
     MANIFEST,
     IncompleteCheckpointError,
-    checkpoint_uri,
+    checkpoint_place,
     delete,
     fetch,
     fetch_file,
@@ -53,32 +53,31 @@ def content(folder):
 def test_a_checkpoint_comes_back_as_it_was(tmp_path, source, s3, kind):
     name = uuid4().hex[:6]
     places = {"path": "", "file": f"file://{tmp_path}/", "memory": "memory://", "s3": s3.url("")}
-    uri = checkpoint_uri(below(places[kind] or str(tmp_path), name), "t0000", 100)
-    cache = tmp_path / "cache"
+    uri = checkpoint_place(below(places[kind] or str(tmp_path), name), "t0000/000000000100")
+    copy = tmp_path / "cache" / "copy"
     store(source, uri)
     store(source, uri)
-    local = fetch(uri, cache)
-    assert fetch(uri, cache) == local
-    assert local.name == "000000000100"
+    local = fetch(uri, copy)
+    assert fetch(uri, copy) == local
     assert content(local) == FILES
-    assert [each.name for each in cache.glob("*")] == ([] if kind == "path" else ["000000000100"])
+    assert list(copy.parent.glob("*")) == ([] if kind == "path" else [copy])
     assert fetch_file(uri, "samples.png", tmp_path / "kept" / "a.png")
     assert (tmp_path / "kept" / "a.png").read_bytes() == b"png"
     assert not fetch_file(uri, "real.png", tmp_path / "kept" / "b.png")
-    delete(uri, cache)
-    delete(uri, cache)
-    assert not list(cache.glob("*"))
+    delete(uri)
+    delete(uri)
     with pytest.raises(IncompleteCheckpointError) if kind != "path" else pytest.raises(AssertionError):
-        assert fetch(uri, cache).exists()
+        assert fetch(uri, tmp_path / "another").exists()
 
 
 def test_storing_again_replaces_what_was_there(tmp_path, source, root):
-    for uri in (str(tmp_path / "store"), checkpoint_uri(root, "t0000", 100)):
+    for uri in (str(tmp_path / "store"), checkpoint_place(root, "t0000/000000000100")):
         store(source, uri)
         (source / "state").rename(source / "new")
         store(source, uri)
-        assert {"new"} <= content(fetch(uri, tmp_path / "cache")).keys()
-        assert "state" not in content(fetch(uri, tmp_path / "cache"))
+        copy = fetch(uri, tmp_path / uuid4().hex)
+        assert {"new"} <= content(copy).keys()
+        assert "state" not in content(copy)
         (source / "new").rename(source / "state")
 
 
@@ -94,7 +93,7 @@ def test_a_full_disk_keeps_no_half_of_a_checkpoint(tmp_path, source, monkeypatch
 
 
 def test_an_upload_that_is_interrupted_goes_on_file_by_file(source, root, s3, monkeypatch):
-    uri, sent = checkpoint_uri(root, "t0000", 100), []
+    uri, sent = checkpoint_place(root, "t0000/000000000100"), []
     upload = RemoteFolder._write
 
     def once_refused(self, name, fill):
@@ -111,7 +110,7 @@ def test_an_upload_that_is_interrupted_goes_on_file_by_file(source, root, s3, mo
 
 @pytest.mark.parametrize("damage", ["a missing file", "a changed file", "no manifest", "a torn manifest"])
 def test_a_checkpoint_that_is_not_whole_is_told_and_leaves_nothing(tmp_path, source, root, damage):
-    uri = checkpoint_uri(root, "t0000", 100)
+    uri = checkpoint_place(root, "t0000/000000000100")
     store(source, uri)
     remote = RemoteFolder(uri)
     match damage:
@@ -124,21 +123,21 @@ def test_a_checkpoint_that_is_not_whole_is_told_and_leaves_nothing(tmp_path, sou
         case "a torn manifest":
             remote.write(MANIFEST, remote.read(MANIFEST)[:40])
     with pytest.raises(IncompleteCheckpointError, match="000000000100"):
-        fetch(uri, tmp_path / "cache")
-    assert [each.name for each in (tmp_path / "cache").glob("[!.]*")] == []
+        fetch(uri, tmp_path / "cache" / "copy")
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_copy_that_was_interrupted_is_made_again(tmp_path, source, root):
-    uri, cache = checkpoint_uri(root, "t0000", 100), tmp_path / "cache"
+    uri, cache = checkpoint_place(root, "t0000/000000000100"), tmp_path / "cache" / "copy"
     store(source, uri)
-    part = cache / ".000000000100.part"
+    part = cache.with_name(".copy.part")
     part.mkdir(parents=True)
     (part / "half").write_text("of it")
     assert content(fetch(uri, cache)) == FILES
 
 
 def test_commands_that_fetch_a_checkpoint_at_once_do_not_disturb_each_other(tmp_path, source, root, monkeypatch):
-    uri, cache = checkpoint_uri(root, "t0000", 100), tmp_path / "cache"
+    uri, cache = checkpoint_place(root, "t0000/000000000100"), tmp_path / "cache" / "copy"
     store(source, uri)
     download, begun, others = RemoteFolder.download, threading.Event(), []
 
@@ -151,34 +150,35 @@ def test_commands_that_fetch_a_checkpoint_at_once_do_not_disturb_each_other(tmp_
 
     monkeypatch.setattr(RemoteFolder, "download", slow)
     monkeypatch.setattr("gensweep.sweep.checkpoints.TRANSFERS_AT_ONCE", 1)
-    assert [fetch(uri, cache), *others] == [cache / "000000000100"] * 2
-    assert content(cache / "000000000100") == FILES
-    assert [each.name for each in cache.iterdir()] == ["000000000100"]
+    assert [fetch(uri, cache), *others] == [cache] * 2
+    assert content(cache) == FILES
+    assert list(cache.parent.iterdir()) == [cache]
 
 
 def test_a_picture_costs_one_request_and_not_the_whole_checkpoint(tmp_path, source, root, s3):
-    uri = checkpoint_uri(root, "t0000", 100)
+    uri = checkpoint_place(root, "t0000/000000000100")
     store(source, uri)
     s3.requests.clear()
     fetch_file(uri, "samples.png", tmp_path / "a.png")
     assert {path.partition("?")[0].rpartition("/")[2] for _, path in s3.requests} == {"samples.png"}
 
 
-def test_what_nobody_needs_is_found_by_trial_and_images(tmp_path, source, root):
+def test_what_nobody_needs_is_found(tmp_path, source, root):
     for trial, images in (("t0000", 100), ("t0000", 200), ("t0001", 100)):
-        store(source, checkpoint_uri(root, trial, images))
-    RemoteFolder(checkpoint_uri(root, "t0002", 100)).write("state", b"half an upload")
-    by_another_url = checkpoint_uri("s3://other-name/sweeps/x", "t0000", 200)
-    unused = unused_checkpoints(root, {by_another_url, checkpoint_uri(root, "t0001", 100)})
-    assert unused == [checkpoint_uri(root, "t0000", 100), checkpoint_uri(root, "t0002", 100)]
-    assert split_place(unused[0])[1] == "000000000100"
+        store(source, checkpoint_place(root, f"{trial}/{images:012d}"))
+    RemoteFolder(checkpoint_place(root, "t0002/000000000100")).write("state", b"half an upload")
+    unused = unused_checkpoints(root, {"t0000/000000000200", "t0001/000000000100"})
+    assert unused == ["t0000/000000000100", "t0002/000000000100"]
 
 
 @pytest.mark.parametrize("kind", ["file", "s3"])
 @pytest.mark.parametrize("name", ["../../../evil.py", "/evil.py", "more/../../../../evil.py"])
 def test_a_manifest_writes_nothing_outside_of_the_checkpoint(tmp_path, source, s3, kind, name):
     root = {"file": f"file://{tmp_path}/store/sweep", "s3": s3.url(f"sweeps/{uuid4().hex[:6]}")}[kind]
-    uri, cache = checkpoint_uri(root, "t0000", 100), tmp_path / "project/sweeps/sweep/fetched/t0000"
+    uri, cache = (
+        checkpoint_place(root, "t0000/000000000100"),
+        tmp_path / "project/sweeps/sweep/fetched/t0000/000000000100",
+    )
     store(source, uri)
     remote = RemoteFolder(uri)
     manifest = json.loads(remote.read(MANIFEST))
@@ -189,7 +189,7 @@ def test_a_manifest_writes_nothing_outside_of_the_checkpoint(tmp_path, source, s
     assert repr(name) in str(refused.value)
     assert uri in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert list(cache.rglob("*")) == []
+    assert list(cache.parent.rglob("*")) == []
     assert list(tmp_path.rglob("evil.py")) == []
 
 
@@ -198,4 +198,4 @@ def test_only_what_is_named_like_a_checkpoint_is_unused(tmp_path):
     for name in ("t0000/000000000100/state", "letters/old/x", "t0001/notes", "t0002/.000000000100.part/state"):
         (root / "checkpoints" / name).parent.mkdir(parents=True)
         (root / "checkpoints" / name).touch()
-    assert unused_checkpoints(str(root), ()) == [checkpoint_uri(str(root), "t0000", 100)]
+    assert unused_checkpoints(str(root), ()) == ["t0000/000000000100"]

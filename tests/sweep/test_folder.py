@@ -36,20 +36,20 @@ def test_settings_that_are_not_those_of_a_sweep_are_refused(tmp_path, content):
 
 
 def test_a_picture_that_never_changes_is_kept_once_a_trial_and_others_at_every_evaluation(tmp_path):
-    folder, checkpoint = SweepFolder(tmp_path, "a"), tmp_path / "checkpoint"
-    checkpoint.mkdir()
+    folder, checkpoint = SweepFolder(tmp_path, "a"), tmp_path / "a/checkpoints/t0000/000000000010"
+    checkpoint.mkdir(parents=True)
     for key in ("samples", "real"):
         (checkpoint / f"{key}.png").write_bytes(b"png")
     for trial in ("t0000", "t0001"):
         for images in (10, 20):
-            folder.keep_pictures(trial, images, str(checkpoint))
+            folder.keep_pictures(trial, images, "t0000/000000000010")
         kept = sorted(file.name for file in (folder.path / "pictures" / trial).iterdir())
         assert kept == ["000000000010-real.png", "000000000010-samples.png", "000000000020-samples.png"]
 
 
 def test_a_picture_whose_copy_is_cut_off_leaves_nothing_and_is_copied_the_next_time(tmp_path, monkeypatch, caplog):
-    folder, checkpoint = SweepFolder(tmp_path, "a"), tmp_path / "checkpoint"
-    checkpoint.mkdir()
+    folder, checkpoint = SweepFolder(tmp_path, "a"), tmp_path / "a/checkpoints/t0000/000000000010"
+    checkpoint.mkdir(parents=True)
     (checkpoint / "real.png").write_bytes(b"png")
 
     def cut_off(source, target):
@@ -58,10 +58,10 @@ def test_a_picture_whose_copy_is_cut_off_leaves_nothing_and_is_copied_the_next_t
 
     with monkeypatch.context() as patch:
         patch.setattr("gensweep.sweep.checkpoints.shutil.copyfile", cut_off)
-        folder.keep_pictures("t0000", 10, str(checkpoint))
+        folder.keep_pictures("t0000", 10, "t0000/000000000010")
     assert "real.png" in caplog.text
     assert list((folder.path / "pictures" / "t0000").iterdir()) == []
-    folder.keep_pictures("t0000", 10, str(checkpoint))
+    folder.keep_pictures("t0000", 10, "t0000/000000000010")
     assert folder.picture("t0000", 10, "real").read_bytes() == b"png"
 
 

@@ -57,7 +57,7 @@ def trial(name, *values, status="finished", identity=IDENTITY, mode="min", cost=
 
 def test_the_objective_is_the_best_evaluation_and_the_rungs_are_the_best_so_far():
     (one,) = state_of([*begin(), *trial("t0000", 5.0, 2.0, 7.0)]).trials.values()
-    assert (one.score.value, one.best.uri, one.images) == (2.0, "c/t0000/2", 300)
+    assert (one.score.value, one.best.checkpoint, one.images) == (2.0, "c/t0000/2", 300)
     assert one.rungs == [(100, 5.0), (200, 2.0), (300, 2.0)]
 
 
@@ -145,14 +145,14 @@ def test_a_clone_has_the_scores_of_its_source_until_then():
     events = [*population(t0000=(50.0, 90.0), t0001=(80.0, 75.0)), cloned("t0000", "t0001", 200, 0.5)]
     clone = state_of([*events, *later("t0000", _300=70.0, _400=65.0), Ended("t0000", "finished")]).trials["t0000"]
     assert clone.curve == {100: 80.0, 200: 75.0, 300: 70.0, 400: 65.0}
-    assert (clone.score.value, clone.best.uri, clone.at_best.params) == (65.0, "c/t0000/4", {"rate": 0.5})
+    assert (clone.score.value, clone.best.checkpoint, clone.at_best.params) == (65.0, "c/t0000/4", {"rate": 0.5})
     assert (clone.at_best.config, clone.best_of, clone.rungs[-1]) == ({"rate": 0.5}, None, (400, 65.0))
 
 
 def test_the_settings_of_a_best_score_are_those_that_earned_it():
     events = [*population(t0000=(50.0, 90.0), t0001=(40.0, 75.0)), cloned("t0000", "t0001", 200, 0.5)]
     clone = state_of([*events, *later("t0000", _300=70.0)]).trials["t0000"]
-    assert (clone.score.value, clone.best.uri, clone.at_best.params) == (40.0, "c/t0001/1", {"rate": 0.01})
+    assert (clone.score.value, clone.best.checkpoint, clone.at_best.params) == (40.0, "c/t0001/1", {"rate": 0.01})
     assert (clone.params, clone.config, clone.best_of) == ({"rate": 0.5}, {"rate": 0.5}, "t0001")
     assert clone.useful_checkpoints == {"c/t0001/1", "c/t0000/3", "c/t0001/2"}
 
@@ -167,13 +167,6 @@ def test_a_clone_of_a_clone_has_the_settings_of_each_part():
     assert rates == {100: 0.01, 200: 0.01, 300: 0.5, 400: 0.7}
     assert [(each.source, each.images) for each in clone.lineage] == [("t0001", 200), ("t0000", 300)]
     assert (clone.at_best.params, clone.best_of) == ({"rate": 0.5}, "t0000")
-
-
-def test_checkpoints_that_a_clone_gave_up_are_still_known():
-    events = [*population(t0000=(50.0, 90.0), t0001=(80.0, 75.0)), Saved("t0000", 250, "c/t0000/between")]
-    clone = state_of([*events, cloned("t0000", "t0001", 200, 0.5)]).trials["t0000"]
-    given_up = {"c/t0000/1", "c/t0000/2", "c/t0000/between"}
-    assert given_up <= set(clone.stored_checkpoints) - clone.useful_checkpoints
 
 
 def test_a_clone_has_the_fresh_scores_of_its_source():
@@ -290,7 +283,7 @@ def test_a_checkpoint_without_a_score_is_one_to_go_on_from_and_changes_no_score(
     later = [*events, Saved("t0000", 250, "c/t0000/between"), Started("t0000")]
     later += [Evaluated("t0000", evaluation(images, 9.0), f"c/t0000/{images // 100}") for images in (300, 400)]
     (ended,) = state_of([*later, Ended("t0000", "finished")]).trials.values()
-    assert "c/t0000/between" in set(ended.stored_checkpoints) - ended.useful_checkpoints
+    assert "c/t0000/between" not in ended.useful_checkpoints
 
 
 histories = st.lists(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -15,12 +16,12 @@ from storage_driver import driving
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.remote_folder import RemoteFolder
 from gensweep.sweep import ownership, upkeep
-from gensweep.sweep.checkpoints import fetch
+from gensweep.sweep.checkpoints import checkpoint_place, fetch
 from gensweep.sweep.events import Progressed, Saved, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.log_copy import stored_log
 from gensweep.sweep.ownership import SweepElsewhereError
 from gensweep.sweep.storage import adopt, chosen_storage, worker_problem
+from gensweep.sweep.stored_copy import stored_log
 
 pytestmark = pytest.mark.waits
 
@@ -56,10 +57,10 @@ def test_two_sweeps_share_a_bucket_side_by_side(tmp_path, storage):
             driver.begin()
             driver.evaluate("t0000", 100, value)
     states = [driver.folder.state().trials["t0000"] for driver in (one, other)]
-    uris = [state.best.uri for state in states]
-    assert len(set(uris)) == 2
-    for uri, state in zip(uris, states, strict=True):
-        copy = fetch(uri, tmp_path / "cache" / str(state.score.value))
+    places = [state.checkpoint for state in states]
+    assert len(set(places)) == 2
+    for place, state in zip(places, states, strict=True):
+        copy = fetch(place, tmp_path / "cache" / str(state.score.value))
         assert (copy / "state.json").read_text() == "t0000 100"
 
 
@@ -133,9 +134,9 @@ def crashed(tmp_path, storage, monkeypatch):
         driver.evaluate("t0000", 100, 1.0)
         driver.evaluate("t0000", 200, 2.0)
         eventually(lambda: driver.held.upkeep._copy.behind == 0)
-        monkeypatch.setattr(driver.held.upkeep._ownership, "release", lambda: None)
+        monkeypatch.setattr(driver.held.upkeep._ownership, "renew", lambda **_: None)
     record = json.loads(RemoteFolder(driver.held.root).read("owner.json"))
-    record |= {"host": "far-away", "machine": "another"}
+    record |= {"host": "far-away", "folder": "another"}
     RemoteFolder(driver.held.root).write("owner.json", json.dumps(record).encode())
     return driver
 
@@ -152,11 +153,9 @@ def test_another_machine_goes_on_from_the_url_once_the_driver_is_taken_to_be_los
     with driving(there, storage) as driver:
         trial = driver.begin()
         assert trial.trial == "t0000"
-        uris = driver.session.checkpoints_of("t0000")
-        assert [(fetch(uri, tmp_path / "cache") / "state.json").read_text() for uri in uris] == [
-            "t0000 200",
-            "t0000 100",
-        ]
+        places = [checkpoint_place(driver.held.root, name) for name in driver.session.checkpoints_of("t0000")]
+        copies = [fetch(place, tmp_path / str(number)) for number, place in enumerate(places)]
+        assert [(copy / "state.json").read_text() for copy in copies] == ["t0000 200", "t0000 100"]
         driver.evaluate("t0000", 300, 0.5)
         driver.session.ended("t0000", {"finished": True})
         driver.session.note(SessionEnded("finished"))
@@ -184,18 +183,22 @@ def test_an_object_name_writes_nothing_outside_of_the_sweep(tmp_path, storage, s
 
 
 @pytest.mark.parametrize("place", ["s3", "folder"])
-def test_a_log_writes_and_deletes_nothing_outside_of_the_sweep(tmp_path, storage, place):
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        (Saved("t0000", 50, "../../../mine/000000000100"), "../../../mine/000000000100"),
+        (Started("../../evil"), "../../evil"),
+    ],
+)
+def test_a_log_writes_and_deletes_nothing_outside_of_the_sweep(tmp_path, storage, place, event, name):
     storage = {"s3": storage, "folder": str(tmp_path / "storage")}[place]
     mine = tmp_path / "mine" / "000000000100"
     mine.mkdir(parents=True)
     with driving(tmp_path / "here", storage) as driver:
         driver.begin()
-        driver.session.note(Saved("t0000", 50, str(mine)))
-        for images in (100, 200, 300):
-            driver.evaluate("t0000", images, 1.0 / images)
-        driver.session.note(Started("../../evil"))
+        driver.folder.log.append(event)
     adopt(tmp_path / "project", driver.held.root)
-    with pytest.raises(GensweepError, match=r"'\.\./\.\./evil' cannot name a trial"):
+    with pytest.raises(GensweepError, match=rf"{re.escape(name)}' cannot name a (trial|checkpoint)"):
         SweepFolder(tmp_path / "project", "a").state()
     assert mine.is_dir()
 
@@ -290,7 +293,9 @@ def test_storage_may_be_given_again_and_another_one_only_if_it_holds_the_sweep(t
         driver.evaluate("t0000", 100, 1.0)
     assert chosen_storage(folder, None) == storage
     assert chosen_storage(folder, storage) == storage
-    with pytest.raises(ConfigError, match="does not hold this sweep; leave --storage out, or copy all of"):
+    with pytest.raises(
+        ConfigError, match="does not hold the checkpoints of sweep 'a'; leave --storage out, or copy all of"
+    ):
         chosen_storage(folder, other)
     source, target = (RemoteFolder(folder.root_in(each)) for each in (storage, other))
     for name in source.files():
@@ -298,32 +303,29 @@ def test_storage_may_be_given_again_and_another_one_only_if_it_holds_the_sweep(t
     source.delete_all()
     with driving(tmp_path, other) as moved:
         moved.begin()
-        (uri,) = moved.session.checkpoints_of("t0000")
-        assert uri.startswith(moved.held.root.partition("?")[0])
-        assert (fetch(uri, tmp_path / "cache") / "state.json").read_text() == "t0000 100"
+        place = checkpoint_place(moved.held.root, *moved.session.checkpoints_of("t0000"))
+        assert place.startswith(moved.held.root.partition("?")[0])
+        assert (fetch(place, tmp_path / "cache") / "state.json").read_text() == "t0000 100"
     assert chosen_storage(folder, None) == other
 
 
-def test_a_relative_storage_is_not_begun_anew_below_another_folder(tmp_path, monkeypatch):
+def test_a_storage_folder_that_was_moved_is_not_begun_anew(tmp_path, monkeypatch):
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "here")
     with driving(tmp_path, "store") as driver:
-        folder = driver.folder
-        monkeypatch.chdir(tmp_path / "there")
-        assert chosen_storage(folder, None) == "store"  # there is nothing to lose as yet
-        monkeypatch.chdir(tmp_path / "here")
         driver.begin()
         driver.evaluate("t0000", 100, 1.0)
-    assert chosen_storage(folder, None) == chosen_storage(folder, str(tmp_path / "here" / "store")) == "store"
+    folder, store = driver.folder, tmp_path / "here" / "store"
     monkeypatch.chdir(tmp_path / "there")
-    for asked in (None, "store"):
-        with pytest.raises(ConfigError, match=r"lie in store, below the folder where .* --storage FOLDER"):
-            chosen_storage(folder, asked)
-    assert not (tmp_path / "there" / "store").exists()
-    with driving(tmp_path, str(tmp_path / "here" / "store")) as driver:
-        assert Path(driver.session.checkpoints_of("t0000")[0]).is_dir()
-    assert chosen_storage(folder, None) == str(tmp_path / "here" / "store")
+    assert chosen_storage(folder, None) == str(store)
+    store.rename(tmp_path / "there" / "store")
+    with pytest.raises(ConfigError, match=r"if they lie elsewhere now, say where: .* --storage FOLDER"):
+        chosen_storage(folder, None)
+    assert not store.exists()
+    with driving(tmp_path, "store") as driver:
+        assert Path(checkpoint_place(folder.root, *driver.session.checkpoints_of("t0000"))).is_dir()
+    assert chosen_storage(folder, None) == str(tmp_path / "there" / "store")
 
 
 def test_a_storage_that_cannot_be_written_is_told_before_anything_begins(tmp_path, s3):
@@ -346,7 +348,7 @@ def test_a_shared_folder_is_a_storage_too(tmp_path):
     with driving(tmp_path / "here", str(shared)) as driver:
         driver.begin()
         driver.evaluate("t0000", 100, 1.0)
-    assert Path(driver.session.state.trials["t0000"].best.uri) == shared / "a/checkpoints/t0000/000000000100"
+    assert Path(checkpoint_place(driver.held.root, "t0000/000000000100")) == shared / "a/checkpoints/t0000/000000000100"
     assert adopt(tmp_path / "there", str(shared / "a")) == ("a", str(shared))
     with driving(tmp_path / "there", str(shared)) as driver:
         assert driver.begin().trial == "t0000"

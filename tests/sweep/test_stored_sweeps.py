@@ -9,8 +9,6 @@ from made_up import diffusion, gan, project, write_sweep
 
 from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
 from gensweep.remote_folder import below
-from gensweep.sweep.checkpoints import checkpoint_uri
-from gensweep.sweep.checkpoints import store as store_checkpoint
 from gensweep.sweep.events import Paced
 from gensweep.sweep.storage import held_storage
 from gensweep.sweep.stored_sweeps import (
@@ -88,7 +86,7 @@ def test_a_trial_that_runs_has_its_best_checkpoint_so_far(here):
             folder.mkdir(parents=True)
             (folder / "checkpoint.json").write_text("{}")
             sweep.evaluate("t0000", images, value, folder)
-            assert checkpoint_folder("going/t0000") == here / "checkpoints" / str(expected)
+            assert checkpoint_folder("going/t0000") == sweep.folder.path / f"checkpoints/t0000/{expected:012d}"
         assert find_trial("going").status == "running"
     shutil.rmtree(sweep.folder.path)
 
@@ -131,8 +129,7 @@ def test_a_sweep_in_a_storage_is_read_from_an_up_to_date_copy(here, s3, tmp_path
     url = below(storage, "far")
     for images in (100, 200):
         with held_storage(sweep.folder, storage, {}):
-            store_checkpoint(source, uri := checkpoint_uri(url, "t0000", images))
-            sweep.evaluate("t0000", images, 1.0 / images, uri)
+            sweep.evaluate("t0000", images, 1.0 / images, source)
         assert find_trial(below(url, "t0000")).images == images
     assert (find_sweep(url).name, find_sweep(url).best.name) == ("far", "far/t0000")
     assert (checkpoint_folder(url) / "checkpoint.json").is_file()

@@ -13,7 +13,7 @@ from logged import IDENTITY, LoggedSweep
 from mlflow_runs import artifacts, history, runs_of, shown
 from PIL import Image
 
-from gensweep.sweep.checkpoints import checkpoint_uri
+from gensweep.remote_folder import below
 from gensweep.sweep.provenance import git_state, provenance_tags
 from gensweep.tracking.logged_models import models_of
 from gensweep.tracking.store import client, experiment_id
@@ -34,8 +34,8 @@ def play(root, name, trials=3, **created):
     for number in range(trials - 1):
         sweep.start(trial := f"t{number:04d}", {"x": number}, config(0.1 * (number + 1)))
         for images in (100, 200):
-            made = Path(checkpoint_uri(str(sweep.folder.path), trial, images))
-            made.mkdir(parents=True)
+            made = root / "made"
+            made.mkdir(parents=True, exist_ok=True)
             (made / "checkpoint.json").write_text("{}")
             Image.new("RGB", (4, 4)).save(made / "samples.png")
             sweep.progress(trial, images - 50, loss=1.0)
@@ -202,15 +202,17 @@ def test_an_unreadable_picture_or_checkpoint_is_told_and_holds_nothing_up(store,
 
 
 def test_a_checkpoint_in_a_bucket_is_named_and_not_copied(store, s3):
-    sweep = LoggedSweep(store / "sweeps", "remote")
+    sweep, made = LoggedSweep(store / "sweeps", "remote"), store / "made"
+    made.mkdir(exist_ok=True)
+    (made / "checkpoint.json").write_text("{}")
+    sweep.folder.create({"sweep": {}, "storage": s3.url("")})
     sweep.start("t0000", {}, config())
-    uri = checkpoint_uri(s3.url("remote"), "t0000", 100)
-    sweep.evaluate("t0000", 100, 1.0, uri)
+    sweep.evaluate("t0000", 100, 1.0, made)
     sweep.end("t0000")
     sweep.close()
     assert sync(sweep.folder)
     run = runs_of(sweep.folder)["t0000"]
-    assert run.data.tags["gensweep.checkpoint"] == uri
+    assert run.data.tags["gensweep.checkpoint"] == below(s3.url("remote"), "checkpoints/t0000/000000000100")
     assert Sent.read(sweep.folder).models == {}
 
 

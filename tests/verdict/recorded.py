@@ -43,13 +43,13 @@ def changed(made, /, **values):
     best = made.best or Evaluated(made.trial, Evaluation(0, {}, made.cost), None)
     score, took = values.pop("objective", made.score), values.pop("cost", best.evaluation.cost)
     signals = values.pop("signals", best.evaluation.signals)
-    uri, maker = values.pop("checkpoint", best.uri), values.pop("best_of", None) or best.trial
+    name, maker = values.pop("checkpoint", best.checkpoint), values.pop("best_of", None) or best.trial
     images = took.images or 0
     if rebuilt:
         made.images, made.numbers = images, {key: each for key, each in took.as_dict().items() if key != "images"}
     if score is not None and rebuilt:
         found = Evaluation(images, {score.metric: score}, took, signals)
-        made.metric, made.best = score.metric, Evaluated(maker, found, uri)
+        made.metric, made.best = score.metric, Evaluated(maker, found, name)
         made.evaluations, made.rungs = {images: made.best}, [(images, score.value)]
     further = [*([values.pop("rescored")] if "rescored" in values else []), *values.pop("further_scores", ())]
     made.scored_again = [*made.scored_again, *(_again(made.trial, images, each) for each in further)]

@@ -10,8 +10,15 @@ from made_up import IDENTITY
 
 from gensweep.results import Score
 from gensweep.sweep.events import Cloned
+from gensweep.sweep.folder import SweepFolder
 from gensweep.verdict.ties import IntervalEstimate, difference_interval
 from gensweep.verdict.ties import ties as ties_of
+
+
+@pytest.fixture(autouse=True)
+def anywhere(monkeypatch):
+    """Checkpoints of these trials are named by their places."""
+    monkeypatch.setattr(SweepFolder, "existing", lambda folder, checkpoint: checkpoint)
 
 
 def trial(number, value, *, corrected=None, error=None, folder=None, mode="min"):

@@ -1,6 +1,5 @@
 """A sweep that imported images are scored beside."""
 
-import shutil
 
 import pytest
 from exported_generators import Generator, export
@@ -21,10 +20,7 @@ def store(tmp_path_factory):
         sweep = LoggedSweep(folder / "sweeps", "tiny")
         evaluation, made = untrained.train(trial, sweep.folder.path / "checkpoints").checkpoints[-1]
         sweep.start("t0000", {}, trial.as_dict())
-        sweep.add(Evaluated("t0000", evaluation, str(made)))
-        picture = sweep.folder.picture("t0000", evaluation.images, "samples")
-        picture.parent.mkdir(parents=True)
-        shutil.copy(made / "samples.png", picture)  # as a driver does
+        sweep.add(Evaluated("t0000", evaluation, sweep.store("t0000", evaluation.images, made)))
         sweep.end("t0000")
         sweep.close()
         write(folder / "real", real_digits()[:COUNT])

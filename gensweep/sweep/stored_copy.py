@@ -1,4 +1,4 @@
-"""A sweep's configuration and log beside its checkpoints, so that any machine can go on with it.
+"""What a storage keeps of a sweep beside its checkpoints, so that any machine can go on with it and report it whole.
 
 The log is stored in segments, log/EPOCH-START.jsonl: the driver's number (see `ownership`) and the position at which
 the segment begins.  The last segment is written again, longer, until it is large enough.  What a later driver wrote
@@ -11,11 +11,10 @@ import time
 from pathlib import Path
 
 from gensweep.errors import ConfigError
-from gensweep.files import parse_json, write_bytes
+from gensweep.files import path_within, write_bytes
 from gensweep.remote_folder import RemoteFolder, below
 from gensweep.sweep.events import ScoredAgain
-from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder
-from gensweep.sweep.kept_files import store_file
+from gensweep.sweep.folder import LOGS, PICTURES_FOLDER, PLUGINS_FOLDER, SETTINGS_FILE, SweepFolder
 from gensweep.sweep.log import EventLog, whole_lines
 
 LOG_FOLDER = "log"
@@ -23,7 +22,7 @@ LOG_FOLDER = "log"
 SEGMENT_BYTES = 256 * 1024
 
 
-class LogCopy:
+class StoredCopy:
     """The copy that a driver keeps; `position` is how many bytes of the log the storage has."""
 
     def __init__(self, folder: SweepFolder, remote: RemoteFolder, epoch: int, position: int) -> None:
@@ -32,16 +31,8 @@ class LogCopy:
 
     @property
     def behind(self) -> int:
-        """Bytes that the storage does not have."""
+        """Bytes of the log that the storage does not have."""
         return self._folder.log.size - self.position
-
-    def push_settings(self) -> None:
-        """Store the configuration.  Raises OSError if that fails."""
-        self._remote.write(SETTINGS_FILE, (self._folder.path / SETTINGS_FILE).read_bytes())
-
-    def store_file(self, file: Path) -> None:
-        """Store a file of the sweep's folder.  Raises OSError if that fails."""
-        store_file(file, self._folder, self._remote)
 
     def push(self) -> None:
         """Store what is new in the log.  Raises OSError if that fails."""
@@ -54,6 +45,23 @@ class LogCopy:
             if len(content) >= SEGMENT_BYTES:
                 self._start = self.position
 
+    def store(self, file: Path) -> None:
+        """Store another file of the sweep's folder; one that is gone is left out.  Raises OSError if that fails."""
+        if file.is_file():
+            self._remote.upload(file, file.relative_to(self._folder.path).as_posix())
+
+    def store_settings(self) -> None:
+        """Store the configuration.  Raises OSError if that fails."""
+        self.store(self._folder.path / SETTINGS_FILE)
+
+    def store_plugins(self) -> None:
+        """Store the code of plug-ins, which never changes under its hash.  Raises OSError if that fails."""
+        code = self._folder.path / PLUGINS_FOLDER
+        stored = RemoteFolder(below(self._remote.place, PLUGINS_FOLDER)).files()
+        for file in sorted(code.rglob("*")):
+            if file.relative_to(code).as_posix() not in stored:
+                self.store(file)
+
 
 def stored_log(remote: RemoteFolder) -> bytes:
     """The log that the segments of a storage make up.  Raises OSError if they cannot be read."""
@@ -63,6 +71,24 @@ def stored_log(remote: RemoteFolder) -> bytes:
         if start <= len(content):  # else an earlier driver wrote it after it was taken to be lost
             content = content[:start] + remote.read(f"{LOG_FOLDER}/{name}")
     return content
+
+
+def fetch_files(folder: SweepFolder, remote: RemoteFolder) -> None:
+    """Copy pictures, logs and plug-ins that the storage has, or has more of, to the sweep's folder.
+
+    Raises OSError if the storage does not answer, GensweepError if a name there leads out of the folder; then nothing
+    was copied.
+    """
+    wanted: list[tuple[RemoteFolder, str, Path]] = []
+    for kind in (PICTURES_FOLDER, LOGS, PLUGINS_FOLDER):
+        stored = RemoteFolder(below(remote.place, kind))
+        for name, state in stored.files().items():
+            file = path_within(folder.path / kind, name, stored.place)
+            if not file.is_file() or file.stat().st_size < state.size:
+                wanted.append((stored, name, file))
+    for stored, name, file in wanted:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stored.download(name, file)
 
 
 def reconcile(folder: SweepFolder, remote: RemoteFolder) -> tuple[int, str | None]:
@@ -79,7 +105,7 @@ def reconcile(folder: SweepFolder, remote: RemoteFolder) -> tuple[int, str | Non
     if stored.startswith(local):
         write_bytes(log.file, stored)
         return len(stored), None
-    if _sweep_id(local) != _sweep_id(stored):
+    if local.partition(b"\n")[0] != stored.partition(b"\n")[0]:
         raise ConfigError(f"{remote.place} and {folder.path} hold different sweeps; choose another name with --name")
     aside = log.file.with_name(f"{log.file.name}.overtaken-{int(time.time())}")
     log.file.rename(aside)
@@ -101,12 +127,3 @@ def _whole_lines(log: EventLog, start: int, least: int | None = None) -> bytes:
         opened.seek(start)
         content = opened.read() if least is None else opened.read(least) + opened.readline()
     return whole_lines(content)
-
-
-def _sweep_id(log: bytes) -> str | None:
-    """The id of the sweep that a log begins with."""
-    try:
-        found: str | None = parse_json(log.partition(b"\n")[0]).get("sweep_id")
-    except (ValueError, AttributeError):
-        return None
-    return found
