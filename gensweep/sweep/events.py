@@ -1,7 +1,7 @@
-"""What happens in a sweep, as records of its log.
+"""The events of a sweep, as records of its log.
 
 A `checkpoint` is named by the trial that made it and its training images, such as t0007/000000050000: where it lies
-follows from the sweep's folder (see gensweep.sweep.checkpoints).
+is a matter of the sweep's folder (see gensweep.sweep.checkpoints).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Created:
     constraints: Sequence[Mapping[str, Any]] = ()
     """Limits, each with its `metric`, `min` and `max`."""
     start: Mapping[str, Any] | None = None
-    """What the first trial goes on from: the `run` that made it, its `images`, and its name here, `checkpoint`."""
+    """The start of the first trial: the `run` that trained it for so many `images`, and the `checkpoint` here."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ class Cloned:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint without a score: the last one was long ago, workers are to be taken away, or the sweep stops."""
+    """A checkpoint without a score: the last one was long ago, the machine is about to go, or the sweep stops."""
 
     kind: ClassVar[str] = "saved"
     trial: str

@@ -155,7 +155,7 @@ class SweepFolder:
                     _log.warning("%s.png of %s cannot be fetched: %s", key, checkpoint, error)
 
     def fetched(self, checkpoint: str) -> Path:
-        """Where this machine keeps its copy of a checkpoint that lies at a URL."""
+        """The copy of a checkpoint at a URL on this machine."""
         return self.path / "fetched" / checkpoint
 
     def delete(self, checkpoint: str) -> None:

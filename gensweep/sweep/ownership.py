@@ -1,8 +1,8 @@
-"""Whose a place in a storage is: a record of the sweep that it holds and of the driver that runs it.
+"""The record of a sweep and its driver in a storage, so that only one driver runs a sweep at a time.
 
-The driver renews the record; one that was not renewed for long, by the storage's own clock, is that of a lost driver.
-Two drivers that come at the same moment are told apart at the next renewal: the later record stands, and the driver
-that finds another one than its own stops.
+The driver renews the record.  If it has not for long, by the storage's own clock, the driver is lost and another one
+may take over.  If two drivers start at the same moment, the second one overwrites the record of the first, which
+notices at its next renewal and stops.
 """
 
 from __future__ import annotations
@@ -34,10 +34,7 @@ class SweepElsewhereError(GensweepError):
 
 @dataclass(frozen=True)
 class Owner:
-    """What the record says: the sweep, and its driver, who has it in a `folder` of one machine.
-
-    `epoch` counts the drivers.
-    """
+    """The record: a sweep and its driver, which runs in a `folder` of one machine; `epoch` counts the drivers."""
 
     sweep_id: str
     epoch: int
@@ -93,7 +90,7 @@ class Ownership:
         return self._owner.epoch
 
     def renew(self, *, release: bool = False) -> None:
-        """Say that this driver lives, or that it leaves the sweep to whoever comes next.
+        """Say that this driver lives, or that it ends and the next one may start.
 
         Raises SweepElsewhereError if another one has taken the sweep over.
         """
@@ -121,7 +118,7 @@ class Ownership:
             since = f"{datetime.fromtimestamp(before.time, UTC):%Y-%m-%d %H:%M} UTC"
             raise ConfigError(
                 f"{place} holds another sweep (of {before.host}, last changed {since}); choose another name with "
-                f"--name or another storage than {split_place(place)[0]}, or go on with that one: "
+                f"--name or another storage than {split_place(place)[0]}, or resume that one: "
                 f"gensweep tune --resume {place}"
             )
         if age < STALE_AFTER:

@@ -185,11 +185,8 @@ def _complete(folder: SweepFolder, settings: dict[str, Any], storage: str | None
 
 
 def _unused(folder: SweepFolder) -> list[str]:
-    """The checkpoints that a driver may have died before it deleted.
-
-    Before its log begins, a sweep may have the checkpoint that its first trial goes on from, and no other.
-    """
-    state = folder.state()
+    """Checkpoints of no more use, which a driver that died has left."""
+    state = folder.state()  # without a log there may be the checkpoint with which the first trial is to begin
     return [] if state.created is None else unused_checkpoints(folder.root, state.useful_checkpoints)
 
 
@@ -240,7 +237,7 @@ class _StoredSweep(NamedTuple):
     log: bytes
 
     def copy_to(self, folder: SweepFolder) -> None:
-        """Make the folder what the storage holds; what is interrupted can be repeated, as sweep.json comes last."""
+        """Copy the sweep into a folder.  sweep.json comes last, so an interrupted copy can be made again."""
         try:
             fetch_files(folder, self.remote)
             write_bytes(folder.log.file, self.log)

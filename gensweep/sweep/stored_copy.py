@@ -1,4 +1,4 @@
-"""What a storage keeps of a sweep beside its checkpoints, so that any machine can go on with it and report it whole.
+"""A sweep's settings, log and other files in a storage, so that any machine can resume it and report it.
 
 The log is stored in segments, log/EPOCH-START.jsonl: the driver's number (see `ownership`) and the position at which
 the segment begins.  The last segment is written again, longer, until it is large enough.  What a later driver wrote
@@ -46,7 +46,7 @@ class StoredCopy:
                 self._start = self.position
 
     def store(self, file: Path) -> None:
-        """Store another file of the sweep's folder; one that is gone is left out.  Raises OSError if that fails."""
+        """Store a file of the sweep's folder, if it is still there.  Raises OSError if that fails."""
         if file.is_file():
             self._remote.upload(file, file.relative_to(self._folder.path).as_posix())
 

@@ -1,6 +1,5 @@
 """A sweep that imported images are scored beside."""
 
-
 import pytest
 from exported_generators import Generator, export
 from scored_digits import COUNT, real_digits, write
