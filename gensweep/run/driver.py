@@ -15,7 +15,7 @@ from gensweep.causes import file_problem
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import removing_dead_scratch, scratch_folder
-from gensweep.run.allotment import bundle, fits
+from gensweep.run.allotment import bundle
 from gensweep.run.cluster import connected, is_local
 from gensweep.run.core_claims import claimed_share
 from gensweep.run.interruption import set_by
@@ -29,7 +29,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.storage import HeldStorage, held_storage
 
 if TYPE_CHECKING:
-    from gensweep.run.capacity import Capacity
+    from gensweep.run.nodes import Capacity
 
 
 def run_plan(
@@ -71,7 +71,7 @@ def run_plan(
         set_by(stop, signal.SIGTERM),
         ExitStack() as opened,
     ):
-        from gensweep.run.capacity import Capacity
+        from gensweep.run.nodes import Capacity
 
         if local:
             opened.enter_context(_no_keys_handed_on())
@@ -103,12 +103,9 @@ def run_plan(
 
 def _check_paths(plan: SweepPlan) -> None:
     """Raises ConfigError for relative paths if trials may train on other machines than this one."""
-    from gensweep.run.nodes import living_nodes, own_node
+    from gensweep.run.nodes import living_nodes, may_grow
 
-    here = own_node()["NodeManagerHostname"]
-    on_this_machine = [node["Resources"] for node in living_nodes() if node["NodeManagerHostname"] == here]
-    alone = len(on_this_machine) == len(living_nodes()) and fits(plan.resources, on_this_machine)
-    if plan.relative_paths and not alone:
+    if plan.relative_paths and (may_grow() or len({node["NodeManagerHostname"] for node in living_nodes()}) > 1):
         why = "a relative path means something else on each machine; write it in full, or give a URL such as s3://bucket/x"
         raise ConfigError([f"{path}: {why}" for path in plan.relative_paths])
 

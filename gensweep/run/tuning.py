@@ -18,8 +18,7 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gensweep.phases import UNSAVED
-from gensweep.run.capacity import Capacity
-from gensweep.run.nodes import NODE_LOST, has_died, own_node
+from gensweep.run.nodes import NODE_LOST, Capacity, has_died, own_node
 from gensweep.run.out_of_memory import memory_cause, memory_used, oom_kills, what_fits
 from gensweep.search.session import Session
 from gensweep.sweep.events import Entered, Evaluated, Saved, Started, Stopping

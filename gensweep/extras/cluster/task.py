@@ -55,12 +55,11 @@ def _run_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     from gensweep.config.sweep_config import Resources
     from gensweep.run.allotment import allot, bundle, scarce_words
     from gensweep.run.carried import Carried
-    from gensweep.run.node_types import cluster_nodes
+    from gensweep.run.nodes import may_grow, node_resources
 
-    nodes = cluster_nodes(Resources(gpus_per_worker=1.0))
-    has_gpu = any(node.get("GPU") for node in [*nodes.living, *(nodes.addable or ())])
-    asked = Resources(gpus_per_worker=1.0 if has_gpu else 0.0)
-    allot(asked, nodes.living, nodes.addable)
+    nodes = node_resources()
+    asked = Resources(gpus_per_worker=1.0 if any(node.get("GPU") for node in nodes) else 0.0)
+    allot(asked, nodes, grows=may_grow())
     targets: list[Path] = []
 
     def pack(each: SentPath | ReturnedPath) -> Any:
