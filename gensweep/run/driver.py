@@ -18,7 +18,7 @@ from gensweep.files import removing_dead_scratch, scratch_folder
 from gensweep.run.allotment import bundle
 from gensweep.run.cluster import connected, is_local
 from gensweep.run.core_claims import claimed_share
-from gensweep.run.interruption import set_by
+from gensweep.run.signals import set_by
 from gensweep.search.reruns import Retry
 from gensweep.search.session import Observer, Session
 from gensweep.search.sweep_plan import SweepPlan, SweepResult
@@ -137,9 +137,8 @@ def _tune(
     import ray.exceptions
     from ray import tune
 
-    from gensweep.run.carried import Carried
+    from gensweep.run.messages import Carried, TrialSettings
     from gensweep.run.nodes import drivers_node_resource
-    from gensweep.run.settings import TrialSettings
     from gensweep.run.trial import Bell, SweepTrial
     from gensweep.run.tuning import SessionCallback, SessionSearcher, SessionStopper, Watch
 

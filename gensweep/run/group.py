@@ -13,7 +13,6 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import ray
@@ -25,12 +24,9 @@ from ray.util.placement_group import PlacementGroup, placement_group, placement_
 
 from gensweep.files import is_waiting, write_for_owner_alone
 from gensweep.run.cluster import set_switches
-from gensweep.run.mailbox import Done, JobError, Mailbox, News
+from gensweep.run.messages import Assignment, Done, JobError, Mailbox, News, TrialSettings
 from gensweep.run.nodes import NODE_LOST, has_died
-from gensweep.run.settings import Assignment, TrialSettings
-from gensweep.run.worker import Line, Throttle, train_trial
-from gensweep.sweep.events import Started
-from gensweep.sweep.storage import worker_problem
+from gensweep.run.worker import train_trial
 
 MARK_BYTES = 3  # of a hash, so a mark is at most 16 MB of memory
 CALLS_AT_ONCE = 64  # of a mailbox: each rank may wait in one and report its moves in others
@@ -109,42 +105,31 @@ class Group:
 
 def begin(config: dict[str, Any]) -> None:
     """Train in one rank of a run of Ray Train."""
-    settings, assignment, mailbox = config["settings"], config["assignment"], config["mailbox"]
     write_for_owner_alone()
+    mailbox: Any = _Remote(config["mailbox"])
+    mailbox.enter(ray.get_runtime_context().get_node_id(), os.getpid())
+    threading.Thread(target=_watch_cache, args=[mailbox], daemon=True).start()
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    move = Throttle(mailbox.move.remote)
-    ray.get(mailbox.enter.remote(ray.get_runtime_context().get_node_id(), os.getpid()))
-    if (problem := worker_problem(settings.storage, own=settings.own_storage)) is not None:
-        ray.get(mailbox.send.remote(Done(problem, ends_sweep=True)))
-        raise RuntimeError(problem)
-    if rank == 0:
-        ray.get(mailbox.send.remote(Started(assignment.trial)))
-    threading.Thread(target=partial(_watch_cache, move), daemon=True).start()
-    line = Line(
-        send=lambda event, wait: ray.get(mailbox.send.remote(event, wait)),
-        move=move,
-        is_closing=lambda: ray.get(mailbox.is_closing.remote()),
-        fail=lambda rank, error: ray.get(mailbox.fail.remote(rank, error)),
-    )
-    train_trial(
-        settings.job.open(),
-        assignment,
-        rank=rank,
-        world=world,
-        threads=max(1, int(settings.resources["CPU"])),
-        device=get_device(),
-        storage=settings.storage,
-        line=line,
-    )
+    train_trial(config["settings"], config["assignment"], mailbox, rank=rank, world=world, device=get_device())
 
 
-def _watch_cache(move: Throttle) -> None:
+class _Remote:
+    """Calls the methods of an actor as those of an object of this process."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: ray.get(getattr(self._actor, name).remote(*arguments))
+
+
+def _watch_cache(mailbox: Any) -> None:
     """Count waiting for another process that fills the cache as progress: that process is watched itself."""
     while True:
         time.sleep(WAITING_INTERVAL)
         if is_waiting():
-            move(None)
+            mailbox.move(None)
 
 
 def mark(sweep_id: str, trial: str) -> float:
@@ -184,17 +169,13 @@ def _failure(error: Exception, errors: dict[int, JobError], nodes: set[str]) -> 
         details = "\n".join(f"rank {rank}:\n{each.details}" for rank, each in sorted(errors.items()))
         infrastructure = all(each.infrastructure for each in errors.values())
         return Done(errors[min(errors)].line, details, lost=infrastructure)
-    lines = "; ".join(f"rank {rank}: {exit_of(cause)}" for rank, cause in sorted((dead or causes).items()))
-    details = "\n\n".join(f"{type(each).__name__}: {each}" for each in (error, *causes.values()))
-    return Done(f"worker lost ({lines or first_line(error)})", details, lost=True)
+    texts = {rank: f"{type(cause).__name__}: {cause}" for rank, cause in sorted(causes.items())}
+    whole = f"{type(error).__name__}: {error}"
+    lines = "; ".join(f"rank {rank}: {_exit_of(texts[rank])}" for rank in sorted(dead or causes))
+    return Done(f"worker lost ({lines or _exit_of(whole)})", "\n\n".join([whole, *texts.values()]), lost=True)
 
 
-def exit_of(cause: BaseException) -> str:
+def _exit_of(text: str) -> str:
     """One line on how a process ended, by Ray's message if there is one."""
-    found = re.search(r"exit detail: ([^.]+)", str(cause))
-    return found[1] if found else first_line(cause)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    found = re.search(r"exit detail: ([^.]+)", text)
+    return found[1] if found else text.splitlines()[0]

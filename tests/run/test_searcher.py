@@ -92,12 +92,13 @@ class Running:
         self.now, self.bell, self.memory, self.stop = 100.0, Bell(), Memory(), threading.Event()
         monkeypatch.setattr(tuning.time, "monotonic", lambda: self.now)
         self.killed = []
+        monkeypatch.setattr(tuning, "own_node", lambda: {"NodeID": "elsewhere"})
         monkeypatch.setattr(tuning, "kill_process", lambda node, pid: self.killed.append((node, pid)))
         self.session = Session(plan(), SweepFolder(tmp_path, "a"), [self.memory], concurrent=2)
         self.stopper = SessionStopper(self.stop, self.session, Watch(self.session, 60.0), self.bell)
         for phase in ("training", "loading data"):
             trial = self.session.next_trial().trial
-            assert not self.stopper("id", {"taken": trial, "node": "n", "pid": int(trial[1:]) + 1})
+            assert not self.stopper("id", {"taken": trial, "node": "n", "pid": int(trial[1:]) + 1, "spoiled": False})
             self.tell(Started(trial), phase=phase)
 
     def tell(self, *events, phase=None):

@@ -7,16 +7,16 @@ from list_reporter import ListReporter
 
 from gensweep.remote_folder import RemoteFolder
 from gensweep.results import Evaluation
-from gensweep.run.mailbox import Mailbox
-from gensweep.run.worker import Line, TrialReporter, _fetched
+from gensweep.run.messages import Mailbox
+from gensweep.run.worker import TrialReporter, _fetched
 from gensweep.sweep.checkpoints import checkpoint_uri, store
 
 
 def test_a_checkpoint_is_moved_into_the_storage(tmp_path):
     """A worker's own disk holds one checkpoint at most, however many the sweep keeps."""
     scratch, storage, mailbox = tmp_path / "scratch", tmp_path / "storage", Mailbox()
-    line = Line(lambda event, wait: True, mailbox.move, mailbox.is_closing, mailbox.fail)
-    reporter = TrialReporter("t0000", str(storage), 0, line)
+    mailbox.send = lambda event, wait: True
+    reporter = TrialReporter("t0000", str(storage), 0, mailbox)
     for images in (10, 20, 30):
         folder = scratch / f"images-{images}"
         folder.mkdir(parents=True)

@@ -23,7 +23,7 @@ from gensweep.last_words import last_words
 from gensweep.run.near_gpus import CLUSTER_RUNNERS, ReturnedPath, SentPath, replaced
 
 if TYPE_CHECKING:
-    from gensweep.run.carried import Carried
+    from gensweep.run.messages import Carried
 
 PATIENCE = 15.0  # seconds without a sign of the task after which it is told what it waits for
 
@@ -54,7 +54,7 @@ def _run_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
     from gensweep.config.sweep_config import Resources
     from gensweep.run.allotment import allot, bundle, scarce_words
-    from gensweep.run.carried import Carried
+    from gensweep.run.messages import Carried
     from gensweep.run.nodes import may_grow, node_resources
 
     nodes = node_resources()

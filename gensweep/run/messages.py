@@ -1,17 +1,70 @@
-"""Messages from the workers of a trial to the trial, which passes them on to Tune one at a time.
+"""What the driver, a trial and its workers send each other.
 
-With one worker two threads of a process share the mailbox.  With several it is an actor, whose calls run in threads.
+A mailbox has the messages from the workers to the trial, which passes them on to Tune one at a time.  With one worker
+two threads of a process share it.  With several it is an actor, whose calls run in threads.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import ray.cloudpickle
+
+from gensweep import plugins
 from gensweep.phases import Phase
 from gensweep.sweep.events import Report
+
+T = TypeVar("T")
+
+
+class Carried(Generic[T]):
+    """A value, such as a function and its configuration, for a process that may lack the plug-ins of this one."""
+
+    def __init__(self, value: T) -> None:
+        self._plugins = plugins.loaded()
+        # Apart, because trials are made of their configuration as they are unpickled.
+        self._pickled: bytes = ray.cloudpickle.dumps(value)  # type: ignore[no-untyped-call]
+
+    def open(self) -> T:
+        """The value; the plug-ins are there from then on.  Raises ConfigError if one cannot be imported here."""
+        for plugin in self._plugins:
+            plugin.install()
+        value: T = ray.cloudpickle.loads(self._pickled)
+        return value
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """Passed to every trial; `scratch` is on the driver's machine."""
+
+    sweep_id: str
+    job: Carried[Callable[..., None]]
+    worker_counts: tuple[int, ...]
+    """Allowed numbers of workers, largest first."""
+    resources: dict[str, float]
+    """Of one worker."""
+    storage: str
+    """The root of the sweep's storage, a path or URL."""
+    own_storage: bool
+    """True if that is the sweep's own folder."""
+    scratch: Path
+    """For Ray Train's bookkeeping; checkpoints are not stored there."""
+    bell: Any
+    """The actor that says when the sweep stops."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial, and the URIs of the checkpoints to resume from, newest first."""
+
+    trial: str
+    config: Any
+    checkpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
