@@ -34,7 +34,6 @@ from gensweep.run.planning import plan_sweep
 from gensweep.run.preflight import (
     check_memory,
     check_population,
-    disk_findings,
     extreme_trials,
     place_findings,
     refuse,
@@ -150,10 +149,9 @@ def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: 
     display.show_phase("checking the sweep: building its largest networks")
     extremes = extreme_trials(sweep)
     check_population(sweep)
-    display.show_phase("checking the sweep: memory and disk")
+    display.show_phase("checking the sweep: memory")
     for line in check_memory(sweep, extremes, folder):
         display.say(f"Note: {line}")
-    refuse(disk_findings(sweep, extremes, folder, storage))
     plan = plan_sweep(sweep, costs)
     for line in sampler_warnings(sweep.corners):
         display.say(f"Warning: {line}")

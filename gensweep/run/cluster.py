@@ -8,7 +8,6 @@ import logging
 import os
 import resource
 import socket
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,8 +22,6 @@ _log = logging.getLogger(__name__)
 
 #: Open files that Ray needs at least: with 64 it does not start, with 256 it does.
 FEWEST_OPEN_FILES = 256
-#: The rights of others than the owner.
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 SWITCHES = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine
@@ -118,10 +115,10 @@ def close_token_file() -> None:
     if os.environ.get("RAY_AUTH_MODE") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
         return
     file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
-    if not file.is_file() or not (file.stat().st_mode & OTHERS):
+    if not file.is_file() or not file.stat().st_mode & 0o077:
         return
     try:
-        file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        file.chmod(0o600)
     except OSError as error:
         raise GensweepError(
             f"others can read {file}, the token with which one runs code on the Ray cluster ({error.strerror}); run: "

@@ -6,8 +6,8 @@ import math
 import signal
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,8 @@ def run_plan(
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     folder.check_log()
     more = repeats or plan.search.repeats or (folder.state().repeats and not extend) or retry
-    trials = math.inf if more else _trials_left(plan, folder) + extend
+    left = plan.search.most_trials if folder.state().created is None else folder.state().left
+    trials = math.inf if more else left + extend
     # Ray handles SIGTERM itself while it starts; afterwards the handler is set again.
     stop, local = threading.Event(), is_local()
     with (
@@ -67,14 +68,14 @@ def run_plan(
         removing_dead_scratch(),
         removing_partial(folder.path),
         claimed_share(plan.name, plan.resources, stop, trials) if local else nullcontext() as share,
-        connected(share and share.cpus),
+        connected(share.cpus if share else None),
         set_by(stop, signal.SIGTERM),
         ExitStack() as opened,
     ):
         from gensweep.run.nodes import Capacity
 
         if local:
-            opened.enter_context(_no_keys_handed_on())
+            _hand_on_no_keys()
         capacity = Capacity(plan.resources)
         _check_paths(plan)
         held = opened.enter_context(held_storage(folder, storage, plan.kept_settings))
@@ -108,11 +109,6 @@ def _check_paths(plan: SweepPlan) -> None:
     if plan.relative_paths and (may_grow() or len({node["NodeManagerHostname"] for node in living_nodes()}) > 1):
         why = "a relative path means something else on each machine; write it in full, or give a URL such as s3://bucket/x"
         raise ConfigError([f"{path}: {why}" for path in plan.relative_paths])
-
-
-def _trials_left(plan: SweepPlan, folder: SweepFolder) -> int:
-    state = folder.state()
-    return plan.search.most_trials if state.created is None else state.left
 
 
 def _describe(problem: Exception, folder: SweepFolder) -> str:
@@ -194,18 +190,12 @@ def _tune(
     return False
 
 
-@contextmanager
-def _no_keys_handed_on() -> Iterator[None]:
+def _hand_on_no_keys() -> None:
     """Keep the AWS keys out of Ray's log.  Tune would pass them to its actors, which inherit them on one machine."""
     from ray.tune.execution import class_cache
 
     handed_on: set[str] = getattr(class_cache, "ENV_VARS_TO_PROPAGATE", set())
-    keys = {name for name in handed_on if name.startswith("AWS_")}
-    handed_on -= keys
-    try:
-        yield
-    finally:
-        handed_on |= keys
+    handed_on -= {name for name in handed_on if name.startswith("AWS_")}
 
 
 def _trial_name(trial: Any) -> str:

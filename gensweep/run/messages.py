@@ -68,17 +68,8 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class JobError:
-    """An exception of the job in one rank: one line, the traceback, and whether the cause is infrastructure."""
-
-    line: str
-    details: str
-    infrastructure: bool = False
-
-
-@dataclass(frozen=True)
 class Done:
-    """The workers have ended: the trial is trained to its end, or an error stopped them.
+    """The workers, or one of them, have ended: the trial is trained to its end, or an error stopped them.
 
     `lost` means that infrastructure failed and the trial may run again; without `counts`, as often as it takes.
     `ends_sweep` means that the error would stop every other trial, too.
@@ -110,7 +101,7 @@ class Mailbox:
         self._sent = self._taken = self._answered = 0
         self._phase: Phase | None = None
         self._moved = self._stopped = self._closing = False
-        self._errors: dict[int, JobError] = {}
+        self._errors: dict[int, Done] = {}
         self._workers: list[tuple[str, int]] = []
 
     def enter(self, node: str, pid: int) -> None:
@@ -159,11 +150,11 @@ class Mailbox:
         """True once `close` was called."""
         return self._closing
 
-    def fail(self, rank: int, error: JobError) -> None:
+    def fail(self, rank: int, error: Done) -> None:
         """Note an exception of the job, which ends the workers."""
         self._errors[rank] = error
 
-    def errors(self) -> dict[int, JobError]:
+    def errors(self) -> dict[int, Done]:
         """The exceptions of the job, by rank."""
         return dict(self._errors)
 

@@ -1,9 +1,8 @@
-"""Checks before a sweep trains, within seconds and without Ray: folders, disks, and the memory of a step."""
+"""Checks before a sweep trains, within seconds and without Ray: folders, and the memory of a step."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from gensweep.config.ranges import Choices, Range
 from gensweep.config.search_methods import PopulationBasedTraining
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import cache_folder, expanded, nearest_folder, write_problem
+from gensweep.files import cache_folder, expanded, write_problem
 from gensweep.machine import usable_memory
 from gensweep.remote_folder import is_url
 from gensweep.run.allotment import allot
@@ -36,14 +35,10 @@ from gensweep.run.near_gpus import has_cluster
 from gensweep.sweep.folder import SweepFolder
 from gensweep.training.device import default_device
 
-#: Checkpoints that a place must have room for, for each trial at once: the old one stays until the new one is whole.
-CHECKPOINTS_AT_ONCE = 2
 #: Extreme trials of each family whose step is counted.
 EXTREMES = 2
 #: Settings that say how large a network is.
 _NETWORK_KEYS = ("network.kind", "network.width", "network.multipliers", "network.blocks")
-#: The option or variable that names another place for what a sweep writes.
-_REMEDIES = {"sweeps": "--sweeps", "storage": "--storage", "temporary files": "TMPDIR", "cache": "GENSWEEP_CACHE"}
 
 
 class Precheck(NamedTuple):
@@ -86,7 +81,6 @@ def all_findings(
     """All checks, in order, and the sweeps that use cores of this machine."""
     yield from place_findings(folder, storage)
     yield from memory_findings(sweep, extremes)
-    yield from disk_findings(sweep, extremes, folder, storage)
     try:
         check_inputs(sweep.corners, sweep.final_settings)
     except GensweepError as error:
@@ -99,9 +93,14 @@ def all_findings(
 
 def place_findings(folder: SweepFolder, storage: str | None) -> Iterator[Precheck]:
     """Whether the folders can be written that a sweep writes."""
-    for name, path in [*_checkpoint_places(folder, storage).items(), ("cache", cache_folder())]:
+    temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())  # also if it cannot be written
+    places = {"sweeps": (folder.path, "--sweeps"), "temporary files": (temporary, "TMPDIR")}
+    places["cache"] = (cache_folder(), "GENSWEEP_CACHE")
+    if storage is not None and not is_url(storage):
+        places["storage"] = (expanded(storage).absolute(), "--storage")
+    for name, (path, remedy) in places.items():
         problem = write_problem(path)
-        yield Precheck(name, f"{path} can be written", problem and f"{name}: {problem} ({_REMEDIES[name]})")
+        yield Precheck(name, f"{path} can be written", problem and f"{name}: {problem} ({remedy})")
 
 
 def memory_findings(sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator[Precheck]:
@@ -132,22 +131,9 @@ def worker_memory(sweep: SweepConfig) -> tuple[int, str]:
         whole = min(torch.cuda.get_device_properties(each).total_memory for each in range(torch.cuda.device_count()))
         share = min(1.0, sweep.resources.gpus_per_worker)
         return int(whole * share), f"{share:g} of a GPU of {_gib(whole)}"
-    workers = _trials_at_once(sweep) * sweep.resources.worker_counts[-1]
+    trials = min(allot(sweep.resources).concurrent, sweep.search.most_trials)
+    workers = trials * sweep.resources.worker_counts[-1]
     return usable_memory() // max(1, workers), f"{workers} at once share {_gib(usable_memory())}"
-
-
-def disk_findings(
-    sweep: SweepConfig, extremes: Sequence[Extreme], folder: SweepFolder, storage: str | None
-) -> Iterator[Precheck]:
-    """Whether there is room for two checkpoints of each trial at once wherever checkpoints are written."""
-    trials = 1 if has_cluster() else _trials_at_once(sweep)
-    largest = max((extreme.footprint.checkpoint for extreme in extremes), default=0)
-    needed = CHECKPOINTS_AT_ONCE * largest * trials
-    for name, path in _checkpoint_places(folder, storage).items():
-        free = shutil.disk_usage(nearest_folder(path)).free
-        words = f"{_gib(free)} free at {path}, {CHECKPOINTS_AT_ONCE} checkpoints of {trials} trials take {_gib(needed)}"
-        advice = f"disk: {words}; make room there, or choose another place ({_REMEDIES[name]})"
-        yield Precheck("disk", words, advice if free < needed else None)
 
 
 def extreme_trials(sweep: SweepConfig) -> list[Extreme]:
@@ -198,18 +184,6 @@ def check_population(sweep: SweepConfig) -> None:
             )
     if problems:
         raise ConfigError(problems)
-
-
-def _trials_at_once(sweep: SweepConfig) -> int:
-    """Trials that run at once on this machine."""
-    return min(allot(sweep.resources).concurrent, sweep.search.most_trials)
-
-
-def _checkpoint_places(folder: SweepFolder, storage: str | None) -> dict[str, Path]:
-    """The folders of this machine to which a sweep writes checkpoints, by purpose."""
-    temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())  # also if it cannot be written
-    kept = {} if storage is None or is_url(storage) else {"storage": expanded(storage).absolute()}
-    return {"sweeps": folder.path, "temporary files": temporary, **kept}
 
 
 def _network_words(trial: TrialConfig) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray import tune
@@ -17,9 +17,6 @@ from ray import tune
 from gensweep.files import is_waiting, write_for_owner_alone
 from gensweep.run.messages import Assignment, Done, Mailbox, News, TrialSettings
 from gensweep.sweep.events import Started
-
-if TYPE_CHECKING:
-    from gensweep.run.group import Group
 
 REPORT_SECONDS = 5.0  # between two signs that a trial makes progress
 CLOSING_SECONDS = 0.2  # the same once the sweep stops
@@ -56,7 +53,8 @@ class SweepTrial(tune.Trainable):
         write_for_owner_alone()
         self._settings = settings
         self._closing = threading.Event()
-        self._attempt: OneWorker | Group | None = None
+        self._several = settings.worker_counts[0] > 1
+        self._thread: threading.Thread | None = None
         self._spoiled = False
         """True once this process is to be replaced."""
         threading.Thread(target=self._listen, daemon=True).start()
@@ -66,7 +64,7 @@ class SweepTrial(tune.Trainable):
         """Take the next trial."""
         self._stop()
         self._assignment = Assignment(**new_config)
-        if self._settings.worker_counts[0] > 1:  # a process that was killed leaves its workers
+        if self._several:  # a process that was killed leaves its workers
             from gensweep.run.group import free_groups, mark
 
             free_groups(mark(self._settings.sweep_id, self._assignment.trial))
@@ -85,19 +83,21 @@ class SweepTrial(tune.Trainable):
             return {"taken": trial, "node": node, "pid": os.getpid(), "spoiled": self._spoiled}
         if self._spoiled:
             raise NewProcessError
-        attempt = self._attempt = self._attempt or self._start()
+        if self._thread is None:
+            self._start()
         while True:
             closing = self._closing.is_set()
-            if closing:
-                attempt.close()
             try:
-                news = attempt.take(CLOSING_SECONDS if closing else REPORT_SECONDS)
+                if closing:
+                    self._mailbox.close()
+                news = self._mailbox.take(CLOSING_SECONDS if closing else REPORT_SECONDS)
             except ray.exceptions.RayActorError as error:  # the mailbox was killed
                 news = News(Done("a process of its workers was lost", str(error), lost=True), None, moved=True)
             match news.message:
                 case Done() as done:
                     return self._ended(done)
-                case None if news.moved or closing or not self._begun:  # workers may wait for their place
+                # The workers may wait for their place, or for another process that fills the cache.
+                case None if news.moved or is_waiting() or closing or not self._begun:
                     return {"alive": trial, "phase": news.phase}
                 case None:
                     continue  # the driver notices the silence
@@ -109,17 +109,30 @@ class SweepTrial(tune.Trainable):
         """End the workers before Tune lets go of this process."""
         self._stop()
 
-    def _start(self) -> OneWorker | Group:
-        if self._settings.worker_counts[0] > 1:
-            from gensweep.run.group import Group
+    def _start(self) -> None:
+        if self._several:
+            from gensweep.run.group import remote_mailbox, train_in_group
 
-            return Group(self._settings, self._assignment)
-        return OneWorker(self._settings, self._assignment)
+            self._mailbox, train = remote_mailbox(), train_in_group
+        else:
+            self._mailbox, train = Mailbox(), train_here
+        arguments = (self._settings, self._assignment, self._mailbox)
+        self._thread = threading.Thread(target=train, args=arguments, name=self._assignment.trial, daemon=True)
+        self._thread.start()
 
     def _stop(self) -> None:
-        if self._attempt is not None and not self._attempt.stop():
-            self._spoiled = True
-        self._attempt = None
+        """End the workers; if one in this process does not reach its next report, the process is replaced."""
+        if self._thread is None:
+            return
+        if self._several:
+            from gensweep.run.group import stop_group
+
+            stop_group(self._thread, self._mailbox, self._settings.sweep_id, self._assignment.trial)
+        else:
+            self._mailbox.stop()
+            self._thread.join(STOPPING_SECONDS)
+            self._spoiled |= self._thread.is_alive()
+        self._thread = None
 
     def _ended(self, done: Done) -> dict[str, Any]:
         self._stop()
@@ -140,42 +153,19 @@ class SweepTrial(tune.Trainable):
         self._closing.set()
 
 
-class OneWorker:
-    """A worker in a thread of this process."""
+def train_here(settings: TrialSettings, assignment: Assignment, mailbox: Mailbox) -> None:
+    """Train with one worker, in this thread."""
+    import torch
 
-    def __init__(self, settings: TrialSettings, assignment: Assignment) -> None:
-        self._settings, self._assignment = settings, assignment
-        self._mailbox = Mailbox()
-        self._thread = threading.Thread(target=self._run, name=assignment.trial, daemon=True)
-        self._thread.start()
+    from gensweep.run.worker import train_trial
+    from gensweep.training.reporter import StopTrial
 
-    def take(self, timeout: float) -> News:
-        """The next news; the last is a `Done`."""
-        news = self._mailbox.take(timeout)
-        return news._replace(moved=news.moved or is_waiting())
-
-    def close(self) -> None:
-        """Ask the worker to save a checkpoint."""
-        self._mailbox.close()
-
-    def stop(self) -> bool:
-        """End the worker at its next report.  False if it does not come to one."""
-        self._mailbox.stop()
-        self._thread.join(STOPPING_SECONDS)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        import torch
-
-        from gensweep.run.worker import train_trial
-        from gensweep.training.reporter import StopTrial
-
-        device = torch.device("cuda" if "GPU" in self._settings.resources else "cpu")
-        try:
-            train_trial(self._settings, self._assignment, self._mailbox, rank=0, world=1, device=device)
-            self._mailbox.send(Done())
-        except StopTrial:
-            pass
-        except Exception:
-            for error in self._mailbox.errors().values():
-                self._mailbox.send(Done(error.line, error.details, lost=error.infrastructure))
+    device = torch.device("cuda" if "GPU" in settings.resources else "cpu")
+    try:
+        train_trial(settings, assignment, mailbox, rank=0, world=1, device=device)
+        mailbox.send(Done())
+    except StopTrial:
+        pass
+    except Exception:
+        for error in mailbox.errors().values():
+            mailbox.send(error)

@@ -64,16 +64,12 @@ class Watch:
         if spoiled:
             self._expected.add(trial)
 
-    def heard(self, trial: str, *, starts: bool = False) -> None:
+    def heard(self, trial: str, *, starts: bool = False, workers: tuple[tuple[str, int], ...] = ()) -> None:
         """A trial has reported: its workers have started, or make progress."""
         process = self._processes.get(trial)
         if process is not None and (starts or process.heard < math.inf):
             process.heard = self._now
-
-    def has_workers(self, trial: str, workers: tuple[tuple[str, int], ...]) -> None:
-        """The workers of a trial are in these processes of nodes."""
-        if (process := self._processes.get(trial)) is not None:
-            process.workers = workers
+            process.workers = workers or process.workers
 
     def ended(self, trial: str) -> None:
         """A trial has ended or paused."""
@@ -228,8 +224,7 @@ class SessionStopper(_NotStored, Stopper):
                 self._watch.heard(trial)
                 self._enter(trial, phase)
             case {"event": event, "phase": phase, "workers": workers}:
-                self._watch.heard(event.trial, starts=isinstance(event, Started))
-                self._watch.has_workers(event.trial, workers)
+                self._watch.heard(event.trial, starts=isinstance(event, Started), workers=workers)
                 if isinstance(event, Evaluated | Saved):
                     self._unsaved.discard(event.trial)
                 stops = self._session.reported(event)

@@ -25,7 +25,7 @@ from gensweep.files import scratch_folder
 from gensweep.phases import Phase
 from gensweep.results import Evaluation
 from gensweep.run.cluster import notice_file
-from gensweep.run.messages import Assignment, Done, JobError, Mailbox, TrialSettings
+from gensweep.run.messages import Assignment, Done, Mailbox, TrialSettings
 from gensweep.run.out_of_memory import what_fits
 from gensweep.sweep.checkpoints import IncompleteCheckpointError, checkpoint_uri, fetch, store
 from gensweep.sweep.events import Evaluated, Noted, Paced, Progressed, Report, Saved, Started
@@ -68,7 +68,8 @@ def train_trial(
         memory = memory_problem(error)
         plain = file_problem(error) if memory is None else f"{memory}: {what_fits(assignment.config)}"
         cause = plain or f"{type(error).__name__}: {error}"
-        mailbox.fail(rank, JobError(cause.splitlines()[0][:LONGEST_CAUSE], traceback.format_exc(), is_outside(error)))
+        first = cause.splitlines()[0][:LONGEST_CAUSE]
+        mailbox.fail(rank, Done(first, traceback.format_exc(), lost=is_outside(error)))
         raise RuntimeError(cause) from None  # which can be pickled, unlike some errors
     finally:
         gc.collect()

@@ -16,7 +16,6 @@ from gensweep.run.preflight import (
     all_findings,
     check_memory,
     check_population,
-    disk_findings,
     extreme_trials,
     memory_findings,
     place_findings,
@@ -54,7 +53,6 @@ def test_a_sweep_that_fits_is_let_pass_and_no_folder_of_it_is_made(tmp_path, fol
     refuse(place_findings(folder, None))
     assert list(tmp_path.iterdir()) == []
     assert check_memory(sweep_of(), extreme_trials(sweep_of()), folder) == []
-    refuse(disk_findings(sweep_of(), extreme_trials(sweep_of()), folder, None))
     assert not folder.path.exists()
 
 
@@ -149,24 +147,10 @@ def test_a_gpu_is_shared_by_those_who_ask_for_a_part_of_it(extremes, monkeypatch
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize(("free", "problem"), [(0.99, True), (1.01, False)])
-def test_two_checkpoints_of_each_trial_at_once_must_fit_wherever_they_are_written(
-    folder, extremes, monkeypatch, free, problem
-):
-    monkeypatch.setattr(allotment, "local_node", lambda resources: {"CPU": 3.0})
-    needed = 2 * 3 * max(extreme.footprint.checkpoint for extreme in extremes)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=int(free * needed)))
-    sweep = load_sweep(SPACE, overrides=["search.trials=9"])
-    findings = list(disk_findings(sweep, extremes, folder, str(folder.path / "storage")))
-    assert [finding.problem is not None for finding in findings] == [problem] * 3  # the cache gets no checkpoints
-    assert f"free at {folder.path}, 2 checkpoints of 3 trials take" in findings[0].detail
-
-
-@pytest.mark.trains
 def test_a_dry_run_has_a_line_for_all_of_it_and_says_who_uses_the_cores(folder, monkeypatch):
     monkeypatch.setattr(preflight, "other_claims", lambda: [CoreClaim("b", 7, 1)])
     findings = list(all_findings(sweep_of(), extreme_trials(sweep_of()), folder, None))
-    names = ["sweeps", "temporary files", "cache", *["memory"] * 4, *["disk"] * 2, "cores"]
+    names = ["sweeps", "temporary files", "cache", *["memory"] * 4, "cores"]
     assert [finding.name for finding in findings] == names
     assert findings[-1].detail.startswith("sweep b (process 7) uses 1 of this machine's")
 
