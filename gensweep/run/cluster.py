@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +78,6 @@ def notice_file() -> Path:
     return Path(tempfile.gettempdir()) / f"gensweep-spot-notice-{os.getuid()}"
 
 
-class _Log(io.TextIOBase):
-    """Writes to the log, a record a line."""
-
-    def write(self, text: str) -> int:
-        if text.strip():
-            _log.info("%s", text.rstrip())
-        return len(text)
-
-
 def _check_answers(address: str) -> None:
     """Raise ConnectionError without an answer; Ray itself would wait for a minute, and print."""
     host, _, port = address.rpartition(":")
@@ -146,7 +137,7 @@ def connected(cpus: int | None = None) -> Iterator[None]:
             yield
             return
         # Ray prints the deaths of its processes on stdout, whatever log_to_driver says; stdout is for data.
-        with redirect_stdout(_Log()):
+        with redirect_stdout(io.StringIO()):
             _connect(cpus)
             try:
                 yield
@@ -163,18 +154,14 @@ def _connect(cpus: int | None) -> None:
 
     address = os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == "local":
+        _check_open_files()
+        # Only configurations and reports go through the object store.
+        options |= {"include_dashboard": False, "object_store_memory": 256 * 2**20, "num_cpus": cpus}
     try:
-        if address == "local":
-            _check_open_files()
-            # Only configurations and reports go through the object store.
-            options |= {"include_dashboard": False, "object_store_memory": 256 * 2**20, "num_cpus": cpus}
-            with separate_process_group():
-                ray.init(address, **options)
-        else:
-            _check_answers(address)
+        _check_answers(address)
+        with separate_process_group() if address == "local" else nullcontext():
             ray.init(address, **options)
-    except GensweepError:
-        raise
     except ConnectionError as error:
         raise GensweepError(
             f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one, or unset RAY_ADDRESS to use "

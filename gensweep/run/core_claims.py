@@ -13,7 +13,7 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -70,17 +70,14 @@ def other_claims() -> list[CoreClaim]:
     """The claims of the sweeps that run on this machine.  Files of dead sweeps are removed."""
     found = []
     for file in claims_folder().glob("*.json"):
-        try:
-            with file.open("rb") as opened:
-                try:
-                    fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    values = parse_json(opened.read())
-                    found.append(CoreClaim(**{**values, "gpus": tuple(values["gpus"])}))
-                else:
-                    file.unlink(missing_ok=True)
-        except FileNotFoundError:
-            continue
+        with suppress(FileNotFoundError), file.open("rb") as opened:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                values = parse_json(opened.read())
+                found.append(CoreClaim(**{**values, "gpus": tuple(values["gpus"])}))
+            else:
+                file.unlink(missing_ok=True)
     return found
 
 

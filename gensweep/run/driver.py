@@ -56,9 +56,10 @@ def run_plan(
     folder = SweepFolder(root, plan.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     folder.check_log()
-    more = repeats or plan.search.repeats or (folder.state().repeats and not extend) or retry
-    left = plan.search.most_trials if folder.state().created is None else folder.state().left
-    trials = math.inf if more else left + extend
+    state = folder.state()
+    trials: float = extend + (plan.search.most_trials if state.created is None else state.left)
+    if repeats or plan.search.repeats or (state.repeats and not extend) or retry:
+        trials = math.inf
     # Ray handles SIGTERM itself while it starts; afterwards the handler is set again.
     stop, local = threading.Event(), is_local()
     with (
@@ -82,16 +83,13 @@ def run_plan(
         if retry is not None:
             retry.check(folder)
             held.change_settings(folder, plan.settings)
-        more_work: dict[str, Any] = {"more_trials": extend, "repeats": repeats, "retry": retry, "storage": held}
-        session = Session(plan, folder, observers, concurrent=capacity.fit, **more_work)
+        more: dict[str, Any] = {"more_trials": extend, "repeats": repeats, "retry": retry, "storage": held}
+        session = Session(plan, folder, observers, concurrent=capacity.fit, **more)
         status: SweepStatus = "finished"
-        error = None
+        error, again = None, True
         try:
-            again = True
             while again and session.state.left and not stop.is_set() and not session.gives_up:
                 again = _tune(plan, folder, held, session, capacity, stop)
-        except GensweepError as problem:
-            status, error = "failed", str(problem)
         except Exception as problem:
             status, error = "failed", _describe(problem, folder)
         if stop.is_set() and session.state.left:
@@ -104,15 +102,17 @@ def run_plan(
 
 def _check_paths(plan: SweepPlan) -> None:
     """Raises ConfigError for relative paths if trials may train on other machines than this one."""
-    from gensweep.run.nodes import living_nodes, may_grow
+    from gensweep.run.nodes import addable_nodes, living_nodes
 
-    if plan.relative_paths and (may_grow() or len({node["NodeManagerHostname"] for node in living_nodes()}) > 1):
+    if plan.relative_paths and (addable_nodes() or len({node["NodeManagerHostname"] for node in living_nodes()}) > 1):
         why = "a relative path means something else on each machine; write it in full, or give a URL such as s3://bucket/x"
         raise ConfigError([f"{path}: {why}" for path in plan.relative_paths])
 
 
 def _describe(problem: Exception, folder: SweepFolder) -> str:
-    """An unexpected error in one line; its traceback goes to the log of the driver."""
+    """An error in one line; if it was not expected, its traceback goes to the log of the driver."""
+    if isinstance(problem, GensweepError):
+        return str(problem)
     line = file_problem(problem, folder.path) or f"{type(problem).__name__}: {problem}".splitlines()[0]
     try:
         return f"{line}; traceback: {folder.write_log('driver', traceback.format_exc())}"
@@ -161,8 +161,7 @@ def _tune(
                 search_alg=SessionSearcher(session, capacity, watch, stop),
                 num_samples=-1,  # the searcher says when it is over; for Tune each paused trial is a new one
                 reuse_actors=alone,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=lambda trial: f"{_trial_name(trial)}-{trial.trial_id}",
+                trial_dirname_creator=lambda trial: f"{trial.config.get('trial')}-{trial.trial_id}",
             ),
             run_config=tune.RunConfig(
                 name=f"session-{len(list(book.glob('session-*'))):03d}",
@@ -196,7 +195,3 @@ def _hand_on_no_keys() -> None:
 
     handed_on: set[str] = getattr(class_cache, "ENV_VARS_TO_PROPAGATE", set())
     handed_on -= {name for name in handed_on if name.startswith("AWS_")}
-
-
-def _trial_name(trial: Any) -> str:
-    return str(trial.config.get("trial", trial.trial_id))

@@ -6,10 +6,12 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import ray
+import yaml
 
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import GensweepError
@@ -18,14 +20,12 @@ from gensweep.sweep.events import Scaled
 
 ANSWER_TIMEOUT = 2.0  # seconds within which a living node accepts a connection
 NODE_LOST = "its node was lost"
-SHARE = 0.001  # of a node's own resource: the smallest amount, so that there is room for enough trials
-HEAD = "node:__internal_head__"
-"""A resource of which the head has 1.  Each node has 1 of node:ADDRESS, which is not unique on one machine."""
+SHARE = 0.001  # of node:ADDRESS, of which each node has 1: the smallest amount, so that enough trials find room
 AUTOSCALER_CONFIG = Path("~/ray_bootstrap_config.yaml")  # `ray up` writes it on the head
 NODE_GROUP = "ray.io/node-group"  # a label of nodes that KubeRay or an autoscaler has started
 LOOK_INTERVAL = 1.0  # seconds between two looks at the nodes
 REMINDER_INTERVAL = 60.0  # seconds after which it is noted again that no trial can run
-MOST_WAITING = 16  # trials that wait at once for nodes of an autoscaler, which Ray asks for them
+MOST_WAITING = 16  # trials that wait at once for nodes of an autoscaler, one a node
 
 
 def living_nodes() -> list[dict[str, Any]]:
@@ -46,15 +46,24 @@ def own_node() -> dict[str, Any]:
 
 def drivers_node_resource() -> dict[str, float]:
     """The request that places an actor on the driver's node; Ray places actors that request nothing anywhere."""
-    node = own_node()
-    return {HEAD if HEAD in node["Resources"] else f"node:{node['NodeManagerAddress']}": SHARE}
+    return {f"node:{own_node()['NodeManagerAddress']}": SHARE}
 
 
-def may_grow() -> bool:
-    """True if an autoscaler may add nodes to the cluster."""
+def addable_nodes() -> int:
+    """How many nodes an autoscaler may still add, at most MOST_WAITING; KubeRay's limit is not known."""
     if not os.environ.get("RAY_ADDRESS"):
-        return False
-    return AUTOSCALER_CONFIG.expanduser().exists() or any(NODE_GROUP in node["Labels"] for node in living_nodes())
+        return 0
+    nodes, workers = living_nodes(), _most_workers()
+    if workers is None:
+        return MOST_WAITING if any(NODE_GROUP in node["Labels"] for node in nodes) else 0
+    return min(MOST_WAITING, max(0, 1 + workers - len(nodes)))
+
+
+@cache
+def _most_workers() -> int | None:
+    """Nodes beside the head that the autoscaler of `ray up` may have; None if this is not its head."""
+    file = AUTOSCALER_CONFIG.expanduser()
+    return int(yaml.safe_load(file.read_text())["max_workers"]) if file.exists() else None
 
 
 def has_died(node_id: str) -> bool:
@@ -87,8 +96,8 @@ class Capacity:
 
     def __init__(self, resources: Resources) -> None:
         nodes = node_resources()
-        self._resources, self._grows = resources, may_grow()
-        allot(resources, nodes, grows=self._grows)
+        self._resources, self._addable = resources, addable_nodes()
+        allot(resources, nodes, grows=self._addable > 0)
         self.fit = limited(resources, trials_that_fit(resources, nodes))
         """How many trials fit the living nodes."""
         self._looked = self._noted = float("-inf")
@@ -97,7 +106,7 @@ class Capacity:
     @property
     def trials(self) -> int:
         """How many trials may have started and not ended."""
-        return limited(self._resources, self.fit + MOST_WAITING) if self._grows else self.fit
+        return limited(self._resources, self.fit + self._addable)
 
     def update(self, running: int, pending: int, note: Callable[[Scaled], None]) -> None:
         """Look at the nodes, once a second at most; `note` receives the changes.
@@ -114,8 +123,8 @@ class Capacity:
                 "Ray has lost this machine: its process raylet has ended, or did not get a processor for minutes; "
                 "resume the sweep, and its trials continue from their last checkpoints"
             )
-        self.fit = limited(self._resources, trials_that_fit(self._resources, nodes))
-        wanted = min(running + pending, self.trials) if self._grows else max(running, min(1, running + pending))
+        self.fit, self._addable = limited(self._resources, trials_that_fit(self._resources, nodes)), addable_nodes()
+        wanted = min(running + pending, self.trials) if self._addable else max(running, min(1, running + pending))
         missing = max(0, limited(self._resources, wanted) - self.fit) * self._resources.worker_counts[0]
         scaled = Scaled(len(nodes), self.fit, missing, scarce_words(self._resources))
         overdue = missing > 0 and not self.fit and now - self._noted >= REMINDER_INTERVAL

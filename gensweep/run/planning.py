@@ -111,15 +111,6 @@ def _first_rung(sweep: SweepConfig, trial: TrialConfig) -> float:
     return images if sweep.budget is None else sweep.budget.amount * images / length
 
 
-def recall_sweep(folder: SweepFolder) -> SweepConfig:
-    """The configuration with which a sweep was started.
-
-    Raises ConfigError if there is no such sweep, GensweepError if its folder cannot be read.
-    """
-    folder.check_name(resume=True)
-    return checked_sweep(folder.settings["sweep"])
-
-
 def single_trial(
     name: str, trial: TrialConfig, workers: int, cpus_per_worker: float = 1, gpus_per_worker: float | None = None
 ) -> SweepConfig:
@@ -231,9 +222,9 @@ def _allotment(sweep: SweepConfig) -> Allotment:
     from gensweep.run.cluster import connected
 
     with connected():
-        from gensweep.run.nodes import may_grow, node_resources
+        from gensweep.run.nodes import addable_nodes, node_resources
 
-        return allot(sweep.resources, node_resources(), grows=may_grow())
+        return allot(sweep.resources, node_resources(), grows=addable_nodes() > 0)
 
 
 def _corner(

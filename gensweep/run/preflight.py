@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -49,8 +48,7 @@ class Precheck(NamedTuple):
     problem: str | None = None
 
 
-@dataclass(frozen=True)
-class Extreme:
+class Extreme(NamedTuple):
     """A trial at a corner of the space, the images that a worker has at once, and its memory."""
 
     trial: TrialConfig
@@ -108,7 +106,7 @@ def memory_findings(sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator
     if has_cluster():
         return
     memory, source = worker_memory(sweep)
-    for trial, share, needs in ((each.trial, each.share, each.footprint) for each in extremes):
+    for trial, share, needs in extremes:
         batch = int(trial.flat()["training.batch_size"])
         said = (
             f"{_network_words(trial)} ({needs.parameters:,} parameters) with training.batch_size={batch} needs "

@@ -96,14 +96,12 @@ class SweepTrial(tune.Trainable):
             match news.message:
                 case Done() as done:
                     return self._ended(done)
-                # The workers may wait for their place, or for another process that fills the cache.
-                case None if news.moved or is_waiting() or closing or not self._begun:
-                    return {"alive": trial, "phase": news.phase}
-                case None:
+                # Workers that have not begun wait for their place.
+                case None if self._begun and not (news.moved or is_waiting() or closing):
                     continue  # the driver notices the silence
                 case Started():
                     self._begun = True
-            return {"event": news.message, "phase": news.phase, "workers": news.workers}
+            return {"trial": trial, "event": news.message, "phase": news.phase, "workers": news.workers}
 
     def cleanup(self) -> None:
         """End the workers before Tune lets go of this process."""

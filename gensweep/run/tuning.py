@@ -220,21 +220,15 @@ class SessionStopper(_NotStored, Stopper):
                 return self._session.is_to_end(trial)
             case {"lost": trial, "cause": cause, "details": details, "counts": counts}:
                 return self._watch.lost(trial, cause, details, counts=counts)
-            case {"alive": trial, "phase": phase}:
-                self._watch.heard(trial)
-                self._enter(trial, phase)
-            case {"event": event, "phase": phase, "workers": workers}:
-                self._watch.heard(event.trial, starts=isinstance(event, Started), workers=workers)
+            case {"trial": trial, "event": event, "phase": phase, "workers": workers}:
+                self._watch.heard(trial, starts=isinstance(event, Started), workers=workers)
                 if isinstance(event, Evaluated | Saved):
-                    self._unsaved.discard(event.trial)
-                stops = self._session.reported(event)
-                self._enter(event.trial, phase)
+                    self._unsaved.discard(trial)
+                stops = event is not None and self._session.reported(event)
+                if phase not in (None, self._session.state.trials[trial].phase):
+                    self._session.reported(Entered(trial, phase))
                 return stops
         return False
-
-    def _enter(self, trial: str, phase: Any) -> None:
-        if phase is not None and phase != self._session.state.trials[trial].phase:
-            self._session.reported(Entered(trial, phase))
 
     def stop_all(self) -> bool:
         """True to end everything.  Tune asks all the time."""

@@ -73,10 +73,10 @@ def test_unexpected_error_names_the_log_with_its_traceback(broken_down, problem,
     assert "in broken" in log.read_text()
 
 
-@pytest.mark.parametrize(("hosts", "grows"), [(["here", "there"], False), (["here"], True)])
-def test_relative_paths_are_refused_if_trials_may_train_elsewhere(monkeypatch, hosts, grows):
+@pytest.mark.parametrize(("hosts", "addable"), [(["here", "there"], 0), (["here"], 1)])
+def test_relative_paths_are_refused_if_trials_may_train_elsewhere(monkeypatch, hosts, addable):
     monkeypatch.setattr("gensweep.run.nodes.living_nodes", lambda: [{"NodeManagerHostname": host} for host in hosts])
-    monkeypatch.setattr("gensweep.run.nodes.may_grow", lambda: grows)
+    monkeypatch.setattr("gensweep.run.nodes.addable_nodes", lambda: addable)
     with pytest.raises(ConfigError) as refused:
         run._check_paths(plan(relative_paths=("data.path: pictures", "evaluation.against: real/")))
     assert len(refused.value.problems) == 2

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 from gensweep.errors import GensweepError
 from gensweep.files import scratch_folder
@@ -41,25 +41,26 @@ def run_as_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Run a function as a task.  Raises ConfigError if no node can run it, and the errors of the function."""
     from gensweep.run.cluster import connected
 
+    output = sys.stdout  # which goes nowhere while Ray is connected
     with last_words(f"Error: {LOST_CLUSTER}"), connected():
-        return _run_task(work, arguments)
+        return _run_task(work, arguments, output)
 
 
 CLUSTER_RUNNERS.append(run_as_task)
 
 
-def _run_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _run_task(work: Callable[..., Any], arguments: tuple[Any, ...], output: TextIO) -> Any:
     """Asks for a GPU if the cluster has any.  Raises ConfigError if no node can ever hold the task."""
     import ray
 
     from gensweep.config.sweep_config import Resources
     from gensweep.run.allotment import allot, bundle, scarce_words
     from gensweep.run.messages import Carried
-    from gensweep.run.nodes import may_grow, node_resources
+    from gensweep.run.nodes import addable_nodes, node_resources
 
     nodes = node_resources()
     asked = Resources(gpus_per_worker=1.0 if any(node.get("GPU") for node in nodes) else 0.0)
-    allot(asked, nodes, grows=may_grow())
+    allot(asked, nodes, grows=addable_nodes() > 0)
     targets: list[Path] = []
 
     def pack(each: SentPath | ReturnedPath) -> Any:
@@ -81,7 +82,7 @@ def _run_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
                 for target, packed in zip(targets, files, strict=True):
                     _unpack(packed, target.parent)
                 return result
-            print(content, end="", file=sys.stdout if kind == "out" else sys.stderr, flush=True)
+            print(content, end="", file=output if kind == "out" else sys.stderr, flush=True)
     finally:
         with contextlib.suppress(Exception):  # it may have ended
             ray.cancel(stream, force=True)
