@@ -14,17 +14,17 @@ _OWN_GROUPS = Path("/proc/self/cgroup")
 def usable_cores() -> int:
     """Cores: those that this process is bound to, and no more than its control groups let it use at once."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    shares = [_core_share(folder) for folder in _own_cgroups("cpu")]
+    shares = [_core_share(folder) for folder in own_cgroups("cpu")]
     return max(1, math.ceil(min([float(cores), *shares])))
 
 
 def usable_memory() -> int:
     """Bytes: those of the machine, and no more than the control groups of this process may hold."""
-    limits = [_memory_limit(folder) for folder in _own_cgroups("memory")]
+    limits = [_memory_limit(folder) for folder in own_cgroups("memory")]
     return int(min([float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")), *limits]))
 
 
-def _own_cgroups(controller: str) -> Iterator[Path]:
+def own_cgroups(controller: str) -> Iterator[Path]:
     """The folders of this process's control groups for a controller, from its own one up to the root."""
     try:
         lines = _OWN_GROUPS.read_text().splitlines()

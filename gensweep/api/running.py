@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
@@ -28,15 +27,16 @@ from gensweep.report.display import ProgressDisplay
 from gensweep.report.wording import counted, format_further, score
 from gensweep.rescoring.rescorer import Axes
 from gensweep.rescoring.sampling_axes import rescore, subject_of
-from gensweep.run.allotment import allot, local_nodes
+from gensweep.run.allotment import allot
 from gensweep.run.driver import run_plan
 from gensweep.run.near_gpus import has_cluster
 from gensweep.run.planning import plan_sweep
 from gensweep.run.preflight import (
-    check_extremes,
-    check_places,
+    check_memory,
     check_population,
     extreme_trials,
+    place_findings,
+    refuse,
 )
 from gensweep.search.reruns import Retry
 from gensweep.search.space import suggest
@@ -143,14 +143,14 @@ def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: 
         if package.problem is not None:
             display.say(f"Note: {package.name} {package.problem}")
     # What can be refused in an instant comes first, then what takes building and loading.
-    check_places(folder, storage)
-    if not os.environ.get("RAY_ADDRESS"):
-        allot(sweep.resources, local_nodes(sweep.resources))
+    refuse(place_findings(folder, storage))
+    if not has_cluster():
+        allot(sweep.resources)
     display.show_phase("checking the sweep: building its largest networks")
     extremes = extreme_trials(sweep)
     check_population(sweep)
-    display.show_phase("checking the sweep: memory and disk")
-    for line in check_extremes(sweep, extremes, folder, storage):
+    display.show_phase("checking the sweep: memory")
+    for line in check_memory(sweep, extremes, folder):
         display.say(f"Note: {line}")
     plan = plan_sweep(sweep, costs)
     for line in sampler_warnings(sweep.corners):

@@ -18,11 +18,12 @@ from gensweep.build.parts import load_images
 from gensweep.config import SweepConfig, TrialConfig, is_sweep, load_base, load_sweep, load_trial, parse_overrides
 from gensweep.config.loading import Overrides, Source
 from gensweep.config.search_checks import extension_problem
+from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.sweep_config import Repeats, name_like
 from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError
 from gensweep.results import Evaluation
-from gensweep.run.planning import at_length, recall_sweep, single_trial
+from gensweep.run.planning import at_length, single_trial
 from gensweep.search.reruns import Retry, with_changes
 from gensweep.search.sweep_plan import InitialCheckpoint, SweepResult
 from gensweep.shipped import space_file
@@ -104,7 +105,7 @@ def resume(
         raise ConfigError(f"more_trials must be 0 or more, but got {more_trials}")
     folder, storage = _folder_of(name, Path(root), storage)
     going_on: dict[str, Any] = {"resume": not more_trials, "extend": more_trials, "repeats": repeats}
-    sweep = recall_sweep(folder)
+    sweep = checked_sweep(folder.settings["sweep"])
     if more_trials and (problem := extension_problem(sweep, sweep.nodes(), folder.state().wanted + more_trials)):
         raise ConfigError(f"{sweep.name}: {problem}")
     return run_sweep(sweep, root=Path(root), storage=storage, **going_on)
@@ -123,7 +124,7 @@ def retry(
     Raises ConfigError for trials that did not fail, and for overrides that would change what trials are compared by.
     """
     folder, storage = _folder_of(name, Path(root), storage)
-    sweep, changes = with_changes(recall_sweep(folder), parse_overrides(overrides))
+    sweep, changes = with_changes(checked_sweep(folder.settings["sweep"]), parse_overrides(overrides))
     again = Retry((trials,) if isinstance(trials, str) else tuple(trials), changes)
     if folder.state().created is not None:  # else the log is still in the storage
         again.check(folder)

@@ -178,7 +178,6 @@ def _preview_json(preview: Preview, places: Mapping[str, str]) -> dict[str, Any]
             "cpus": allotment.cpus,
             "gpus": allotment.gpus,
             "concurrent_trials": allotment.concurrent,
-            "concurrent_trials_now": allotment.now,
         },
         "trials": preview.sweep.search.trials,
         "repeats": preview.sweep.search.most_repeats,
@@ -195,7 +194,6 @@ def _corner_rows(preview: Preview) -> list[dict[str, Any]]:
             "images": corner.images,
             "flops": corner.flops,
             "seconds": corner.seconds and round(corner.seconds, 1),
-            "memory_bytes": corner.memory,
             "params": _words(corner.params),
         }
         for corner in preview.corners
@@ -204,7 +202,7 @@ def _corner_rows(preview: Preview) -> list[dict[str, Any]]:
 
 def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
     from gensweep.config.objectives import SECONDS_PER_HOUR
-    from gensweep.report.wording import count, duration, size
+    from gensweep.report.wording import count, duration
     from gensweep.verdict.amounts import Amount
 
     sweep = preview.sweep
@@ -222,12 +220,11 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
             "images": count(row["images"]),
             "FLOPs": count(row["flops"]),
             "time": duration(row["seconds"]),
-            "memory": size(row["memory_bytes"]),
             "settings": row["params"],
         }
         for row in _corner_rows(preview)
     ]
-    _print_title("Extreme trials: size, time of training and drawing on this machine, memory of a worker")
+    _print_title("Extreme trials: size, time of training and drawing on this machine")
     print_rows(rows, "table")
     _print_title("Resources and cost")
     click.echo(f"{preview.allotment}")

@@ -20,22 +20,20 @@ NodeResources = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Allotment:
-    """How many trials may run at once, and why: `now` on the nodes that are there, `concurrent` once all have come."""
+    """How many trials may run at once, and why."""
 
     resources: Resources
     cpus: float
     gpus: float
     fit: int
     concurrent: int
-    now: int
 
     def __str__(self) -> str:
         asked = self.resources
         each = f"{workers_words(asked)} x {amount_words(asked.cpus_per_worker, asked.gpus_per_worker)}"
         limit = f", limited to {self.concurrent}" if self.concurrent < self.fit else ""
-        now = f"; on the nodes that are there now: {self.now}" if self.now < self.concurrent else ""
         have = amount_words(self.cpus, self.gpus)
-        return f"{self.concurrent} trials at once: each takes {each}, {have} available, {self.fit} fit{limit}{now}"
+        return f"{self.concurrent} trials at once: each takes {each}, {have} available, {self.fit} fit{limit}"
 
 
 def bundle(resources: Resources) -> dict[str, float]:
@@ -56,40 +54,33 @@ def limited(resources: Resources, trials: int) -> int:
     return trials if resources.concurrent == "auto" else min(trials, resources.concurrent)
 
 
-def allot(
-    resources: Resources, nodes: Sequence[NodeResources], addable: Sequence[NodeResources] | None = ()
-) -> Allotment:
-    """Fit trials onto nodes, and onto the nodes that an autoscaler may add (None: unknown, at least one).
+def allot(resources: Resources, nodes: Sequence[NodeResources] | None = None, *, grows: bool = False) -> Allotment:
+    """Fit trials onto nodes, by default onto this machine, as a local Ray would see it.
 
-    Raises ConfigError with the numbers if not even one trial ever fits.
+    Raises ConfigError with the numbers if not even one trial fits, unless an autoscaler may add nodes (`grows`).
     """
-    workers, cpus_each, gpus_each = resources.worker_counts[-1], resources.cpus_per_worker, resources.gpus_per_worker
-    most = [*nodes, *(addable or ())]
-    fit = trials_that_fit(resources, most)
-    cpus, gpus = (sum(node.get(kind, 0.0) for node in most) for kind in ("CPU", "GPU"))
-    if fit < 1 and addable is not None:
-        hint = "" if fits(resources, most) else "; no single node has enough for one worker"
-        added = f", {len(addable)} of them added by the autoscaler," if addable else ""
-        each = amount_words(cpus_each, gpus_each)
+    nodes = [local_node(resources)] if nodes is None else nodes
+    fit = trials_that_fit(resources, nodes)
+    cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
+    if fit < 1 and not grows:
+        workers, cpus_each = resources.worker_counts[-1], resources.cpus_per_worker
+        gpus_each = resources.gpus_per_worker
+        one_fits = any(workers_that_fit(resources, node) for node in nodes)
+        hint = "" if one_fits else "; no single node has enough for one worker"
         raise ConfigError(
-            f"resources: one trial asks for {workers_words(resources)} workers with {each} each "
+            f"resources: one trial asks for {workers_words(resources)} workers with "
+            f"{amount_words(cpus_each, gpus_each)} each "
             f"({amount_words(workers * cpus_each, workers * gpus_each)} in all), "
-            f"but {amount_words(cpus, gpus)} on {len(most)} node(s){added} are available{hint}; "
+            f"but {amount_words(cpus, gpus)} on {len(nodes)} node(s) are available{hint}; "
             "lower resources.workers, cpus_per_worker or gpus_per_worker"
         )
-    now = limited(resources, trials_that_fit(resources, nodes))
-    return Allotment(resources, cpus, gpus, fit, limited(resources, max(1, fit)), now)
+    return Allotment(resources, cpus, gpus, fit, limited(resources, max(1, fit)))
 
 
-def fits(resources: Resources, nodes: Sequence[NodeResources]) -> bool:
-    """Whether one worker fits one of these nodes."""
-    return any(workers_that_fit(resources, node) for node in nodes)
-
-
-def local_nodes(resources: Resources) -> list[NodeResources]:
-    """The resources of this machine for a sweep, as a local Ray would see them; it starts none."""
+def local_node(resources: Resources) -> NodeResources:
+    """What a sweep may use of this machine."""
     cores = usable_cores()
-    return [{"CPU": float(min(cores, resources.cpus or cores)), "GPU": float(len(visible_gpus()))}]
+    return {"CPU": float(min(cores, resources.cpus or cores)), "GPU": float(len(visible_gpus()))}
 
 
 def visible_gpus() -> tuple[str, ...]:

@@ -8,22 +8,20 @@ import logging
 import os
 import resource
 import socket
-import stat
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from gensweep.errors import GensweepError
-from gensweep.run.process_group import separate_process_group
+from gensweep.run.signals import separate_process_group
 
 _log = logging.getLogger(__name__)
 
 #: Open files that Ray needs at least: with 64 it does not start, with 256 it does.
 FEWEST_OPEN_FILES = 256
-#: The rights of others than the owner.
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 SWITCHES = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine
@@ -56,21 +54,28 @@ LOCAL_SWITCHES = {
 
 def set_switches() -> None:
     """Environment variables for the driver and every trial actor, some read at Ray's import; the user's own win."""
-    _set_defaults(SWITCHES)
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
 
 
-def _set_defaults(switches: Mapping[str, str]) -> None:
-    for key, value in switches.items():
-        os.environ.setdefault(key, value)
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables while inside."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
-class _Log(io.TextIOBase):
-    """Writes to the log, a record a line."""
-
-    def write(self, text: str) -> int:
-        if text.strip():
-            _log.info("%s", text.rstrip())
-        return len(text)
+def notice_file() -> Path:
+    """The file whose existence says that this machine is about to be taken away, as a spot machine is."""
+    return Path(tempfile.gettempdir()) / f"gensweep-spot-notice-{os.getuid()}"
 
 
 def _check_answers(address: str) -> None:
@@ -84,7 +89,7 @@ def _check_answers(address: str) -> None:
 
 
 def _check_open_files() -> None:
-    """Raises GensweepError if this process may open too few files for Ray, which would not name the cause."""
+    """Raises GensweepError if this process may open too few files for Ray."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit < FEWEST_OPEN_FILES:
         raise GensweepError(
@@ -101,10 +106,10 @@ def close_token_file() -> None:
     if os.environ.get("RAY_AUTH_MODE") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
         return
     file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
-    if not file.is_file() or not (file.stat().st_mode & OTHERS):
+    if not file.is_file() or not file.stat().st_mode & 0o077:
         return
     try:
-        file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        file.chmod(0o600)
     except OSError as error:
         raise GensweepError(
             f"others can read {file}, the token with which one runs code on the Ray cluster ({error.strerror}); run: "
@@ -114,33 +119,17 @@ def close_token_file() -> None:
 
 
 def is_local() -> bool:
-    """True if `connected` would start a local Ray."""
-    return not os.environ.get("RAY_ADDRESS") and not _is_connected()
-
-
-def _is_connected() -> bool:
-    """Whether this process is connected to a Ray, which is not imported for the question."""
+    """True if `connected` would start a local Ray.  Ray is not imported for that."""
     ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
-
-
-@contextmanager
-def _local_switches() -> Iterator[None]:
-    """Set the switches of a local Ray, and remove them for the next connection."""
-    before = set(os.environ)
-    _set_defaults(LOCAL_SWITCHES)
-    try:
-        yield
-    finally:
-        for key in set(LOCAL_SWITCHES) - before:
-            os.environ.pop(key, None)
+    return not os.environ.get("RAY_ADDRESS") and not (ray is not None and ray.is_initialized())
 
 
 @contextmanager
 def connected(cpus: int | None = None) -> Iterator[None]:
     """A connection to Ray, closed at the end unless it existed before; a local Ray gets `cpus` CPUs."""
     set_switches()  # Ray reads some as it is imported
-    with _local_switches() if is_local() else nullcontext():
+    switches = LOCAL_SWITCHES if is_local() else {}
+    with environment({name: value for name, value in switches.items() if name not in os.environ}):
         close_token_file()
         import ray
 
@@ -148,51 +137,42 @@ def connected(cpus: int | None = None) -> Iterator[None]:
             yield
             return
         # Ray prints the deaths of its processes on stdout, whatever log_to_driver says; stdout is for data.
-        with redirect_stdout(_Log()):
+        with redirect_stdout(io.StringIO()):
             _connect(cpus)
             try:
                 yield
             finally:
-                with _no_collection():
+                gc.disable()  # a reference of Ray's that is collected while Ray shuts down silently ends the process
+                try:
                     ray.shutdown()
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without Python's collector: a reference of Ray's that it frees while Ray shuts down silently ends the process."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+                finally:
+                    gc.enable()
 
 
 def _connect(cpus: int | None) -> None:
     import ray
 
     address = os.environ.get("RAY_ADDRESS") or "local"
-    # Only configurations and reports go through the object store.
-    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20, "num_cpus": cpus}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         _check_open_files()
+        # Only configurations and reports go through the object store.
+        options |= {"include_dashboard": False, "object_store_memory": 256 * 2**20, "num_cpus": cpus}
     try:
         _check_answers(address)
         with separate_process_group() if address == "local" else nullcontext():
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == "local" else {}))
+            ray.init(address, **options)
     except ConnectionError as error:
         raise GensweepError(
             f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one, or unset RAY_ADDRESS to use "
             "this machine"
         ) from error
     except Exception as error:  # Ray has no class for it
-        if address != "local":
-            raise GensweepError(
-                f"the Ray cluster at {address} cannot be used: {' '.join(str(error).split())}"
-            ) from error
-        first = str(error).partition("\n")[0].partition(". ")[0]
-        raise GensweepError(
-            f"Ray did not start ({first}): one of its processes ended, or this machine is too busy; run the command "
-            "again"
-        ) from error
+        said = f"the Ray cluster at {address} cannot be used: {' '.join(str(error).split())}"
+        if address == "local":
+            first = str(error).partition("\n")[0].partition(". ")[0]
+            said = (
+                f"Ray did not start ({first}): one of its processes ended, or this machine is too busy; run the "
+                "command again"
+            )
+        raise GensweepError(said) from error

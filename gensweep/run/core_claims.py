@@ -13,10 +13,9 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 from uuid import uuid4
 
 from gensweep.config.sweep_config import Resources
@@ -24,6 +23,7 @@ from gensweep.errors import GensweepError
 from gensweep.files import locked, parse_json
 from gensweep.machine import usable_cores
 from gensweep.run.allotment import visible_gpus
+from gensweep.run.cluster import environment
 
 _log = logging.getLogger(__name__)
 
@@ -70,29 +70,21 @@ def other_claims() -> list[CoreClaim]:
     """The claims of the sweeps that run on this machine.  Files of dead sweeps are removed."""
     found = []
     for file in claims_folder().glob("*.json"):
-        try:
-            with file.open("rb") as opened:
-                try:
-                    fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    values = parse_json(opened.read())
-                    found.append(CoreClaim(**{**values, "gpus": tuple(values["gpus"])}))
-                else:
-                    file.unlink(missing_ok=True)
-        except FileNotFoundError:
-            continue
+        with suppress(FileNotFoundError), file.open("rb") as opened:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                values = parse_json(opened.read())
+                found.append(CoreClaim(**{**values, "gpus": tuple(values["gpus"])}))
+            else:
+                file.unlink(missing_ok=True)
     return found
 
 
-class Share(NamedTuple):
-    """The cores, and the GPUs as in CUDA_VISIBLE_DEVICES, that a sweep takes of its machine."""
-
-    cpus: int
-    gpus: tuple[str, ...] = ()
-
-
-def share_for(resources: Resources, others: Sequence[CoreClaim], trials: float = math.inf) -> Share | None:
-    """The share of a sweep of `trials` trials beside others; None if not even one trial fits beside them."""
+def claim_beside(
+    others: Sequence[CoreClaim], name: str, resources: Resources, trials: float = math.inf
+) -> CoreClaim | None:
+    """The claim of a sweep of `trials` trials beside others; None if not even one trial fits beside them."""
     cores, workers = usable_cores(), resources.worker_counts
     at_once = max(1, trials if resources.concurrent == "auto" else min(trials, resources.concurrent))
     free = cores - sum(each.cpus for each in others)
@@ -104,7 +96,8 @@ def share_for(resources: Resources, others: Sequence[CoreClaim], trials: float =
     if at_once < math.inf:
         cpus = min(cpus, _rounded_up(at_once * workers[0] * resources.cpus_per_worker))
         gpus = min(gpus, _rounded_up(at_once * workers[0] * resources.gpus_per_worker))
-    return Share(max(1, min(cpus, free)), tuple(free_gpus[:gpus]) if resources.gpus_per_worker else ())
+    taken = free_gpus[:gpus] if resources.gpus_per_worker else []
+    return CoreClaim(name, os.getpid(), max(1, min(cpus, free)), tuple(taken))
 
 
 def _rounded_up(amount: float) -> int:
@@ -112,7 +105,9 @@ def _rounded_up(amount: float) -> int:
 
 
 @contextmanager
-def claimed_share(name: str, resources: Resources, stop: threading.Event, trials: float = math.inf) -> Iterator[Share]:
+def claimed_share(
+    name: str, resources: Resources, stop: threading.Event, trials: float = math.inf
+) -> Iterator[CoreClaim]:
     """Claim cores and GPUs for a sweep while inside; the other sweeps are logged, and waiting for them, too.
 
     CUDA_VISIBLE_DEVICES names the claimed GPUs.  Raises StoppedWaitingError once `stop` is set while it waits.
@@ -122,9 +117,9 @@ def claimed_share(name: str, resources: Resources, stop: threading.Event, trials
         while True:
             with locked(claims_folder()):
                 others = other_claims()
-                share = share_for(resources, others, trials)
-                if share is not None:
-                    held.enter_context(_written(CoreClaim(name, os.getpid(), share.cpus, share.gpus)))
+                claim = claim_beside(others, name, resources, trials)
+                if claim is not None:
+                    held.enter_context(_written(claim))
                     break
             words = f"{'; '.join(map(str, others))}: {name} waits until there is room for one of its trials"
             if words != said:
@@ -133,23 +128,9 @@ def claimed_share(name: str, resources: Resources, stop: threading.Event, trials
             if stop.wait(LOOK_INTERVAL):
                 raise StoppedWaitingError(f"{name} has not begun; to start it, give the same command again")
         if others or said:
-            _log.warning("%s", "; ".join([*map(str, others), f"{name} takes {share.cpus}"]))
-        if share.gpus:
-            held.enter_context(_environment("CUDA_VISIBLE_DEVICES", ",".join(share.gpus)))
-        yield share
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+            _log.warning("%s", "; ".join([*map(str, others), f"{name} takes {claim.cpus}"]))
+        held.enter_context(environment({"CUDA_VISIBLE_DEVICES": ",".join(claim.gpus)} if claim.gpus else {}))
+        yield claim
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import math
 import signal
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,10 @@ from gensweep.causes import file_problem
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import removing_dead_scratch, scratch_folder
-from gensweep.run.allotment import bundle, fits
+from gensweep.run.allotment import bundle
 from gensweep.run.cluster import connected, is_local
 from gensweep.run.core_claims import claimed_share
-from gensweep.run.interruption import set_by
+from gensweep.run.signals import set_by
 from gensweep.search.reruns import Retry
 from gensweep.search.session import Observer, Session
 from gensweep.search.sweep_plan import SweepPlan, SweepResult
@@ -29,7 +29,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.storage import HeldStorage, held_storage
 
 if TYPE_CHECKING:
-    from gensweep.run.capacity import Capacity
+    from gensweep.run.nodes import Capacity
 
 
 def run_plan(
@@ -56,8 +56,10 @@ def run_plan(
     folder = SweepFolder(root, plan.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     folder.check_log()
-    more = repeats or plan.search.repeats or (folder.state().repeats and not extend) or retry
-    trials = math.inf if more else _trials_left(plan, folder) + extend
+    state = folder.state()
+    trials: float = extend + (plan.search.most_trials if state.created is None else state.left)
+    if repeats or plan.search.repeats or (state.repeats and not extend) or retry:
+        trials = math.inf
     # Ray handles SIGTERM itself while it starts; afterwards the handler is set again.
     stop, local = threading.Event(), is_local()
     with (
@@ -67,30 +69,27 @@ def run_plan(
         removing_dead_scratch(),
         removing_partial(folder.path),
         claimed_share(plan.name, plan.resources, stop, trials) if local else nullcontext() as share,
-        connected(share and share.cpus),
+        connected(share.cpus if share else None),
         set_by(stop, signal.SIGTERM),
         ExitStack() as opened,
     ):
-        from gensweep.run.capacity import Capacity
+        from gensweep.run.nodes import Capacity
 
         if local:
-            opened.enter_context(_no_keys_handed_on())
+            _hand_on_no_keys()
         capacity = Capacity(plan.resources)
         _check_paths(plan)
         held = opened.enter_context(held_storage(folder, storage, plan.kept_settings))
         if retry is not None:
             retry.check(folder)
             held.change_settings(folder, plan.settings)
-        more_work: dict[str, Any] = {"more_trials": extend, "repeats": repeats, "retry": retry, "storage": held}
-        session = Session(plan, folder, observers, concurrent=capacity.fit, **more_work)
+        more: dict[str, Any] = {"more_trials": extend, "repeats": repeats, "retry": retry, "storage": held}
+        session = Session(plan, folder, observers, concurrent=capacity.fit, **more)
         status: SweepStatus = "finished"
-        error = None
+        error, again = None, True
         try:
-            again = True
             while again and session.state.left and not stop.is_set() and not session.gives_up:
                 again = _tune(plan, folder, held, session, capacity, stop)
-        except GensweepError as problem:
-            status, error = "failed", str(problem)
         except Exception as problem:
             status, error = "failed", _describe(problem, folder)
         if stop.is_set() and session.state.left:
@@ -103,23 +102,17 @@ def run_plan(
 
 def _check_paths(plan: SweepPlan) -> None:
     """Raises ConfigError for relative paths if trials may train on other machines than this one."""
-    from gensweep.run.nodes import living_nodes, own_node
+    from gensweep.run.nodes import addable_nodes, living_nodes
 
-    here = own_node()["NodeManagerHostname"]
-    on_this_machine = [node["Resources"] for node in living_nodes() if node["NodeManagerHostname"] == here]
-    alone = len(on_this_machine) == len(living_nodes()) and fits(plan.resources, on_this_machine)
-    if plan.relative_paths and not alone:
+    if plan.relative_paths and (addable_nodes() or len({node["NodeManagerHostname"] for node in living_nodes()}) > 1):
         why = "a relative path means something else on each machine; write it in full, or give a URL such as s3://bucket/x"
         raise ConfigError([f"{path}: {why}" for path in plan.relative_paths])
 
 
-def _trials_left(plan: SweepPlan, folder: SweepFolder) -> int:
-    state = folder.state()
-    return plan.search.most_trials if state.created is None else state.left
-
-
 def _describe(problem: Exception, folder: SweepFolder) -> str:
-    """An unexpected error in one line; its traceback goes to the log of the driver."""
+    """An error in one line; if it was not expected, its traceback goes to the log of the driver."""
+    if isinstance(problem, GensweepError):
+        return str(problem)
     line = file_problem(problem, folder.path) or f"{type(problem).__name__}: {problem}".splitlines()[0]
     try:
         return f"{line}; traceback: {folder.write_log('driver', traceback.format_exc())}"
@@ -140,9 +133,8 @@ def _tune(
     import ray.exceptions
     from ray import tune
 
-    from gensweep.run.carried import Carried
+    from gensweep.run.messages import Carried, TrialSettings
     from gensweep.run.nodes import drivers_node_resource
-    from gensweep.run.settings import TrialSettings
     from gensweep.run.trial import Bell, SweepTrial
     from gensweep.run.tuning import SessionCallback, SessionSearcher, SessionStopper, Watch
 
@@ -169,8 +161,7 @@ def _tune(
                 search_alg=SessionSearcher(session, capacity, watch, stop),
                 num_samples=-1,  # the searcher says when it is over; for Tune each paused trial is a new one
                 reuse_actors=alone,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=lambda trial: f"{_trial_name(trial)}-{trial.trial_id}",
+                trial_dirname_creator=lambda trial: f"{trial.config.get('trial')}-{trial.trial_id}",
             ),
             run_config=tune.RunConfig(
                 name=f"session-{len(list(book.glob('session-*'))):03d}",
@@ -198,19 +189,9 @@ def _tune(
     return False
 
 
-@contextmanager
-def _no_keys_handed_on() -> Iterator[None]:
+def _hand_on_no_keys() -> None:
     """Keep the AWS keys out of Ray's log.  Tune would pass them to its actors, which inherit them on one machine."""
     from ray.tune.execution import class_cache
 
     handed_on: set[str] = getattr(class_cache, "ENV_VARS_TO_PROPAGATE", set())
-    keys = {name for name in handed_on if name.startswith("AWS_")}
-    handed_on -= keys
-    try:
-        yield
-    finally:
-        handed_on |= keys
-
-
-def _trial_name(trial: Any) -> str:
-    return str(trial.config.get("trial", trial.trial_id))
+    handed_on -= {name for name in handed_on if name.startswith("AWS_")}

@@ -13,7 +13,6 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import ray
@@ -25,12 +24,9 @@ from ray.util.placement_group import PlacementGroup, placement_group, placement_
 
 from gensweep.files import is_waiting, write_for_owner_alone
 from gensweep.run.cluster import set_switches
-from gensweep.run.mailbox import Done, JobError, Mailbox, News
+from gensweep.run.messages import Assignment, Done, Mailbox, TrialSettings
 from gensweep.run.nodes import NODE_LOST, has_died
-from gensweep.run.settings import Assignment, TrialSettings
-from gensweep.run.worker import Line, Throttle, train_trial
-from gensweep.sweep.events import Started
-from gensweep.sweep.storage import worker_problem
+from gensweep.run.worker import train_trial
 
 MARK_BYTES = 3  # of a hash, so a mark is at most 16 MB of memory
 CALLS_AT_ONCE = 64  # of a mailbox: each rank may wait in one and report its moves in others
@@ -44,107 +40,80 @@ NO_RETRIES: dict[str, Any] = {
 _CONNECTION = re.compile(r"gloo|nccl|DistNetworkError|connection (closed|reset)|broken pipe", re.IGNORECASE)
 
 
-class Group:
-    """The workers of one attempt at a trial."""
+class _Remote:
+    """Calls the methods of an actor as those of an object of this process."""
 
-    def __init__(self, settings: TrialSettings, assignment: Assignment) -> None:
-        set_switches()
-        self._settings, self._assignment = settings, assignment
-        self._mark = mark(settings.sweep_id, assignment.trial)
-        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-        options = {"num_cpus": 0, "max_concurrency": CALLS_AT_ONCE, "label_selector": here}
-        self._mailbox: Any = ray.remote(Mailbox).options(**options).remote()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name=f"workers of {assignment.trial}", daemon=True)
-        self._thread.start()
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
 
-    def take(self, timeout: float) -> News:
-        """The next news; the last is a `Done`."""
-        news: News = ray.get(self._mailbox.take.remote(timeout))
-        return news
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: ray.get(getattr(self.actor, name).remote(*arguments))
 
-    def close(self) -> None:
-        """Ask the workers to save a checkpoint."""
-        self._mailbox.close.remote()
 
-    def stop(self) -> bool:
-        """End the workers; when this returns, their resources are free."""
-        self._stopped = True
-        while True:
-            free_groups(self._mark)  # again and again: the run may be about to make one, a killed controller leaves one
-            if not self._thread.is_alive():
-                break
-            self._thread.join(timeout=0.1)
-        ray.kill(self._mailbox)
-        return True
+def remote_mailbox() -> Any:
+    """A mailbox in an actor on this node."""
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    options = {"num_cpus": 0, "max_concurrency": CALLS_AT_ONCE, "label_selector": here}
+    return _Remote(ray.remote(Mailbox).options(**options).remote())
 
-    def _run(self) -> None:
-        try:
-            self._trainer().fit()
-            done = Done()
-        except Exception as error:
-            errors, nodes = ray.get([self._mailbox.errors.remote(), self._mailbox.nodes.remote()])
-            done = _failure(error, errors, nodes)
-        if not self._stopped:
-            ray.get(self._mailbox.send.remote(done))
 
-    def _trainer(self) -> TorchTrainer:
-        settings, (*more, fewest) = self._settings, self._settings.worker_counts
-        return TorchTrainer(
-            begin,
-            train_loop_config={"settings": settings, "assignment": self._assignment, "mailbox": self._mailbox},
-            torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
-            scaling_config=ScalingConfig(
-                num_workers=_largest_that_fits(settings.resources, more) or fewest,
-                use_gpu="GPU" in settings.resources,
-                resources_per_worker={**settings.resources, "memory": self._mark},
-            ),
-            run_config=RunConfig(
-                name=f"{self._assignment.trial}-{time.time_ns()}",
-                storage_path=str(settings.scratch),
-                failure_config=FailureConfig(**NO_RETRIES),
-            ),
-        )
+def train_in_group(settings: TrialSettings, assignment: Assignment, mailbox: Any) -> None:
+    """Train with several workers until they have ended."""
+    set_switches()
+    try:
+        _trainer(settings, assignment, mailbox).fit()
+        mailbox.send(Done())
+    except Exception as error:
+        mailbox.send(_failure(error, mailbox.errors(), mailbox.nodes()))
+
+
+def _trainer(settings: TrialSettings, assignment: Assignment, mailbox: Any) -> TorchTrainer:
+    *more, fewest = settings.worker_counts
+    return TorchTrainer(
+        begin,
+        train_loop_config={"settings": settings, "assignment": assignment, "mailbox": mailbox.actor},
+        torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
+        scaling_config=ScalingConfig(
+            num_workers=_largest_that_fits(settings.resources, more) or fewest,
+            use_gpu="GPU" in settings.resources,
+            resources_per_worker={**settings.resources, "memory": mark(settings.sweep_id, assignment.trial)},
+        ),
+        run_config=RunConfig(
+            name=f"{assignment.trial}-{time.time_ns()}",
+            storage_path=str(settings.scratch),
+            failure_config=FailureConfig(**NO_RETRIES),
+        ),
+    )
+
+
+def stop_group(thread: threading.Thread, mailbox: Any, sweep_id: str, trial: str) -> None:
+    """End the workers of a trial; when this returns, their resources are free."""
+    while True:
+        # Again and again: the run may be about to make a group, a killed controller leaves one.
+        free_groups(mark(sweep_id, trial))
+        if not thread.is_alive():
+            break
+        thread.join(timeout=0.1)
+    ray.kill(mailbox.actor)
 
 
 def begin(config: dict[str, Any]) -> None:
     """Train in one rank of a run of Ray Train."""
-    settings, assignment, mailbox = config["settings"], config["assignment"], config["mailbox"]
     write_for_owner_alone()
+    mailbox: Any = _Remote(config["mailbox"])
+    mailbox.enter(ray.get_runtime_context().get_node_id(), os.getpid())
+    threading.Thread(target=_watch_cache, args=[mailbox], daemon=True).start()
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    move = Throttle(mailbox.move.remote)
-    ray.get(mailbox.enter.remote(ray.get_runtime_context().get_node_id(), os.getpid()))
-    if (problem := worker_problem(settings.storage, own=settings.own_storage)) is not None:
-        ray.get(mailbox.send.remote(Done(problem, ends_sweep=True)))
-        raise RuntimeError(problem)
-    if rank == 0:
-        ray.get(mailbox.send.remote(Started(assignment.trial)))
-    threading.Thread(target=partial(_watch_cache, move), daemon=True).start()
-    line = Line(
-        send=lambda event, wait: ray.get(mailbox.send.remote(event, wait)),
-        move=move,
-        is_closing=lambda: ray.get(mailbox.is_closing.remote()),
-        fail=lambda rank, error: ray.get(mailbox.fail.remote(rank, error)),
-    )
-    train_trial(
-        settings.job.open(),
-        assignment,
-        rank=rank,
-        world=world,
-        threads=max(1, int(settings.resources["CPU"])),
-        device=get_device(),
-        storage=settings.storage,
-        line=line,
-    )
+    train_trial(config["settings"], config["assignment"], mailbox, rank=rank, world=world, device=get_device())
 
 
-def _watch_cache(move: Throttle) -> None:
+def _watch_cache(mailbox: Any) -> None:
     """Count waiting for another process that fills the cache as progress: that process is watched itself."""
     while True:
         time.sleep(WAITING_INTERVAL)
         if is_waiting():
-            move(None)
+            mailbox.move(None)
 
 
 def mark(sweep_id: str, trial: str) -> float:
@@ -171,7 +140,7 @@ def _largest_that_fits(bundle: dict[str, float], counts: Sequence[int]) -> int |
     return None
 
 
-def _failure(error: Exception, errors: dict[int, JobError], nodes: set[str]) -> Done:
+def _failure(error: Exception, errors: dict[int, Done], nodes: set[str]) -> Done:
     """Why a run ended.  A worker that is killed makes its peers raise: then the workers were lost."""
     if any(map(has_died, nodes)):
         return Done(NODE_LOST, f"{type(error).__name__}: {error}", lost=True, counts=False)
@@ -179,22 +148,17 @@ def _failure(error: Exception, errors: dict[int, JobError], nodes: set[str]) -> 
     # Ray Train wraps the death of a process in another error.
     causes = {rank: getattr(failure, "health_check_failure", failure) for rank, failure in failed.items()}
     dead = {rank: cause for rank, cause in causes.items() if isinstance(cause, RayActorError)}
-    lost_connection = any(_CONNECTION.search(each.line) for each in errors.values())
+    lost_connection = any(_CONNECTION.search(str(each.error)) for each in errors.values())
     if errors and not dead and not lost_connection:
         details = "\n".join(f"rank {rank}:\n{each.details}" for rank, each in sorted(errors.items()))
-        infrastructure = all(each.infrastructure for each in errors.values())
-        return Done(errors[min(errors)].line, details, lost=infrastructure)
-    lines = "; ".join(f"rank {rank}: {exit_of(cause)}" for rank, cause in sorted((dead or causes).items()))
-    details = "\n\n".join(f"{type(each).__name__}: {each}" for each in (error, *causes.values()))
-    return Done(f"worker lost ({lines or first_line(error)})", details, lost=True)
+        return Done(errors[min(errors)].error, details, lost=all(each.lost for each in errors.values()))
+    texts = {rank: f"{type(cause).__name__}: {cause}" for rank, cause in sorted(causes.items())}
+    whole = f"{type(error).__name__}: {error}"
+    lines = "; ".join(f"rank {rank}: {_exit_of(texts[rank])}" for rank in sorted(dead or causes))
+    return Done(f"worker lost ({lines or _exit_of(whole)})", "\n\n".join([whole, *texts.values()]), lost=True)
 
 
-def exit_of(cause: BaseException) -> str:
+def _exit_of(text: str) -> str:
     """One line on how a process ended, by Ray's message if there is one."""
-    found = re.search(r"exit detail: ([^.]+)", str(cause))
-    return found[1] if found else first_line(cause)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    found = re.search(r"exit detail: ([^.]+)", text)
+    return found[1] if found else text.splitlines()[0]

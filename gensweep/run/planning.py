@@ -10,18 +10,18 @@ from typing import Any
 
 import torch
 
-from gensweep.build.costs import Footprint, TrialCosts, count_parameters, footprint, images_at_once
+from gensweep.build.costs import TrialCosts, count_parameters, images_at_once
 from gensweep.build.parts import build_learner, load_images, run_job
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
 from gensweep.config.objectives import SECONDS_PER_HOUR
 from gensweep.config.points import point_of
 from gensweep.config.ranges import corners
-from gensweep.config.sweep_config import Resources, Search
+from gensweep.config.sweep_config import Search
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
 from gensweep.files import expanded
 from gensweep.remote_folder import below, is_url
-from gensweep.run.allotment import Allotment, allot, local_nodes
+from gensweep.run.allotment import Allotment, allot
 from gensweep.run.near_gpus import has_cluster
 from gensweep.run.preflight import Precheck, all_findings, check_population, extreme_trials
 from gensweep.search.space import Parameter, describe, sample, suggest
@@ -111,15 +111,6 @@ def _first_rung(sweep: SweepConfig, trial: TrialConfig) -> float:
     return images if sweep.budget is None else sweep.budget.amount * images / length
 
 
-def recall_sweep(folder: SweepFolder) -> SweepConfig:
-    """The configuration with which a sweep was started.
-
-    Raises ConfigError if there is no such sweep, GensweepError if its folder cannot be read.
-    """
-    folder.check_name(resume=True)
-    return checked_sweep(folder.settings["sweep"])
-
-
 def single_trial(
     name: str, trial: TrialConfig, workers: int, cpus_per_worker: float = 1, gpus_per_worker: float | None = None
 ) -> SweepConfig:
@@ -143,7 +134,7 @@ def single_trial(
 class Corner:
     """An extreme trial: its settings, the size of its networks, and the cost of a full run here (None: not timed).
 
-    `seconds` cover training and sampling, at the FLOP/s of its training steps; `memory` is that of a worker.
+    `seconds` cover training and sampling, at the FLOP/s of its training steps.
     """
 
     params: Mapping[str, Any]
@@ -151,7 +142,6 @@ class Corner:
     images: int | None
     flops: float | None
     seconds: float | None = None
-    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +155,6 @@ class Preview:
     allotment: Allotment
     places: dict[str, str]
     findings: list[Precheck]
-    """The checks before a sweep trains."""
 
     @property
     def hours(self) -> tuple[float, float] | None:
@@ -187,20 +176,19 @@ def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
     How many trials fit is asked of the cluster at RAY_ADDRESS, if there is one.  Raises ConfigError if a trial cannot
     be built, its data are missing, or the resources cannot hold one trial.
     """
-    # Time with the number of threads of a worker.
-    torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
+    torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))  # those of a worker
     extremes = extreme_trials(sweep)
     check_population(sweep)
     nodes, folder, costs = sweep.nodes(), SweepFolder(root, sweep.name), TrialCosts()
-    plan, timings = plan_sweep(sweep, costs), dict[Hashable, tuple[float, Footprint]]()
-    allotment, warm = _allotment(sweep.resources), warm_starts(plan, root)
+    plan, paces = plan_sweep(sweep, costs), dict[Hashable, float]()
+    allotment, warm = _allotment(sweep), warm_starts(plan, root)
     timed = {round(index * (len(sweep.corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
     return Preview(
         sweep=sweep,
         parameters=list(describe(nodes)),
         samples=[sample(nodes, sweep.search.seed + index) for index in range(SAMPLES_SHOWN)],
         corners=[
-            _corner(sweep, trial, params, costs, timings, timed=index in timed)
+            _corner(sweep, trial, params, costs, paces, timed=index in timed)
             for index, (trial, params) in enumerate(zip(sweep.corners, corners(nodes), strict=True))
         ],
         allotment=allotment,
@@ -227,17 +215,16 @@ def startup_words(search: Search, warm: Sequence[WarmStarted], concurrent: int) 
     return f"{random}{total} trials are random" + ("" if kind == "random" else f", then {kind}")
 
 
-def _allotment(resources: Resources) -> Allotment:
+def _allotment(sweep: SweepConfig) -> Allotment:
     """How many trials fit the cluster at RAY_ADDRESS, or this machine."""
     if not has_cluster():
-        return allot(resources, local_nodes(resources))
+        return allot(sweep.resources)
     from gensweep.run.cluster import connected
 
     with connected():
-        from gensweep.run.node_types import cluster_nodes
+        from gensweep.run.nodes import addable_nodes, node_resources
 
-        nodes = cluster_nodes(resources)
-    return allot(resources, nodes.living, nodes.addable)
+        return allot(sweep.resources, node_resources(), grows=addable_nodes() > 0)
 
 
 def _corner(
@@ -245,28 +232,27 @@ def _corner(
     trial: TrialConfig,
     params: dict[str, Any],
     costs: TrialCosts,
-    timings: dict[Hashable, tuple[float, Footprint]],
+    paces: dict[Hashable, float],
     *,
     timed: bool,
 ) -> Corner:
-    """A corner; `timings` has the pace and the memory of networks that were met before."""
+    """A corner; `paces` has the seconds per image of networks that were met before."""
     trial = at_length(sweep, trial, costs)
     images, settings, workers = load_images(trial), trial.flat(), sweep.resources.worker_counts[0]
-    parameters, each = count_parameters(trial, images), costs.flops_per_image(trial)
+    parameters, flops = count_parameters(trial, images), costs.flops_per_image(trial)
     share = images_at_once(trial, workers)
-    networks = (settings["family.kind"], parameters, each, share, settings["training.precision"])
-    if timed and networks not in timings:
-        timings[networks] = time_trial(trial, images, workers), footprint(trial, images, default_device())
-    bounded = settings["training.device_seconds"]
-    if networks not in timings:
+    networks = (settings["family.kind"], parameters, flops, share, settings["training.precision"])
+    if timed and networks not in paces:
+        paces[networks] = time_trial(trial, images, workers)
+    bounded, pace = settings["training.device_seconds"], paces.get(networks)
+    if pace is None:
         length = settings["training.images"] if bounded is None else None
-        return Corner(params, parameters, length, length and each * length)
-    pace, memory = timings[networks]
+        return Corner(params, parameters, length, length and flops * length)
     length = settings["training.images"] if bounded is None else min(settings["training.images"], int(bounded / pace))
     evaluation: EvaluationSettings = trial.bound("evaluation")()
     drawn = evaluation.drawn(last=True) + len(evaluation.rungs(length)) * evaluation.drawn(last=False)
-    seconds = pace * (length + drawn * costs.sample_flops(trial) / max(each, 1.0)) / workers
-    return Corner(params, parameters, length, each * length, seconds, memory.of(share))
+    seconds = pace * (length + drawn * costs.sample_flops(trial) / max(flops, 1.0)) / workers
+    return Corner(params, parameters, length, flops * length, seconds)
 
 
 def time_trial(trial: TrialConfig, images: Images, workers: int) -> float:

@@ -1,12 +1,10 @@
-"""Checks before a sweep trains, within seconds and without Ray: folders, disks, and the memory of a step."""
+"""Checks before a sweep trains, within seconds and without Ray: folders, and the memory of a step."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -25,19 +23,17 @@ from gensweep.build.parts import check_inputs, load_images
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.config.ranges import Choices, Range
 from gensweep.config.search_methods import PopulationBasedTraining
-from gensweep.config.sweep_config import Resources
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import cache_folder, expanded, nearest_folder, write_problem
+from gensweep.files import cache_folder, expanded, write_problem
 from gensweep.machine import usable_memory
 from gensweep.remote_folder import is_url
-from gensweep.run.allotment import allot, local_nodes
+from gensweep.run.allotment import allot
 from gensweep.run.core_claims import other_claims
+from gensweep.run.near_gpus import has_cluster
 from gensweep.sweep.folder import SweepFolder
 from gensweep.training.device import default_device
 
-#: Checkpoints that a place must have room for, for each trial at once: the old one stays until the new one is whole.
-CHECKPOINTS_AT_ONCE = 2
 #: Extreme trials of each family whose step is counted.
 EXTREMES = 2
 #: Settings that say how large a network is.
@@ -52,101 +48,121 @@ class Precheck(NamedTuple):
     problem: str | None = None
 
 
-@dataclass(frozen=True)
-class Extreme:
-    """A trial at a corner of the space, with its memory, and the images that a worker has at once."""
+class Extreme(NamedTuple):
+    """A trial at a corner of the space, the images that a worker has at once, and its memory."""
 
     trial: TrialConfig
     share: int
     footprint: Footprint
 
-    @property
-    def bytes(self) -> int:
-        """Of a training step on a worker."""
-        return self.footprint.of(self.share)
 
-    @property
-    def batch_size(self) -> int:
-        """That of all workers together."""
-        return int(self.trial.flat()["training.batch_size"])
-
-    def __str__(self) -> str:
-        count = f"{self.footprint.parameters:,} parameters"
-        return f"{_network_words(self.trial)} ({count}) with training.batch_size={self.batch_size}"
-
-
-def check_places(folder: SweepFolder, storage: str | None) -> None:
-    """Raises GensweepError, in one line each, for folders that this process cannot write."""
-    problems = [each.problem for each in place_findings(folder, storage) if each.problem]
-    if problems:
+def refuse(findings: Iterable[Precheck]) -> None:
+    """Raises GensweepError, in one line each, for the problems that were found."""
+    if problems := [each.problem for each in findings if each.problem]:
         raise GensweepError("\n".join(problems))
 
 
-def place_findings(folder: SweepFolder, storage: str | None) -> Iterator[Precheck]:
-    """Whether the folders can be written that a sweep writes."""
-    for name, path in _places(folder, storage).items():
-        problem = write_problem(path)
-        words = problem and f"{name}: {problem} ({_remedy(name)})"
-        yield Precheck(name, f"{path} can be written", words)
+def check_memory(sweep: SweepConfig, extremes: Sequence[Extreme], folder: SweepFolder) -> list[str]:
+    """Raises ConfigError if a step needs more memory than a worker has.
 
-
-def check_extremes(
-    sweep: SweepConfig,
-    extremes: Sequence[Extreme],
-    folder: SweepFolder,
-    storage: str | None,
-) -> list[str]:
-    """Raises ConfigError if a step needs more memory than a worker has, GensweepError if a disk is too full.
-
-    For a sweep that is resumed, the former is returned in lines: the trials that are left may be small.
+    For a sweep that is resumed, that is returned in lines: the trials that are left may be small.
     """
     scarce = [each.problem for each in memory_findings(sweep, extremes) if each.problem]
     if scarce and not folder.exists:
         raise ConfigError(scarce)
-    problems = [each.problem for each in disk_findings(sweep, _places(folder, storage), extremes) if each.problem]
-    if problems:
-        raise GensweepError("\n".join(problems))
     return scarce
 
 
 def all_findings(
-    sweep: SweepConfig,
-    extremes: Sequence[Extreme],
-    folder: SweepFolder,
-    storage: str | None,
+    sweep: SweepConfig, extremes: Sequence[Extreme], folder: SweepFolder, storage: str | None
 ) -> Iterator[Precheck]:
     """All checks, in order, and the sweeps that use cores of this machine."""
     yield from place_findings(folder, storage)
     yield from memory_findings(sweep, extremes)
-    yield from disk_findings(sweep, _places(folder, storage), extremes)
-    yield from input_findings(sweep)
-    if not os.environ.get("RAY_ADDRESS"):
+    try:
+        check_inputs(sweep.corners, sweep.final_settings)
+    except GensweepError as error:
+        for problem in str(error).splitlines():
+            yield Precheck("inputs", problem, problem)
+    if not has_cluster():
         for claim in other_claims():
             yield Precheck("cores", str(claim))
 
 
-def input_findings(sweep: SweepConfig) -> Iterator[Precheck]:
-    """Problems of scoring: missing feature extractors and references, and too few images."""
-    try:
-        check_inputs(sweep.corners, sweep.final_settings)
-    except GensweepError as error:
-        for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
-            yield Precheck("inputs", problem, problem)
+def place_findings(folder: SweepFolder, storage: str | None) -> Iterator[Precheck]:
+    """Whether the folders can be written that a sweep writes."""
+    temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())  # also if it cannot be written
+    places = {"sweeps": (folder.path, "--sweeps"), "temporary files": (temporary, "TMPDIR")}
+    places["cache"] = (cache_folder(), "GENSWEEP_CACHE")
+    if storage is not None and not is_url(storage):
+        places["storage"] = (expanded(storage).absolute(), "--storage")
+    for name, (path, remedy) in places.items():
+        problem = write_problem(path)
+        yield Precheck(name, f"{path} can be written", problem and f"{name}: {problem} ({remedy})")
 
 
-def _check_weights(sweep: SweepConfig, corners: Sequence[_Corner]) -> None:
-    """Raises ConfigError for networks whose weights alone do not fit, before anything builds them."""
-    memory = usable_memory()
-    if not os.environ.get("RAY_ADDRESS"):
-        memory = min(memory, worker_memory(sweep)[0])
-    problems = {
-        f"memory: {_network_words(trial)} has {parameters:,} parameters, which with gradients and the moments of Adam "
-        f"take {_gib(BYTES_PER_PARAMETER * parameters)}, but there are {_gib(memory)}; choose a smaller network"
-        for trial, _, parameters in corners
-        if BYTES_PER_PARAMETER * parameters > memory
-    }
+def memory_findings(sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator[Precheck]:
+    """Whether a worker of this machine can hold a training step of extreme trials; a cluster is not asked."""
+    if has_cluster():
+        return
+    memory, source = worker_memory(sweep)
+    for trial, share, needs in extremes:
+        batch = int(trial.flat()["training.batch_size"])
+        said = (
+            f"{_network_words(trial)} ({needs.parameters:,} parameters) with training.batch_size={batch} needs "
+            f"{_gib(needs.of(share))} for a training step, a worker has {_gib(memory)} ({source})"
+        )
+        fits = needs.images_in(memory) * sweep.resources.worker_counts[-1]  # on all workers of a trial
+        advice = "a smaller network, or fewer trials at once (resources.concurrent)"
+        if fits < 1:
+            advice = f"not even one image fits: choose {advice}"
+        else:
+            largest = fits * int(trial.flat()["training.accumulation"])
+            parts = -(-batch // fits)
+            advice = f"a training.batch_size of {largest} would fit, or training.accumulation={parts}, {advice}"
+        yield Precheck("memory", said, f"memory: {said}; {advice}" if needs.of(share) > memory else None)
+
+
+def worker_memory(sweep: SweepConfig) -> tuple[int, str]:
+    """Bytes that a worker of this machine has, and in words where that comes from."""
+    if sweep.resources.gpus_per_worker and torch.cuda.is_available():
+        whole = min(torch.cuda.get_device_properties(each).total_memory for each in range(torch.cuda.device_count()))
+        share = min(1.0, sweep.resources.gpus_per_worker)
+        return int(whole * share), f"{share:g} of a GPU of {_gib(whole)}"
+    trials = min(allot(sweep.resources).concurrent, sweep.search.most_trials)
+    workers = trials * sweep.resources.worker_counts[-1]
+    return usable_memory() // max(1, workers), f"{workers} at once share {_gib(usable_memory())}"
+
+
+def extreme_trials(sweep: SweepConfig) -> list[Extreme]:
+    """Of each family those trials of the space's corners that take most, by their weights and their images at once.
+
+    Raises ConfigError for networks whose weights alone do not fit, before anything builds them.
+    """
+    memory = usable_memory() if has_cluster() else worker_memory(sweep)[0]
+    loaded, problems = dict[str, Images](), set[str]()
+    corners: dict[str, dict[tuple[int, int, str], tuple[TrialConfig, Images]]] = {}
+    for trial in sweep.corners:
+        if (data := trial.data.model_dump_json()) not in loaded:
+            loaded[data] = load_images(trial)
+        settings, images = trial.flat(), loaded[data]
+        parameters, share = count_parameters(trial, images), images_at_once(trial, sweep.resources.worker_counts[-1])
+        if BYTES_PER_PARAMETER * parameters > memory:
+            problems.add(
+                f"memory: {_network_words(trial)} has {parameters:,} parameters, which with gradients and the moments "
+                f"of Adam take {_gib(BYTES_PER_PARAMETER * parameters)}, but there are {_gib(memory)}; "
+                "choose a smaller network"
+            )
+        unlike = corners.setdefault(settings["family.kind"], {})
+        unlike.setdefault((parameters * share, share, settings["training.precision"]), (trial, images))
     if problems:
         raise ConfigError(sorted(problems))
+    device = default_device() if sweep.resources.gpus_per_worker else torch.device("cpu")
+    return [
+        Extreme(trial, share, footprint(trial, images, device))
+        for unlike in corners.values()
+        for (_, share, _), (trial, images) in sorted(unlike.items(), key=itemgetter(0), reverse=True)[:EXTREMES]
+    ]
 
 
 def check_population(sweep: SweepConfig) -> None:
@@ -168,122 +184,10 @@ def check_population(sweep: SweepConfig) -> None:
         raise ConfigError(problems)
 
 
-def extreme_trials(sweep: SweepConfig) -> list[Extreme]:
-    """Of each family those trials of the space's corners that take most, by their weights and their images at once.
-
-    Raises ConfigError for networks whose weights alone do not fit.
-    """
-    all_corners = list(_corners(sweep))
-    _check_weights(sweep, all_corners)
-    device = default_device() if sweep.resources.gpus_per_worker else torch.device("cpu")
-    corners: dict[str, dict[tuple[int, int, str], tuple[TrialConfig, Images]]] = {}
-    for trial, images, parameters in all_corners:
-        settings, share = trial.flat(), images_at_once(trial, sweep.resources.worker_counts[-1])
-        unlike = corners.setdefault(settings["family.kind"], {})
-        unlike.setdefault((parameters * share, share, settings["training.precision"]), (trial, images))
-    return [
-        Extreme(trial, share, footprint(trial, images, device))
-        for unlike in corners.values()
-        for (_, share, _), (trial, images) in sorted(unlike.items(), key=itemgetter(0), reverse=True)[:EXTREMES]
-    ]
-
-
-class _Corner(NamedTuple):
-    """An extreme trial of the space, with its data and the number of its parameters."""
-
-    trial: TrialConfig
-    images: Images
-    parameters: int
-
-
-def _corners(sweep: SweepConfig) -> Iterator[_Corner]:
-    images = dict[str, Images]()
-    for trial in sweep.corners:
-        if (data := trial.data.model_dump_json()) not in images:
-            images[data] = load_images(trial)
-        yield _Corner(trial, images[data], count_parameters(trial, images[data]))
-
-
 def _network_words(trial: TrialConfig) -> str:
     settings = {"family": trial.kind("family")}
     settings |= {key: value for key, value in trial.flat().items() if key in _NETWORK_KEYS}
     return ", ".join(f"{key}={value}" for key, value in settings.items())
-
-
-def memory_findings(sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator[Precheck]:
-    """Whether a worker of this machine can hold a training step of extreme trials; a cluster is not asked."""
-    if not os.environ.get("RAY_ADDRESS"):
-        yield from _steps_in(*worker_memory(sweep), sweep, extremes)
-
-
-def _steps_in(memory: int, of_what: str, sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator[Precheck]:
-    for extreme in extremes:
-        needed, has = f"{extreme} needs {_gib(extreme.bytes)}", f"a worker has {_gib(memory)} ({of_what})"
-        fits = f"memory: {needed} for a training step, but {has}; {_what_fits(sweep, extreme, memory)}"
-        yield Precheck("memory", f"{needed}, {has}", fits if extreme.bytes > memory else None)
-
-
-def worker_memory(sweep: SweepConfig) -> tuple[int, str]:
-    """Bytes that a worker of this machine has, and in words where that comes from."""
-    resources = sweep.resources
-    if resources.gpus_per_worker and torch.cuda.is_available():
-        whole = min(torch.cuda.get_device_properties(each).total_memory for each in range(torch.cuda.device_count()))
-        return _gpu_share(resources, whole)
-    at_once = min(allot(resources, local_nodes(resources)).concurrent, sweep.search.most_trials)
-    return _memory_share(at_once * resources.worker_counts[-1])
-
-
-def _gpu_share(resources: Resources, whole: int) -> tuple[int, str]:
-    share = min(1.0, resources.gpus_per_worker)
-    return int(whole * share), f"{share:g} of a GPU of {_gib(whole)}"
-
-
-def _memory_share(workers: int) -> tuple[int, str]:
-    return usable_memory() // max(1, workers), f"{workers} at once share {_gib(usable_memory())}"
-
-
-def _what_fits(sweep: SweepConfig, extreme: Extreme, memory: int) -> str:
-    """What would fit; the images of all parts of a batch on all workers make the batch."""
-    fits, workers = extreme.footprint.images_in(memory), sweep.resources.worker_counts[-1]
-    smaller = "a smaller network, or fewer trials at once (resources.concurrent)"
-    if fits < 1:
-        return f"not even one image fits: choose {smaller}"
-    parts = -(-extreme.batch_size // (fits * workers))
-    batch = fits * workers * int(extreme.trial.flat()["training.accumulation"])
-    return f"a training.batch_size of {batch} would fit, or training.accumulation={parts}, {smaller}"
-
-
-def disk_findings(sweep: SweepConfig, places: Mapping[str, Path], extremes: Sequence[Extreme]) -> Iterator[Precheck]:
-    """Whether there is room for two checkpoints of each trial at once wherever checkpoints are written."""
-    largest = max((extreme.footprint.checkpoint for extreme in extremes), default=0)
-    trials = 1
-    if not os.environ.get("RAY_ADDRESS"):
-        trials = min(allot(sweep.resources, local_nodes(sweep.resources)).concurrent, sweep.search.most_trials)
-    needed = CHECKPOINTS_AT_ONCE * largest * trials
-    for name, path in places.items():
-        if name == CACHE:
-            continue
-        free = shutil.disk_usage(nearest_folder(path)).free
-        words = f"{_gib(free)} free at {path}, {CHECKPOINTS_AT_ONCE} checkpoints of {trials} trials take {_gib(needed)}"
-        advice = f"disk: {words}; make room there, or choose another place ({_remedy(name)})"
-        yield Precheck("disk", words, advice if free < needed else None)
-
-
-SWEEPS, STORAGE, SCRATCH, CACHE = "sweeps", "storage", "temporary files", "cache"
-
-
-def _places(folder: SweepFolder, storage: str | None) -> dict[str, Path]:
-    """The folders of this machine that a sweep writes, by purpose."""
-    temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())  # also if it cannot be written
-    places = {SWEEPS: folder.path, SCRATCH: temporary, CACHE: cache_folder()}
-    if storage is not None and not is_url(storage):
-        places[STORAGE] = expanded(storage).absolute()
-    return places
-
-
-def _remedy(name: str) -> str:
-    """The option or variable that names another place."""
-    return {SWEEPS: "--sweeps", STORAGE: "--storage", SCRATCH: "TMPDIR", CACHE: "GENSWEEP_CACHE"}[name]
 
 
 def _gib(size: int) -> str:

@@ -18,8 +18,7 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gensweep.phases import UNSAVED
-from gensweep.run.capacity import Capacity
-from gensweep.run.nodes import NODE_LOST, has_died, own_node
+from gensweep.run.nodes import NODE_LOST, Capacity, has_died, own_node
 from gensweep.run.out_of_memory import memory_cause, memory_used, oom_kills, what_fits
 from gensweep.search.session import Session
 from gensweep.sweep.events import Entered, Evaluated, Saved, Started, Stopping
@@ -59,33 +58,23 @@ class Watch:
         """Trials whose processes are about to end, which the session knows or need not know."""
         self._now, self._looked = 0.0, time.monotonic()
 
-    def began(self, trial: str, node: str, pid: int) -> None:
-        """A process has taken a trial."""
+    def began(self, trial: str, node: str, pid: int, *, spoiled: bool) -> None:
+        """A process has taken a trial; one that is spoiled is replaced at once."""
         self._processes[trial] = TrialProcess(node, pid, oom_kills())
+        if spoiled:
+            self._expected.add(trial)
 
-    def heard(self, trial: str, *, starts: bool = False, waits: bool = False) -> None:
-        """A trial has reported: its workers have started, wait for their places again, or make progress."""
+    def heard(self, trial: str, *, starts: bool = False, workers: tuple[tuple[str, int], ...] = ()) -> None:
+        """A trial has reported: its workers have started, or make progress."""
         process = self._processes.get(trial)
         if process is not None and (starts or process.heard < math.inf):
-            process.heard = math.inf if waits else self._now
-
-    def has_workers(self, trial: str, workers: tuple[tuple[str, int], ...]) -> None:
-        """The workers of a trial are in these processes of nodes."""
-        if (process := self._processes.get(trial)) is not None:
-            process.workers = workers
-
-    def counts(self, trial: str, details: str) -> bool:
-        """False if a process of another trial used the most memory when Ray killed for lack of it."""
-        return self._largest(details) in (None, trial)
+            process.heard = self._now
+            process.workers = workers or process.workers
 
     def ended(self, trial: str) -> None:
         """A trial has ended or paused."""
         self._processes.pop(trial, None)
         self._expected.discard(trial)
-
-    def expect_end(self, trial: str) -> None:
-        """The process of a trial is about to be replaced."""
-        self._expected.add(trial)
 
     def look(self) -> None:
         """Kill the processes that have been silent for too long; Tune then starts their trials again."""
@@ -100,24 +89,29 @@ class Watch:
             doing = f" while {phase}" if phase else ""
             self._session.lost(name, f"no progress for {silent:.0f} s{doing} (process {process.pid})", "")
             del self._processes[name]
-            self.expect_end(name)
+            self._expected.add(name)
             kill_process(process.node, process.pid)
 
-    def lost(self, name: str, error: BaseException | str | None) -> None:
-        """Tell the session that the process of a trial has died, unless that was expected."""
-        process = self._processes.pop(name, None)
-        if name in self._expected:
-            self._expected.discard(name)
-            return
-        details = error if isinstance(error, str) else "".join(traceback.format_exception(error)) if error else ""
-        node_lost = process is not None and has_died(process.node)
+    def lost(self, name: str, cause: str, details: str, *, counts: bool = True) -> bool:
+        """Tell the session why a trial was lost; its process ends.  True if the trial ends, too."""
+        process = self._processes.get(name)
+        largest = self._largest(details)
         kills = oom_kills() - process.kills if process is not None and process.node == own_node()["NodeID"] else 0
-        killed = memory_cause(details, kills)
         for other in self._processes.values():
             other.kills += kills > 0  # that kill is told
-        config = self._session.state.trials[name].config
-        cause = f"{killed}: {what_fits(config)}" if killed else "the trial's process was lost"
-        self._session.lost(name, NODE_LOST if node_lost else cause, details, counts=not node_lost)
+        if cause != NODE_LOST and (killed := memory_cause(details, kills)):
+            cause = f"{killed}: {what_fits(self._session.state.trials[name].config)}"
+        self.ended(name)
+        self._expected.add(name)
+        return self._session.lost(name, cause, details, counts=counts and largest in (None, name))
+
+    def process_ended(self, name: str, details: str) -> None:
+        """The process of a trial has ended, which the session learns unless it was expected."""
+        process = self._processes.get(name)
+        if name not in self._expected:
+            node_lost = process is not None and has_died(process.node)
+            self.lost(name, NODE_LOST if node_lost else "the trial's process was lost", details, counts=not node_lost)
+        self.ended(name)
 
     def all_lost(self, error: RuntimeError) -> None:
         """Tune gave up because Ray killed trials for lack of memory: count that for the one that used the most."""
@@ -189,7 +183,7 @@ class SessionSearcher(_NotStored, Searcher):
 
 
 class SessionCallback(_NotStored, Callback):
-    """Notes that the process of a trial was lost."""
+    """Notes that the process of a trial has ended."""
 
     def __init__(self, session: Session, watch: Watch) -> None:
         self._session, self._watch = session, watch
@@ -197,13 +191,13 @@ class SessionCallback(_NotStored, Callback):
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The process died; Tune starts another one, from the newest checkpoints."""
         name = trial.config["trial"]
-        self._watch.lost(name, trial.get_error())
+        self._watch.process_ended(name, trial.get_error() or "")
         trial.config["checkpoints"] = self._session.checkpoints_of(name)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The process died as it started.  Tune gives up its own record of the trial, so it is handed out again."""
         name = trial.config["trial"]
-        self._watch.lost(name, trial.get_error())
+        self._watch.process_ended(name, trial.get_error() or "")
         self._session.requeue(name)
 
 
@@ -221,31 +215,20 @@ class SessionStopper(_NotStored, Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """True if a trial stops.  Tune asks this first about every result."""
         match result:
-            case {"taken": trial, "node": node, "pid": pid}:
-                self._watch.began(trial, node, pid)
+            case {"taken": trial, "node": node, "pid": pid, "spoiled": spoiled}:
+                self._watch.began(trial, node, pid, spoiled=spoiled)
                 return self._session.is_to_end(trial)
-            case {"replaced": trial}:
-                self._watch.expect_end(trial)
             case {"lost": trial, "cause": cause, "details": details, "counts": counts}:
-                self._watch.heard(trial, waits=True)
-                counts = counts and self._watch.counts(trial, details)
-                return self._session.lost(trial, cause, details, counts=counts)
-            case {"alive": trial, "phase": phase}:
-                self._watch.heard(trial)
-                self._enter(trial, phase)
-            case {"event": event, "phase": phase, "workers": workers}:
-                self._watch.heard(event.trial, starts=isinstance(event, Started))
-                self._watch.has_workers(event.trial, workers)
+                return self._watch.lost(trial, cause, details, counts=counts)
+            case {"trial": trial, "event": event, "phase": phase, "workers": workers}:
+                self._watch.heard(trial, starts=isinstance(event, Started), workers=workers)
                 if isinstance(event, Evaluated | Saved):
-                    self._unsaved.discard(event.trial)
-                stops = self._session.reported(event)
-                self._enter(event.trial, phase)
+                    self._unsaved.discard(trial)
+                stops = event is not None and self._session.reported(event)
+                if phase not in (None, self._session.state.trials[trial].phase):
+                    self._session.reported(Entered(trial, phase))
                 return stops
         return False
-
-    def _enter(self, trial: str, phase: Any) -> None:
-        if phase is not None and phase != self._session.state.trials[trial].phase:
-            self._session.reported(Entered(trial, phase))
 
     def stop_all(self) -> bool:
         """True to end everything.  Tune asks all the time."""

@@ -11,8 +11,8 @@ import random
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,51 +24,39 @@ from gensweep.errors import is_outside
 from gensweep.files import scratch_folder
 from gensweep.phases import Phase
 from gensweep.results import Evaluation
-from gensweep.run.mailbox import JobError
-from gensweep.run.notice import is_announced
+from gensweep.run.cluster import notice_file
+from gensweep.run.messages import Assignment, Done, Mailbox, TrialSettings
 from gensweep.run.out_of_memory import what_fits
-from gensweep.run.settings import Assignment
-from gensweep.run.system_metrics import SystemMeter
 from gensweep.sweep.checkpoints import IncompleteCheckpointError, checkpoint_name, checkpoint_place, fetch, store
-from gensweep.sweep.events import Evaluated, Noted, Paced, Progressed, Report, Saved
+from gensweep.sweep.events import Evaluated, Noted, Paced, Progressed, Report, Saved, Started
+from gensweep.sweep.storage import worker_problem
 from gensweep.training.reporter import StopTrial, WorkerContext
 
 LONGEST_CAUSE = 500  # characters of an error's first line that are shown
-
-
-@dataclass(frozen=True)
-class Line:
-    """The worker's end of a mailbox."""
-
-    send: Callable[[Report, bool], bool]
-    """Send a report and perhaps wait for the answer.  False if the trial stops."""
-    move: Callable[[Phase | None], None]
-    is_closing: Callable[[], bool]
-    fail: Callable[[int, JobError], None]
+MOVE_INTERVAL = 1.0  # seconds between two signs of progress in the same phase
 
 
 def train_trial(
-    job: Callable[..., None],
-    assignment: Assignment,
-    *,
-    rank: int,
-    world: int,
-    threads: int,
-    device: torch.device,
-    storage: str,
-    line: Line,
+    settings: TrialSettings, assignment: Assignment, mailbox: Mailbox, *, rank: int, world: int, device: torch.device
 ) -> None:
     """Train a trial to its end in one of its `world` workers.
 
-    Raises StopTrial if the trial stops early, RuntimeError if the job fails, which `line` then knows in full.
+    Raises StopTrial if the trial stops early, RuntimeError if the job fails, which `mailbox` then knows in full.
     """
-    torch.set_num_threads(threads)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    random.seed(0)  # a trial must not depend on what ran before in this process
-    torch.manual_seed(0)
-    reporter = TrialReporter(assignment.trial, storage, rank, line)
+    if (problem := _storage_problem(settings.storage, settings.own_storage)) is not None:
+        mailbox.send(Done(problem, ends_sweep=True))
+        raise RuntimeError(problem)
+    reporter = TrialReporter(assignment.trial, settings.storage, rank, mailbox)
     try:
+        job = settings.job.open()
+        _freeze_imports()
+        if rank == 0:
+            mailbox.send(Started(assignment.trial))
+        torch.set_num_threads(max(1, int(settings.resources["CPU"])))
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        random.seed(0)  # a trial must not depend on what ran before in this process
+        torch.manual_seed(0)
         with scratch_folder(assignment.trial) as scratch:
             if assignment.checkpoints:
                 reporter.moved("fetching checkpoints")
@@ -80,7 +68,8 @@ def train_trial(
         memory = memory_problem(error)
         plain = file_problem(error) if memory is None else f"{memory}: {what_fits(assignment.config)}"
         cause = plain or f"{type(error).__name__}: {error}"
-        line.fail(rank, JobError(cause.splitlines()[0][:LONGEST_CAUSE], traceback.format_exc(), is_outside(error)))
+        first = cause.splitlines()[0][:LONGEST_CAUSE]
+        mailbox.fail(rank, Done(first, traceback.format_exc(), lost=is_outside(error)))
         raise RuntimeError(cause) from None  # which can be pickled, unlike some errors
     finally:
         gc.collect()
@@ -89,19 +78,33 @@ def train_trial(
             torch.cuda.reset_peak_memory_stats()
 
 
+@cache
+def _storage_problem(root: str, own: bool) -> str | None:
+    """Why this process cannot use the storage; asked once."""
+    return worker_problem(root, own=own)
+
+
+@cache
+def _freeze_imports() -> None:
+    """Exempt the imported modules from garbage collection, which would take 0.1 s after each trial."""
+    gc.collect()
+    gc.freeze()
+
+
 class TrialReporter:
     """The Reporter of a trial.  All ranks count as alive; only rank 0 sends events."""
 
-    def __init__(self, trial: str, storage: str, rank: int, line: Line) -> None:
-        self._trial, self._storage, self.rank, self._line = trial, storage, rank, line
+    def __init__(self, trial: str, storage: str, rank: int, mailbox: Mailbox) -> None:
+        self._trial, self._storage, self.rank, self._mailbox = trial, storage, rank, mailbox
         self._warned = False
-        self._meter = SystemMeter()
+        self._phase: Phase | None = None
+        self._moved_at = -math.inf
 
     def progress(self, images: int, numbers: Mapping[str, float]) -> None:
         """Send the numbers."""
         self.moved("training")
         _require_finite(images, numbers)
-        self._send(Progressed(self._trial, images, {**numbers, **self._meter.numbers()}))
+        self._send(Progressed(self._trial, images, numbers))
 
     def paced(self, images: int, images_per_second: float) -> None:
         """Send the pace."""
@@ -115,9 +118,9 @@ class TrialReporter:
 
     def checkpoint_wanted(self) -> bool:
         """True once when this machine is about to be taken away, and while the sweep stops."""
-        leaves = not self._warned and is_announced()
+        leaves = not self._warned and notice_file().exists()
         self._warned |= leaves
-        return leaves or (self.rank == 0 and self._line.is_closing())
+        return leaves or (self.rank == 0 and self._mailbox.is_closing())
 
     def saved(self, images: int, folder: Path) -> None:
         """Move the folder to the storage and send that."""
@@ -126,11 +129,14 @@ class TrialReporter:
 
     def note(self, text: str) -> None:
         """Send a line, from any rank."""
-        self._line.send(Noted(self._trial, text), False)
+        self._mailbox.send(Noted(self._trial, text))
 
     def moved(self, phase: Phase | None = None) -> None:
-        """Note progress."""
-        self._line.move(phase)
+        """Note progress: each new phase, and else once a second."""
+        now = time.monotonic()
+        if now - self._moved_at >= MOVE_INTERVAL or phase not in (None, self._phase):
+            self._mailbox.move(phase)
+            self._phase, self._moved_at = phase or self._phase, now
 
     def fetched(self, checkpoints: Sequence[str], scratch: Path, world: int) -> tuple[Path, ...]:
         """The checkpoints of which all workers have a whole copy, in order; the others are named in a note."""
@@ -153,7 +159,7 @@ class TrialReporter:
 
     def _end_if_closing(self) -> None:
         """A sweep that stops needs no more of a trial that has a new checkpoint."""
-        if self.rank == 0 and self._line.is_closing():
+        if self.rank == 0 and self._mailbox.is_closing():
             raise StopTrial
 
     def _stored(self, images: int, folder: Path) -> str:
@@ -165,7 +171,7 @@ class TrialReporter:
         return name
 
     def _send(self, event: Report, wait: bool = False) -> None:
-        if self.rank == 0 and not self._line.send(event, wait):
+        if self.rank == 0 and not self._mailbox.send(event, wait):
             raise StopTrial
 
 
@@ -173,19 +179,3 @@ def _require_finite(images: int, numbers: Mapping[str, float]) -> None:
     for name, value in numbers.items():
         if not math.isfinite(value):
             raise ValueError(f"{name} is {value} at image {images}")
-
-
-class Throttle:
-    """Passes on moves of a worker at most once a second, and each new phase."""
-
-    INTERVAL = 1.0
-
-    def __init__(self, move: Callable[[Phase | None], object]) -> None:
-        self._move, self._phase, self._at = move, "", 0.0
-
-    def __call__(self, phase: Phase | None) -> None:
-        """Note progress."""
-        now = time.monotonic()
-        if now - self._at >= self.INTERVAL or phase not in (None, self._phase):
-            self._move(phase)
-            self._phase, self._at = phase or self._phase, now

@@ -16,7 +16,7 @@ from gensweep.config import load_trial
 from gensweep.errors import ConfigError
 from gensweep.plugins import Plugin
 from gensweep.remote_folder import below
-from gensweep.run.carried import Carried
+from gensweep.run.messages import Carried
 from gensweep.sweep.events import Created, SessionStarted
 from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
 from gensweep.sweep.plugin_copies import PLUGINS, SHORT_HASH, install_kept_plugins

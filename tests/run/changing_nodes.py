@@ -24,9 +24,8 @@ from ray.cluster_utils import Cluster
 from trivial_sweeps import Memory, plan
 
 from gensweep.config.sweep_config import Resources
-from gensweep.run.cluster import set_switches
+from gensweep.run.cluster import notice_file, set_switches
 from gensweep.run.driver import run_plan
-from gensweep.run.notice import notice_file
 from gensweep.sweep.events import Evaluated, Lost, Saved, Scaled
 
 RAY = Path(sys.executable).with_name("ray")

@@ -10,7 +10,6 @@ from trivial_sweeps import plan
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.run import driver as run
-from gensweep.run.node_types import ClusterNodes
 from gensweep.sweep.folder import SweepFolder
 
 
@@ -18,7 +17,7 @@ from gensweep.sweep.folder import SweepFolder
 def without_ray(monkeypatch):
     monkeypatch.setattr(run, "connected", nullcontext)
     monkeypatch.setattr(run, "is_local", lambda: True)  # though another test may have connected to Ray
-    monkeypatch.setattr("gensweep.run.capacity.cluster_nodes", lambda _: ClusterNodes([{"CPU": 2}]))
+    monkeypatch.setattr("gensweep.run.nodes.living_nodes", lambda: [{"Resources": {"CPU": 2}, "Labels": {}}])
     monkeypatch.setattr("gensweep.run.driver._check_paths", lambda *_: None)
 
 
@@ -74,11 +73,10 @@ def test_unexpected_error_names_the_log_with_its_traceback(broken_down, problem,
     assert "in broken" in log.read_text()
 
 
-@pytest.mark.parametrize("nodes", [[("here", 4.0), ("there", 4.0)], [("here", 0.0)]])
-def test_relative_paths_are_refused_if_trials_may_train_elsewhere(monkeypatch, nodes):
-    found = [{"NodeManagerHostname": host, "Resources": {"CPU": cpus}} for host, cpus in nodes]
-    monkeypatch.setattr("gensweep.run.nodes.living_nodes", lambda: found)
-    monkeypatch.setattr("gensweep.run.nodes.own_node", lambda: found[0])
+@pytest.mark.parametrize(("hosts", "addable"), [(["here", "there"], 0), (["here"], 1)])
+def test_relative_paths_are_refused_if_trials_may_train_elsewhere(monkeypatch, hosts, addable):
+    monkeypatch.setattr("gensweep.run.nodes.living_nodes", lambda: [{"NodeManagerHostname": host} for host in hosts])
+    monkeypatch.setattr("gensweep.run.nodes.addable_nodes", lambda: addable)
     with pytest.raises(ConfigError) as refused:
         run._check_paths(plan(relative_paths=("data.path: pictures", "evaluation.against: real/")))
     assert len(refused.value.problems) == 2

@@ -6,9 +6,8 @@ import pytest
 
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.run import capacity as module
-from gensweep.run.capacity import MOST_WAITING, REMINDER_INTERVAL, Capacity
-from gensweep.run.node_types import ClusterNodes
+from gensweep.run import nodes as module
+from gensweep.run.nodes import REMINDER_INTERVAL, Capacity
 from gensweep.sweep.events import Scaled
 
 HEAD, WORKER = {"CPU": 0.0}, {"CPU": 4.0, "GPU": 1.0}
@@ -18,9 +17,9 @@ ONE_GPU = Resources(gpus_per_worker=1)
 class Cluster:
     """Stands in for Ray's nodes."""
 
-    def __init__(self, monkeypatch, addable):
+    def __init__(self, monkeypatch, most):
         self.living, self.time, self.noted = [HEAD], 0.0, []
-        monkeypatch.setattr(module, "cluster_nodes", lambda _: ClusterNodes(self.living, addable))
+        monkeypatch.setattr(module, "addable_nodes", lambda: max(0, most - len(self.living)))
         monkeypatch.setattr(module, "node_resources", lambda: self.living)
         monkeypatch.setattr(module.time, "monotonic", lambda: self.time)
 
@@ -32,7 +31,7 @@ class Cluster:
 
 
 def test_trials_wait_for_the_nodes_that_an_autoscaler_adds(monkeypatch):
-    cluster = Cluster(monkeypatch, [WORKER] * 3)
+    cluster = Cluster(monkeypatch, most=4)
     capacity = Capacity(ONE_GPU)
     assert cluster.look(capacity, 0, 2) == 3
     cluster.living = [HEAD, WORKER]
@@ -43,14 +42,12 @@ def test_trials_wait_for_the_nodes_that_an_autoscaler_adds(monkeypatch):
 
 
 def test_the_number_of_waiting_trials_is_limited(monkeypatch):
-    Cluster(monkeypatch, [WORKER] * 3)
+    Cluster(monkeypatch, most=4)
     assert Capacity(Resources(gpus_per_worker=1, concurrent=2)).trials == 2
-    Cluster(monkeypatch, None)  # an autoscaler of unknown size
-    assert Capacity(ONE_GPU).trials == MOST_WAITING
 
 
 def test_a_ray_without_nodes_is_given_up(monkeypatch):
-    cluster = Cluster(monkeypatch, [])
+    cluster = Cluster(monkeypatch, most=1)
     cluster.living = [WORKER]
     capacity = Capacity(ONE_GPU)
     cluster.living = []
@@ -59,7 +56,7 @@ def test_a_ray_without_nodes_is_given_up(monkeypatch):
 
 
 def test_a_cluster_without_room_is_noted_again_and_again(monkeypatch):
-    cluster = Cluster(monkeypatch, [WORKER])
+    cluster = Cluster(monkeypatch, most=4)
     capacity = Capacity(ONE_GPU)
     for _ in range(4):
         cluster.look(capacity, 0, 1, REMINDER_INTERVAL / 2)
@@ -67,7 +64,7 @@ def test_a_cluster_without_room_is_noted_again_and_again(monkeypatch):
 
 
 def test_without_an_autoscaler_a_trial_that_never_fits_is_refused(monkeypatch):
-    cluster = Cluster(monkeypatch, ())
+    cluster = Cluster(monkeypatch, most=1)
     with pytest.raises(ConfigError, match=r"1 CPU and 1 GPU each .*, but 0 CPU on 1 node"):
         Capacity(ONE_GPU)
     cluster.living = [HEAD, WORKER]
@@ -77,9 +74,3 @@ def test_without_an_autoscaler_a_trial_that_never_fits_is_refused(monkeypatch):
     cluster.living = [HEAD]
     assert cluster.look(capacity, 1, 5) == 0
     assert cluster.noted == [Scaled(1, 0, 1, "1 GPU")]
-
-
-def test_an_autoscaler_that_can_never_add_enough_is_refused(monkeypatch):
-    Cluster(monkeypatch, [WORKER] * 3)
-    with pytest.raises(ConfigError, match=r"4 CPU and 4 GPU in all\), but 12 CPU and 3 GPU on 4 node\(s\), 3 of them"):
-        Capacity(Resources(workers=4, gpus_per_worker=1))

@@ -12,7 +12,7 @@ import pytest
 
 from gensweep.config.sweep_config import Resources, WorkerRange
 from gensweep.run import core_claims
-from gensweep.run.core_claims import CoreClaim, Share, StoppedWaitingError, claimed_share, other_claims, share_for
+from gensweep.run.core_claims import CoreClaim, StoppedWaitingError, claim_beside, claimed_share, other_claims
 
 HOLDS = """
 import sys, threading
@@ -61,7 +61,8 @@ def first():
 )
 def test_a_sweep_takes_what_it_can_use_of_what_others_leave_or_waits(resources, used, share):
     others = [CoreClaim("b", 1, used)] if used else []
-    assert share_for(resources, others) == (share and Share(share))
+    claim = claim_beside(others, "a", resources)
+    assert (claim and claim.cpus) == share
 
 
 @pytest.mark.parametrize(
@@ -78,23 +79,24 @@ def test_a_sweep_takes_what_it_can_use_of_what_others_leave_or_waits(resources, 
     ],
 )
 def test_a_sweep_takes_no_more_than_its_trials_can_use(resources, trials, share):
-    assert share_for(resources, [], trials) == Share(share)
+    assert claim_beside([], "a", resources, trials).cpus == share
 
 
 @pytest.mark.parametrize(
     ("resources", "share"),
     [
-        (Resources(), Share(4)),
-        (Resources(gpus_per_worker=1), Share(4, ("0", "2", "3"))),
-        (Resources(gpus_per_worker=1, concurrent=1), Share(1, ("0",))),
-        (Resources(gpus_per_worker=1, workers=2, concurrent=1), Share(2, ("0", "2"))),
-        (Resources(gpus_per_worker=0.5, concurrent=3), Share(3, ("0", "2"))),
+        (Resources(), (4, ())),
+        (Resources(gpus_per_worker=1), (4, ("0", "2", "3"))),
+        (Resources(gpus_per_worker=1, concurrent=1), (1, ("0",))),
+        (Resources(gpus_per_worker=1, workers=2, concurrent=1), (2, ("0", "2"))),
+        (Resources(gpus_per_worker=0.5, concurrent=3), (3, ("0", "2"))),
         (Resources(gpus_per_worker=4), None),
     ],
 )
 def test_sweeps_share_the_gpus_of_a_machine(monkeypatch, resources, share):
     monkeypatch.setattr(core_claims, "visible_gpus", lambda: ("0", "1", "2", "3"))
-    assert share_for(resources, [CoreClaim("b", 1, 4, ("1",))]) == share
+    claim = claim_beside([CoreClaim("b", 1, 4, ("1",))], "a", resources)
+    assert (claim and (claim.cpus, claim.gpus)) == share
 
 
 def test_a_sweep_sees_only_the_gpus_that_it_has_claimed(monkeypatch):
@@ -107,7 +109,7 @@ def test_a_sweep_sees_only_the_gpus_that_it_has_claimed(monkeypatch):
 
 def test_a_second_sweep_is_told_who_uses_the_cores_and_takes_what_is_left(first, caplog):
     with claimed_share("second", Resources(), threading.Event()) as share:
-        assert share == Share(3)
+        assert share == CoreClaim("second", os.getpid(), 3)
         assert CoreClaim("first", first.pid, 5) in other_claims()
     (line,) = caplog.messages
     assert line == f"sweep first (process {first.pid}) uses 5 of this machine's 8 cores; second takes 3"

@@ -12,7 +12,7 @@ import pytest
 DRIVER = """
 import signal, sys, threading, time
 from gensweep.last_words import last_words
-from gensweep.run.interruption import set_by
+from gensweep.run.signals import set_by
 stop = threading.Event()
 with last_words("to go on: this"), set_by(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     print("ready", flush=True)
@@ -72,8 +72,8 @@ def test_a_hangup_that_is_ignored_stays_ignored():
 #: Starts a child in another process group, waits there for a signal, and prints the groups: own, child's, own again.
 SEPARATING = """
 import os, signal, subprocess, sys, threading
-from gensweep.run.interruption import set_by
-from gensweep.run.process_group import separate_process_group
+from gensweep.run.signals import set_by
+from gensweep.run.signals import separate_process_group
 stop, own = threading.Event(), os.getpgrp()
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)  # nohup, for instance, passes on that SIGHUP is ignored

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gensweep.run.out_of_memory import CGROUPS, memory_cause, memory_used, oom_kills, what_fits
+from gensweep import machine
+from gensweep.run.out_of_memory import memory_cause, memory_used, oom_kills, what_fits
 
 CONFIG = {
     "network": {"kind": "unet", "width": 64},
@@ -46,14 +47,17 @@ def test_memory_of_the_processes_that_ray_considered_is_read():
     assert memory_used(said) == {17: 0.06, 18: 21.95}
 
 
-def test_kills_are_read_from_both_versions_of_control_groups(tmp_path):
+def test_kills_are_read_from_both_versions_of_control_groups(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "memory.events").write_text("low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
     (tmp_path / "memory" / "b").mkdir(parents=True)
     (tmp_path / "memory" / "b" / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n")
     (tmp_path / "membership").write_text("4:memory:/b\n1:cpu:/\n0::/a\n")
-    assert oom_kills(tmp_path, tmp_path / "membership") == 7
-    assert oom_kills(tmp_path, tmp_path / "none") == 0
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(machine, "_OWN_GROUPS", tmp_path / "membership")
+    assert oom_kills() == 7
+    monkeypatch.setattr(machine, "_OWN_GROUPS", tmp_path / "none")
+    assert oom_kills() == 0
 
 
 #: Enters a group of 64 MiB, starts a process that takes more, and prints how the kills are counted.
@@ -70,8 +74,9 @@ print(json.dumps([hungry.returncode, memory_cause("", oom_kills() - before)]))
 @pytest.fixture
 def group():
     """A memory group of 64 MiB; skips where none can be made."""
-    first = (CGROUPS / "memory" / "memory.limit_in_bytes").exists()
-    folder = (CGROUPS / "memory" if first else CGROUPS) / f"gensweep-test-{os.getpid()}"
+    groups = Path("/sys/fs/cgroup")
+    first = (groups / "memory" / "memory.limit_in_bytes").exists()
+    folder = (groups / "memory" if first else groups) / f"gensweep-test-{os.getpid()}"
     try:
         folder.mkdir()
         (folder / ("memory.limit_in_bytes" if first else "memory.max")).write_text(str(2**26))

@@ -10,16 +10,16 @@ import pytest
 
 from gensweep.config import checked_sweep, load_sweep
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.run import preflight
+from gensweep.run import allotment, preflight
 from gensweep.run.core_claims import CoreClaim
 from gensweep.run.preflight import (
     all_findings,
-    check_extremes,
-    check_places,
+    check_memory,
     check_population,
-    disk_findings,
     extreme_trials,
     memory_findings,
+    place_findings,
+    refuse,
 )
 from gensweep.sweep.folder import SweepFolder
 
@@ -50,9 +50,9 @@ def extremes():
 
 
 def test_a_sweep_that_fits_is_let_pass_and_no_folder_of_it_is_made(tmp_path, folder):
-    check_places(folder, None)
+    refuse(place_findings(folder, None))
     assert list(tmp_path.iterdir()) == []
-    assert check_extremes(sweep_of(), extreme_trials(sweep_of()), folder, None) == []
+    assert check_memory(sweep_of(), extreme_trials(sweep_of()), folder) == []
     assert not folder.path.exists()
 
 
@@ -64,7 +64,7 @@ def test_a_folder_that_cannot_be_written_is_refused_with_what_to_do_instead(tmp_
     monkeypatch.setenv("GENSWEEP_CACHE", str(places.get("cache", tmp_path)))
     monkeypatch.setenv("TMPDIR", str(places.get("temporary files", tmp_path)))
     with pytest.raises(GensweepError) as refused:
-        check_places(SweepFolder(places["sweeps"], "a"), str(places["storage"]))
+        refuse(place_findings(SweepFolder(places["sweeps"], "a"), str(places["storage"])))
     (line,) = str(refused.value).splitlines()
     option = {
         "sweeps": "--sweeps",
@@ -88,7 +88,7 @@ def test_of_each_family_the_trials_that_take_most_are_looked_at(extremes):
 def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_would_fit(folder):
     sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
     with pytest.raises(ConfigError) as refused:
-        check_extremes(sweep, extreme_trials(sweep), folder, None)
+        check_memory(sweep, extreme_trials(sweep), folder)
     line = refused.value.problems[0]
     assert "family=diffusion, network.kind=unet, network.width=24" in line
     assert "parameters) with training.batch_size=50000 needs" in line
@@ -110,7 +110,7 @@ def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_w
 def test_a_sweep_that_goes_on_is_only_told_that_memory_is_scarce_as_what_is_left_may_fit(folder):
     sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
     folder.create({"sweep": {}})
-    lines = check_extremes(sweep, extreme_trials(sweep), folder, None)
+    lines = check_memory(sweep, extreme_trials(sweep), folder)
     assert lines
     assert all("would fit" in line for line in lines)
 
@@ -130,7 +130,7 @@ def test_a_network_that_is_larger_than_the_machine_is_refused_without_building_i
 
 @pytest.mark.trains
 def test_trials_at_once_share_the_memory_of_the_machine(extremes, monkeypatch):
-    monkeypatch.setattr(preflight, "local_nodes", lambda resources: [{"CPU": 4.0}])
+    monkeypatch.setattr(allotment, "local_node", lambda resources: {"CPU": 4.0})
     sweep = load_sweep(SPACE, overrides=["search.trials=9"])
     problems = [finding.problem for finding in memory_findings(sweep, extremes)]
     assert all("a worker has 0.25 GiB (4 at once share 1 GiB); not even one image fits" in each for each in problems)
@@ -147,25 +147,10 @@ def test_a_gpu_is_shared_by_those_who_ask_for_a_part_of_it(extremes, monkeypatch
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize(("free", "problem"), [(0.99, True), (1.01, False)])
-def test_two_checkpoints_of_each_trial_at_once_must_fit_wherever_they_are_written(
-    folder, extremes, monkeypatch, free, problem
-):
-    monkeypatch.setattr(preflight, "local_nodes", lambda resources: [{"CPU": 3.0}])
-    needed = 2 * 3 * max(extreme.footprint.checkpoint for extreme in extremes)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=int(free * needed)))
-    sweep = load_sweep(SPACE, overrides=["search.trials=9"])
-    names = ("sweeps", "temporary files", "cache", "storage")
-    findings = list(disk_findings(sweep, {name: folder.path / name for name in names}, extremes))
-    assert [finding.problem is not None for finding in findings] == [problem] * 3  # the cache gets no checkpoints
-    assert f"free at {folder.path}/sweeps, 2 checkpoints of 3 trials take" in findings[0].detail
-
-
-@pytest.mark.trains
 def test_a_dry_run_has_a_line_for_all_of_it_and_says_who_uses_the_cores(folder, monkeypatch):
     monkeypatch.setattr(preflight, "other_claims", lambda: [CoreClaim("b", 7, 1)])
     findings = list(all_findings(sweep_of(), extreme_trials(sweep_of()), folder, None))
-    names = ["sweeps", "temporary files", "cache", *["memory"] * 4, *["disk"] * 2, "cores"]
+    names = ["sweeps", "temporary files", "cache", *["memory"] * 4, "cores"]
     assert [finding.name for finding in findings] == names
     assert findings[-1].detail.startswith("sweep b (process 7) uses 1 of this machine's")
 

@@ -82,7 +82,7 @@ def test_fewer_workers_divide_the_most_and_so_every_batch_that_it_divides(worker
 
 @pytest.mark.parametrize(("cpus", "fit"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 1), (6, 2), (8, 2)])
 def test_a_trial_that_may_have_fewer_workers_takes_what_is_left(cpus, fit):
-    assert allot(Resources(workers={"min": 2, "max": 4}), [{"CPU": cpus}], None).fit == fit
+    assert allot(Resources(workers={"min": 2, "max": 4}), [{"CPU": cpus}], grows=True).fit == fit
 
 
 def test_a_range_of_workers_that_never_fits_is_refused_by_its_smallest_number():
@@ -99,18 +99,12 @@ def test_workers_of_one_trial_share_no_gpu(workers):
     assert Resources(gpus_per_worker=0.5).worker_counts == (1,)
 
 
-def test_nodes_that_an_autoscaler_may_add_count_as_well():
-    found = allot(Resources(), [{"CPU": 0}], [{"CPU": 2}] * 2)
-    assert (found.now, found.fit, found.concurrent) == (0, 4, 4)
-    assert str(found).endswith("4 CPU available, 4 fit; on the nodes that are there now: 0")
-
-
-def test_where_nobody_knows_what_may_be_added_nothing_is_refused():
-    found = allot(Resources(gpus_per_worker=1), [{"CPU": 0}], None)
-    assert (found.now, found.fit, found.concurrent) == (0, 0, 1)
+def test_where_nodes_may_be_added_nothing_is_refused():
+    found = allot(Resources(gpus_per_worker=1), [{"CPU": 0}], grows=True)
+    assert (found.fit, found.concurrent) == (0, 1)
 
 
 @pytest.mark.parametrize(("cpus", "usable"), [(None, 8), (3, 3), (50, 8)])
 def test_without_a_cluster_a_sweep_has_the_cores_that_it_may_use(monkeypatch, cpus, usable):
     monkeypatch.setattr(allotment, "usable_cores", lambda: 8)
-    assert allot(Resources(cpus=cpus), allotment.local_nodes(Resources(cpus=cpus))).concurrent == usable
+    assert allot(Resources(cpus=cpus)).concurrent == usable

@@ -92,17 +92,19 @@ class Running:
         self.now, self.bell, self.memory, self.stop = 100.0, Bell(), Memory(), threading.Event()
         monkeypatch.setattr(tuning.time, "monotonic", lambda: self.now)
         self.killed = []
+        monkeypatch.setattr(tuning, "own_node", lambda: {"NodeID": "elsewhere"})
         monkeypatch.setattr(tuning, "kill_process", lambda node, pid: self.killed.append((node, pid)))
         self.session = Session(plan(), SweepFolder(tmp_path, "a"), [self.memory], concurrent=2)
         self.stopper = SessionStopper(self.stop, self.session, Watch(self.session, 60.0), self.bell)
         for phase in ("training", "loading data"):
             trial = self.session.next_trial().trial
-            assert not self.stopper("id", {"taken": trial, "node": "n", "pid": int(trial[1:]) + 1})
+            assert not self.stopper("id", {"taken": trial, "node": "n", "pid": int(trial[1:]) + 1, "spoiled": False})
             self.tell(Started(trial), phase=phase)
 
     def tell(self, *events, phase=None):
         for event in events:
-            assert not self.stopper("id", {"event": event, "phase": phase, "workers": ()})
+            news = {"trial": event.trial, "event": event, "phase": phase, "workers": ()}
+            assert not self.stopper("id", news)
 
     def checkpoint(self, tmp_path, images):
         name = f"t0000/{images:012d}"
@@ -138,7 +140,7 @@ def test_it_waits_no_longer_than_saving_may_take(running):
 def test_a_silent_trial_is_killed_and_its_neighbour_is_not(running):
     for _ in range(8):
         running.now += 9.0
-        running.stopper("id", {"alive": "t0000", "phase": "training"})
+        running.stopper("id", {"trial": "t0000", "event": None, "phase": "training", "workers": ()})
         running.stopper.stop_all()
     assert running.killed == [("n", 2)]
     (lost,) = running.memory.of(Lost)
@@ -154,7 +156,7 @@ def test_a_driver_that_was_suspended_kills_no_trial(running):
 
 def test_a_kill_for_memory_counts_for_the_trial_that_used_the_most(running):
     used = "node n\n(pid=1, actual memory used=0.50GB)\n(pid=7, actual memory used=2.00GB)"
-    started = {"event": Started("t0001"), "phase": None, "workers": (("n", 7), ("other", 1))}
+    started = {"trial": "t0001", "event": Started("t0001"), "phase": None, "workers": (("n", 7), ("other", 1))}
     running.stopper("id", started)
     assert not running.stopper("id", {"lost": "t0000", "cause": "out of memory", "details": used, "counts": True})
     assert not running.stopper("id", {"lost": "t0001", "cause": "out of memory", "details": used, "counts": True})

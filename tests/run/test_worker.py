@@ -6,16 +6,16 @@ import pytest
 
 from gensweep.remote_folder import RemoteFolder
 from gensweep.results import Evaluation
-from gensweep.run.mailbox import Mailbox
-from gensweep.run.worker import Line, TrialReporter
+from gensweep.run.messages import Mailbox
+from gensweep.run.worker import TrialReporter
 from gensweep.sweep.checkpoints import checkpoint_place, store
 
 
 def test_a_checkpoint_is_moved_into_the_storage(tmp_path):
     """A worker's own disk holds one checkpoint at most, however many the sweep keeps."""
     scratch, storage, mailbox = tmp_path / "scratch", tmp_path / "storage", Mailbox()
-    line = Line(lambda event, wait: True, mailbox.move, mailbox.is_closing, mailbox.fail)
-    reporter = TrialReporter("t0000", str(storage), 0, line)
+    mailbox.send = lambda event, wait: True
+    reporter = TrialReporter("t0000", str(storage), 0, mailbox)
     for images in (10, 20, 30):
         folder = scratch / f"images-{images}"
         folder.mkdir(parents=True)
@@ -36,9 +36,9 @@ def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(tmp_path, s3, dama
         store(tmp_path / "source", checkpoint_place(root, name))
     for name in names[:damaged]:
         RemoteFolder(checkpoint_place(root, name)).delete("state")
-    notes = []
-    line = Line(lambda event, wait: notes.append(event.text), None, None, None)
-    fetched = TrialReporter("t0000", root, 0, line).fetched(names, tmp_path / "scratch", 1)
+    notes, mailbox = [], Mailbox()
+    mailbox.send = lambda event: notes.append(event.text)
+    fetched = TrialReporter("t0000", root, 0, mailbox).fetched(names, tmp_path / "scratch", 1)
     assert [folder.name for folder in fetched] == ["000000000100"][damaged - 1 :]
     (line,) = notes
     assert "000000000200" in line

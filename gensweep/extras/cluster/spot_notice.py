@@ -18,7 +18,7 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gensweep.run.notice import notice_file
+from gensweep.run.cluster import notice_file
 
 #: Where AWS answers questions of a machine about itself.
 METADATA = "http://169.254.169.254"

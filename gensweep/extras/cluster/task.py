@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 from gensweep.errors import GensweepError
 from gensweep.files import scratch_folder
@@ -23,7 +23,7 @@ from gensweep.last_words import last_words
 from gensweep.run.near_gpus import CLUSTER_RUNNERS, ReturnedPath, SentPath, replaced
 
 if TYPE_CHECKING:
-    from gensweep.run.carried import Carried
+    from gensweep.run.messages import Carried
 
 PATIENCE = 15.0  # seconds without a sign of the task after which it is told what it waits for
 
@@ -41,26 +41,26 @@ def run_as_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Run a function as a task.  Raises ConfigError if no node can run it, and the errors of the function."""
     from gensweep.run.cluster import connected
 
+    output = sys.stdout  # which goes nowhere while Ray is connected
     with last_words(f"Error: {LOST_CLUSTER}"), connected():
-        return _run_task(work, arguments)
+        return _run_task(work, arguments, output)
 
 
 CLUSTER_RUNNERS.append(run_as_task)
 
 
-def _run_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _run_task(work: Callable[..., Any], arguments: tuple[Any, ...], output: TextIO) -> Any:
     """Asks for a GPU if the cluster has any.  Raises ConfigError if no node can ever hold the task."""
     import ray
 
     from gensweep.config.sweep_config import Resources
     from gensweep.run.allotment import allot, bundle, scarce_words
-    from gensweep.run.carried import Carried
-    from gensweep.run.node_types import cluster_nodes
+    from gensweep.run.messages import Carried
+    from gensweep.run.nodes import addable_nodes, node_resources
 
-    nodes = cluster_nodes(Resources(gpus_per_worker=1.0))
-    has_gpu = any(node.get("GPU") for node in [*nodes.living, *(nodes.addable or ())])
-    asked = Resources(gpus_per_worker=1.0 if has_gpu else 0.0)
-    allot(asked, nodes.living, nodes.addable)
+    nodes = node_resources()
+    asked = Resources(gpus_per_worker=1.0 if any(node.get("GPU") for node in nodes) else 0.0)
+    allot(asked, nodes, grows=addable_nodes() > 0)
     targets: list[Path] = []
 
     def pack(each: SentPath | ReturnedPath) -> Any:
@@ -82,7 +82,7 @@ def _run_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
                 for target, packed in zip(targets, files, strict=True):
                     _unpack(packed, target.parent)
                 return result
-            print(content, end="", file=sys.stdout if kind == "out" else sys.stderr, flush=True)
+            print(content, end="", file=output if kind == "out" else sys.stderr, flush=True)
     finally:
         with contextlib.suppress(Exception):  # it may have ended
             ray.cancel(stream, force=True)

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from gensweep.errors import ConfigError
-from gensweep.run import node_types
+from gensweep.run import nodes
 from gensweep.run.near_gpus import ReturnedPath, SentPath, run_near_gpus
-from gensweep.run.node_types import ClusterNodes
 
 
 def shout(folder, pairs, output):
@@ -88,6 +87,6 @@ def test_errors_that_a_user_can_mend_come_back_as_they_are_and_others_with_their
 
 @pytest.mark.ray
 def test_work_that_no_node_can_run_is_refused(cluster, monkeypatch):
-    monkeypatch.setattr(node_types, "cluster_nodes", lambda _: ClusterNodes([{"CPU": 0.0}]))
+    monkeypatch.setattr(nodes, "node_resources", lambda: [{"CPU": 0.0}])
     with pytest.raises(ConfigError, match="0 CPU on 1 node"):
         run_near_gpus(refuse, "colour")

@@ -1,31 +1,75 @@
-"""Messages from the workers of a trial to the trial, which passes them on to Tune one at a time.
+"""What the driver, a trial and its workers send each other.
 
-With one worker two threads of a process share the mailbox.  With several it is an actor, whose calls run in threads.
+A mailbox has the messages from the workers to the trial, which passes them on to Tune one at a time.  With one worker
+two threads of a process share it.  With several it is an actor, whose calls run in threads.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import ray.cloudpickle
+
+from gensweep import plugins
 from gensweep.phases import Phase
 from gensweep.sweep.events import Report
 
+T = TypeVar("T")
+
+
+class Carried(Generic[T]):
+    """A value, such as a function and its configuration, for a process that may lack the plug-ins of this one."""
+
+    def __init__(self, value: T) -> None:
+        self._plugins = plugins.loaded()
+        # Apart, because trials are made of their configuration as they are unpickled.
+        self._pickled: bytes = ray.cloudpickle.dumps(value)  # type: ignore[no-untyped-call]
+
+    def open(self) -> T:
+        """The value; the plug-ins are there from then on.  Raises ConfigError if one cannot be imported here."""
+        for plugin in self._plugins:
+            plugin.install()
+        value: T = ray.cloudpickle.loads(self._pickled)
+        return value
+
 
 @dataclass(frozen=True)
-class JobError:
-    """An exception of the job in one rank: one line, the traceback, and whether the cause is infrastructure."""
+class TrialSettings:
+    """Passed to every trial; `scratch` is on the driver's machine."""
 
-    line: str
-    details: str
-    infrastructure: bool = False
+    sweep_id: str
+    job: Carried[Callable[..., None]]
+    worker_counts: tuple[int, ...]
+    """Allowed numbers of workers, largest first."""
+    resources: dict[str, float]
+    """Of one worker."""
+    storage: str
+    """The root of the sweep's storage, a path or URL."""
+    own_storage: bool
+    """True if that is the sweep's own folder."""
+    scratch: Path
+    """For Ray Train's bookkeeping; checkpoints are not stored there."""
+    bell: Any
+    """The actor that says when the sweep stops."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial, and the checkpoints to resume from, newest first."""
+
+    trial: str
+    config: Any
+    checkpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Done:
-    """The workers have ended: the trial is trained to its end, or an error stopped them.
+    """The workers, or one of them, have ended: the trial is trained to its end, or an error stopped them.
 
     `lost` means that infrastructure failed and the trial may run again; without `counts`, as often as it takes.
     `ends_sweep` means that the error would stop every other trial, too.
@@ -57,7 +101,7 @@ class Mailbox:
         self._sent = self._taken = self._answered = 0
         self._phase: Phase | None = None
         self._moved = self._stopped = self._closing = False
-        self._errors: dict[int, JobError] = {}
+        self._errors: dict[int, Done] = {}
         self._workers: list[tuple[str, int]] = []
 
     def enter(self, node: str, pid: int) -> None:
@@ -106,11 +150,11 @@ class Mailbox:
         """True once `close` was called."""
         return self._closing
 
-    def fail(self, rank: int, error: JobError) -> None:
+    def fail(self, rank: int, error: Done) -> None:
         """Note an exception of the job, which ends the workers."""
         self._errors[rank] = error
 
-    def errors(self) -> dict[int, JobError]:
+    def errors(self) -> dict[int, Done]:
         """The exceptions of the job, by rank."""
         return dict(self._errors)
 
