@@ -77,7 +77,7 @@ def run_plan(
             opened.enter_context(_no_keys_handed_on())
         capacity = Capacity(plan.resources)
         _check_paths(plan)
-        held = opened.enter_context(held_storage(folder, storage, plan.kept_settings))
+        held = opened.enter_context(held_storage(folder, storage, plan.settings))
         if retry is not None:
             retry.check(folder)
             held.change_settings(folder, plan.settings)

@@ -38,7 +38,7 @@ def tune(tmp_path, *words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--retry", "a", "t0000"), "t0000 is finished, so it cannot be tried again (failed: t0001)"),
+        (("--retry", "a", "t0000"), "t0000 is no failed trial of a (failed: t0001)"),
         (("--retry", "a", "--set", "training.batch_size=8"), "would make the scores of trials incomparable"),
         (("--retry", "a", "--resume", "a"), "exclude each other"),
         (("--retry", "a", "--dry-run"), "continues with the settings"),
