@@ -1,6 +1,6 @@
 """Population based training.  Source: Jaderberg et al. 2017, "Population based training of neural networks".
 
-All trials pause at each interval.  Once the whole population has paused, the worst trials continue from checkpoints of
+All trials pause at each interval.  Once the whole population has paused, the worst trials continue from the weights of
 the best, with their settings sampled anew or perturbed; then all trials resume.
 """
 

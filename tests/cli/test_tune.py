@@ -22,7 +22,7 @@ def asked(tmp_path, monkeypatch):
     settings = load_sweep(SPACE, overrides=["name=a"]).as_dict()
     sweep = LoggedSweep(tmp_path, "a", settings=json.loads(json.dumps(settings)))
     for trial, status in (("t0000", "finished"), ("t0001", "failed")):
-        sweep.start(trial)
+        sweep.start(trial, config={"seed": 0})
         sweep.evaluate(trial, 100, 1.0)
         sweep.end(trial, status)
     sweep.close()
