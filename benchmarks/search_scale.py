@@ -36,7 +36,7 @@ from gensweep.build.costs import TrialCosts
 from gensweep.results import Cost, Evaluation, Identity, Score
 from gensweep.run.driver import run_plan
 from gensweep.run.planning import plan_sweep
-from gensweep.search.decisions import Search
+from gensweep.search.schedulers import Scheduler
 from gensweep.search.session import Observer, Session
 from gensweep.search.sweep_plan import SweepPlan
 from gensweep.sweep.events import Ended, Evaluated, Event, SessionEnded, Started
@@ -56,7 +56,7 @@ RUNGS = (1000, 2000, 4000, 8000)
 #: What is timed, by the name of its row.
 PARTS = {
     "ask": (Session, "_suggest"),
-    "decide": (Search, "next"),
+    "decide": (Scheduler, "startable"),
     "log": (EventLog, "append"),
     "MLflow": (SweepCopy, "catch_up"),
     "optuna.db": (StudyFile, "catch_up"),

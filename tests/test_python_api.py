@@ -100,7 +100,7 @@ def test_a_storage_with_a_secret_is_refused_before_anything_is_written(tmp_path,
     monkeypatch.chdir(tmp_path)
     settings = load_sweep(space_file("quickstart")).as_dict()
     sweep = LoggedSweep("sweeps", "quickstart", settings=json.loads(json.dumps(settings)))
-    sweep.start("t0000")
+    sweep.start("t0000", config={"seed": 0})
     sweep.end("t0000", "failed", "ValueError: no")
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     with pytest.raises(gs.ConfigError, match="looks like a secret") as refused:

@@ -62,8 +62,8 @@ class ProductSearch:
         )
         self._identity = identity
         self._session = Session(plan, folder, (), concurrent=1)
-        sampler = self._session.sampler
-        self._sampler = sampler.method = FromTable(sampler.method, pool, partial(suggest, space))
+        self._sampler = FromTable(self._session.sampler, pool, partial(suggest, space))
+        self._session.sampler = self._sampler
         self._going_on: list[Stage] = []
         self._trainings: dict[str, int] = {}
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from replays.product_search import ProductSearch
 from replays.table_replay import Pool, replay
 
-from gensweep.search.warm_start import MOST_QUEUED
+from gensweep.search.sweep_plan import MOST_QUEUED
 from gensweep.sweep.events import WarmStarted
 from gensweep.sweep.state import SweepState
 

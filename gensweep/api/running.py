@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,7 @@ from gensweep.run.preflight import (
 )
 from gensweep.search.reruns import Retry
 from gensweep.search.space import suggest
-from gensweep.search.sweep_plan import InitialCheckpoint, SweepPlan, SweepResult
-from gensweep.search.warm_start import warm_start_words, warm_starts
+from gensweep.search.sweep_plan import InitialCheckpoint, SweepPlan, SweepResult, warm_start_words, warm_starts
 from gensweep.sweep.continuation import continue_command
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plugin_copies import changed_plugins
@@ -105,7 +104,9 @@ def _run(
     )
     with ExitStack() as opened:
         opened.enter_context(closing(display))
-        plan = replace(_checked_plan(sweep, root, storage, display), start=start)
+        plan = _checked_plan(sweep, root, storage, display)
+        if start is not None:
+            plan = replace(plan, settings={**plan.settings, "start": asdict(start)})
         observers: list[LogView | Boards] = [
             LogView("MLflow", partial(SweepCopy, folder), lock=folder.copy_lock()),
             _study_view(sweep, folder),

@@ -79,7 +79,7 @@ def run_plan(
             _hand_on_no_keys()
         capacity = Capacity(plan.resources)
         _check_paths(plan)
-        held = opened.enter_context(held_storage(folder, storage, plan.kept_settings))
+        held = opened.enter_context(held_storage(folder, storage, plan.settings))
         if retry is not None:
             retry.check(folder)
             held.change_settings(folder, plan.settings)

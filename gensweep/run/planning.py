@@ -25,8 +25,7 @@ from gensweep.run.allotment import Allotment, allot
 from gensweep.run.near_gpus import has_cluster
 from gensweep.run.preflight import Precheck, all_findings, check_population, extreme_trials
 from gensweep.search.space import Parameter, describe, sample, suggest
-from gensweep.search.sweep_plan import SweepPlan
-from gensweep.search.warm_start import warm_start_words, warm_starts
+from gensweep.search.sweep_plan import SweepPlan, warm_start_words, warm_starts
 from gensweep.sweep.checkpoints import CHECKPOINTS
 from gensweep.sweep.events import WarmStarted
 from gensweep.sweep.folder import SweepFolder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,9 @@ from gensweep.config.sweep_config import Repeats
 from gensweep.config.tree import flatten, override_all
 from gensweep.errors import ConfigError
 from gensweep.sweep.continuation import continue_command
-from gensweep.sweep.events import Suggested
+from gensweep.sweep.events import RepeatsAsked, Suggested
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
-from gensweep.sweep.trial_state import TrialState
 
 #: Settings of a trial that change no number by which it is searched or ranked.
 FREE_SETTINGS = (
@@ -39,42 +38,19 @@ class Retry:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, folder: SweepFolder) -> None:
-        """Raises ConfigError, with all problems, for trials that did not fail, or if none did."""
-        state, name = folder.state(), folder.name
-        failed = [trial.trial for trial in state.failed]
-        known = ", ".join(failed) or "none"
-        problems = [
-            f"{trial} is {state.trials[trial].status}, so it cannot be tried again (failed: {known})"
-            if trial in state.trials
-            else f"{trial} is no trial of {name} (failed: {known})"
-            for trial in self.trials
-            if trial not in failed
-        ]
-        if not failed and not problems:
-            problems = [f"no trial of {name} failed; to go on with it: {continue_command('resume', folder.path)}"]
-        if problems:
-            raise ConfigError(problems)
+        """Raises ConfigError, with all problems, for trials that cannot run again, or if there is none that can."""
+        failed, name = [trial.trial for trial in folder.state().failed if trial.config], folder.name
+        if not failed:
+            again = continue_command("resume", folder.path)
+            raise ConfigError(f"no trial of {name} failed with a valid configuration; to go on with it: {again}")
+        if others := [trial for trial in self.trials if trial not in failed]:
+            raise ConfigError([f"{each} is no failed trial of {name} (failed: {', '.join(failed)})" for each in others])
 
-    def configs(
-        self, state: SweepState, configure: Callable[[Mapping[str, Any]], dict[str, Any]]
-    ) -> dict[str, dict[str, Any]]:
-        """The new configurations of the trials to run, by name.
-
-        A trial without a valid configuration runs again only if it is named.  Raises ConfigError if it still has none.
-        """
-        chosen: list[TrialState] = [trial for trial in state.failed if not self.trials or trial.trial in self.trials]
-        found = {}
-        for trial in [*chosen, *(state.unfinished if self.changes else ())]:
-            try:
-                if not trial.config and trial.suggested and not trial.params:  # it ended while it was sampled
-                    raise ConfigError(f"{trial.trial} cannot be tried again: {trial.error}")
-                config = trial.config or configure(trial.params)
-            except ConfigError:
-                if self.trials:
-                    raise
-                continue
-            found[trial.trial] = dict(override_all(config, self.changes))
-        return found
+    def configs(self, state: SweepState) -> dict[str, dict[str, Any]]:
+        """The configurations of the trials to run, by name."""
+        failed = [trial for trial in state.failed if trial.config and trial.trial in (self.trials or state.trials)]
+        again = [*failed, *(state.unfinished if self.changes else ())]
+        return {trial.trial: dict(override_all(trial.config, self.changes)) for trial in again}
 
 
 def with_changes(sweep: SweepConfig, changes: Mapping[str, Any]) -> tuple[SweepConfig, dict[str, Any]]:
@@ -83,7 +59,7 @@ def with_changes(sweep: SweepConfig, changes: Mapping[str, Any]) -> tuple[SweepC
     Raises ConfigError, with all problems, for settings that were searched or that change the meaning of a score.
     """
     searched = {node.key for node in sweep.nodes()}
-    free = ", ".join([*(f"{name}.*" if name == "resources" else name for name in FREE_SECTIONS), *FREE_SETTINGS])
+    free = ", ".join((*FREE_SECTIONS, *FREE_SETTINGS))
     problems = []
     for key in changes:
         if key in searched:
@@ -100,20 +76,22 @@ def with_changes(sweep: SweepConfig, changes: Mapping[str, Any]) -> tuple[SweepC
 
 
 def due_repeats(
-    state: SweepState, asked: Repeats, configure: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-) -> Iterator[Suggested]:
+    state: SweepState, asked: Repeats | RepeatsAsked, configure: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> list[Suggested]:
     """The missing repeats of each configuration that is certainly among the best.
 
     Trials that have not ended may still rank before it.  `FREE_SETTINGS` are as the sweep would `configure` them now.
     Clones are skipped: their settings changed during training, so no training from scratch repeats them.
     """
     if len(state.searched) < state.wanted:
-        return
-    ended = [trial for trial in state.ranking if trial.ended and not trial.lineage]
+        return []
+    due, ended = list[Suggested](), [trial for trial in state.ranking if trial.ended and not trial.lineage]
     for best in ended[: max(0, asked.top - state.undecided)]:
         for number in range(1, asked.seeds + 1):
             if (name := f"{best.trial}-s{number}") not in state.trials:
                 now = {key: value for key, value in flatten(configure(best.params)) if key in FREE_SETTINGS}
                 config = dict(override_all(best.config, now))
                 config["seed"] = best.config.get("seed", 0) + number
-                yield Suggested(name, best.number, best.suggested, best.params, config, repeat_of=best.trial)
+                settings = (best.suggested, best.params, config)
+                due.append(Suggested(name, best.number, *settings, repeat_of=best.trial))
+    return due

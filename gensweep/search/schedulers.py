@@ -1,45 +1,52 @@
-"""Schedulers: how far trials train.  Each is a pure function of the sweep's state, so a log can be replayed."""
+"""Schedulers: which trials train, and how far: pure functions of the sweep's state, so a log can be replayed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from gensweep.config.search_methods import MedianStopping
 from gensweep.results import order_of
+from gensweep.sweep.spending import SearchSpending, spent_by
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
 Verdict: TypeAlias = Literal["continue", "pause", "stop"]
+Decision: TypeAlias = TrialState | Literal["sample", "wait", "stop"]
+"""Resume a trial, sample a configuration, wait until a trial pauses or ends, or stop: nothing is left."""
 
 #: Amounts that differ by this share are equal: they come from divisions of floating point numbers.
 ROUNDING = 1e-9
 #: An evaluation up to this share before a rung counts there, as people write 0.33 for a third.
 RUNG_TOLERANCE = 0.1
+#: Consecutive trials that failed or broke a limit, after which no trial is sampled until a running one ends well.
+MAX_FAILURES_IN_A_ROW = 100
+#: A budget for ten trainings pays for ten, whatever rounding makes of their sum; in parts of a training.
+BUDGET_ROUNDING = 1e-6
 
 
-class Clone(NamedTuple):
-    """Continue a trial from the source's checkpoint, with these overrides."""
-
-    source: TrialState
-    images: int
-    checkpoint: str
-    params: Mapping[str, Any]
-
-
-class Candidates(NamedTuple):
-    """Paused trials that may resume."""
+class Startable(NamedTuple):
+    """What may start now."""
 
     promotable: list[TrialState]
-    """To their next rungs, most trained first."""
+    """Paused trials that resume to their next rungs, most trained first."""
     finalists: list[TrialState]
-    """To their ends, once nothing else is left; best first."""
+    """Paused trials that resume to their ends, once nothing else is left; best first."""
+    samples: int = 0
+    """New trials."""
+
+    @property
+    def total(self) -> int:
+        """How many trials could start now, if there were workers for all."""
+        return len(self.promotable) + (self.samples or sum(each not in self.promotable for each in self.finalists))
 
 
 @dataclass(frozen=True)
 class Scheduler:
-    """`fifo`, and the base of the others: every trial trains to its end.
+    """`fifo`, and the base of the others: every trial trains to its end, as far as `search.budget` pays for it.
 
     `budget` is a full training and `grace` the first rung, both in the unit of the budget.
     """
@@ -47,40 +54,116 @@ class Scheduler:
     budget: float
     grace: float
 
-    def verdict_on(self, trial: TrialState, state: SweepState) -> Verdict:
-        """What a running trial does after its newest evaluation; the search's budget is checked by the caller."""
+    # -- the rules of a scheduler, whatever the search's budget ----------------------------------------------------
+
+    def rule(self, trial: TrialState, state: SweepState) -> Verdict:
+        """What a trial does after its newest evaluation."""
         return "continue"
 
-    def candidates(self, state: SweepState, deciding: TrialState | None = None) -> Candidates:
+    def candidates(self, state: SweepState, deciding: TrialState | None = None) -> Startable:
         """Paused trials that may resume; `deciding` is a running trial that counts as paused."""
-        return Candidates([], [])
+        return Startable([], [])
 
     def unpromotable(self, state: SweepState) -> list[TrialState]:
         """Paused trials that can never resume."""
         return []
 
-    def clones(self, state: SweepState) -> dict[str, Clone]:
-        """Paused trials that continue from another trial's checkpoint, by name."""
+    def clones(self, state: SweepState) -> dict[str, tuple[TrialState, Mapping[str, Any]]]:
+        """Paused trials that continue from another trial's newest evaluation: that trial and the overrides, by name."""
         return {}
 
     def next_stop(self, trial: TrialState | None, state: SweepState) -> float:
         """Share of its training after which a trial may be paused next; None: a new trial."""
         return 1.0
 
+    # -- decisions -------------------------------------------------------------------------------------------------
 
-class Scored(NamedTuple):
-    """One evaluation: what the trial has spent, its score and its best score so far; lower is better."""
+    def next(self, state: SweepState, held: Set[str] = frozenset(), startable: Startable | None = None) -> Decision:
+        """What to train next; trials that are `held` by workers cannot resume yet."""
+        promotable, finalists, samples = startable or self.startable(state)
+        if able := [trial for trial in promotable if trial.trial not in held]:
+            return able[0]
+        if samples:
+            return "sample"
+        if able := [trial for trial in finalists if trial.trial not in held]:
+            return able[0]
+        waits = state.training or any(trial.trial in held for trial in state.paused)
+        return "wait" if waits else "stop"
 
-    spent: float
-    order: float
-    best: float
+    def verdict_on(self, trial: TrialState, state: SweepState) -> Verdict:
+        """What a running trial does after its newest evaluation.  A trial that would resume at once continues."""
+        if (verdict := self.rule(trial, state)) != "pause":
+            return verdict
+        able = self.startable(state, trial)
+        is_last = len(state.searched) >= state.wanted and trial in able.finalists
+        return "continue" if is_last or trial in able.promotable else "pause"
+
+    def to_stop(self, state: SweepState) -> list[TrialState]:
+        """Paused trials that will not resume: all of them once the search is over."""
+        if len(state.searched) >= state.wanted and self.next(state) == "stop":
+            return state.paused
+        return self.unpromotable(state)
+
+    def startable(self, state: SweepState, deciding: TrialState | None = None) -> Startable:
+        """What `search.budget` pays for: finalists first, then each promotion, then samples.
+
+        The first full training of a search does not depend on the budget.
+        """
+        found, spending = self.candidates(state, deciding), state.spending
+        left = _budget_left(state, spending, deciding)
+        finished = any(trial.status == "finished" for trial in state.searched)
+        is_first = not finished and all(trial is deciding for trial in state.training)
+        finalists = list[TrialState]()
+        for trial in found.finalists:
+            rest = _rest_of(trial, spending)
+            if left >= rest or (is_first and not finalists):
+                finalists.append(trial)
+                left -= rest
+
+        def step(trial: TrialState | None) -> float:
+            """Cost until a trial may be paused, with one evaluation; those of a whole training are part of its cost."""
+            spent = 0.0 if trial is None else state.spent(trial, trial.images) / self.budget
+            share = max(0.0, self.next_stop(trial, state) - spent)
+            return min(spending.whole, spending.whole * share + spending.scoring)
+
+        samples = 0 if too_many_failures(state) else max(0, state.wanted - len(state.searched))
+        if left == math.inf:
+            return found._replace(finalists=finalists, samples=samples)
+        promotable = [each for each in found.promotable if each in finalists or left >= step(each)]
+        if samples and not state.exhausted:
+            cost = step(None)  # 0 while no cost is known
+            paid = left // cost if cost else math.inf
+            samples = int(min(samples, paid)) if left >= cost else 0
+        return Startable(promotable, finalists, samples)
 
 
-def scored(trial: TrialState, state: SweepState) -> Iterator[Scored]:
-    """The evaluations of a trial, in order."""
-    values, mode = trial.curve, state.mode
-    for images, best in trial.rungs:
-        yield Scored(state.spent(trial, images), order_of(values[images], mode), order_of(best, mode))
+def _rest_of(trial: TrialState, spending: SearchSpending) -> float:
+    """Cost of training a trial to its end, where every training costs as much as the most expensive one."""
+    return max(0.0, spending.whole - spent_by(trial, spending.unit))
+
+
+def _budget_left(state: SweepState, spending: SearchSpending, deciding: TrialState | None) -> float:
+    """The rest of `search.budget` once all running trials have trained to their ends; infinity without a budget.
+
+    `deciding` is a running trial that may still be paused here.  The trials of an extension come on top.
+    """
+    budget = None if state.created is None else state.created.search_budget
+    if budget is None:
+        return math.inf
+    beyond = state.beyond_budget if state.exhausted else 0
+    running = sum(_rest_of(trial, spending) for trial in state.training if trial is not deciding)
+    return budget + (beyond + BUDGET_ROUNDING) * spending.whole - spending.amount - running
+
+
+def too_many_failures(state: SweepState) -> bool:
+    """True if no more trials are sampled because too many consecutive ones failed or broke a limit."""
+    all_infeasible = state.infeasible_in_a_row >= min(MAX_FAILURES_IN_A_ROW, state.wanted)
+    return all_infeasible or state.failures_in_a_row >= MAX_FAILURES_IN_A_ROW
+
+
+def scored(trial: TrialState, state: SweepState) -> list[tuple[float, float]]:
+    """What a trial has spent at each evaluation, and its score there; lower is better."""
+    return [(state.spent(trial, images), order_of(value, state.mode)) for images, value in trial.curve.items()]
 
 
 def at_rung(time: float) -> float:
@@ -96,19 +179,20 @@ class Median(Scheduler):
     Stops a trial whose best score is worse than the median of the running means of its family's other trials.
     """
 
-    min_trials: int = 3
+    settings: MedianStopping
 
-    def verdict_on(self, trial: TrialState, state: SweepState) -> Verdict:
+    def rule(self, trial: TrialState, state: SweepState) -> Verdict:
         """Stop a trial that is worse than the median."""
-        own = list(scored(trial, state))
-        now = at_rung(own[-1].spent / self.grace)
-        if now < 1 or own[-1].spent >= self.budget * (1 - ROUNDING):
+        spent = state.spent(trial, trial.rungs[-1][0])
+        now = at_rung(spent / self.grace)
+        if now < 1 or spent >= self.budget * (1 - ROUNDING):
             return "continue"
         means = []
         for other in state.searched:
-            times = {at_rung(each.spent / self.grace): each.order for each in scored(other, state)}
+            times = {at_rung(spent / self.grace): order for spent, order in scored(other, state)}
             until = [order for time, order in times.items() if 1 <= time <= now * (1 + ROUNDING)]
             compares = other is not trial and other.family == trial.family
             if compares and until and max(times) * (1 + ROUNDING) >= now:
                 means.append(fmean(until))
-        return "stop" if len(means) >= self.min_trials and own[-1].best > median(means) else "continue"
+        best = order_of(trial.rungs[-1][1], state.mode)
+        return "stop" if len(means) >= self.settings.min_trials and best > median(means) else "continue"

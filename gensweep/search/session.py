@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 from uuid import uuid4
 
+import optuna
+
+from gensweep.config.search_methods import AshaSettings, MedianStopping, PopulationBasedTraining
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.results import Evaluation
-from gensweep.search.decisions import (
-    Decision,
-    format_failures,
-    format_infrastructure_errors,
-    make_search,
-    too_many_failures,
-)
+from gensweep.search.asha import Asha
+from gensweep.search.pbt import Pbt
 from gensweep.search.reruns import Retry, due_repeats
-from gensweep.search.samplers import Sampler, sampler_state
+from gensweep.search.samplers import known_study, make_sampler
+from gensweep.search.schedulers import Decision, Median, Scheduler, Startable, too_many_failures
 from gensweep.search.sweep_plan import InitialCheckpoint, SweepPlan
 from gensweep.sweep import events
 from gensweep.sweep.checkpoints import check_visible, checkpoint_place
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.log import LogEntry
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.storage import HeldStorage
 from gensweep.sweep.trial_state import TrialState
 
-TRIAL_NAME = "t{:04d}"
-FIRST_TRIAL = TRIAL_NAME.format(0)
+FIRST_TRIAL = "t0000"
 
 _log = logging.getLogger(__name__)
 
@@ -53,108 +51,116 @@ class Session:
         retry: Retry | None = None,
         storage: HeldStorage | None = None,
     ) -> None:
-        self._plan, self._folder, self._observers = plan, folder, observers
+        self._plan, self._folder, self._observers = plan, folder, list(observers)
         self._upkeep = None if storage is None else storage.upkeep
-        if self._upkeep is not None:
-            self._observers = [*observers, self._upkeep]
-            self._upkeep.on_loss(lambda problem: setattr(self, "problem", problem))
-        self._search = make_search(plan)
-        self._held: set[str] = set()
+        self._scheduler = _scheduler(plan)
+        self._held = set[str]()
         """Trials that have workers, also if they have just paused."""
-        self._decision: Decision | None = None
-        self._runnable: int | None = None
-        self.state = SweepState()
-        last: events.Event | None = None
-        for entry in folder.log.read():
-            last = entry.event
-            self.state.apply(last, entry.time)
+        self._startable: Startable | None = None
         self.interrupted = False
         """True if trials that end now are stopped, not pruned."""
         self.problem: Exception | None = None
         """An error of the whole sweep, which Tune would take for the failure of one trial."""
+        if self._upkeep is not None:
+            self._observers.append(self._upkeep)
+            self._upkeep.on_loss(lambda problem: setattr(self, "problem", problem))
+        entries = list(folder.log.read())
+        self.state = SweepState.of(entries)
         if self.state.created is None:
-            created = plan.created(uuid4().hex if storage is None else storage.sweep_id)
+            start, sweep_id = None, uuid4().hex if storage is None else storage.sweep_id
             # From sweep.json, as a driver may have died after writing it.
             if storage is not None and (asked := folder.settings.get("start")) is not None:
-                created = replace(created, start=InitialCheckpoint(**asked).stored(storage.root, FIRST_TRIAL))
-            self.note(created)
+                start = InitialCheckpoint(**asked).stored(storage.root, FIRST_TRIAL)
+            self.note(plan.created(sweep_id, start))
         for known in plan.warm_starts[len(self.state.sources) :]:  # a driver may have died between them
             self.note(known)
         if more_trials:
             self.note(events.Extended(self.state.wanted + more_trials))
         if repeats is not None:
             self.note(events.RepeatsAsked(repeats.top, repeats.seeds))
-        asked = self.state.repeats
-        self._repeats = plan.search.repeats if asked is None else Repeats(top=asked.top, seeds=asked.seeds)
-        self._close_lost_session()
+        if self.state.status == "running":
+            self.note(events.SessionEnded("interrupted", "its driver was lost"))
         if retry is not None:
-            retry.check(folder)
-            for name, config in retry.configs(self.state, plan.configure).items():
+            for name, config in retry.configs(self.state).items():
                 self.note(events.Retried(name, config))
-        self.sampler = Sampler(plan.search, self.state, plan.sample, plan.nodes)
-        for trial in self.state.unfinished:
-            self._end_if_infeasible(trial)
-        if isinstance(last, events.Evaluated) and last.trial in self.state.trials:  # the driver was lost here
-            self._decide(self.state.trials[last.trial])
-        self._carry_out()
+        self.sampler = make_sampler(plan.search, len(self.state.searched), plan.nodes)
+        match entries[-1:]:
+            case [LogEntry(events.Evaluated(trial=name))] if name in self.state.trials:  # the driver was lost here
+                self._decide(self.state.trials[name])
         self.note(events.SessionStarted(concurrent, plan.tags))
         if self.state.created is not None and self.state.created.start is not None:
             self._take_over(self.state.created.start)
-        self._resumable = [trial for trial in self.state.unfinished if trial.status != "paused"]
-        self._repeat_best()
+        self._follow_up()
 
     def note(self, event: events.Event) -> None:
-        """Add an event to the log, and call the observers."""
+        """Add an event to the log, call the observers, and delete the checkpoints that its trial no longer needs."""
         event = events.without_secrets(event)
+        trial = self.state.trials.get(getattr(event, "trial", ""))
+        before = set[str]() if trial is None else trial.useful_checkpoints
         entry = self._folder.log.append(event)
-        self._decision = self._runnable = None
+        self._startable = None
         self.state.apply(event, entry.time)
         for observer in self._observers:
             try:
                 observer(event, self.state)
             except Exception:  # a broken display must not stop the training
                 _log.exception("observer %s failed", type(observer).__name__)
+        if trial is not None and (unused := before - trial.useful_checkpoints):
+            # Only where trials are cloned can one need the checkpoints of another.
+            self._delete(unused - self.state.useful_checkpoints if self.state.clones else unused)
 
     def next_trial(self) -> TrialState | None:
         """The trial to run next: interrupted trials and repeats, then what the search decides; None if none yet."""
+        state = self.state
         while not self.gives_up:
-            if self._resumable:
-                return self._hand_out(self._resumable.pop(0))
             match self._next:
-                case Decision("resume", name):
-                    return self._hand_out(self.state.trials[name])
-                case Decision("sample"):
+                case TrialState() as trial:
+                    pass
+                case "sample":
                     trial = self._suggest()
-                    if not trial.ended:
-                        return self._hand_out(trial)
-                case Decision("stop") if self._wants_more and not too_many_failures(self.state):
-                    self.note(events.Exhausted(self.state.wanted_once_exhausted))
-                    self._carry_out()
-                    self._repeat_best()
+                case "stop" if state.wanted > len(state.searched) and not too_many_failures(state):
+                    self.note(events.Exhausted(state.wanted_once_exhausted))
+                    self._follow_up()
+                    continue
                 case _:
                     return None
+            if not trial.ended:
+                self._held.add(trial.trial)  # Tune asks for the next one before its workers begin
+                if trial.status != "waiting":
+                    self.note(events.Resumed(trial.trial))
+                return trial
         return None
 
     @property
     def waits(self) -> bool:
         """True if another trial may become runnable later."""
-        return self._next.action == "wait"
+        return self._next == "wait"
 
     @property
     def gives_up(self) -> str | None:
         """The reason why the sweep stops by itself; None if it does not."""
-        fails = too_many_failures(self.state) and (self._wants_more or self.state.best is None)
-        if fails and not self._resumable and self._next.action == "stop":
-            return format_failures(self.state)
-        most, errors = self._plan.resources.stop_after_failed, self.state.infrastructure_errors_in_a_row
-        return format_infrastructure_errors(self.state) if most and errors >= most and self.state.left else None
+        state, most = self.state, self._plan.resources.stop_after_failed
+        wants_more = len(state.searched) < state.wanted or state.best is None
+        if wants_more and too_many_failures(state) and self._next == "stop":
+            count = max(state.failures_in_a_row, state.infeasible_in_a_row)
+            what, limits = ("failed or break a limit", " or other constraints") if state.constraints else ("failed", "")
+            advice = f"fix that, or start a sweep with another space{limits}"
+            return f"{count} consecutive trials {what} ({_last_failure(state)}); {advice}"
+        errors = state.infrastructure_errors_in_a_row
+        if most and errors >= most and state.left:
+            what = "consecutive trials failed because of infrastructure errors"
+            return f"{errors} {what} ({_last_failure(state)}); fix that, then resume"
+        return None
 
     @property
     def pending(self) -> int:
         """How many trials could start now, if there were workers for all."""
-        if self._runnable is None:
-            self._runnable = self._search.runnable(self.state)
-        return len(self._resumable) + self._runnable
+        return len(self._resumable) + self._able.total
+
+    @property
+    def study(self) -> optuna.Study:
+        """What the sampler knows."""
+        return known_study(self.sampler, self.state, self._plan.search.sampler.kind, self._plan.sample)
 
     def lost(self, name: str, cause: str, details: str, *, counts: bool = True) -> bool:
         """A trial lost its workers, or they failed because of infrastructure.  True if the trial ends."""
@@ -165,25 +171,20 @@ class Session:
 
     def requeue_all(self, cause: str, details: str, guilty: Mapping[str, str]) -> None:
         """All trials lost their processes and run again.  It counts for the guilty trials, for their own causes."""
-        for trial in [*self.state.running, *self.state.waiting]:
-            if trial in self._resumable:
-                continue
-            self.lost(trial.trial, guilty.get(trial.trial, cause), details, counts=trial.trial in guilty)
-            self.requeue(trial.trial)
+        for name in sorted(self._held):
+            self.lost(name, guilty.get(name, cause), details, counts=name in guilty)
+            self.requeue(name)
 
     def requeue(self, name: str) -> None:
         """A trial without a process runs again, unless it ends."""
         self._held.discard(name)
-        self._decision = None
         if self.is_to_end(name):
             self.ended(name, {})
-        else:
-            self._resumable.append(self.state.trials[name])
 
     def is_to_end(self, name: str) -> bool:
         """True if a trial has paused or ended, or is out of retries."""
         trial = self.state.trials[name]
-        return not _has_workers(trial) or self._is_out_of_retries(trial)
+        return not _has_workers(trial) or len(trial.losses) > self._plan.resources.retries
 
     def checkpoints_of(self, name: str) -> tuple[str, ...]:
         """The checkpoints to resume from, the newest first."""
@@ -194,58 +195,56 @@ class Session:
         trial = self.state.trials[event.trial]
         if not _has_workers(trial):
             return True
-        if isinstance(event, events.Noted):
-            self._folder.write_log(event.trial, event.text)
-        if isinstance(event, events.Started | events.Paced | events.Entered | events.Noted):
-            self.note(event)
-            return False
-        if isinstance(event, events.Progressed):
-            if event.images > trial.images:
-                self.note(event)
-            return False
-        if isinstance(event, events.Saved):
-            if event.images not in trial.saved:
-                self._check_visible(event.checkpoint)
-                self._note_change(trial, event)
-            return False
-        if event.evaluation.images in trial.evaluations:
-            return False
-        if event.checkpoint is not None:
-            self._check_visible(event.checkpoint)
+        match event:
+            case events.Noted(text=text):
+                self._folder.write_log(event.trial, text)
+            case events.Progressed(images=images) if images <= trial.images:
+                return False
+            case events.Saved(images=images) if images in trial.saved:
+                return False
+            case events.Evaluated(evaluation=found) if found.images in trial.evaluations:
+                return False
+            case events.Saved(checkpoint=str(name)) | events.Evaluated(checkpoint=str(name)):
+                try:
+                    check_visible(checkpoint_place(self._folder.root, name))
+                except GensweepError as problem:
+                    self.problem = problem
+                    raise
+        if isinstance(event, events.Evaluated) and event.checkpoint is not None:
             self._folder.keep_pictures(event.trial, event.evaluation.images, event.checkpoint)
-        self._note_change(trial, event)
-        self._decide(trial)
-        self._carry_out()
+        self.note(event)
+        if isinstance(event, events.Evaluated):
+            self._decide(trial)
+            self._follow_up()
         return not _has_workers(trial)
 
-    def ended(self, name: str, result: Mapping[str, Any], error: str | None = None, details: str = "") -> None:
-        """The workers of a trial are gone; `result` is their last report, `error` that of the actor."""
+    def ended(self, name: str, result: Mapping[str, Any]) -> None:
+        """The workers of a trial are gone; `result` is their last report."""
         trial = self.state.trials[name]
-        self._held.discard(name)
-        self._decision = None
         if (failure := result.get("sweep_failure")) is not None and _has_workers(trial):
             self.problem = self.problem or GensweepError(failure)
-        if self.problem is not None or not _has_workers(trial):
+        if self.problem is not None:
             return
-        error = error or result.get("failure")
+        self._held.discard(name)
+        if not _has_workers(trial):
+            return
         try:
-            if error is None and self._is_out_of_retries(trial):
+            if (error := result.get("failure")) is not None:
+                log = str(self._folder.write_log(name, f"{error}\n\n{result.get('details', '')}"))
+                end = events.Ended(name, "failed", f"{error}; log: {log}", log)
+            elif self.is_to_end(name):  # it is out of retries
                 times, last = len(trial.losses), trial.losses[-1]
                 without = f"the last of {times} failures in a row without a new checkpoint; " if times > 1 else ""
-                said = f"{last.cause} ({without}log: {last.log})"
-                self._note_change(trial, events.Ended(name, "failed", said, last.log, infrastructure_error=True))
-            elif error is not None:
-                log = self._folder.write_log(name, f"{error}\n\n{details or result.get('details', '')}")
-                self._note_change(trial, events.Ended(name, "failed", f"{error}; log: {log}", str(log)))
+                error = f"{last.cause} ({without}log: {last.log})"
+                end = events.Ended(name, "failed", error, last.log, infrastructure_error=True)
             elif not (result.get("finished") or trial.images >= (trial.length or self._plan.budget)):
-                self._note_change(trial, events.Ended(name, "stopped" if self.interrupted else "pruned"))
+                end = events.Ended(name, "stopped" if self.interrupted else "pruned")
             elif trial.score is None:
-                error = f"it ended without reporting {self.state.metric}"
-                self._note_change(trial, events.Ended(name, "failed", error))
+                end = events.Ended(name, "failed", f"it ended without reporting {self.state.metric}")
             else:
-                self._note_change(trial, events.Ended(name, "finished"))
-            self._carry_out()
-            self._repeat_best()
+                end = events.Ended(name, "finished")
+            self.note(end)
+            self._follow_up()
         except Exception as problem:
             self.problem = problem
             raise
@@ -253,58 +252,56 @@ class Session:
     # -- inside ----------------------------------------------------------------------------------------------------
 
     @property
-    def _next(self) -> Decision:
+    def _able(self) -> Startable:
         """Cached until the next event, as Tune asks all the time."""
-        if self._decision is None:
-            self._decision = self._search.next(self.state, self._held)
-        return self._decision
+        if self._startable is None:
+            self._startable = self._scheduler.startable(self.state)
+        return self._startable
 
     @property
-    def _wants_more(self) -> bool:
-        return len(self.state.searched) < self.state.wanted
+    def _resumable(self) -> list[TrialState]:
+        """Interrupted trials and repeats without workers."""
+        unfinished = (trial for trial in self.state.unfinished if trial.status != "paused")
+        return [trial for trial in unfinished if trial.trial not in self._held]
+
+    @property
+    def _next(self) -> Decision:
+        return next(iter(self._resumable), None) or self._scheduler.next(self.state, self._held, self._able)
 
     def _decide(self, trial: TrialState) -> None:
-        """Pause or end a trial after its newest evaluation, unless that has no score."""
-        if self.state.metric not in next(reversed(trial.evaluations.values())).evaluation.scores:
+        """Pause or end a trial after its newest evaluation, unless that has no score.  Repeats train to their ends."""
+        scores = next(reversed(trial.evaluations.values())).evaluation.scores
+        if self.state.metric not in scores or trial.repeat_of is not None:
             return
         patience = self._plan.search.patience
-        if patience is not None and trial.repeat_of is None and trial.evaluations_at_best > patience:
-            self._note_change(trial, events.Ended(trial.trial, "finished"))
+        if patience is not None and trial.evaluations_at_best > patience:
+            self.note(events.Ended(trial.trial, "finished"))
             return
-        match self._search.verdict_on(trial, self.state):
+        match self._scheduler.verdict_on(trial, self.state):
             case "pause":
-                self._note_change(trial, events.Paused(trial.trial))
+                self.note(events.Paused(trial.trial))
             case "stop":
-                self._note_change(trial, events.Ended(trial.trial, "pruned"))
+                self.note(events.Ended(trial.trial, "pruned"))
 
-    def _carry_out(self) -> None:
-        """Clone and end paused trials as the search decides."""
-        for name, clone in self._search.scheduler.clones(self.state).items():
-            trial, source, params = self.state.trials[name], clone.source, clone.params
+    def _follow_up(self) -> None:
+        """End trials that cannot meet a limit, clone and end paused ones as the scheduler decides, start repeats."""
+        for trial in self.state.unfinished:
+            if trial.best is None and trial.broken_limits:
+                self.note(events.Ended(trial.trial, "infeasible", "; ".join(trial.broken_limits)))
+        for name, (source, params) in self._scheduler.clones(self.state).items():
             try:
                 config = self._plan.configure(params)
             except ConfigError:  # an invalid combination: it continues with the source's settings
                 params, config = source.params, dict(source.config)
-            known = source.params
-            changed = {key: (known[key], value) for key, value in params.items() if value != known[key]}
-            origin = (source.trial, clone.images, clone.checkpoint)
-            self._note_change(trial, events.Cloned(name, *origin, params, config, changed))
-        for trial in self._search.to_stop(self.state):
-            self._note_change(trial, events.Ended(trial.trial, "pruned"))
-
-    def _repeat_best(self) -> None:
-        """Start the repeats that are due."""
-        configure = self._plan.configure
-        for event in [] if self._repeats is None else list(due_repeats(self.state, self._repeats, configure)):
+            changed = {key: (source.params[key], new) for key, new in params.items() if new != source.params[key]}
+            images = source.rungs[-1][0]
+            checkpoint = source.evaluations[images].checkpoint or ""
+            self.note(events.Cloned(name, source.trial, images, checkpoint, params, config, changed))
+        for trial in self._scheduler.to_stop(self.state):
+            self.note(events.Ended(trial.trial, "pruned"))
+        asked = self.state.repeats or self._plan.search.repeats
+        for event in [] if asked is None else due_repeats(self.state, asked, self._plan.configure):
             self.note(event)
-            self._resumable.append(self.state.trials[event.trial])
-
-    def _hand_out(self, trial: TrialState) -> TrialState:
-        """Hold a trial for workers: Tune asks for the next one before they begin."""
-        self._held.add(trial.trial)
-        if trial.status != "waiting":
-            self.note(events.Resumed(trial.trial))
-        return trial
 
     def _take_over(self, start: Mapping[str, Any]) -> None:
         """Sample the trial that continues from a checkpoint, and note the evaluations until there."""
@@ -312,69 +309,59 @@ class Session:
         for each in map(Evaluation.from_dict, self._folder.settings["start"]["evaluations"]):
             if each.images not in trial.evaluations:
                 checkpoint = start["checkpoint"] if each.images == start["images"] else None
-                self._note_change(trial, events.Evaluated(trial.trial, each, checkpoint))
+                self.note(events.Evaluated(trial.trial, each, checkpoint))
 
     def _suggest(self) -> TrialState:
-        none: Mapping[str, Any] = {}
-        params, config, known = none, none, none
+        """Sample a trial; it ends at once if its settings are invalid or break a limit."""
+        number, study, queue = self.state.next_number, self.study, [*self._plan.queue, *self.state.queue]
+        name = f"t{number:04d}"
+        params: Mapping[str, Any] = {}
+        config, known = params, params
         problem: GensweepError | None = None
-        number, queue = self.state.next_number, [*self._plan.queue, *self.state.queue]
-        name = TRIAL_NAME.format(number)
-        asked = self.sampler.ask(self.state, queue[number] if number < len(queue) else None)
+        if number < len(queue):
+            study.enqueue_trial(dict(queue[number]))
+        asked = study.ask()
         try:
             params = self._plan.sample(asked)
             config = self._plan.configure(params)
             known = self._plan.known(config)
         except GensweepError as error:
             problem = error
-        stored = sampler_state(asked)
-        self.note(events.Suggested(name, number, asked.params, params, config, sampler_state=stored, known=known))
+        stored = study.get_trials(deepcopy=False)[asked.number].system_attrs
+        marks = {key: value for key, value in stored.items() if isinstance(value, int)}  # such as its generation
+        self.note(events.Suggested(name, number, asked.params, params, config, sampler_state=marks, known=known))
         trial = self.state.trials[name]
         if problem is not None:
             is_own = isinstance(problem, ConfigError)
-            self._note_change(trial, events.Ended(name, "failed", str(problem), infrastructure_error=not is_own))
-        self._end_if_infeasible(trial)
-        if trial.ended:
-            self._carry_out()
-        self._repeat_best()
+            self.note(events.Ended(name, "failed", str(problem), infrastructure_error=not is_own))
+        self._follow_up()
         return trial
 
-    def _end_if_infeasible(self, trial: TrialState) -> None:
-        """End a trial that was not trained and cannot meet a limit."""
-        if trial.broken_limits and trial.best is None and not trial.ended:
-            self._note_change(trial, events.Ended(trial.trial, "infeasible", "; ".join(trial.broken_limits)))
-
-    def _is_out_of_retries(self, trial: TrialState) -> bool:
-        """True if a trial has failed too often since its last checkpoint."""
-        return len(trial.losses) > self._plan.resources.retries
-
-    def _note_change(
-        self,
-        trial: TrialState,
-        event: events.Evaluated | events.Saved | events.Paused | events.Cloned | events.Ended,
-    ) -> None:
-        """Note a checkpoint or an end, and delete the checkpoints that are no longer needed."""
-        before = trial.useful_checkpoints
-        self.note(event)
-        unused = before - trial.useful_checkpoints
-        if unused and self.state.clones:  # only there can a trial need the checkpoints of another
-            unused -= self.state.useful_checkpoints
-        for checkpoint in unused:
+    def _delete(self, checkpoints: set[str]) -> None:
+        for name in checkpoints:
             if self._upkeep is None:
-                self._folder.delete(checkpoint)
+                self._folder.delete(name)
             else:  # a driver that knows only the storage's copy of the log may need it until then
-                self._upkeep.later(partial(self._folder.delete, checkpoint))
+                self._upkeep.later(partial(self._folder.delete, name))
 
-    def _close_lost_session(self) -> None:
-        if self.state.status == "running":
-            self.note(events.SessionEnded("interrupted", "its driver was lost"))
 
-    def _check_visible(self, checkpoint: str) -> None:
-        try:
-            check_visible(checkpoint_place(self._folder.root, checkpoint))
-        except GensweepError as problem:
-            self.problem = problem
-            raise
+def _scheduler(plan: SweepPlan) -> Scheduler:
+    sizes = plan.budget, plan.grace
+    match plan.search.scheduler:
+        case AshaSettings() as asha:
+            return Asha(*sizes, asha)
+        case MedianStopping() as median:
+            return Median(*sizes, median)
+        case PopulationBasedTraining() as pbt:
+            return Pbt(*sizes, pbt, plan.nodes, plan.search.seed)
+    return Scheduler(*sizes)
+
+
+def _last_failure(state: SweepState) -> str:
+    """The trial that failed or broke a limit last, with its error."""
+    failed = [trial for trial in state.trials.values() if trial.status in ("failed", "infeasible")]
+    last = max(reversed(failed), key=lambda trial: trial.ended_at or 0)
+    return f"the last one, {last.trial}: {last.error}"
 
 
 def _has_workers(trial: TrialState) -> bool:

@@ -1,4 +1,4 @@
-"""The search space of a sweep, ready for Optuna: define-by-run, conditional, with flat parameter names.
+"""The search space of a sweep and its trials, as Optuna has them: define-by-run, conditional, with flat names.
 
 A parameter is named by its dotted key (`diffusion.schedule.kind`, `diffusion.schedule.beta_end`).  Where two branches
 give one key different ranges, the name ends in `@branch`: a study must not see two distributions under one name.
@@ -6,18 +6,28 @@ give one key different ranges, the name ends in `@branch`: a study must not see 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import optuna
+from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
+from optuna.trial import TrialState as OptunaState
 
 from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, draw, quantile
+from gensweep.errors import GensweepError
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 
-if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
+Sample: TypeAlias = Callable[[Any], Mapping[str, Any]]
+"""Samples the parameters of the space from an Optuna trial."""
+
+Outcome: TypeAlias = tuple[OptunaState, list[float] | None]
+"""The state and the values of a trial in Optuna's terms."""
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One parameter, for people: name, what it may be, and in which branch it exists."""
 
     name: str
@@ -32,17 +42,15 @@ def suggest(nodes: Sequence[Node], trial: BaseTrial) -> dict[str, Any]:
 
 def sample(nodes: Sequence[Node], seed: int) -> dict[str, Any]:
     """Overrides of a random trial: uniform, or log-uniform where the range says log."""
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return suggest(nodes, optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed % 2**32)).ask())
 
 
+@dataclass(frozen=True)
 class _Suggested:
     """A picker of what an Optuna trial suggests."""
 
-    def __init__(self, trial: BaseTrial) -> None:
-        self.trial = trial
+    trial: BaseTrial
 
     def number(self, node: Range, /) -> int | float:
         if node.prior is not None:
@@ -66,9 +74,8 @@ def describe(nodes: Sequence[Node], where: tuple[str, ...] = ()) -> Iterator[Par
                 yield Parameter(node.key, f"= {node.value}", place)
             continue
         yield Parameter(node.name, _range(node), place)
-        if isinstance(node, Conditional):
-            for branch in node.branches:
-                yield from describe(branch.nodes, (*where, f"{node.name.partition('@')[0]} = {branch.label}"))
+        for branch in node.branches if isinstance(node, Conditional) else ():
+            yield from describe(branch.nodes, (*where, f"{node.name.partition('@')[0]} = {branch.label}"))
 
 
 def _range(node: Range | Choices | Conditional) -> str:
@@ -78,3 +85,57 @@ def _range(node: Range | Choices | Conditional) -> str:
         prior = "" if node.prior is None else f", prior {node.prior.value:g}"
         return f"{sort} {node.low:g} .. {node.high:g}{extra}{prior}"
     return "one of " + ", ".join(str(label) for label in node.labels)
+
+
+def directions(state: SweepState) -> list[Literal["minimize", "maximize"]]:
+    """Optuna's direction of each objective."""
+    return ["minimize" if each.mode == "min" else "maximize" for each in state.objectives]
+
+
+def outcome(trial: TrialState) -> Outcome:
+    """The state and the values of a trial.
+
+    A clone has no values: its scores are not those of the suggested settings.
+    """
+    match trial.status:
+        case "finished" | "pruned" if trial.lineage:
+            return OptunaState.PRUNED, None
+        case "finished" if None not in trial.values.values():
+            return OptunaState.COMPLETE, [value for value in trial.values.values() if value is not None]
+        case "pruned" if trial.rungs:
+            return OptunaState.PRUNED, [trial.rungs[-1][1]]
+        case "infeasible":  # which samplers that know of limits learn from
+            return OptunaState.PRUNED, None
+        case "finished" | "pruned" | "failed":
+            return OptunaState.FAIL, None
+    return OptunaState.RUNNING, None
+
+
+def for_sampler(trial: TrialState) -> Outcome:
+    """The same for samplers: a stopped or paused trial counts as complete, with its best score.
+
+    Otherwise TPE ranks every stopped trial behind every finished one, and other samplers ignore them.
+    """
+    state, values = outcome(trial)
+    if trial.lineage and not trial.ended:  # its suggested settings are no longer in use
+        return OptunaState.PRUNED, None
+    if (state == OptunaState.RUNNING and trial.has_waited) or (state == OptunaState.PRUNED and values):
+        return OptunaState.COMPLETE, [trial.rungs[-1][1]]
+    return state, values
+
+
+def frozen_trial(trial: TrialState, number: int, sample: Sample, ended: Outcome) -> FrozenTrial:
+    """A trial as Optuna's FrozenTrial."""
+    replayed = FixedTrial(dict(trial.suggested), number)
+    with contextlib.suppress(GensweepError, ValueError):  # an invalid trial stopped half-way, too
+        sample(replayed)
+    return optuna.trial.create_trial(
+        params=replayed.params,
+        distributions=replayed.distributions,
+        # Optuna takes one score a step.
+        intermediate_values=trial.curve if len(trial.objectives) == 1 and not trial.lineage else {},
+        state=ended[0],
+        values=ended[1],
+        system_attrs=dict(trial.sampler_state),
+        constraints={} if ended[0] == OptunaState.RUNNING else trial.excesses,
+    )

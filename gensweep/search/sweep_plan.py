@@ -1,21 +1,28 @@
-"""The plan of a sweep for its driver, and the result; without torch or Ray."""
+"""The plan of a sweep for its driver, what it begins with, and its result; without torch or Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gensweep.causes import file_problem
 from gensweep.config.objectives import Constraint, Objective
+from gensweep.config.points import point_of
 from gensweep.config.ranges import Node
 from gensweep.config.sweep_config import Resources, Search
-from gensweep.errors import GensweepError
+from gensweep.config.tree import flatten
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import expanded
 from gensweep.results import Unit
 from gensweep.sweep.checkpoints import checkpoint_name, checkpoint_place, store
 from gensweep.sweep.events import Created, WarmStarted
+from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
+
+#: Trials that are queued from a sweep at most.
+MOST_QUEUED = 5
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,6 @@ class SweepPlan:
     """Parameters of the first trials, by their names in the study; the others are sampled."""
     warm_starts: tuple[WarmStarted, ...] = ()
     """The best settings of other sweeps."""
-    start: InitialCheckpoint | None = None
     unit: Unit = "images"
     equal: bool = False
     """True if all trials have this budget, not the images of their configurations."""
@@ -77,7 +83,7 @@ class SweepPlan:
     """Cost of the first rung."""
     resources: Resources = field(default_factory=Resources)
     settings: dict[str, Any] = field(default_factory=lambda: {"sweep": {}})
-    """Content of sweep.json, besides `start`."""
+    """Content of sweep.json."""
     keep_best: int = 1
     """Trials whose best checkpoint is kept."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -85,19 +91,24 @@ class SweepPlan:
     relative_paths: tuple[str, ...] = ()
     """Relative paths of the configuration, as "key: path"."""
 
-    def created(self, sweep_id: str) -> Created:
+    def created(self, sweep_id: str, start: Mapping[str, Any] | None) -> Created:
         """The event that begins the sweep's log."""
-        metric, mode = self.objective.metric, self.objective.mode
-        budget, search = self.budget if self.equal else None, self.search.budget
-        limits = (self.unit, budget) if search is None else (self.unit, budget, search.unit, search.amount)
-        further, bounds = ([each.model_dump() for each in listed] for listed in (self.further, self.constraints))
-        made = Created(sweep_id, self.name, metric, mode, self.search.most_trials, self.keep_best, *limits)
-        return replace(made, further=further, constraints=bounds)
-
-    @property
-    def kept_settings(self) -> dict[str, Any]:
-        """Content of sweep.json."""
-        return self.settings if self.start is None else {**self.settings, "start": asdict(self.start)}
+        search = self.search.budget
+        return Created(
+            sweep_id,
+            self.name,
+            self.objective.metric,
+            self.objective.mode,
+            self.search.most_trials,
+            self.keep_best,
+            self.unit,
+            self.budget if self.equal else None,
+            "device_seconds" if search is None else search.unit,
+            None if search is None else search.amount,
+            further=[each.model_dump() for each in self.further],
+            constraints=[each.model_dump() for each in self.constraints],
+            start=start,
+        )
 
 
 @dataclass(frozen=True)
@@ -115,3 +126,47 @@ class SweepResult:
         if self.state.status == "finished":
             return 3 if self.state.failed else 0
         return 130 if self.state.status == "interrupted" else 1
+
+
+def warm_starts(plan: SweepPlan, root: Path) -> tuple[WarmStarted, ...]:
+    """The best settings of the sweeps that `search.warm_start` names, by name in `root` or by folder.
+
+    Their scores may have another metric, data set or length, so only the order counts.  Raises ConfigError, one line
+    each, for sweeps that are missing, have no score or no trial in this space.  Source: Feurer et al. 2015,
+    "Initializing Bayesian Hyperparameter Optimization via Meta-Learning".
+    """
+    found, problems, names = [], list[str](), plan.search.warm_start
+    for name in names:
+        path = (expanded(name) if "/" in name else root / name).absolute()
+        try:
+            found.append(_warm_start(plan, path, min(MOST_QUEUED, plan.search.most_trials // (2 * len(names)))))
+        except ConfigError as error:
+            problems += [f"search.warm_start: {problem}" for problem in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return tuple(found)
+
+
+def warm_start_words(known: WarmStarted) -> str:
+    """One line on what is taken from a sweep."""
+    words = f"the settings of {len(known.queue)} of its best come first"
+    if not known.queue:
+        words = "nothing, as half of search.trials at most come from other sweeps"
+    return f"warm start from {Path(known.source).name}: {words}"
+
+
+def _warm_start(plan: SweepPlan, path: Path, most: int) -> WarmStarted:
+    folder = SweepFolder(path.parent, path.name)
+    folder.check_name(resume=True)
+    scored = folder.state().ranking
+    if not scored:
+        raise ConfigError(f"no trial of {path.name} has a score yet; wait for it, or leave it out")
+    points = [point_of(plan.nodes, dict(flatten(trial.at_best.config))) for trial in scored]
+    inside = [point.params for point in points if not (point.problems or point.missing)]
+    if not inside:
+        why = ": ".join(points[0].problems[0]) if points[0].problems else f"{points[0].missing[0]} is not set there"
+        raise ConfigError(
+            f"no trial of {path.name} lies in this space ({scored[0].trial}: {why}); leave it out, or search what it "
+            "searched"
+        )
+    return WarmStarted(str(path), inside[:most])

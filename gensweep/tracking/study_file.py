@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.pool import NullPool
 
 from gensweep.causes import database_problem
-from gensweep.search.study import Sample, directions, frozen_trial, outcome
+from gensweep.search.space import Sample, directions, frozen_trial, outcome
 from gensweep.sweep.events import Ended
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
@@ -91,5 +91,6 @@ class StudyFile:
     def _frozen(self, trial: TrialState) -> FrozenTrial:
         """A trial that ended, with its run's name and costs for the dashboard."""
         costs = {f"cost/{key}": value for key, value in trial.cost.as_dict().items()}
-        shown = {"run": f"{self._folder.name}/{trial.trial}", **costs}
-        return frozen_trial(trial, trial.number, self._sample, outcome(trial), shown)
+        frozen = frozen_trial(trial, trial.number, self._sample, outcome(trial))
+        frozen.user_attrs = {"run": f"{self._folder.name}/{trial.trial}", **costs}
+        return frozen

@@ -22,7 +22,7 @@ def asked(tmp_path, monkeypatch):
     settings = load_sweep(SPACE, overrides=["name=a"]).as_dict()
     sweep = LoggedSweep(tmp_path, "a", settings=json.loads(json.dumps(settings)))
     for trial, status in (("t0000", "finished"), ("t0001", "failed")):
-        sweep.start(trial)
+        sweep.start(trial, config={"seed": 0})
         sweep.evaluate(trial, 100, 1.0)
         sweep.end(trial, status)
     sweep.close()
@@ -38,7 +38,7 @@ def tune(tmp_path, *words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--retry", "a", "t0000"), "t0000 is finished, so it cannot be tried again (failed: t0001)"),
+        (("--retry", "a", "t0000"), "t0000 is no failed trial of a (failed: t0001)"),
         (("--retry", "a", "--set", "training.batch_size=8"), "would make the scores of trials incomparable"),
         (("--retry", "a", "--resume", "a"), "exclude each other"),
         (("--retry", "a", "--dry-run"), "continues with the settings"),

@@ -16,7 +16,7 @@ from gensweep.config.search_methods import AshaSettings, PopulationBasedTraining
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.run.driver import run_plan
-from gensweep.search.study import frozen_trial, outcome
+from gensweep.search.space import frozen_trial, outcome
 from gensweep.sweep.events import Ended, Evaluated, Paused, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 

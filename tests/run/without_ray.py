@@ -40,7 +40,7 @@ class SessionReporter(ListReporter):
 def run_without_ray(plan, observers, *, root, **_):
     """A sweep of trials that nobody stops."""
     folder = SweepFolder(root, plan.name)
-    with held_storage(folder, None, plan.kept_settings) as held:
+    with held_storage(folder, None, plan.settings) as held:
         session = Session(plan, folder, observers, concurrent=1, storage=held)
         while (trial := session.next_trial()) is not None:
             session.note(Started(trial.trial))

@@ -6,10 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from logged import evaluation
 
+from gensweep.config.search_methods import AshaSettings
+from gensweep.results import Cost
 from gensweep.search.asha import Asha
-from gensweep.search.decisions import Decision, Search
 from gensweep.sweep.events import Created, Ended, Evaluated, Paused, Resumed, Started, Suggested
 from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 
 RUNGS = (100, 300, 900)
 REDUCTION = 3
@@ -22,7 +24,10 @@ class Sweep:
     def __init__(self, *, trials, mode="min", families=("",), **settings):
         self.mode, self.families = mode, families
         self.log, self.jobs = [], []
-        self.state, self.search = SweepState(), Search(Asha(RUNGS[-1], RUNGS[0], REDUCTION, **settings))
+        self.state, self.scheduler = (
+            SweepState(),
+            Asha(RUNGS[-1], RUNGS[0], AshaSettings(reduction=REDUCTION, **settings)),
+        )
         self.note(Created("id", "a", "fd", mode, trials))
 
     def note(self, event):
@@ -31,13 +36,14 @@ class Sweep:
 
     def start(self):
         """The trial that starts or resumes, or None."""
-        match self.search.next(self.state):
-            case Decision("sample"):
+        match self.scheduler.next(self.state):
+            case "sample":
                 number = len(self.state.searched)
                 name = f"t{number:04d}"
                 family = self.families[number % len(self.families)]
-                self.note(Suggested(name, number, {}, {}, {"family": {"kind": family}}))
-            case Decision("resume", name):
+                config = {"family": {"kind": family}, "training": {"images": RUNGS[-1]}}
+                self.note(Suggested(name, number, {}, {}, config))
+            case TrialState(trial=name):
                 self.note(Resumed(name))
             case _:
                 return None
@@ -47,12 +53,13 @@ class Sweep:
     def score(self, name, value, images):
         """Report it; True if the trial continues."""
         self.jobs.append((name, images))
-        self.note(Evaluated(name, evaluation(images, value, mode=self.mode), None))
-        if self.search.verdict_on(self.state.trials[name], self.state) == "pause":
+        cost = Cost(images=images, device_seconds=float(images))
+        self.note(Evaluated(name, evaluation(images, value, mode=self.mode, cost=cost), None))
+        if self.scheduler.verdict_on(self.state.trials[name], self.state) == "pause":
             self.note(Paused(name))
         if images == RUNGS[-1]:
             self.note(Ended(name, "finished"))
-        for trial in self.search.to_stop(self.state):
+        for trial in self.scheduler.to_stop(self.state):
             self.note(Ended(trial.trial, "pruned"))
         return not self.state.trials[name].ended and self.state.trials[name].status != "paused"
 
@@ -154,7 +161,7 @@ def waits(*reports, **settings):
             sweep.note(Suggested(name, len(sweep.state.trials), {}, {}, {}))
             sweep.note(Started(name))
         sweep.note(Evaluated(name, evaluation(images, value), None))
-        if sweep.search.verdict_on(sweep.state.trials[name], sweep.state) == "pause":
+        if sweep.scheduler.verdict_on(sweep.state.trials[name], sweep.state) == "pause":
             sweep.note(Paused(name))
     return {name: trial.images for name, trial in sweep.state.trials.items() if trial.status == "paused"}
 

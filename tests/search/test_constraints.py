@@ -12,7 +12,7 @@ from test_study import told
 from gensweep.config.objectives import Constraint, Objective
 from gensweep.config.search_methods import GaussianProcess, GridSearch, Nsga2, RandomSearch, TpeByBranch
 from gensweep.results import Cost
-from gensweep.search import decisions
+from gensweep.search import schedulers
 from gensweep.sweep.events import Ended, SessionEnded, Started
 
 #: x is drawn from -1 to 1, so half of all trials are too large.
@@ -63,7 +63,7 @@ def test_a_crash_between_the_draw_and_its_end_trains_nothing(tmp_path):
 
 @pytest.mark.parametrize("trials", [5, 15])
 def test_a_search_that_finds_nothing_within_its_limits_ends_and_says_so(tmp_path, monkeypatch, trials):
-    monkeypatch.setattr(decisions, "MAX_FAILURES_IN_A_ROW", 10)
+    monkeypatch.setattr(schedulers, "MAX_FAILURES_IN_A_ROW", 10)
     nothing = POSITIVE | {"constraints": (Constraint(metric="params", max=-2.0),)}
     driver = Driver(tmp_path, trials=trials, **nothing)
     assert driver.session.next_trial() is None

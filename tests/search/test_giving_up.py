@@ -10,7 +10,7 @@ from session_driver import Driver
 
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import GensweepError
-from gensweep.search import decisions
+from gensweep.search import schedulers
 from gensweep.sweep.events import SessionEnded
 
 
@@ -79,7 +79,7 @@ def test_trials_that_cannot_start_are_logged_and_stop_the_sweep(tmp_path):
 
 
 def test_consecutive_failures_stop_sampling_in_this_session(tmp_path, monkeypatch):
-    monkeypatch.setattr(decisions, "MAX_FAILURES_IN_A_ROW", 4)
+    monkeypatch.setattr(schedulers, "MAX_FAILURES_IN_A_ROW", 4)
     driver = Driver(tmp_path, trials=50)
     driver.begin("good")
     for _ in range(4):

@@ -9,14 +9,14 @@ import pytest
 from session_driver import Driver
 
 from gensweep.config.objectives import Constraint
-from gensweep.config.ranges import Choices, Range, draw
+from gensweep.config.ranges import Choices, Range
 from gensweep.config.search_methods import (
     AshaSettings,
     MedianStopping,
     PopulationBasedTraining,
     RandomSearch,
 )
-from gensweep.search.pbt import Perturbed
+from gensweep.search.pbt import explored
 from gensweep.sweep.events import Started
 
 RUNGS = (100, 300, 900)
@@ -176,7 +176,10 @@ def test_perturbed_values_stay_within_their_ranges_and_steps():
     )
     params = {"lr": 9e-3, "width": 8, "loss": "a", "count": 5}
     near, new = (
-        [draw(nodes, Perturbed(params, Random(seed), resample, (0.5, 1.5))) for seed in range(300)]
+        [
+            explored(nodes, params, Random(seed), PopulationBasedTraining(resample=resample, factors=(0.5, 1.5)))
+            for seed in range(300)
+        ]
         for resample in (0.0, 1.0)
     )
     assert {each["lr"] for each in near} == {4.5e-3, 1e-2}

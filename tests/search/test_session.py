@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_what_went_wrong_is_written_down_and_told_without_secrets(tmp_path, monk
     driver.session.note(Started(trial))
     driver.end(failure=error, details=f"Traceback: {error}")
     driver.begin("y")
-    driver.session.ended("t0001", {}, error=error)
+    driver.session.ended("t0001", {"failure": error})
     assert driver.session.next_trial() is None
     driver.session.note(SessionEnded("failed", error))
     told = error.replace(secret, "***")
@@ -226,10 +227,10 @@ def test_the_first_trial_resumes_from_the_given_checkpoint(tmp_path):
     (tmp_path / "old" / "state").write_text("weights")
     folder = SweepFolder(tmp_path, "a")
     earlier = [evaluation(images, value).as_dict() for images, value in ((300, 3.0), (500, 2.0))]
-    begun = plan("a", trials=1, start=InitialCheckpoint("old/t0003", 500, str(tmp_path / "old"), earlier))
-    folder.create({"sweep": {}, **begun.kept_settings})
+    start = InitialCheckpoint("old/t0003", 500, str(tmp_path / "old"), earlier)
+    folder.create({"sweep": {}, "start": asdict(start)})
     held = HeldStorage(str(folder.path), None, "id")
-    Session(begun, folder, [], concurrent=1, storage=held)
+    Session(plan("a", trials=1), folder, [], concurrent=1, storage=held)
     log = folder.log.file.read_bytes()
     folder.log.file.write_bytes(log[: log.index(b"\n") + 1])  # the first driver came no further than that
     assert folder.state().useful_checkpoints == {"t0000/000000000500"}

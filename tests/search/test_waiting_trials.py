@@ -64,3 +64,4 @@ def test_a_pause_holds_if_the_process_is_lost_before_it_stops(tmp_path):
     driver.end("worse")
     driver.session.requeue_all("out of memory", "what Tune said", {"t0000": "took the most memory"})
     assert [trial.status for trial in driver.state.trials.values()] == ["paused", "paused", "paused"]
+    assert driver.begin("again").trial == "t0000"

@@ -13,7 +13,7 @@ from gensweep.build.costs import TrialCosts
 from gensweep.config import checked_sweep
 from gensweep.errors import ConfigError
 from gensweep.run.planning import plan_sweep
-from gensweep.search.warm_start import warm_start_words, warm_starts
+from gensweep.search.sweep_plan import warm_start_words, warm_starts
 from gensweep.sweep.events import WarmStarted
 
 RATE = "optimizer.learning_rate"
