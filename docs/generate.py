@@ -17,16 +17,14 @@ from gensweep.cli.main import cli
 from gensweep.config.json_schema import sweep_schema, trial_schema
 
 DOCS = Path(__file__).parent
-#: Options of every command.
-SHARED = ("imported", "verbose", "quiet")
 
 
 def walk(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
-    """Every command below `command`, itself first: its full name and its help at 100 columns, without SHARED."""
+    """Every command below `command`, itself first: its full name and its help at 100 columns, without --import."""
     settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
     context = click.Context(command, info_name=name, parent=parent, **settings)
     shown = copy(command)
-    shown.params = [parameter for parameter in command.params if parameter.name not in SHARED]
+    shown.params = [parameter for parameter in command.params if parameter.name != "imported"]
     yield context.command_path, shown.get_help(context)
     if isinstance(command, click.Group):
         for child_name in command.list_commands(context):
@@ -37,7 +35,7 @@ def walk(command: click.Command, name: str, parent: click.Context | None = None)
 
 def cli_reference() -> str:
     """The command reference as Markdown."""
-    words = "Every command also takes `--import MODULE|FILE` (a plug-in), `--verbose` and `--quiet`."
+    words = "Every command also takes `--import MODULE|FILE` (a plug-in)."
     parts = [f"# Commands\n\nMade by `make docs` from the program itself: do not edit. {words}\n"]
     for path, text in walk(cli, "gensweep"):
         parts.append(f"## {path}\n\n```text\n{text}\n```\n")
