@@ -50,7 +50,7 @@ CHOICE = {
 SEVERAL = {
     "type": "object",
     "description": "several entries under one key",
-    "propertyNames": {"not": {"enum": [*RANGE_KINDS, "step", "log", "prior"]}},
+    "propertyNames": {"not": {"enum": [*RANGE_KINDS, "step", "log"]}},
     "additionalProperties": ENTRY,
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gensweep.config.problems import listed, show
-from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, every_node, grid_of, probability_below
+from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, every_node, grid_of
 from gensweep.config.tree import flatten
 
 #: Numbers of a range with steps that differ by this share of a step are one.
@@ -53,8 +53,6 @@ def point_of(nodes: Sequence[Node], settings: Mapping[str, Any]) -> Point:
 def _parameter(node: Range | Choices, value: Any) -> Any:
     if isinstance(node, Choices):
         return node.labels[node.values.index(value)]
-    if node.prior is not None:
-        return probability_below(node, node.prior, value)
     return int(value) if node.integer else float(value)
 
 

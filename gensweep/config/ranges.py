@@ -1,7 +1,4 @@
-"""A search space as values: ranges, choices, conditionals with a sub-space in each branch; its corners.
-
-A sampler of a range with a prior sees u in [0, 1]; the value is the prior's quantile at u.
-"""
+"""A search space as values: ranges, choices, conditionals with a sub-space in each branch; its corners."""
 
 from __future__ import annotations
 
@@ -10,21 +7,10 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
-from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
-
-from pydantic import Field
-
-from gensweep.config.models import FrozenSettings
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 #: Combinations of branches whose corners are all checked; of more, some that meet every branch.
 MAX_COMBINATIONS = 32
-#: Standard deviation of a prior, in parts of the range.  Source: PriorBand, Mallik et al. 2023.
-DEFAULT_WIDTH = 0.25
-#: The share of draws that ignore the prior, so that a wrong one costs a factor of five at most.
-UNIFORM_SHARE = 0.2
-#: Halvings of [0, 1] in the search for a quantile: the number of binary digits of a float.
-HALVINGS = 53
 
 
 @dataclass(frozen=True)
@@ -34,15 +20,6 @@ class Fixed:
     key: str
     value: Any
     place: str = field(compare=False, default="")
-
-
-class Prior(FrozenSettings):
-    """The likeliest value of a range, and how sure that is."""
-
-    value: float
-    """the value that you believe in"""
-    width: Annotated[float, Field(gt=0, le=10)] = DEFAULT_WIDTH
-    """the standard deviation around it, in parts of the range's scale"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +34,6 @@ class Range:
     log: bool
     integer: bool
     place: str = field(compare=False, default="")
-    prior: Prior | None = None
 
 
 @dataclass(frozen=True)
@@ -221,46 +197,3 @@ def corners(nodes: Sequence[Node]) -> list[dict[str, Any]]:
     """The extreme trials of a space: each branch with all ranges at their low, and with all at their high end."""
     every = [space.corner(high=high) for space in flat_spaces(nodes) for high in (False, True)]
     return list({json.dumps(corner, sort_keys=True): corner for corner in every}.values())
-
-
-def probability_below(node: Range, prior: Prior, value: float) -> float:
-    """The probability of numbers below a value: a normal distribution that is cut off at the ends, and an even one."""
-    return _below(_position(node, value), _position(node, prior.value), prior.width)
-
-
-def quantile(node: Range, prior: Prior, u: float) -> int | float:
-    """The number below which others are with the probability u in [0, 1]; one of the steps of the range."""
-    center, low, high = _position(node, prior.value), 0.0, 1.0
-    for _ in (None,) * HALVINGS:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _below(middle, center, prior.width) < u else (low, middle)
-    start, end = _scale(node)
-    scaled = start + (end - start) * (low + high) / 2
-    value = math.exp(scaled) if node.log else scaled
-    if (step := _step(node)) is not None:
-        value = node.low + step * round((value - node.low) / step)
-    value = min(max(value, node.low), node.high)
-    return int(value) if node.integer else float(value)
-
-
-def _below(z: float, center: float, width: float) -> float:
-    normal = NormalDist(center, width)
-    cut = (normal.cdf(z) - normal.cdf(0)) / (normal.cdf(1) - normal.cdf(0))
-    return UNIFORM_SHARE * z + (1 - UNIFORM_SHARE) * cut
-
-
-def _position(node: Range, value: float) -> float:
-    """Where a value lies between the ends, on the scale of the range."""
-    start, end = _scale(node)
-    return 0.5 if start == end else ((math.log(value) if node.log else value) - start) / (end - start)
-
-
-def _scale(node: Range) -> tuple[float, float]:
-    """The ends of the range's scale: each step has a neighbourhood, as wide as the others'."""
-    half = (_step(node) or 0) / 2
-    ends = node.low - half, node.high + half
-    return (math.log(ends[0]), math.log(ends[1])) if node.log else ends
-
-
-def _step(node: Range) -> int | float | None:
-    return node.step or (1 if node.integer else None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 from gensweep.config import registries
 from gensweep.config.points import point_of
 from gensweep.config.problems import listed, unknown
-from gensweep.config.ranges import Conditional, Fixed, Node, Range, combinations, every_node
+from gensweep.config.ranges import Conditional, Fixed, Node, combinations, every_node
 from gensweep.config.search_methods import Fifo, GridSearch, Nsga2, PopulationBasedTraining, RandomSearch
 from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig
 from gensweep.config.tree import Tree, flatten
@@ -59,8 +59,6 @@ def sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tup
     """Why the sampler cannot search the space."""
     trials, count = config.search.most_trials, combinations(nodes)
     match config.search.sampler:
-        case GridSearch() if any(node.prior for node in every_node(nodes) if isinstance(node, Range)):
-            yield "search.sampler", "a grid takes every combination once, whatever a prior says; leave the priors out"
         case GridSearch() if count is None:
             message = "a grid needs a finite space; give every range of floats a step, or take another sampler"
             yield "search.sampler", message

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from gensweep.config.ranges import Choices, Conditional, Node, Range, draw, grid_of, quantile
+from gensweep.config.ranges import Choices, Conditional, Node, Range, draw, grid_of
 from gensweep.search.schedulers import ROUNDING, Candidates, Clone, Scheduler, Verdict, at_rung, scored
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
@@ -123,8 +123,6 @@ class Perturbed:
         return min(max(now + self.rng.choice((-1, 1)), 0), count - 1)
 
     def _sampled(self, node: Range) -> float:
-        if node.prior is not None:
-            return quantile(node, node.prior, self.rng.random())
         if node.log:
             # Whole numbers are rounded later, so the range reaches half a step further.
             beyond = 0.5 if node.integer else 0.0

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, draw, quantile
+from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, draw
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -45,8 +45,6 @@ class _Suggested:
         self.trial = trial
 
     def number(self, node: Range, /) -> int | float:
-        if node.prior is not None:
-            return quantile(node, node.prior, self.trial.suggest_float(node.name, 0.0, 1.0))
         if node.integer:
             step = 1 if node.step is None else int(node.step)
             return self.trial.suggest_int(node.name, int(node.low), int(node.high), step=step, log=node.log)
@@ -75,6 +73,5 @@ def _range(node: Range | Choices | Conditional) -> str:
     if isinstance(node, Range):
         sort = "int" if node.integer else "float"
         extra = ", log" if node.log else f", step {node.step:g}" if node.step is not None else ""
-        prior = "" if node.prior is None else f", prior {node.prior.value:g}"
-        return f"{sort} {node.low:g} .. {node.high:g}{extra}{prior}"
+        return f"{sort} {node.low:g} .. {node.high:g}{extra}"
     return "one of " + ", ".join(str(label) for label in node.labels)
