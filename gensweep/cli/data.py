@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.cli.sweep_options import set_option
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import expanded
-from gensweep.report.output import format_option, option_bundle, print_json, print_rows, print_warnings
+from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 from gensweep.report.terminal import print_remark
 
 if TYPE_CHECKING:
@@ -24,16 +23,6 @@ if TYPE_CHECKING:
 
 #: How a data set of the Hugging Face hub is typed, before its name there.
 HUB = "hub:"
-
-#: The choice of images that `show` and `statistics` share.
-picture_options = option_bundle(
-    click.option(
-        "--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part."
-    ),
-    click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again."),
-    click.option("--size", type=int, metavar="PIXELS", help="Pixels of each side.  [default: 32]"),
-    click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]"),
-)
 
 
 @click.group()
@@ -45,7 +34,6 @@ def data() -> None:
       gensweep data list
       gensweep data fetch cifar10
       gensweep data show digits -o digits.png
-      gensweep data statistics cifar10 cifar10.npz
     """
 
 
@@ -122,7 +110,10 @@ def list_(format: str) -> None:
 
 @data.command()
 @click.argument("name", metavar="NAME|FOLDER|hub:NAME")
-@picture_options
+@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again.")
+@click.option("--size", type=int, metavar="PIXELS", help="Pixels of each side.  [default: 32]")
+@click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]")
 @click.option("--limit", type=int, metavar="IMAGES", help="Only the first images, at most this number.")
 @click.option(
     "-o",
@@ -188,45 +179,6 @@ def show(name: str, split: Split, output: Path | None, format: str, **options: A
         chosen = to_yaml({"kind": kind, **settings}, one_line=True)
         print_remark("Next:", shlex.join(["gensweep", "tune", "everything", "--set", f"data={chosen}", "--dry-run"]))
     return int(refused)
-
-
-@data.command()
-@click.argument("name", metavar="NAME|FOLDER|hub:NAME")
-@click.argument("output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.npz")
-@picture_options
-@click.option("--allow-skipped", is_flag=True, default=None, help="Also if more than 1 % of a folder cannot be read.")
-@click.option("--extractor", metavar="KIND", default="efficientnet_lite0", show_default=True, help="By whose features.")
-@set_option("A setting of the extractor.")
-def statistics(
-    name: str, output: Path, split: Split, extractor: str, overrides: tuple[str, ...], **settings: Any
-) -> None:
-    """Write mean and covariance of a data set's features to a file.
-
-    The file has pytorch-fid's layout (mu, sigma), and evaluate --against FILE.npz takes it, as it does pytorch-fid's
-    own.  What has been computed for a sweep is not computed again.
-
-    \b
-    Examples:
-      gensweep data statistics cifar10 cifar10.npz --extractor inception
-      gensweep data statistics ./photos photos.npz --size 64 --set resolution=224
-    """
-    from gensweep.config import parse_overrides
-    from gensweep.data.images import DATASETS
-    from gensweep.files import cache_folder
-    from gensweep.metrics.extractors import EXTRACTORS
-    from gensweep.metrics.real import Real
-    from gensweep.metrics.statistics import check_name, write_statistics
-    from gensweep.training.device import default_device
-
-    check_name(output)
-    if extractor not in EXTRACTORS:
-        raise ConfigError(f"--extractor {extractor}: there is no such one (known: {', '.join(EXTRACTORS)})")
-    build = _bound(EXTRACTORS, extractor, parse_overrides(overrides))
-    images = _bound(DATASETS, *_resolved(name, settings))(split, cache_folder())
-    network = build(default_device(), cache_folder())
-    real = Real(images, network, cache_folder())
-    write_statistics(output, real.moments, real.name, network)
-    click.echo(output)
 
 
 def _resolved(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
