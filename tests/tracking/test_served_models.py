@@ -17,8 +17,7 @@ from PIL import Image
 from untrained import checkpoint, config
 
 from gensweep.api.registration import register_recommended
-from gensweep.api.trained import load
-from gensweep.api.verdicts import compare
+from gensweep.api.verdicts import compare, load
 from gensweep.errors import GensweepError
 from gensweep.sweep.checkpoints import checkpoint_uri
 from gensweep.tracking.logged_models import CHAMPION, models_of
