@@ -152,7 +152,7 @@ def train(
     """
     if sum(given is not None for given in (config, from_run, continue_from)) != 1:
         raise ConfigError(
-            'give either a configuration, from_run or continue_from; for example: train(from_run="quickstart")'
+            "give either a configuration, from_run or continue_from; for example: gensweep train --from-run quickstart"
         )
     if config is None and scale is not None:
         raise ConfigError("a scale belongs to a file, not to a run; change single values of that")

@@ -239,7 +239,7 @@ def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporte
 
     Raises GensweepError for what the user can mend, and whatever the reporter raises to stop the trial.
     """
-    trial = TrialConfig.from_dict(config, checked=True)
+    trial = TrialConfig.from_dict(config)
     reporter.moved("loading data")
     try:
         fetch_data(trial, reporter.note)

@@ -7,6 +7,7 @@ compare; 5 no answer that could be trusted; 130 interrupted.
 from __future__ import annotations
 
 import difflib
+import functools
 import gc
 import sys
 from importlib.metadata import EntryPoint
@@ -27,27 +28,31 @@ NAMES = ("init", "tune", "train", "trials", "best", "evaluate", "sample", "data"
 OWN = {name: EntryPoint(name, f"gensweep.cli.{name}:{name}", plugins.COMMANDS) for name in NAMES}
 
 
-def _import(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> None:
-    for name in names:
-        plugins.load(name)
-
-
 def _with_import_option(command: click.Command) -> click.Command:
     """The command, and all below it, with the option that all have: plug-ins to import first."""
     if isinstance(command, click.Group):
         for each in command.commands.values():
             _with_import_option(each)
-    elif not any(parameter.name == "imported" for parameter in command.params):
-        option = click.Option(
-            ["--import", "imported"],
-            multiple=True,
-            metavar="MODULE|FILE",
-            expose_value=False,
-            is_eager=True,  # before the values of other options are looked at
-            callback=_import,
-            help="Import a plug-in first, such as my_package.schedules or mine.py. May be given several times.",
-        )
-        command.params.append(option)
+        return command
+    if any(parameter.name == "imported" for parameter in command.params):
+        return command
+    run = command.callback
+    assert run is not None
+
+    @functools.wraps(run)
+    def importing(*arguments: Any, imported: tuple[str, ...], **keywords: Any) -> Any:
+        for name in imported:
+            plugins.load(name)
+        return run(*arguments, **keywords)
+
+    option = click.Option(
+        ["--import", "imported"],
+        multiple=True,
+        metavar="MODULE|FILE",
+        help="Import a plug-in first, such as my_package.schedules or mine.py. May be given several times.",
+    )
+    command.params.append(option)
+    command.callback = importing
     return command
 
 

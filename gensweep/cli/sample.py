@@ -146,12 +146,11 @@ def draw_files(
 
     Raises ConfigError for settings that the model does not have.
     """
-    from gensweep.api.trained import load
-    from gensweep.build.model import check_guidance
+    from gensweep.build.model import check_guidance, load_checkpoint
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.training.adapters import merge_adapters
 
-    model = load(folder, overrides=changes, weights=ema)
+    model = load_checkpoint(folder, overrides=changes, weights=ema)
     if adapters:
         names = merge_adapters(model.family, model.class_names, adapters)
         model = replace(model, checkpoint=replace(model.checkpoint, class_names=names))
@@ -207,18 +206,13 @@ def _check_family(name: str, folder: Path, options: dict[str, Any]) -> None:
     from gensweep.results import family_name
     from gensweep.training.checkpoint import read
 
-    if all(value is None for value in options.values()) or (family := read(folder).family) not in FAMILIES:
+    given = [option for option, value in options.items() if value is not None]
+    if not given or (family := read(folder).family) not in FAMILIES:
         return
-    for setting, names in (("sampler", ("sampler", "steps")), ("guidance", ("guidance",))):
-        given = " and ".join(f"--{name}" for name in names if options[name] is not None)
-        if given and setting not in keywords(FAMILIES[family]):
-            *others, last = (family_name(each) for each in FAMILIES if setting in keywords(FAMILIES[each]))
-            verb = "apply" if " and " in given else "applies"
-            how = "in one pass" if setting == "sampler" else "without guidance"
-            raise ConfigError(
-                f"{given} {verb} to {', '.join(others)} and {last} models; {name} is a {family_name(family)}, "
-                f"which draws {how}"
-            )
+    for option in given:
+        setting, how = ("guidance", "without it") if option == "guidance" else ("sampler", "in one pass")
+        if setting not in keywords(FAMILIES[family]):
+            raise ConfigError(f"--{option}: {name} is a {family_name(family)}, which draws {how}; leave it out")
 
 
 def _progress(done: int, count: int) -> None:

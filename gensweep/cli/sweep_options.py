@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from gensweep.redaction import check_without_secret
 from gensweep.report.completion import space_names
 from gensweep.sweep.continuation import SWEEPS
 
@@ -42,17 +41,9 @@ root_option = click.option(
 )
 
 
-def without_secret(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """A callback of options: raises ConfigError for a value that holds a secret."""
-    if value is not None:
-        check_without_secret(option.opts[0], value)
-    return value
-
-
 storage_option = click.option(
     "--storage",
     metavar="URL",
-    callback=without_secret,
     help="Where checkpoints and a copy of the log go, for example s3://bucket/sweeps.  [default: the sweep's folder]",
 )
 

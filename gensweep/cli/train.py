@@ -39,7 +39,7 @@ from gensweep.report.completion import run_names
 @override_options
 @root_option
 @storage_option
-def train(file: Path | None, from_run: str | None, continue_from: str | None, **how: Any) -> int:
+def train(file: Path | None, **how: Any) -> int:
     """Train one configuration (a sweep of one trial).
 
     FILE holds the keys that stand under `base` in a search space; of a search-space file, its base is trained, with
@@ -53,10 +53,6 @@ def train(file: Path | None, from_run: str | None, continue_from: str | None, **
       gensweep train --continue-from ddpm-cifar10 --set training.images=2000000
       gensweep tune --resume again                     go on after an interruption
     """
-    if sum(given is not None for given in (file, from_run, continue_from)) != 1:
-        raise click.UsageError(
-            "Give either FILE, --from-run RUN or --continue-from RUN; for example: gensweep train --from-run quickstart"
-        )
     from gensweep.api import sweeps
 
-    return sweeps.train(file, from_run=from_run, continue_from=continue_from, **how).exit_code
+    return sweeps.train(file, **how).exit_code

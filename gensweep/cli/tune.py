@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.cli.sweep_options import override_options, root_option, storage_option, without_secret
+from gensweep.cli.sweep_options import override_options, root_option, storage_option
 from gensweep.report.completion import space_names, sweep_names
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def _sweep_option(name: str, help: str) -> Callable[[Any], Any]:
     """An option that names a stored sweep."""
-    return click.option(name, metavar="NAME|URL", callback=without_secret, shell_complete=sweep_names, help=help)
+    return click.option(name, metavar="NAME|URL", shell_complete=sweep_names, help=help)
 
 
 @click.command()

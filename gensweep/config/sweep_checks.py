@@ -88,7 +88,7 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
                 wrong = (*_trial_problems(config, corner.trial), *_final_problems(config, corner.tree))
                 corner.problems.extend(located(*each, corner.tree) for each in wrong)
         reported = {(problem.place, problem.key) for problem in problems}
-        problems += [each for each in _merged(found, nodes) if (each.place, each.key) not in reported]
+        problems += [each for each in _merged(found) if (each.place, each.key) not in reported]
         extremes = extremes or found
     if config is not None:
         valid = [(corner, corner.trial) for corner in corners.values() if corner.trial is not None]
@@ -164,13 +164,8 @@ def _length_problems(config: SweepConfig, base: Tree, nodes: Sequence[Node], bas
             )
 
 
-def _merged(corners: Sequence[_Corner], nodes: Sequence[Node]) -> Iterator[Problem]:
+def _merged(corners: Sequence[_Corner]) -> Iterator[Problem]:
     """The problems of all corners, each once, with the branches that they are in if these are not all."""
-    beside = {
-        (node.key, node.place, str(node.low + (node.step or 1)))
-        for node in every_node(nodes)
-        if isinstance(node, Range) and node.integer and node.low < node.high
-    }
     seen: dict[Problem, list[frozenset[str]]] = {}
     for corner in corners:
         for problem in corner.problems:
@@ -185,8 +180,6 @@ def _merged(corners: Sequence[_Corner], nodes: Sequence[Node]) -> Iterator[Probl
         )
         if common and len(occurrences) < len(corners):
             message += f" [where {', '.join(common)}]"
-        if (problem.key, problem.place, message.partition(" ")[0]) in beside:
-            message += "; give the range a step, or list the values in a choice"
         yield Problem(problem.place, problem.key, message)
 
 

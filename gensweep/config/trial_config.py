@@ -49,12 +49,9 @@ class TrialConfig(FrozenSettings):
     _written: Tree = PrivateAttr(default_factory=Tree)  # as in its file or `--set`, with the line of each key
 
     @classmethod
-    def from_dict(cls, tree: Mapping[str, Any], *, checked: bool = False) -> TrialConfig:
-        """Validate a nested mapping.  Raises ConfigError with all problems.
-
-        The values of a trial that is `checked` are not checked against each other again.
-        """
-        return valid(*check_trial(clone(tree), cross=not checked))
+    def from_dict(cls, tree: Mapping[str, Any]) -> TrialConfig:
+        """Validate a nested mapping.  Raises ConfigError with all problems."""
+        return valid(*check_trial(clone(tree)))
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> TrialConfig:
         """The same trial with some dotted keys changed as `tree.override` does it, validated again."""
@@ -98,7 +95,7 @@ class TrialConfig(FrozenSettings):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The classes of families are made at run time, so a pickle holds the values instead.
-        return functools.partial(TrialConfig.from_dict, checked=True), (self.as_dict(),)
+        return TrialConfig.from_dict, (self.as_dict(),)
 
 
 class _Unknown(TrialConfig):
@@ -129,8 +126,8 @@ def trial_model(family: str | None) -> type[TrialConfig]:
     return cast(type[TrialConfig], model)
 
 
-def check_trial(tree: Tree, default_place: str = "", *, cross: bool = True) -> tuple[TrialConfig | None, list[Problem]]:
-    """The trial that a tree describes, or all its problems; those between values come last, and only with `cross`."""
+def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None, list[Problem]]:
+    """The trial that a tree describes, or all its problems; those between values come last."""
     if problems := load_plugins(tree, default_place):
         return None, problems
     unknown_family = _family_problem(tree, default_place)
@@ -141,7 +138,7 @@ def check_trial(tree: Tree, default_place: str = "", *, cross: bool = True) -> t
         return None, problems
     config = config.model_copy(update={"plugins": _with_used(config)})
     config._written = tree
-    for key, message in cross_checks(config) if cross else ():
+    for key, message in cross_checks(config):
         problems.append(Problem(place_of(tree, key.split("."), default_place), key, message))
     return (None if problems else config), problems
 

@@ -50,7 +50,7 @@ def plan_sweep(sweep: SweepConfig, costs: TrialCosts) -> SweepPlan:
         objective=sweep.score,
         further=sweep.objective[1:],
         constraints=sweep.constraints,
-        known=lambda config: known_costs(sweep, TrialConfig.from_dict(config, checked=True), costs, device),
+        known=lambda config: known_costs(sweep, TrialConfig.from_dict(config), costs, device),
         search=sweep.search,
         unit="images" if budget is None else budget.unit,
         budget=max(corner.flat()["training.images"] for corner in corners) if budget is None else budget.amount,
