@@ -1,4 +1,4 @@
-"""Write docs/cli.md, docs/reference.md and docs/schema/*.json anew from the program: `make docs`.
+"""Write docs/cli.md, docs/reference.md and docs/schema/sweep.json anew from the program: `make docs`.
 
 A test fails if they are stale.
 """
@@ -14,7 +14,7 @@ import click
 from settings_reference import settings_reference
 
 from gensweep.cli.main import cli
-from gensweep.config.json_schema import sweep_schema, trial_schema
+from gensweep.config.json_schema import sweep_schema
 
 DOCS = Path(__file__).parent
 
@@ -44,11 +44,9 @@ def cli_reference() -> str:
 
 def pages() -> dict[Path, str]:
     """All generated pages: path -> text."""
-    schemas = {
-        DOCS / "schema" / f"{name}.json": json.dumps(schema(), indent=1, sort_keys=True) + "\n"
-        for name, schema in (("sweep", sweep_schema), ("trial", trial_schema))
-    }
-    return {DOCS / "cli.md": cli_reference(), DOCS / "reference.md": settings_reference(), **schemas}
+    schema = json.dumps(sweep_schema(), indent=1, sort_keys=True) + "\n"
+    texts = {"cli.md": cli_reference(), "reference.md": settings_reference(), "schema/sweep.json": schema}
+    return {DOCS / name: text for name, text in texts.items()}
 
 
 def write() -> None:

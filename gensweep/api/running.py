@@ -15,7 +15,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gensweep.api.filed_reports import file_reports
+from gensweep.api.mlflow_verdicts import file_reports
 from gensweep.build.costs import TrialCosts
 from gensweep.build.parts import check_inputs
 from gensweep.build.sampler_warnings import sampler_warnings
@@ -55,7 +55,6 @@ from gensweep.tracking.sweep_copy import SweepCopy
 from gensweep.tracking.sync import sync
 from gensweep.tracking.view import LogView
 from gensweep.training.device import default_device
-from gensweep.versions import required_packages
 
 
 def run_sweep(
@@ -69,10 +68,7 @@ def run_sweep(
     retry: Retry | None = None,
     start: InitialCheckpoint | None = None,
 ) -> SweepResult:
-    """Run a sweep with MLflow and the progress display as observers; its first trial may continue a training.
-
-    Raises ConfigError for problems that can be known before anything starts.
-    """
+    """Run a sweep with MLflow and the progress display as observers.  Raises ConfigError before anything starts."""
     if storage is not None:
         check_without_secret("storage", storage)
     folder = SweepFolder(root, sweep.name)
@@ -119,10 +115,7 @@ def _run(
 
 
 def _ended(sweep: SweepConfig, folder: SweepFolder, storage: str | None) -> SweepResult | None:
-    """What became of a sweep of which nothing is left to do, once its views have its log; None for any other.
-
-    What lies in a storage may have been gone on with elsewhere.
-    """
+    """The result of a local sweep with nothing left to do, once its study file has its log; None for any other."""
     state = folder.state()
     if state.created is None or state.status != "finished" or state.left or chosen_storage(folder, storage) is not None:
         return None
@@ -139,9 +132,6 @@ def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: 
     """The plan of a sweep, after all has been tried that needs no Ray; what there is to note is shown."""
     folder, costs = SweepFolder(root, sweep.name), TrialCosts()
     display.show_phase("checking the sweep: its folders and resources")
-    for package in required_packages():
-        if package.problem is not None:
-            display.say(f"Note: {package.name} {package.problem}")
     # What can be refused in an instant comes first, then what takes building and loading.
     check_places(folder, storage)
     if not os.environ.get("RAY_ADDRESS"):
@@ -191,10 +181,7 @@ FRESH_SEED = 1
 
 
 def score_best(sweep: SweepConfig, root: Path, *, several: bool) -> None:
-    """Score the best trial on fresh seeds, and as the sweep's `final` says, or say how to.
-
-    It was chosen of several because its score was low, partly by chance.
-    """
+    """Score the best trial on fresh seeds, as its score was low partly by chance, and by `final`; or say how to."""
     final = dict(sweep.final_settings)
     samples = final.pop("evaluation.samples", None)
     wanted: list[dict[str, Any]] = [{}] if sweep.rescore and several else []

@@ -100,8 +100,6 @@ def resume(
     `repeats` has the best trials trained again with other seeds.  Raises ConfigError if there is no such sweep, or if
     it takes no more trials.
     """
-    if more_trials < 0:
-        raise ConfigError(f"more_trials must be 0 or more, but got {more_trials}")
     folder, storage = _folder_of(name, Path(root), storage)
     going_on: dict[str, Any] = {"resume": not more_trials, "extend": more_trials, "repeats": repeats}
     sweep = recall_sweep(folder)

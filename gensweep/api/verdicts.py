@@ -82,10 +82,7 @@ def compare(*sweeps: str, budget: str | None = None, draw: int = 0, root: str | 
 
 
 def best(sweep: str | None = None, *, root: str | Path = SWEEPS) -> TrialState:
-    """The trial of a sweep, by default the newest, with the best score: `gensweep best`.
-
-    Raises NothingToCompareError if no trial has a score.
-    """
+    """The trial with the best score: `gensweep best`.  Raises NothingToCompareError if no trial has a score."""
     return rank(sweep, root=root).best_score
 
 

@@ -52,10 +52,7 @@ def _start(trial: TrialConfig) -> Start:
 
 
 def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
-    """Fetch the data set of a trial if this machine lacks it; of several processes one does, and the others wait.
-
-    `report` takes lines on the progress.  Raises GensweepError if it cannot be had, or is damaged.
-    """
+    """Fetch the data set of a trial if this machine lacks it; `report` takes lines.  Raises GensweepError."""
     values = trial.flat()
     kind, named = values["data.kind"], {"dataset": values.get("data.dataset")}
     for name in FETCHERS:
@@ -67,10 +64,7 @@ def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
 
 
 def load_images(trial: TrialConfig, split: Split = "train") -> Images:
-    """The data set of a trial, in the labels of its model; a whole split is without its limit, `whole` the training's.
-
-    Raises ConfigError if there is no such split.
-    """
+    """The data set of a trial, in the labels of its model; a whole split is without its limit."""
     data = trial.data.model_copy(update={"limit": None}) if split.startswith("whole") else trial.data
     with trial.keys_in_errors():
         images: Images = bind(data)("test" if split.endswith("test") else "train", cache_folder())
@@ -80,11 +74,7 @@ def load_images(trial: TrialConfig, split: Split = "train") -> Images:
 def build_family(
     trial: TrialConfig, shape: tuple[int, int, int], classes: int, weights: Weights | None = None
 ) -> Family:
-    """The family of a trial for images of a shape (c, h, w); its first weights depend on the seed only.
-
-    One that starts from a trained model gets its weights if they are given.  The global state of randomness is left as
-    it was.
-    """
+    """The family of a trial for images of a shape (c, h, w); `weights` are those of the model that it starts from."""
     with trial.keys_in_errors(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)
         build = partial(trial.bound("family"), *shape[:2])
@@ -110,10 +100,7 @@ def build_evaluator(
     device: torch.device | str,
     moved: Callable[[Phase | None], None] = lambda _: None,
 ) -> Evaluator:
-    """What evaluates a trial; `images` are those it is trained on.  Reference moments come from the cache.
-
-    `moved` is called as a phase begins, and with None whenever the extractor has seen some images.
-    """
+    """What evaluates a trial that is trained on `images`; `moved` gets each phase, and None as the extractor works."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     training: TrainingSettings = trial.bound("training")()
     metrics: dict[str, Metric] = {}
@@ -150,10 +137,9 @@ def build_evaluator(
 
 
 def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
-    """The images of which a likelihood is computed, evenly from their split, and the name of the split.
+    """The images of which a likelihood is computed, evenly from their split without its limit, and the split's name.
 
-    `images` are those of the training, and a limit on them is none on the test split.  Raises ConfigError if the split
-    is missing or has other classes.
+    Raises ConfigError if the split is missing or has other classes than `images`, those of the training.
     """
     settings: EvaluationSettings = trial.bound("evaluation")()
     likelihood = settings.likelihood()
@@ -181,10 +167,7 @@ def _references(trial: TrialConfig, images: Images, extractor: Extractor) -> dic
 
 
 def _reference(trial: TrialConfig, images: Images, against: str, extractor: Extractor) -> Real | Statistics:
-    """What generated images are compared with, if not those of the training.
-
-    Raises ParameterError for a file or folder that is missing or damaged.
-    """
+    """What generated images are compared with, if not those of the training.  Raises ParameterError."""
     if against.endswith("/"):
         return Real(_pictures_in(against, trial, images), extractor, cache_folder())
     if against in ("test", "whole"):
@@ -222,7 +205,6 @@ def current_references(trial: TrialConfig) -> dict[str, str]:
     """Names of the user's own pictures or statistics, as they are now, by the metric that compares with them.
 
     No feature is computed.  Empty if the trial compares with none, or if they or the extractor's weights are missing.
-    Raises ConfigError for statistics that are damaged or of another extractor.
     """
     values = trial.flat()
     against = values["evaluation.against"]
@@ -235,10 +217,7 @@ def current_references(trial: TrialConfig) -> dict[str, str]:
 
 
 def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporter) -> None:
-    """Run a trial, given as plain values, to its end, in every one of its workers.
-
-    Raises GensweepError for what the user can mend, and whatever the reporter raises to stop the trial.
-    """
+    """Run a trial, given as plain values, to its end, in every one of its workers."""
     trial = TrialConfig.from_dict(config)
     reporter.moved("loading data")
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -69,47 +68,34 @@ def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> str:
 @config.command()
 @click.argument("file", type=SpaceFile())
 @override_options
-@click.option(
-    "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="How to write it."
-)
-def show(file: Path, overrides: tuple[str, ...], scale: str | None, form: str) -> None:
+def show(file: Path, overrides: tuple[str, ...], scale: str | None) -> None:
     """Print the configuration that a file, a scale and --set give together, with every default.
 
     \b
     Examples:
       gensweep config show search_spaces/ddpm.yaml --scale cpu
-      gensweep config show search_spaces/quickstart.yaml --set family.kind=gan --format json
+      gensweep config show search_spaces/quickstart.yaml --set family.kind=gan
     """
     from gensweep.config import is_sweep, load_sweep, load_trial
     from gensweep.config.yaml import to_yaml
 
-    values: dict[str, Any]
     if is_sweep(file):
         values = load_sweep(file, overrides=overrides, scale=scale).complete()
     else:
         values = load_trial(file, overrides=overrides, scale=scale).as_dict()
-    click.echo(json.dumps(values, indent=2) if form == "json" else to_yaml(values), nl=form == "json")
+    click.echo(to_yaml(values), nl=False)
 
 
 @config.command()
-@click.option(
-    "--for",
-    "target",
-    type=click.Choice(["sweep", "trial"]),
-    default="sweep",
-    show_default=True,
-    help="Which sort of file.",
-)
-def schema(target: str) -> None:
-    """Print the JSON Schema of a sweep's or a trial's file, for editors.
+def schema() -> None:
+    """Print the JSON Schema of a sweep's file, for editors.
 
     \b
     Examples:
       gensweep config schema > sweep.schema.json
-      gensweep config schema --for trial > trial.schema.json
     In an editor with yaml-language-server, the first line of a YAML file then names it:
       # yaml-language-server: $schema=sweep.schema.json
     """
-    from gensweep.config.json_schema import sweep_schema, trial_schema
+    from gensweep.config.json_schema import sweep_schema
 
-    click.echo(json.dumps(sweep_schema() if target == "sweep" else trial_schema(), indent=2))
+    click.echo(json.dumps(sweep_schema(), indent=2))

@@ -19,7 +19,6 @@ from gensweep.report.terminal import print_remark
 
 if TYPE_CHECKING:
     from gensweep.data.images import Split
-    from gensweep.registry import Registry
 
 #: How a data set of the Hugging Face hub is typed, before its name there.
 HUB = "hub:"
@@ -62,26 +61,17 @@ def fetch(name: str, source: Path | None) -> None:
     """
     from gensweep.data.images import DATASETS, FETCHERS
     from gensweep.files import cache_folder
-
-    if name not in FETCHERS:
-        _fetch_weights(name, list(dict.fromkeys([*DATASETS.kinds(), *FETCHERS.kinds()])))
-        return
-    click.echo(FETCHERS[name](cache_folder(), source=source, report=partial(click.echo, err=True)))
-
-
-def _fetch_weights(name: str, datasets: list[str]) -> None:
-    """Fetch those of a feature extractor; other names must be of data sets that need no fetching."""
-    from gensweep.files import cache_folder
     from gensweep.metrics.extractors import EXTRACTORS
     from gensweep.metrics.weights import PUBLISHED
 
-    extractors = [kind for kind in EXTRACTORS if kind in PUBLISHED]
-    if name in extractors:
-        click.echo(PUBLISHED[name].fetch(cache_folder(), partial(click.echo, err=True)))
-        return
-    if name not in EXTRACTORS:
-        _check_kind(name, [*datasets, *extractors])
-    click.echo(f"{name} needs no fetching.", err=True)
+    report = partial(click.echo, err=True)
+    if name in FETCHERS:
+        click.echo(FETCHERS[name](cache_folder(), source=source, report=report))
+    elif name in EXTRACTORS and name in PUBLISHED:
+        click.echo(PUBLISHED[name].fetch(cache_folder(), report))
+    else:
+        _check_kind(name, list(dict.fromkeys([*DATASETS, *FETCHERS, *EXTRACTORS])))
+        click.echo(f"{name} needs no fetching.", err=True)
 
 
 @data.command("list")
@@ -135,6 +125,10 @@ def show(name: str, split: Split, output: Path | None, format: str, **options: A
       gensweep data show ./photos --size 64 -o photos.png
       gensweep data show hub:ylecun/mnist      fetched from the Hugging Face hub, if it is not here
     """
+    from gensweep.config.models import bind, item_model
+    from gensweep.config.problems import valid
+    from gensweep.config.schema import validate
+    from gensweep.config.tree import Tree
     from gensweep.config.yaml import to_yaml
     from gensweep.data.folder_report import inspect_folder
     from gensweep.data.images import DATASETS
@@ -142,7 +136,7 @@ def show(name: str, split: Split, output: Path | None, format: str, **options: A
     from gensweep.training.result_files import write_contact_sheet
 
     kind, settings = _resolved(name, options)
-    dataset = _bound(DATASETS, kind, settings)
+    dataset = bind(valid(*validate(item_model(DATASETS, kind), Tree({"kind": kind, **settings}), kind)))
     if kind == "image_folder":
         images, report = inspect_folder(split, cache_folder(), **dataset.keywords)
     else:
@@ -202,16 +196,6 @@ def _resolved(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if missing := _needed(name) - settings.keys():
         raise ConfigError(f"{name}: name the {'folder' if 'path' in missing else 'data set'} itself: {_by_name(name)}")
     return name, settings
-
-
-def _bound(registry: Registry[Any], kind: str, settings: dict[str, Any]) -> partial[Any]:
-    """An item with its settings.  Raises ConfigError with all problems of these."""
-    from gensweep.config.models import bind, item_model
-    from gensweep.config.problems import valid
-    from gensweep.config.schema import validate
-    from gensweep.config.tree import Tree
-
-    return bind(valid(*validate(item_model(registry, kind), Tree({"kind": kind, **settings}), kind)))
 
 
 def _check_kind(name: str, known: Sequence[str]) -> None:

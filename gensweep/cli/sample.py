@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -142,11 +141,8 @@ def draw_files(
     output: Path,
     *more: Any,
 ) -> list[str]:
-    """Draw with the model in a checkpoint folder; returns the files, as seen from the folder of `output`.
-
-    Raises ConfigError for settings that the model does not have.
-    """
-    from gensweep.build.model import check_guidance, load_checkpoint
+    """Draw with the model in a checkpoint folder; returns the files, as seen from the folder of `output`."""
+    from gensweep.build.model import load_checkpoint
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.training.adapters import merge_adapters
 
@@ -154,7 +150,6 @@ def draw_files(
     if adapters:
         names = merge_adapters(model.family, model.class_names, adapters)
         model = replace(model, checkpoint=replace(model.checkpoint, class_names=names))
-    check_guidance(changes, model.family)
     print_warnings(sampler_warnings([model.config]))
     written = draw(model, count, output, *more, **settings, progress=_progress)
     return [str(file.relative_to(output.parent)) for file in written]
@@ -184,9 +179,8 @@ def _adapter_file(text: str) -> tuple[Path, float]:
     try:
         scale = float(number)
     except ValueError:
-        scale = math.nan
-    if not math.isfinite(scale):
-        raise ConfigError(f"--adapter {text}: {number!r} is not a scale; write FILE:NUMBER, such as {name}:0.7")
+        message = f"--adapter {text}: {number!r} is not a scale; write FILE:NUMBER, such as {name}:0.7"
+        raise ConfigError(message) from None
     if Path(name).is_file():
         return Path(name), scale
     if name.endswith(".safetensors"):

@@ -92,7 +92,7 @@ def _assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
     if rest and isinstance(tree.get(first), Row):
         return Problem(place, "", f"{first} is a list here; give all of it, as in {first}=[...]")
     if first in SWEEP_SECTIONS:
-        override(tree, key, value, place, trial=False)
+        override(tree, key, value, place)
         return None
     if first == "scales" or key in ("base", "space"):
         return Problem(place, "", f"{first} cannot be set as a whole; name one key of it")
@@ -198,10 +198,7 @@ Overrides: TypeAlias = Sequence[str] | Mapping[str, Any]
 
 
 def load_sweep(source: Source, *, overrides: Overrides = (), scale: str | None = None) -> SweepConfig:
-    """Read a sweep, apply a scale and then the overrides ("key=value").  The result has no scales left to apply.
-
-    Raises ConfigError with all problems, those at the corners of the search space included.
-    """
+    """Read a sweep, apply a scale, which it then lacks, and the overrides.  Raises ConfigError with all problems."""
     tree, misread, place = _read(source)
     if "base" not in tree and "family" in tree:
         raise ConfigError(f"{place}: is the configuration of one trial, not of a sweep; use `gensweep train {place}`")
@@ -211,10 +208,7 @@ def load_sweep(source: Source, *, overrides: Overrides = (), scale: str | None =
 
 
 def load_trial(source: Source, *, overrides: Overrides = (), scale: str | None = None) -> TrialConfig:
-    """Read the configuration of one trial, or the `base` of a sweep, and apply the overrides ("key=value").
-
-    Raises ConfigError with all problems.
-    """
+    """Read a trial, or the `base` of a sweep, and apply the overrides.  Raises ConfigError with all problems."""
     tree, misread, place = _read(source)
     if is_sweep(tree):
         return load_base(source, overrides=overrides, scale=scale).trial()

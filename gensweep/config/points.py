@@ -72,16 +72,12 @@ def _add_branch(point: Point, node: Conditional, settings: Mapping[str, Any]) ->
     def misfit(fitted: tuple[str, Point]) -> tuple[int, int, int]:
         return len(fitted[1].conflicting), len(fitted[1].problems), -len(fitted[1].given & settings.keys())
 
-    label, chosen = min(((branch.label, point_of(branch.nodes, settings)) for branch in named), key=misfit)
-    reported = dict(chosen.problems)
+    fitted = [(branch.label, point_of(branch.nodes, settings)) for branch in named]
+    label, chosen = min(fitted, key=misfit)
     for key, fixed in chosen.conflicting.items():
         # What every branch fixes alike keeps its value, whatever is given.
-        if key not in reported and any(each.key == key and getattr(each, "value", None) != fixed for each in below):
-            known = listed(
-                dict.fromkeys(show(each.value) for each in below if isinstance(each, Fixed) and each.key == key)
-            )
-            message = f"{show(settings[key])} does not go with the other settings of this trial (fixed values: {known})"
-            point.problems.append((key, message))
+        if any(other.conflicting.get(key) != fixed for _, other in fitted):
+            point.problems.append((key, f"{show(settings[key])} does not go with the other settings of this trial"))
     point.conflicting |= chosen.conflicting
     point.params |= {node.name: label, **chosen.params}
     point.given |= {f"{node.key}.kind", node.key} | chosen.given

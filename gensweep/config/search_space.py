@@ -72,10 +72,7 @@ class FloatRange(_WrittenRange):
 
 
 def parse_space(tree: Tree, sections: Mapping[str, Sequence[str]]) -> tuple[tuple[Node, ...], list[Problem]]:
-    """The nodes of a space, and all problems of its form; values are checked against the schema later, at the corners.
-
-    `sections` tells which sections a family has, for a choice over `family` that carries them.
-    """
+    """The nodes of a space, and all problems of its form; `sections` are those that each family adds to a trial."""
     parser = _Parser(sections)
     nodes = parser.tree(tree, ())
     distributions = defaultdict(set)

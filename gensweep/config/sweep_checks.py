@@ -53,10 +53,7 @@ def checked_sweep(values: Mapping[str, Any]) -> SweepConfig:
 
 
 def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None, list[Problem]]:
-    """The sweep that a tree describes, or all its problems, those at the corners of its space included.
-
-    A problem that is not in every corner says in which branches it is.
-    """
+    """The sweep that a tree describes, or all its problems, those at the corners of its space included."""
     written, space = tree.get("base"), tree.get("space", Tree())
     base = written if isinstance(written, Tree) else Tree()
     if problems := load_plugins(tree, default_place) + load_plugins(base, default_place):
@@ -75,7 +72,7 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
 
     base_place = place_of(tree, ["base"], default_place)
     if config is not None:
-        config = _with_plugins(config, written_plugins(written).values())
+        config = _with_plugins(config, written_plugins(written))
         problems += _length_problems(config, written, nodes, base_place)
         base = override_all(written, config.settings_of_all())
     problems += [located(*each) for each in objective_problems(tree, config)]
@@ -133,10 +130,9 @@ def _corners(
 
 
 def _beside(leaves: Iterable[Node]) -> Iterator[dict[str, Any]]:
-    """Every single range at either end and next to its low end, and every choice.
+    """Every single range at either end, and every choice: finds two ranges that must not cross.
 
-    One range apart finds two ranges that must not cross; the step beside the end finds numbers that only a step or a
-    choice can keep to, such as multiples.
+    The number next to the low end finds what only a step or a choice can keep to, such as multiples.
     """
     for leaf in leaves:
         if isinstance(leaf, Range):
@@ -244,10 +240,7 @@ def _changed(one: _Corner, other: _Corner) -> list[str]:
 
 
 def _identities(trial: TrialConfig, metric: str) -> tuple[Identity, Identity]:
-    """The identity of a trial's last score and of those before; trials can be ranked if theirs are equal.
-
-    Settings stand for what only their use would tell: the extractor's id and the fingerprint of the images.
-    """
+    """Identities of a trial's last score and of those before, with settings for ids that only their use would tell."""
     evaluation: EvaluationSettings = trial.bound("evaluation")()
     last = evaluation.identity(
         metric,

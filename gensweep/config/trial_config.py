@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, cast
 
 from annotated_types import doc
@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, create_mod
 from gensweep import plugins
 from gensweep.config import registries
 from gensweep.config.checks import cross_checks, key_of, metric_checks
-from gensweep.config.models import FrozenSettings, Settings, bind, model_field, names, settings_model
+from gensweep.config.models import FrozenSettings, Settings, bind, functions_of, model_field, names, settings_model
 from gensweep.config.problems import Problem, listed, valid
 from gensweep.config.schema import Shape, validate
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Tree, clone, flatten, override_all, place_of
@@ -143,27 +143,26 @@ def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None
     return (None if problems else config), problems
 
 
-def written_plugins(tree: Mapping[str, Any]) -> dict[int, str]:
-    """The names under `plugins` of a tree, by position; what is no name is left for the schema to refuse."""
+def written_plugins(tree: Mapping[str, Any]) -> list[str]:
+    """The names under `plugins` of a tree; what is no name is left for the schema to refuse."""
     found = names(tree.get("plugins"))
-    listed_names = found if isinstance(found, tuple) else ()
-    return {position: name for position, name in enumerate(listed_names) if isinstance(name, str)}
+    return [name for name in found if isinstance(name, str)] if isinstance(found, tuple) else []
 
 
 def load_plugins(tree: Mapping[str, Any], default_place: str = "") -> list[Problem]:
     """Import what a tree names under `plugins`, before anything that it says has a meaning; returns what is wrong."""
     problems = []
-    for position, name in written_plugins(tree).items():
+    for name in written_plugins(tree):
         try:
             plugins.load(name)
         except ConfigError as error:
-            problems.append(Problem(place_of(tree, ["plugins", position], default_place), "plugins", str(error)))
+            problems.append(Problem(place_of(tree, ["plugins"], default_place), "plugins", str(error)))
     return problems
 
 
 def _with_used(trial: TrialConfig) -> tuple[str, ...]:
     """The plug-ins that a trial names, and those that were loaded otherwise and made one of its parts."""
-    functions = [function for name in type(trial).model_fields for function in _functions(getattr(trial, name))]
+    functions = [function for name in type(trial).model_fields for function in functions_of(getattr(trial, name))]
     metrics: tuple[str, ...] = trial.evaluation.metrics  # type: ignore[attr-defined]
     functions += [registries.metrics()[name] for name in metrics if name in registries.metrics()]
     named = [plugins.load(name) for name in trial.plugins]
@@ -172,19 +171,8 @@ def _with_used(trial: TrialConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*trial.plugins, *more]))
 
 
-def _functions(settings: Any) -> Iterator[Callable[..., Any]]:
-    """The functions that a section and those in it describe."""
-    if isinstance(settings, Settings):
-        yield type(settings).function
-        for name in type(settings).model_fields:
-            yield from _functions(getattr(settings, name))
-
-
 def common_sections(tree: Mapping[str, Any]) -> TrialConfig:
-    """The sections that all trials have, without a family, for images that no trial has drawn.
-
-    Raises ConfigError with all problems.
-    """
+    """The sections that all trials have, without a family.  Raises ConfigError with all problems."""
     config, problems = validate(trial_model(None), clone(tree))
     if config is not None:
         problems += [Problem("", key, message) for key, message in metric_checks(config)]

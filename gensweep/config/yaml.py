@@ -28,10 +28,7 @@ NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-
 
 
 def read_file(path: str | Path) -> tuple[Tree, list[Problem]]:
-    """The mapping in a YAML file, and the problems of single values in it.
-
-    Raises ConfigError for what is not one YAML document with a mapping at the top.
-    """
+    """The mapping in a YAML file, and the problems of single values in it.  Raises ConfigError for other files."""
     value, problems = _read(_text(Path(path)), lambda line: f"{path}:{line}")
     if isinstance(value, Tree):
         return value, problems

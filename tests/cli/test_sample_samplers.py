@@ -72,7 +72,6 @@ def test_options_of_other_families_are_refused_as_they_were_typed(options, words
             "sampler.churn_min: 2 is more than sampler.churn_max (1), so no level would be churned",
         ),
         ("--guidance 2", "family.guidance: 2 needs labels, which this trial is without"),
-        ("--guidance 1", "guidance 1: this model was trained without labels"),
         ("--guidance -1", "family.guidance: -1"),
         ("--set family.guidance_interval=[0.1,5]", "family.guidance_interval: [0.1, 5] needs labels"),
         ("--class 3", "class '3': this model was trained without labels"),

@@ -62,9 +62,7 @@ TWIN_NODES = parse_space(clone(TWINS), sections_by_family())[0]
 
 def test_a_value_fixed_otherwise_in_each_branch_is_outside():
     point = point_of(TWIN_NODES, {"network": {"kind": "cnn", "width": 32}})
-    assert point.problems == [
-        ("network.width", "32 does not go with the other settings of this trial (fixed values: 8, 16)")
-    ]
+    assert point.problems == [("network.width", "32 does not go with the other settings of this trial")]
     one = parse_space(clone({"network": {"choice": TWINS["network"]["choice"][1:]}}), sections_by_family())[0]
     assert point_of(one, {"network": {"kind": "cnn", "width": 32, "depth": 3}}).problems == []
 

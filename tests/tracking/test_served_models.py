@@ -16,7 +16,7 @@ from mlflow_runs import runs_of
 from PIL import Image
 from untrained import checkpoint, config
 
-from gensweep.api.registration import register_recommended
+from gensweep.api.mlflow_verdicts import register_recommended
 from gensweep.api.verdicts import compare, load
 from gensweep.errors import GensweepError
 from gensweep.sweep.checkpoints import checkpoint_uri
