@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from gensweep.config import registries
-from gensweep.config.points import point_of
 from gensweep.config.problems import listed, unknown
-from gensweep.config.ranges import Conditional, Fixed, Node, combinations, every_node
+from gensweep.config.ranges import Conditional, Fixed, Node, combinations, every_node, point_of
 from gensweep.config.search_methods import Fifo, GridSearch, Nsga2, PopulationBasedTraining, RandomSearch
 from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig
 from gensweep.config.tree import Tree, flatten
@@ -138,7 +137,3 @@ def queue_problems(config: SweepConfig, nodes: Sequence[Node], known: Set[str]) 
             yield f"{key}.{name}", f"{message}; set a value of the space, or leave the trial out"
         for name in sorted({*given} & keys - point.given - {name for name, _ in point.problems}):
             yield f"{key}.{name}", "is searched in another branch than this trial's; name its kind, too"
-    if len(config.search.enqueue) > config.search.most_trials:
-        count, trials = len(config.search.enqueue), config.search.most_trials
-        words = f"{count} trials are queued, but search.trials is {trials}; raise it, or queue none: search.enqueue=[]"
-        yield "search.enqueue", words

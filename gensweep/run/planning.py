@@ -14,8 +14,7 @@ from gensweep.build.costs import Footprint, TrialCosts, count_parameters, footpr
 from gensweep.build.parts import build_learner, load_images, run_job
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
 from gensweep.config.objectives import SECONDS_PER_HOUR
-from gensweep.config.points import point_of
-from gensweep.config.ranges import corners
+from gensweep.config.ranges import corners, point_of
 from gensweep.config.sweep_config import Resources, Search
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader

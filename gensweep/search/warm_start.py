@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gensweep.config.points import point_of
+from gensweep.config.ranges import point_of
 from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError
 from gensweep.files import expanded

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.config.points import point_of
+from gensweep.config.ranges import point_of
 from gensweep.config.search_space import parse_space
 from gensweep.config.tree import clone
 from gensweep.config.trial_config import sections_by_family
