@@ -1,4 +1,4 @@
-"""`gensweep config`: validate and show configurations, print their JSON Schema."""
+"""`gensweep config`: validate configurations, print their JSON Schema."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from pathlib import Path
 
 import click
 
-from gensweep.cli.sweep_options import SpaceFile, override_options
+from gensweep.cli.sweep_options import override_options
 from gensweep.errors import ConfigError
+from gensweep.report.completion import space_names
 from gensweep.report.output import print_warnings
 
 
 @click.group()
 def config() -> None:
-    """Validate and show configurations; JSON Schema for editors.
+    """Validate configurations; JSON Schema for editors.
 
     \b
     Examples:
       gensweep config validate search_spaces/*.yaml
-      gensweep config show search_spaces/ddpm.yaml --scale cpu
       gensweep config schema > sweep.schema.json
     """
 
 
 @config.command()
-@click.argument("files", nargs=-1, required=True, type=SpaceFile())
+@click.argument("files", nargs=-1, required=True, shell_complete=space_names)
 @override_options
-def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | None) -> None:
+def validate(files: tuple[str, ...], overrides: tuple[str, ...], scale: str | None) -> None:
     """Check files, the corners of their search spaces and all of their scales; every problem is shown.
 
     \b
@@ -35,10 +35,12 @@ def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | N
       gensweep config validate search_spaces/*.yaml
       gensweep config validate search_spaces/ddpm.yaml --set seed=1
     """
+    from gensweep.shipped import space_file
+
     problems: list[str] = []
     for file in files:
         try:
-            click.echo(f"{file}: {_check(file, overrides, scale)}")
+            click.echo(_check(space_file(file), overrides, scale))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -46,13 +48,13 @@ def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | N
 
 
 def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> str:
-    """What a file is.  Raises ConfigError with all of its problems."""
+    """What a file is, for people.  Raises ConfigError with all of its problems."""
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.config import TrialConfig, is_sweep, load_sweep, load_trial, scale_names
 
     if not is_sweep(file):
         print_warnings(sampler_warnings([load_trial(file, overrides=overrides, scale=scale)]))
-        return "a valid trial"
+        return f"{file}: a valid trial"
     scales, trials, problems = scale_names(file), list[TrialConfig](), dict[str, None]()
     for each in [scale] if scale is not None else [None, *scales]:
         try:
@@ -62,28 +64,7 @@ def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> str:
     print_warnings(sampler_warnings(trials))
     if problems:
         raise ConfigError(list(problems))
-    return f"a valid sweep (scales: {', '.join(scales) or 'none'})"
-
-
-@config.command()
-@click.argument("file", type=SpaceFile())
-@override_options
-def show(file: Path, overrides: tuple[str, ...], scale: str | None) -> None:
-    """Print the configuration that a file, a scale and --set give together, with every default.
-
-    \b
-    Examples:
-      gensweep config show search_spaces/ddpm.yaml --scale cpu
-      gensweep config show search_spaces/quickstart.yaml --set family.kind=gan
-    """
-    from gensweep.config import is_sweep, load_sweep, load_trial
-    from gensweep.config.yaml import to_yaml
-
-    if is_sweep(file):
-        values = load_sweep(file, overrides=overrides, scale=scale).complete()
-    else:
-        values = load_trial(file, overrides=overrides, scale=scale).as_dict()
-    click.echo(to_yaml(values), nl=False)
+    return f"{file}: a valid sweep (scales: {', '.join(scales) or 'none'})"
 
 
 @config.command()

@@ -7,28 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
-from gensweep.report.completion import space_names
 from gensweep.sweep.continuation import SWEEPS
 
 C = TypeVar("C", bound=Callable[..., Any])
-
-
-class SpaceFile(click.Path):
-    """A YAML file, or the name of a search space that comes with gensweep."""
-
-    name = "file"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Spaces by name, and files."""
-        return space_names(ctx, param, incomplete)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """The path of the file."""
-        from gensweep.shipped import space_file
-
-        return value if isinstance(value, Path) else space_file(value)
 
 
 root_option = click.option(

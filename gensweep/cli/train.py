@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from gensweep.cli.sweep_options import SpaceFile, override_options, root_option, storage_option
-from gensweep.report.completion import run_names
+from gensweep.cli.sweep_options import override_options, root_option, storage_option
+from gensweep.report.completion import run_names, space_names
 
 
 @click.command()
-@click.argument("file", type=SpaceFile(), required=False)
+@click.argument("file", required=False, shell_complete=space_names)
 @click.option(
     "--from-run",
     metavar="RUN",
@@ -39,7 +38,7 @@ from gensweep.report.completion import run_names
 @override_options
 @root_option
 @storage_option
-def train(file: Path | None, **how: Any) -> int:
+def train(file: str | None, **how: Any) -> int:
     """Train one configuration (a sweep of one trial).
 
     FILE holds the keys that stand under `base` in a search space; of a search-space file, its base is trained, with

@@ -5,7 +5,6 @@ import pytest
 import yaml
 
 from gensweep.cli.main import run
-from gensweep.config import load_sweep, load_trial
 
 SWEEP = """\
 name: demo
@@ -52,19 +51,6 @@ def test_problems_of_all_files_and_scales_come_at_once_with_exit_code_2(sweep, t
         "missing.yaml:",
     ]
     assert all(line.startswith("Error: ") for line in lines)
-
-
-def test_what_is_shown_can_be_read_again(sweep, trial, tmp_path, capsys):
-    for file, load in ((sweep, load_sweep), (trial, load_trial)):
-        extra = ["--scale", "cpu", "--set", "search.trials=3"] if file == sweep else []
-        assert run(["config", "show", str(file), *extra]) == 0
-        shown = tmp_path / "shown.yaml"
-        shown.write_text(capsys.readouterr().out)
-        once = load(shown)
-        assert run(["config", "show", str(shown)]) == 0
-        assert capsys.readouterr().out == shown.read_text()
-        assert once.as_dict() == load(shown).as_dict()
-    assert load_trial(shown).flat()["data.classes"] == ["3", "7"]
 
 
 def test_the_schema_accepts_what_is_valid_and_refuses_what_is_not(sweep, capsys):
