@@ -193,10 +193,9 @@ def score_best(sweep: SweepConfig, root: Path, *, several: bool) -> None:
 def _rescore(sweep: SweepConfig, root: Path, settings: dict[str, Any]) -> None:
     words = ["gensweep", "evaluate", sweep.name, "--seed", str(FRESH_SEED)]
     words += ["--samples", str(settings["samples"])] if settings.get("samples") else []
-    changes = settings.get("changed", {}).items()
-    command = shlex.join(
-        [*words, *(word for key, value in changes for word in ("--set", f"{key}={json.dumps(value)}"))]
-    )
+    for key, value in settings.get("changed", {}).items():
+        words += ["--set", f"{key}={json.dumps(value)}"]
+    command = shlex.join(words)
     if sweep.resources.gpus_per_worker and not has_cluster() and default_device().type != "cuda":
         click.echo(f"To score the best trial on fresh seeds, on a machine with a GPU: {command}", err=True)
         return

@@ -71,8 +71,7 @@ def compare(*sweeps: str, budget: str | None = None, draw: int = 0, root: str | 
     """Rank the trials of sweeps, by default of all, and recommend one: `gensweep best --compare`.
 
     `budget` is what one training may spend, such as "10min" or "2e13flops", by default the largest that all reached;
-    it also pays for drawing `draw` images.  Raises NothingToCompareError if no trial has a score, GensweepError for
-    sweeps that cannot be compared.
+    it also pays for drawing `draw` images.  Raises GensweepError if no trial has a score, or if they are unlike.
     """
     amount = None if budget is None else parse_amount(budget)
     comparison = compare_sweeps(load_sweeps(sweeps, Path(root)))
@@ -110,10 +109,8 @@ def load(
 ) -> Model:
     """The model of a run, ready to draw: "sweep/t0004", "sweep" (its best score), a folder, or a registered model.
 
-    `overrides` change settings of sampling, by dotted key.  `weights` are by default those that were evaluated; "raw"
-    and multiples of the half-life of their average, such as "0.25", name others.  By default on a GPU if there is one.
-    Raises GensweepError if there is no such run or its checkpoint was not kept, ConfigError for settings that do not
-    exist.
+    `overrides` change settings of sampling.  `weights` are by default those that were evaluated; "raw" and multiples of
+    the half-life of their average, such as "0.25", name others.  Raises GensweepError if there is no such model.
     """
     from gensweep.build.model import load_checkpoint
     from gensweep.tracking.checkpoints import checkpoint_folder

@@ -97,10 +97,9 @@ class Model:
         return in_batches(batch, n, batch_size, model.device, progress)
 
     def score(self, images: UInt8[Tensor, "n c h w"], *, labels: Int[Tensor, " n"] | None = None) -> dict[str, Score]:
-        """Scores of images, by the metrics with which the model was evaluated in training, against the same real ones.
+        """Scores of images, by the metrics and real images of the model's training; `labels` are their classes.
 
-        `labels` are the classes that they were drawn for, where a metric asks for them.  Raises ConfigError if there
-        are fewer than two images, if they are not like the model's, or if every metric asks for a likelihood.
+        Raises ConfigError for fewer than two images, if they are not like the model's, or if no metric looks at images.
         """
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape or len(images) < 2:
             shape = ", ".join(map(str, self.shape))

@@ -168,29 +168,19 @@ def _references(trial: TrialConfig, images: Images, extractor: Extractor) -> dic
 
 def _reference(trial: TrialConfig, images: Images, against: str, extractor: Extractor) -> Real | Statistics:
     """What generated images are compared with, if not those of the training.  Raises ParameterError."""
-    if against.endswith("/"):
-        return Real(_pictures_in(against, trial, images), extractor, cache_folder())
     if against in ("test", "whole"):
         return Real(load_images(trial, cast(Split, against)), extractor, cache_folder())
-    return _statistics(against, extractor)
-
-
-def _statistics(against: str, extractor: Extractor) -> Statistics:
-    """Those in a file that is compared with.  Raises ParameterError."""
+    if is_folder := against.endswith("/"):
+        check_one_set(against)
+    data = {"kind": "image_folder", "path": against, "test_fraction": 0.0}
+    shape = {"size": images.size, "channels": images.channels}
     try:
-        return read_statistics(expanded(against), extractor)
-    except ConfigError as error:
-        raise ParameterError("against", str(error)) from error
-
-
-def _pictures_in(folder: str, trial: TrialConfig, images: Images) -> Images:
-    """Those of a folder that is compared with, in the shape of the trial's images.  Raises ParameterError."""
-    check_one_set(folder)
-    data = {"kind": "image_folder", "path": folder, "test_fraction": 0.0, "size": images.size}
-    try:
-        return load_images(trial.with_overrides({"data": {**data, "channels": images.channels}}))
+        if not is_folder:
+            return read_statistics(expanded(against), extractor)
+        pictures = load_images(trial.with_overrides({"data": data | shape}))
     except ConfigError as error:
         raise ParameterError("against", str(error).removeprefix("data.path: ")) from error
+    return Real(pictures, extractor, cache_folder())
 
 
 def _unseen(trial: TrialConfig, images: Images, split: Split = "test") -> Images | None:
@@ -241,8 +231,7 @@ def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporte
 def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
     """Load each data set and feature extractor of some trials once; what there is to note about the data, by lines.
 
-    The best is scored at the end with the `final` settings, by dotted key, if there are any.  Raises ConfigError with
-    all that does not fit together, such as a metric and too few real images, GensweepError for what is damaged.
+    The best is scored at the end with the `final` settings.  Raises ConfigError with all that does not fit together.
     """
     distinct = {(trial.data.model_dump_json(), trial.evaluation.model_dump_json()): trial for trial in trials}
     notes, problems = list[str](), list[str]()

@@ -104,8 +104,7 @@ def draw_near_gpus(
 ) -> None:
     """Draw with the model of a run by the `drawing_options`, where a GPU is, and print the names of the files.
 
-    `draw` is a function of a module.  It gets the model, the count, the output, `more`, and by keyword label, seed,
-    batch_size and progress; it returns the files that it has written.
+    `draw` is a function of a module, called as `draw_samples` is with `more` after the output; it returns its files.
     """
     from gensweep.config import parse_overrides
     from gensweep.run.near_gpus import ReturnedPath, SentPath, run_near_gpus
@@ -113,12 +112,11 @@ def draw_near_gpus(
     from gensweep.tracking.checkpoints import checkpoint_folder
 
     named = {"family.guidance": guidance, "sampler.kind": sampler, "sampler.steps": steps}
-    changes = parse_overrides(overrides) | {key: value for key, value in named.items() if value is not None}
+    given = {key: value for key, value in named.items() if value is not None}
+    changes = parse_overrides(overrides) | given
     trial = None if names_folder(run) else find_trial(run)
     folder = checkpoint_folder(trial or run)
-    _check_family(
-        run if trial is None else trial.name, folder, {"guidance": guidance, "sampler": sampler, "steps": steps}
-    )
+    _check_family(run if trial is None else trial.name, folder, given)
     started = time.monotonic()
     files = [(SentPath(file), scale) for file, scale in map(_adapter_file, adapters)]
     settings = {"label": class_name, "seed": seed, "batch_size": batch_size}
@@ -166,10 +164,7 @@ def draw_samples(model: Model, count: int, output: Path, **drawing: Any) -> list
 
 
 def _adapter_file(text: str) -> tuple[Path, float]:
-    """The file and the scale in "FILE", "FILE:0.7" or "RUN:0.7"; a run stands for the adapter of its best checkpoint.
-
-    Raises ConfigError for a scale that is no number, and GensweepError if there is no such adapter.
-    """
+    """The file and the scale in "FILE", "FILE:0.7" or "RUN:0.7"; a run stands for its best checkpoint's adapter."""
     from gensweep.tracking.checkpoints import checkpoint_folder
     from gensweep.training.adapters import ADAPTER_FILE
 
@@ -193,19 +188,19 @@ def _adapter_file(text: str) -> tuple[Path, float]:
     return file, scale
 
 
-def _check_family(name: str, folder: Path, options: dict[str, Any]) -> None:
+def _check_family(name: str, folder: Path, given: dict[str, Any]) -> None:
     """Raises ConfigError for options that models of this family lack, by the names that were typed."""
     from gensweep.families.family import FAMILIES
     from gensweep.registry import keywords
     from gensweep.results import family_name
     from gensweep.training.checkpoint import read
 
-    given = [option for option, value in options.items() if value is not None]
     if not given or (family := read(folder).family) not in FAMILIES:
         return
-    for option in given:
-        setting, how = ("guidance", "without it") if option == "guidance" else ("sampler", "in one pass")
+    for key in given:
+        setting, how = ("guidance", "without it") if key == "family.guidance" else ("sampler", "in one pass")
         if setting not in keywords(FAMILIES[family]):
+            option = {"family.guidance": "guidance", "sampler.kind": "sampler", "sampler.steps": "steps"}[key]
             raise ConfigError(f"--{option}: {name} is a {family_name(family)}, which draws {how}; leave it out")
 
 

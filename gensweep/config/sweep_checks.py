@@ -130,10 +130,7 @@ def _corners(
 
 
 def _beside(leaves: Iterable[Node]) -> Iterator[dict[str, Any]]:
-    """Every single range at either end, and every choice: finds two ranges that must not cross.
-
-    The number next to the low end finds what only a step or a choice can keep to, such as multiples.
-    """
+    """Every single range at either end and next to the low one, where only multiples may fit; and every choice."""
     for leaf in leaves:
         if isinstance(leaf, Range):
             beside = [min(leaf.low + (leaf.step or 1), leaf.high)] if leaf.integer else []
