@@ -55,6 +55,7 @@ from gensweep.tracking.sweep_copy import SweepCopy
 from gensweep.tracking.sync import sync
 from gensweep.tracking.view import LogView
 from gensweep.training.device import default_device
+from gensweep.versions import required_packages
 
 
 def run_sweep(
@@ -132,6 +133,9 @@ def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: 
     """The plan of a sweep, after all has been tried that needs no Ray; what there is to note is shown."""
     folder, costs = SweepFolder(root, sweep.name), TrialCosts()
     display.show_phase("checking the sweep: its folders and resources")
+    for package in required_packages():
+        if package.problem is not None:
+            display.say(f"Note: {package.name} {package.problem}")
     # What can be refused in an instant comes first, then what takes building and loading.
     check_places(folder, storage)
     if not os.environ.get("RAY_ADDRESS"):

@@ -137,10 +137,7 @@ def build_evaluator(
 
 
 def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
-    """The images of which a likelihood is computed, evenly from their split without its limit, and the split's name.
-
-    Raises ConfigError if the split is missing or has other classes than `images`, those of the training.
-    """
+    """The images of which a likelihood is computed, evenly from their split without its limit, and the split's name."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     likelihood = settings.likelihood()
     split = images if likelihood.split == "train" else load_images(trial, "whole test")
@@ -192,10 +189,7 @@ def _unseen(trial: TrialConfig, images: Images, split: Split = "test") -> Images
 
 
 def current_references(trial: TrialConfig) -> dict[str, str]:
-    """Names of the user's own pictures or statistics, as they are now, by the metric that compares with them.
-
-    No feature is computed.  Empty if the trial compares with none, or if they or the extractor's weights are missing.
-    """
+    """Names of the user's own pictures or statistics as they are now, by metric; none of those that are missing."""
     values = trial.flat()
     against = values["evaluation.against"]
     own = against if against.endswith(("/", STATISTICS_SUFFIX)) else values.get("data.path")

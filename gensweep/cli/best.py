@@ -86,6 +86,8 @@ def best(
         raise click.UsageError("Several sweeps are ranked with --compare: gensweep best --compare " + " ".join(sweeps))
     if not compare and (budget is not None or draw is not None or no_html):
         raise click.UsageError("--budget, --draw and --no-html belong to a comparison: add --compare.")
+    if output is not None and no_html:
+        raise click.UsageError("--output has nothing to write with --no-html: leave one of them out.")
     from gensweep.api import verdicts
     from gensweep.api.mlflow_verdicts import file_reports, register_recommended
     from gensweep.tracking.sync import sync_all

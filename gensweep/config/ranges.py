@@ -206,10 +206,9 @@ def corners(nodes: Sequence[Node]) -> list[dict[str, Any]]:
 
 @dataclass
 class Point:
-    """Parameters by their names in the study; missing ones are sampled.
+    """Parameters by their names in the study, and the keys that the point decides, lacks, or has outside of the space.
 
-    `given` are the keys that it decides, `missing` keys of the space that it lacks, `problems` those outside of it, and
-    `conflicting` those that a branch fixes at another value, with that value.
+    `conflicting` are keys that a branch fixes at another value, with that value.
     """
 
     params: dict[str, Any] = field(default_factory=dict)

@@ -152,11 +152,11 @@ def written_plugins(tree: Mapping[str, Any]) -> list[str]:
 def load_plugins(tree: Mapping[str, Any], default_place: str = "") -> list[Problem]:
     """Import what a tree names under `plugins`, before anything that it says has a meaning; returns what is wrong."""
     problems = []
-    for name in written_plugins(tree):
+    for position, name in enumerate(written_plugins(tree)):
         try:
             plugins.load(name)
         except ConfigError as error:
-            problems.append(Problem(place_of(tree, ["plugins"], default_place), "plugins", str(error)))
+            problems.append(Problem(place_of(tree, ["plugins", position], default_place), "plugins", str(error)))
     return problems
 
 
