@@ -74,7 +74,7 @@ def test_what_is_no_plugin_is_told_in_a_line(here, capsys, file, text, name, mes
     assert run(["config", "validate", "trial.yaml"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"Error: trial.yaml:2: plugins: {message}")
-    assert run(["config", "show", "trial.yaml", "--set", "plugins=[]", "--import", name]) == 2
+    assert run(["config", "validate", "trial.yaml", "--set", "plugins=[]", "--import", name]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith((f"Error: {message}", "Error: trial.yaml:2: plugins: "))
     assert SCHEDULES["cosine"].__module__ == "gensweep.diffusion.schedules"
