@@ -78,7 +78,7 @@ test-portable: $(VENV)/.installed-dev  ## what computes, as on a processor witho
 coverage: $(VENV)/.installed-dev  ## the branches that `make unit` takes, module by module; Ray's processes are not seen
 	$(BIN)/python -m pytest $(SWEEPING) -m "not (slow or faults or chaos or cluster)" --cov --cov-report=term-missing
 
-docs: $(VENV)/.installed-dev  ## write docs/cli.md, docs/reference.md and docs/schema/*.json anew from the program
+docs: $(VENV)/.installed-dev  ## write docs/cli.md, docs/reference.md and docs/schema/sweep.json anew from the program
 	$(BIN)/python docs/generate.py
 
 # The packages of the extra `docs` alone, without gensweep's own.  With --quiet, mkdocs would forget --strict.

@@ -31,7 +31,7 @@ import click
 from dated_results import write_result
 
 from gensweep.api import sweeps
-from gensweep.api.filed_reports import file_reports
+from gensweep.api.mlflow_verdicts import file_reports
 from gensweep.build.costs import TrialCosts
 from gensweep.results import Cost, Evaluation, Identity, Score
 from gensweep.run.driver import run_plan

@@ -1,4 +1,4 @@
-"""Write docs/cli.md, docs/reference.md and docs/schema/*.json anew from the program: `make docs`.
+"""Write docs/cli.md, docs/reference.md and docs/schema/sweep.json anew from the program: `make docs`.
 
 A test fails if they are stale.
 """
@@ -14,19 +14,17 @@ import click
 from settings_reference import settings_reference
 
 from gensweep.cli.main import cli
-from gensweep.config.json_schema import sweep_schema, trial_schema
+from gensweep.config.json_schema import sweep_schema
 
 DOCS = Path(__file__).parent
-#: Options of every command.
-SHARED = ("imported", "verbose", "quiet")
 
 
 def walk(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
-    """Every command below `command`, itself first: its full name and its help at 100 columns, without SHARED."""
+    """Every command below `command`, itself first: its full name and its help at 100 columns, without --import."""
     settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
     context = click.Context(command, info_name=name, parent=parent, **settings)
     shown = copy(command)
-    shown.params = [parameter for parameter in command.params if parameter.name not in SHARED]
+    shown.params = [parameter for parameter in command.params if parameter.name != "imported"]
     yield context.command_path, shown.get_help(context)
     if isinstance(command, click.Group):
         for child_name in command.list_commands(context):
@@ -37,7 +35,7 @@ def walk(command: click.Command, name: str, parent: click.Context | None = None)
 
 def cli_reference() -> str:
     """The command reference as Markdown."""
-    words = "Every command also takes `--import MODULE|FILE` (a plug-in), `--verbose` and `--quiet`."
+    words = "Every command also takes `--import MODULE|FILE` (a plug-in)."
     parts = [f"# Commands\n\nMade by `make docs` from the program itself: do not edit. {words}\n"]
     for path, text in walk(cli, "gensweep"):
         parts.append(f"## {path}\n\n```text\n{text}\n```\n")
@@ -46,11 +44,9 @@ def cli_reference() -> str:
 
 def pages() -> dict[Path, str]:
     """All generated pages: path -> text."""
-    schemas = {
-        DOCS / "schema" / f"{name}.json": json.dumps(schema(), indent=1, sort_keys=True) + "\n"
-        for name, schema in (("sweep", sweep_schema), ("trial", trial_schema))
-    }
-    return {DOCS / "cli.md": cli_reference(), DOCS / "reference.md": settings_reference(), **schemas}
+    schema = json.dumps(sweep_schema(), indent=1, sort_keys=True) + "\n"
+    texts = {"cli.md": cli_reference(), "reference.md": settings_reference(), "schema/sweep.json": schema}
+    return {DOCS / name: text for name, text in texts.items()}
 
 
 def write() -> None:

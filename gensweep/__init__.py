@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gensweep.api.sweeps import resume, retry, train, tune
-    from gensweep.api.trained import load
-    from gensweep.api.verdicts import Verdict, best, compare, trials
+    from gensweep.api.verdicts import Verdict, best, compare, load, trials
     from gensweep.build.model import Model
     from gensweep.config.sweep_config import Repeats
     from gensweep.errors import ConfigError, GensweepError
@@ -46,8 +45,7 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(("tune", "resume", "retry", "train"), "gensweep.api.sweeps"),
-    **dict.fromkeys(("best", "compare", "trials", "Verdict"), "gensweep.api.verdicts"),
-    "load": "gensweep.api.trained",
+    **dict.fromkeys(("best", "compare", "load", "trials", "Verdict"), "gensweep.api.verdicts"),
     "Model": "gensweep.build.model",
     "Repeats": "gensweep.config.sweep_config",
     "SweepResult": "gensweep.search.sweep_plan",

@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 SHOWN = {page: shown_lines(page) for page in [*PAGES, *SPACES]}
 EVERY_LINE = sorted({line for lines in SHOWN.values() for line in lines})
-ALONE = re.compile(r"config (show|schema|validate [^*]*$)|doctor|data list|data show digits")
+ALONE = re.compile(r"config (schema|validate [^*]*$)|doctor|data list|data show digits")
 """Commands that need neither a run, nor a download, nor files of the reader's; and not what test_search_spaces does."""
 CHANGED_SPACE = re.compile(r"(tune|train) search_spaces/.* --(set|scale)")
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gensweep.api.filed_reports import file_reports
+from gensweep.api.mlflow_verdicts import file_reports
 from gensweep.build.costs import TrialCosts
 from gensweep.build.parts import check_inputs
 from gensweep.build.sampler_warnings import sampler_warnings
@@ -68,10 +68,7 @@ def run_sweep(
     retry: Retry | None = None,
     start: InitialCheckpoint | None = None,
 ) -> SweepResult:
-    """Run a sweep with MLflow and the progress display as observers; its first trial may continue a training.
-
-    Raises ConfigError for problems that can be known before anything starts.
-    """
+    """Run a sweep with MLflow and the progress display as observers.  Raises ConfigError before anything starts."""
     if storage is not None:
         check_without_secret("storage", storage)
     folder = SweepFolder(root, sweep.name)
@@ -120,10 +117,7 @@ def _run(
 
 
 def _ended(sweep: SweepConfig, folder: SweepFolder, storage: str | None) -> SweepResult | None:
-    """What became of a sweep of which nothing is left to do, once its views have its log; None for any other.
-
-    What lies in a storage may have been gone on with elsewhere.
-    """
+    """The result of a local sweep with nothing left to do, once its study file has its log; None for any other."""
     state = folder.state()
     if state.created is None or state.status != "finished" or state.left or chosen_storage(folder, storage) is not None:
         return None
@@ -192,10 +186,7 @@ FRESH_SEED = 1
 
 
 def score_best(sweep: SweepConfig, root: Path, *, several: bool) -> None:
-    """Score the best trial on fresh seeds, and as the sweep's `final` says, or say how to.
-
-    It was chosen of several because its score was low, partly by chance.
-    """
+    """Score the best trial on fresh seeds, as its score was low partly by chance, and by `final`; or say how to."""
     final = dict(sweep.final_settings)
     samples = final.pop("evaluation.samples", None)
     wanted: list[dict[str, Any]] = [{}] if sweep.rescore and several else []
@@ -207,10 +198,9 @@ def score_best(sweep: SweepConfig, root: Path, *, several: bool) -> None:
 def _rescore(sweep: SweepConfig, root: Path, settings: dict[str, Any]) -> None:
     words = ["gensweep", "evaluate", sweep.name, "--seed", str(FRESH_SEED)]
     words += ["--samples", str(settings["samples"])] if settings.get("samples") else []
-    changes = settings.get("changed", {}).items()
-    command = shlex.join(
-        [*words, *(word for key, value in changes for word in ("--set", f"{key}={json.dumps(value)}"))]
-    )
+    for key, value in settings.get("changed", {}).items():
+        words += ["--set", f"{key}={json.dumps(value)}"]
+    command = shlex.join(words)
     if sweep.resources.gpus_per_worker and not has_cluster() and default_device().type != "cuda":
         click.echo(f"To score the best trial on fresh seeds, on a machine with a GPU: {command}", err=True)
         return

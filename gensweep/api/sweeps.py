@@ -96,13 +96,10 @@ def resume(
     root: str | Path = SWEEPS,
     storage: str | None = None,
 ) -> SweepResult:
-    """Go on with a sweep, by its name or the URL where it is stored: `gensweep tune --resume`, `--extend`, `--repeat`.
+    """Go on with a sweep, by its name or URL: `gensweep tune --resume`, `--extend` by `more_trials`, or `--repeat`.
 
-    `repeats` has the best trials trained again with other seeds.  Raises ConfigError if there is no such sweep, or if
-    it takes no more trials.
+    Raises ConfigError if there is no such sweep, or if it takes no more trials.
     """
-    if more_trials < 0:
-        raise ConfigError(f"more_trials must be 0 or more, but got {more_trials}")
     folder, storage = _folder_of(name, Path(root), storage)
     going_on: dict[str, Any] = {"resume": not more_trials, "extend": more_trials, "repeats": repeats}
     sweep = checked_sweep(folder.settings["sweep"])
@@ -119,7 +116,7 @@ def retry(
     root: str | Path = SWEEPS,
     storage: str | None = None,
 ) -> SweepResult:
-    """Run failed trials of a sweep again, one or those that are named, or all: `gensweep tune --retry`.
+    """Run failed trials of a sweep again, those that are named, or all: `gensweep tune --retry`.
 
     Raises ConfigError for trials that did not fail, and for overrides that would change what trials are compared by.
     """
@@ -147,13 +144,12 @@ def train(
 ) -> SweepResult:
     """Train one configuration, a YAML file or what it would hold, or that of a run: `gensweep train`.
 
-    A sweep of one trial, called `name`.  Of a search space its base is trained.  `continue_from` is a run, or a
-    checkpoint's folder, that goes on until the override of "training.images", as if it had been as long from the start.
-    A worker has a GPU by default if there is one.  Raises as `tune` does.
+    Of a search space its base is trained.  `continue_from` is a run, or a checkpoint's folder, that goes on until the
+    override of "training.images".  A worker has a GPU by default if there is one.  Raises as `tune` does.
     """
     if sum(given is not None for given in (config, from_run, continue_from)) != 1:
         raise ConfigError(
-            'give either a configuration, from_run or continue_from; for example: train(from_run="quickstart")'
+            "give either a configuration, from_run or continue_from; for example: gensweep train --from-run quickstart"
         )
     if config is None and scale is not None:
         raise ConfigError("a scale belongs to a file, not to a run; change single values of that")
@@ -201,11 +197,7 @@ def _longer(run: str | Path, overrides: Overrides, root: Path) -> tuple[TrialCon
 
 
 def _longer_trial(folder: Path, overrides: Mapping[str, Any]) -> tuple[TrialConfig, Checkpoint]:
-    """The trial of a checkpoint, until `training.images` of the overrides, and its description.
-
-    Raises ConfigError if the checkpoint is as long already, if it has weights only, or for overrides or images that
-    would have changed the training until then; GensweepError if it is damaged.
-    """
+    """The trial of a checkpoint with the overrides, and its description.  Raises ConfigError if it cannot be longer."""
     checkpoint = verify(folder)
     if not any(name.startswith("optimizers/") for name in tensor_names(folder)):
         raise ConfigError(f"{folder} has weights and no state of an optimizer, so no training can continue from it")

@@ -1,7 +1,8 @@
-"""What came out of sweeps, from Python: their trials, the best one, and the verdict across sweeps."""
+"""What came out of sweeps, from Python: their trials and models, the best one, and the verdict across sweeps."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,10 @@ from gensweep.verdict.comparison import compare as compare_sweeps
 from gensweep.verdict.recommendation import Recommendation, recommend
 
 if TYPE_CHECKING:
+    import torch
     from pandas import DataFrame
+
+    from gensweep.build.model import Model
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,7 @@ def compare(*sweeps: str, budget: str | None = None, draw: int = 0, root: str | 
     """Rank the trials of sweeps, by default of all, and recommend one: `gensweep best --compare`.
 
     `budget` is what one training may spend, such as "10min" or "2e13flops", by default the largest that all reached;
-    it also pays for drawing `draw` images.  Raises NothingToCompareError if no trial has a score, GensweepError for
-    sweeps that cannot be compared.
+    it also pays for drawing `draw` images.  Raises GensweepError if no trial has a score, or if they are unlike.
     """
     amount = None if budget is None else parse_amount(budget)
     comparison = compare_sweeps(load_sweeps(sweeps, Path(root)))
@@ -78,10 +81,7 @@ def compare(*sweeps: str, budget: str | None = None, draw: int = 0, root: str | 
 
 
 def best(sweep: str | None = None, *, root: str | Path = SWEEPS) -> TrialState:
-    """The trial of a sweep, by default the newest, with the best score: `gensweep best`.
-
-    Raises NothingToCompareError if no trial has a score.
-    """
+    """The trial with the best score: `gensweep best`.  Raises NothingToCompareError if no trial has a score."""
     return rank(sweep, root=root).best_score
 
 
@@ -98,6 +98,24 @@ def rank(sweep: str | None = None, *, root: str | Path = SWEEPS) -> Verdict:
     """The verdict on one sweep, by default the newest.  Raises NothingToCompareError if no trial has a score."""
     comparison = compare_sweeps([find_sweep(sweep, Path(root))])
     return Verdict(comparison, recommend(comparison))
+
+
+def load(
+    run: str | Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    weights: str | None = None,
+    device: torch.device | str | None = None,
+) -> Model:
+    """The model of a run, ready to draw: "sweep/t0004", "sweep" (its best score), a folder, or a registered model.
+
+    `overrides` change settings of sampling.  `weights` are by default those that were evaluated; "raw" and multiples of
+    the half-life of their average, such as "0.25", name others.  Raises GensweepError if there is no such model.
+    """
+    from gensweep.build.model import load_checkpoint
+    from gensweep.tracking.checkpoints import checkpoint_folder
+
+    return load_checkpoint(checkpoint_folder(run), overrides=overrides, weights=weights, device=device)
 
 
 def _table(rows: list[dict[str, Any]]) -> DataFrame:

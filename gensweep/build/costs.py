@@ -65,10 +65,7 @@ class TrialCosts:
         self._counts: dict[tuple[str, int], float] = {}
 
     def with_length(self, trial: TrialConfig, flops: float) -> TrialConfig:
-        """The trial with the number of images, in whole batches, that a budget of training operations pays for.
-
-        Raises ConfigError if that is not even one batch, GensweepError if its images are missing.
-        """
+        """The trial with as many whole batches as a budget pays for.  Raises ConfigError if it pays for none."""
         size, each = trial.flat()["training.batch_size"], self.flops_per_image(trial)
         if not each:
             raise ConfigError(
@@ -101,10 +98,7 @@ class TrialCosts:
     def limited(
         self, trial: TrialConfig, constraints: Iterable[Constraint], workers: int, device: torch.device
     ) -> dict[str, float]:
-        """The known costs that have a limit, by name, up to the first that breaks it; that of memory is an estimate.
-
-        Raises GensweepError if the trial's images are missing.
-        """
+        """The known costs that have a limit, by name, up to the first that breaks it; that of memory is an estimate."""
         limits, found = {each.metric: each for each in constraints}, dict[str, float]()
         for name in (name for name in KNOWN_COSTS if name in limits):
             if (value := self._cost(trial, name, workers, device)) is not None:
@@ -193,8 +187,7 @@ def _length(trial: TrialConfig) -> int | None:
 def _network_key(trial: TrialConfig) -> str:
     """Equal for trials whose networks take the same operations, in training and in sampling."""
     settings = {key: value for key, value in trial.as_dict().items() if key not in SECTIONS_WITHOUT_OPERATIONS}
-    family = {key: value for key, value in settings["family"].items() if key != "sampling_precision"}
-    return json.dumps(settings | {"family": family}, sort_keys=True)
+    return json.dumps(settings, sort_keys=True)
 
 
 def _data_key(trial: TrialConfig) -> str:

@@ -62,16 +62,12 @@ class Model:
         return self.family.networks[self.family.sampled]
 
     def with_settings(self, changes: Mapping[str, Any]) -> Model:
-        """The same network with other settings of sampling, by dotted key, such as {"sampler.steps": 20}.
-
-        Raises ConfigError for settings that do not exist or have no effect.
-        """
+        """The same network with other settings of sampling.  Raises ConfigError for those without an effect."""
         if not changes:
             return self
         check_effect(self.config, changes)
         config = self.config.with_overrides(changes)
         family = build_family(config, self.shape, len(self.class_names))
-        check_guidance(changes, self.family)
         family.networks[family.sampled], family.classes = self.network, self.family.classes
         if isinstance(family, DenoisingFamily):
             # A schedule that is learnt belongs to the network.
@@ -90,10 +86,7 @@ class Model:
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> UInt8[Tensor, "n c h w"]:
-        """Images 0..n-1 of a seed on the CPU, of one class or of all in turn: those of `gensweep sample`.
-
-        Raises ConfigError for a class or settings that the model does not have.
-        """
+        """Images 0..n-1 of a seed on the CPU, of one class or all in turn.  Raises ConfigError for unknown settings."""
         named = {"sampler.kind": sampler, "sampler.steps": steps, "family.guidance": guidance}
         model = self.with_settings({key: value for key, value in named.items() if value is not None})
         labels = labels_of(model, n, label)
@@ -104,10 +97,9 @@ class Model:
         return in_batches(batch, n, batch_size, model.device, progress)
 
     def score(self, images: UInt8[Tensor, "n c h w"], *, labels: Int[Tensor, " n"] | None = None) -> dict[str, Score]:
-        """Scores of images, by the metrics with which the model was evaluated in training, against the same real ones.
+        """Scores of images, by the metrics and real images of the model's training; `labels` are their classes.
 
-        `labels` are the classes that they were drawn for, where a metric asks for them.  Raises ConfigError if there
-        are fewer than two images, if they are not like the model's, or if every metric asks for a likelihood.
+        Raises ConfigError for fewer than two images, if they are not like the model's, or if no metric looks at images.
         """
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape or len(images) < 2:
             shape = ", ".join(map(str, self.shape))
@@ -132,12 +124,6 @@ def check_effect(trial: TrialConfig, changes: Mapping[str, Any]) -> None:
         raise ConfigError([f"{key}: {told}" for key in idle])
 
 
-def check_guidance(changes: Mapping[str, Any], family: Family) -> None:
-    """Raises ConfigError for a scale of guidance where there are no labels to guide by."""
-    if (scale := changes.get("family.guidance")) is not None and not family.classes:
-        raise ConfigError(f"guidance {scale:g}: this model was trained without labels; leave it out")
-
-
 def load_checkpoint(
     folder: Path,
     *,
@@ -145,10 +131,10 @@ def load_checkpoint(
     weights: str | None = None,
     device: torch.device | str | None = None,
 ) -> Model:
-    """The model in a checkpoint folder; `overrides` change settings of sampling, such as {"sampler.steps": 20}.
+    """The model in a checkpoint folder, by default with the weights that were evaluated.
 
-    `weights` are by default those that were evaluated.  Raises ConfigError for settings and weights that do not exist,
-    and GensweepError if the checkpoint is damaged or a change does not fit its weights.
+    `overrides` change settings of sampling, such as {"sampler.steps": 20}.  Raises ConfigError for settings and weights
+    that do not exist, and GensweepError if the checkpoint is damaged or a change does not fit its weights.
     """
     keep_freed_memory()
     device = torch.device(device) if device is not None else default_device()
@@ -168,10 +154,7 @@ def load_checkpoint(
 
 
 def weights_name(text: str, kept: Sequence[str]) -> str:
-    """The weights that a person means by 1, 0.25, ema, ema@0.25 or raw.
-
-    Raises ConfigError for anything else, and if they are not among those that are `kept`.
-    """
+    """The weights that a person means by 1, 0.25, ema, ema@0.25 or raw.  Raises ConfigError if they are not `kept`."""
     try:
         number = text.removeprefix(f"{MAIN_AVERAGE}@")
         name = text if text in (RAW_WEIGHTS, MAIN_AVERAGE) else average_name(float(number))
@@ -199,10 +182,7 @@ def in_batches(
 
 
 def labels_of(model: Model, count: int, class_name: str | None) -> Tensor:
-    """Labels of images 0..count-1: all of one class, or the classes in turn.
-
-    Raises ConfigError for a class that the model does not know.
-    """
+    """Labels of images 0..count-1: one class, or the classes in turn.  Raises ConfigError for an unknown class."""
     names = model.class_names
     if class_name is None:
         return torch.arange(count, device=model.device) % max(1, len(names))

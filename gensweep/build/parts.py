@@ -52,10 +52,7 @@ def _start(trial: TrialConfig) -> Start:
 
 
 def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
-    """Fetch the data set of a trial if this machine lacks it; of several processes one does, and the others wait.
-
-    `report` takes lines on the progress.  Raises GensweepError if it cannot be had, or is damaged.
-    """
+    """Fetch the data set of a trial if this machine lacks it; `report` takes lines.  Raises GensweepError."""
     values = trial.flat()
     kind, named = values["data.kind"], {"dataset": values.get("data.dataset")}
     for name in FETCHERS:
@@ -67,10 +64,7 @@ def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
 
 
 def load_images(trial: TrialConfig, split: Split = "train") -> Images:
-    """The data set of a trial, in the labels of its model; a whole split is without its limit, `whole` the training's.
-
-    Raises ConfigError if there is no such split.
-    """
+    """The data set of a trial, in the labels of its model; a whole split is without its limit."""
     data = trial.data.model_copy(update={"limit": None}) if split.startswith("whole") else trial.data
     with trial.keys_in_errors():
         images: Images = bind(data)("test" if split.endswith("test") else "train", cache_folder())
@@ -80,11 +74,7 @@ def load_images(trial: TrialConfig, split: Split = "train") -> Images:
 def build_family(
     trial: TrialConfig, shape: tuple[int, int, int], classes: int, weights: Weights | None = None
 ) -> Family:
-    """The family of a trial for images of a shape (c, h, w); its first weights depend on the seed only.
-
-    One that starts from a trained model gets its weights if they are given.  The global state of randomness is left as
-    it was.
-    """
+    """The family of a trial for images of a shape (c, h, w); `weights` are those of the model that it starts from."""
     with trial.keys_in_errors(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)
         build = partial(trial.bound("family"), *shape[:2])
@@ -110,10 +100,7 @@ def build_evaluator(
     device: torch.device | str,
     moved: Callable[[Phase | None], None] = lambda _: None,
 ) -> Evaluator:
-    """What evaluates a trial; `images` are those it is trained on.  Reference moments come from the cache.
-
-    `moved` is called as a phase begins, and with None whenever the extractor has seen some images.
-    """
+    """What evaluates a trial that is trained on `images`; `moved` gets each phase, and None as the extractor works."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     training: TrainingSettings = trial.bound("training")()
     metrics: dict[str, Metric] = {}
@@ -150,11 +137,7 @@ def build_evaluator(
 
 
 def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
-    """The images of which a likelihood is computed, evenly from their split, and the name of the split.
-
-    `images` are those of the training, and a limit on them is none on the test split.  Raises ConfigError if the split
-    is missing or has other classes.
-    """
+    """The images of which a likelihood is computed, evenly from their split without its limit, and the split's name."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     likelihood = settings.likelihood()
     split = images if likelihood.split == "train" else load_images(trial, "whole test")
@@ -181,33 +164,20 @@ def _references(trial: TrialConfig, images: Images, extractor: Extractor) -> dic
 
 
 def _reference(trial: TrialConfig, images: Images, against: str, extractor: Extractor) -> Real | Statistics:
-    """What generated images are compared with, if not those of the training.
-
-    Raises ParameterError for a file or folder that is missing or damaged.
-    """
-    if against.endswith("/"):
-        return Real(_pictures_in(against, trial, images), extractor, cache_folder())
+    """What generated images are compared with, if not those of the training.  Raises ParameterError."""
     if against in ("test", "whole"):
         return Real(load_images(trial, cast(Split, against)), extractor, cache_folder())
-    return _statistics(against, extractor)
-
-
-def _statistics(against: str, extractor: Extractor) -> Statistics:
-    """Those in a file that is compared with.  Raises ParameterError."""
+    if is_folder := against.endswith("/"):
+        check_one_set(against)
+    data = {"kind": "image_folder", "path": against, "test_fraction": 0.0}
+    shape = {"size": images.size, "channels": images.channels}
     try:
-        return read_statistics(expanded(against), extractor)
-    except ConfigError as error:
-        raise ParameterError("against", str(error)) from error
-
-
-def _pictures_in(folder: str, trial: TrialConfig, images: Images) -> Images:
-    """Those of a folder that is compared with, in the shape of the trial's images.  Raises ParameterError."""
-    check_one_set(folder)
-    data = {"kind": "image_folder", "path": folder, "test_fraction": 0.0, "size": images.size}
-    try:
-        return load_images(trial.with_overrides({"data": {**data, "channels": images.channels}}))
+        if not is_folder:
+            return read_statistics(expanded(against), extractor)
+        pictures = load_images(trial.with_overrides({"data": data | shape}))
     except ConfigError as error:
         raise ParameterError("against", str(error).removeprefix("data.path: ")) from error
+    return Real(pictures, extractor, cache_folder())
 
 
 def _unseen(trial: TrialConfig, images: Images, split: Split = "test") -> Images | None:
@@ -219,11 +189,7 @@ def _unseen(trial: TrialConfig, images: Images, split: Split = "test") -> Images
 
 
 def current_references(trial: TrialConfig) -> dict[str, str]:
-    """Names of the user's own pictures or statistics, as they are now, by the metric that compares with them.
-
-    No feature is computed.  Empty if the trial compares with none, or if they or the extractor's weights are missing.
-    Raises ConfigError for statistics that are damaged or of another extractor.
-    """
+    """Names of the user's own pictures or statistics as they are now, by metric; none of those that are missing."""
     values = trial.flat()
     against = values["evaluation.against"]
     own = against if against.endswith(("/", STATISTICS_SUFFIX)) else values.get("data.path")
@@ -235,11 +201,8 @@ def current_references(trial: TrialConfig) -> dict[str, str]:
 
 
 def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporter) -> None:
-    """Run a trial, given as plain values, to its end, in every one of its workers.
-
-    Raises GensweepError for what the user can mend, and whatever the reporter raises to stop the trial.
-    """
-    trial = TrialConfig.from_dict(config, checked=True)
+    """Run a trial, given as plain values, to its end, in every one of its workers."""
+    trial = TrialConfig.from_dict(config)
     reporter.moved("loading data")
     try:
         fetch_data(trial, reporter.note)
@@ -262,8 +225,7 @@ def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporte
 def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
     """Load each data set and feature extractor of some trials once; what there is to note about the data, by lines.
 
-    The best is scored at the end with the `final` settings, by dotted key, if there are any.  Raises ConfigError with
-    all that does not fit together, such as a metric and too few real images, GensweepError for what is damaged.
+    The best is scored at the end with the `final` settings.  Raises ConfigError with all that does not fit together.
     """
     distinct = {(trial.data.model_dump_json(), trial.evaluation.model_dump_json()): trial for trial in trials}
     notes, problems = list[str](), list[str]()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Where the report of a comparison goes, unless somebody says otherwise.
 REPORT = Path("report.html")
+#: Rows of the table of a comparison; JSON and CSV hold every trial, the report the best 1,000.
+ROWS = 20
 
 
 @click.command()
@@ -46,12 +48,6 @@ REPORT = Path("report.html")
 )
 @click.option("--no-html", is_flag=True, help="With --compare: write no report.")
 @click.option(
-    "--top",
-    type=click.IntRange(1),
-    metavar="N",
-    help="With --compare: rows of the table; JSON and CSV hold every trial, the report the best 1,000.  [default: 20]",
-)
-@click.option(
     "--register",
     metavar="NAME",
     help="Register the recommended trial as a model; it becomes the champion if there is none, or if it is surely "
@@ -66,7 +62,6 @@ def best(
     budget: str | None,
     draw: int | None,
     no_html: bool,
-    top: int | None,
     register: str | None,
     root: Path,
     format: str,
@@ -89,33 +84,25 @@ def best(
     """
     if not compare and len(sweeps) > 1:
         raise click.UsageError("Several sweeps are ranked with --compare: gensweep best --compare " + " ".join(sweeps))
-    if not compare and (budget is not None or draw is not None or top is not None or no_html):
-        raise click.UsageError("--budget, --draw, --top and --no-html belong to a comparison: add --compare.")
+    if not compare and (budget is not None or draw is not None or no_html):
+        raise click.UsageError("--budget, --draw and --no-html belong to a comparison: add --compare.")
     if output is not None and no_html:
         raise click.UsageError("--output has nothing to write with --no-html: leave one of them out.")
     from gensweep.api import verdicts
-    from gensweep.api.filed_reports import file_reports
+    from gensweep.api.mlflow_verdicts import file_reports, register_recommended
     from gensweep.tracking.sync import sync_all
 
     if compare:
         found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, root=root)
-        _print_comparison(found, None if no_html else output or REPORT, top or 20, format)
-        _register(found, register)
-        sync_all(root)
-        if not no_html:
-            file_reports([sweep for sweep in found.comparison.sweeps if sweep.name == found.recommended.sweep])
-        return
-    found = verdicts.rank(*sweeps, root=root)
-    _print_best(found, output, format)
-    _register(found, register)
+        _print_comparison(found, None if no_html else output or REPORT, format)
+    else:
+        found = verdicts.rank(*sweeps, root=root)
+        _print_best(found, output, format)
+    if register is not None:
+        print_remark(register_recommended(found, register))
     sync_all(root)
-
-
-def _register(verdict: Verdict, name: str | None) -> None:
-    from gensweep.api.registration import register_recommended
-
-    if name is not None:
-        print_remark(register_recommended(verdict, name))
+    if compare and not no_html:
+        file_reports([sweep for sweep in found.comparison.sweeps if sweep.name == found.recommended.sweep])
 
 
 def _print_best(found: Verdict, output: Path | None, format: str) -> None:
@@ -144,7 +131,7 @@ def _print_best(found: Verdict, output: Path | None, format: str) -> None:
         print_remark(f"{line}.")
 
 
-def _print_comparison(found: Verdict, html: Path | None, top: int, format: str) -> None:
+def _print_comparison(found: Verdict, html: Path | None, format: str) -> None:
     from gensweep.report.caveats import caveats
     from gensweep.report.export import comparison_rows, entry_json, front_table, pareto_table
     from gensweep.report.wording import format_anchors, format_guess, format_identity
@@ -155,12 +142,12 @@ def _print_comparison(found: Verdict, html: Path | None, top: int, format: str) 
     elif format == "csv":
         print_rows([entry_json(entry) for entry in comparison.entries], format)
     else:
-        print_rows(comparison_rows(comparison, judged, top), format)
+        print_rows(comparison_rows(comparison, judged, ROWS), format)
         for front in (front_table(comparison), pareto_table(comparison, judged)):
             if front:
                 click.echo()
                 print_rows(front, format)
-    _print_remarks(comparison, judged.recommended, top if format == "table" else len(comparison.entries))
+    _print_remarks(comparison, judged.recommended, ROWS if format == "table" else len(comparison.entries))
     print_remark(f"Measured as {format_identity(comparison.score.identity)}. {format_guess(comparison.score)}".rstrip())
     if beside := format_anchors(comparison.anchors, comparison.score.identity.samples):
         print_remark(beside)
@@ -193,4 +180,4 @@ def _print_remarks(comparison: Comparison, recommended: RankedTrial, shown: int)
         print_remark(f"Failed: {len(comparison.failed)} trials ({names}); see: gensweep trials SWEEP")
     hidden = len(comparison.entries) - shown
     if hidden > 0:
-        print_remark(f"{hidden} more; --top {len(comparison.entries)} shows all")
+        print_remark(f"{hidden} more; --format csv has all")

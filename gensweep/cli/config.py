@@ -1,34 +1,33 @@
-"""`gensweep config`: validate and show configurations, print their JSON Schema."""
+"""`gensweep config`: validate configurations, print their JSON Schema."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
-from gensweep.cli.sweep_options import SpaceFile, override_options
+from gensweep.cli.sweep_options import override_options
 from gensweep.errors import ConfigError
+from gensweep.report.completion import space_names
 from gensweep.report.output import print_warnings
 
 
 @click.group()
 def config() -> None:
-    """Validate and show configurations; JSON Schema for editors.
+    """Validate configurations; JSON Schema for editors.
 
     \b
     Examples:
       gensweep config validate search_spaces/*.yaml
-      gensweep config show search_spaces/ddpm.yaml --scale cpu
       gensweep config schema > sweep.schema.json
     """
 
 
 @config.command()
-@click.argument("files", nargs=-1, required=True, type=SpaceFile())
+@click.argument("files", nargs=-1, required=True, shell_complete=space_names)
 @override_options
-def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | None) -> None:
+def validate(files: tuple[str, ...], overrides: tuple[str, ...], scale: str | None) -> None:
     """Check files, the corners of their search spaces and all of their scales; every problem is shown.
 
     \b
@@ -36,10 +35,12 @@ def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | N
       gensweep config validate search_spaces/*.yaml
       gensweep config validate search_spaces/ddpm.yaml --set seed=1
     """
+    from gensweep.shipped import space_file
+
     problems: list[str] = []
     for file in files:
         try:
-            click.echo(f"{file}: {_check(file, overrides, scale)}")
+            click.echo(_check(space_file(file), overrides, scale))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -47,13 +48,13 @@ def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | N
 
 
 def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> str:
-    """What a file is.  Raises ConfigError with all of its problems."""
+    """What a file is, for people.  Raises ConfigError with all of its problems."""
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.config import TrialConfig, is_sweep, load_sweep, load_trial, scale_names
 
     if not is_sweep(file):
         print_warnings(sampler_warnings([load_trial(file, overrides=overrides, scale=scale)]))
-        return "a valid trial"
+        return f"{file}: a valid trial"
     scales, trials, problems = scale_names(file), list[TrialConfig](), dict[str, None]()
     for each in [scale] if scale is not None else [None, *scales]:
         try:
@@ -63,53 +64,19 @@ def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> str:
     print_warnings(sampler_warnings(trials))
     if problems:
         raise ConfigError(list(problems))
-    return f"a valid sweep (scales: {', '.join(scales) or 'none'})"
+    return f"{file}: a valid sweep (scales: {', '.join(scales) or 'none'})"
 
 
 @config.command()
-@click.argument("file", type=SpaceFile())
-@override_options
-@click.option(
-    "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="How to write it."
-)
-def show(file: Path, overrides: tuple[str, ...], scale: str | None, form: str) -> None:
-    """Print the configuration that a file, a scale and --set give together, with every default.
-
-    \b
-    Examples:
-      gensweep config show search_spaces/ddpm.yaml --scale cpu
-      gensweep config show search_spaces/quickstart.yaml --set family.kind=gan --format json
-    """
-    from gensweep.config import is_sweep, load_sweep, load_trial
-    from gensweep.config.yaml import to_yaml
-
-    values: dict[str, Any]
-    if is_sweep(file):
-        values = load_sweep(file, overrides=overrides, scale=scale).complete()
-    else:
-        values = load_trial(file, overrides=overrides, scale=scale).as_dict()
-    click.echo(json.dumps(values, indent=2) if form == "json" else to_yaml(values), nl=form == "json")
-
-
-@config.command()
-@click.option(
-    "--for",
-    "target",
-    type=click.Choice(["sweep", "trial"]),
-    default="sweep",
-    show_default=True,
-    help="Which sort of file.",
-)
-def schema(target: str) -> None:
-    """Print the JSON Schema of a sweep's or a trial's file, for editors.
+def schema() -> None:
+    """Print the JSON Schema of a sweep's file, for editors.
 
     \b
     Examples:
       gensweep config schema > sweep.schema.json
-      gensweep config schema --for trial > trial.schema.json
     In an editor with yaml-language-server, the first line of a YAML file then names it:
       # yaml-language-server: $schema=sweep.schema.json
     """
-    from gensweep.config.json_schema import sweep_schema, trial_schema
+    from gensweep.config.json_schema import sweep_schema
 
-    click.echo(json.dumps(sweep_schema() if target == "sweep" else trial_schema(), indent=2))
+    click.echo(json.dumps(sweep_schema(), indent=2))

@@ -12,28 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.cli.sweep_options import set_option
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import expanded
-from gensweep.report.output import format_option, option_bundle, print_json, print_rows, print_warnings
+from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 from gensweep.report.terminal import print_remark
 
 if TYPE_CHECKING:
     from gensweep.data.images import Split
-    from gensweep.registry import Registry
 
 #: How a data set of the Hugging Face hub is typed, before its name there.
 HUB = "hub:"
-
-#: The choice of images that `show` and `statistics` share.
-picture_options = option_bundle(
-    click.option(
-        "--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part."
-    ),
-    click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again."),
-    click.option("--size", type=int, metavar="PIXELS", help="Pixels of each side.  [default: 32]"),
-    click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]"),
-)
 
 
 @click.group()
@@ -45,7 +33,6 @@ def data() -> None:
       gensweep data list
       gensweep data fetch cifar10
       gensweep data show digits -o digits.png
-      gensweep data statistics cifar10 cifar10.npz
     """
 
 
@@ -74,26 +61,17 @@ def fetch(name: str, source: Path | None) -> None:
     """
     from gensweep.data.images import DATASETS, FETCHERS
     from gensweep.files import cache_folder
-
-    if name not in FETCHERS:
-        _fetch_weights(name, list(dict.fromkeys([*DATASETS.kinds(), *FETCHERS.kinds()])))
-        return
-    click.echo(FETCHERS[name](cache_folder(), source=source, report=partial(click.echo, err=True)))
-
-
-def _fetch_weights(name: str, datasets: list[str]) -> None:
-    """Fetch those of a feature extractor; other names must be of data sets that need no fetching."""
-    from gensweep.files import cache_folder
     from gensweep.metrics.extractors import EXTRACTORS
     from gensweep.metrics.weights import PUBLISHED
 
-    extractors = [kind for kind in EXTRACTORS if kind in PUBLISHED]
-    if name in extractors:
-        click.echo(PUBLISHED[name].fetch(cache_folder(), partial(click.echo, err=True)))
-        return
-    if name not in EXTRACTORS:
-        _check_kind(name, [*datasets, *extractors])
-    click.echo(f"{name} needs no fetching.", err=True)
+    report = partial(click.echo, err=True)
+    if name in FETCHERS:
+        click.echo(FETCHERS[name](cache_folder(), source=source, report=report))
+    elif name in EXTRACTORS and name in PUBLISHED:
+        click.echo(PUBLISHED[name].fetch(cache_folder(), report))
+    else:
+        _check_kind(name, list(dict.fromkeys([*DATASETS, *FETCHERS, *EXTRACTORS])))
+        click.echo(f"{name} needs no fetching.", err=True)
 
 
 @data.command("list")
@@ -122,7 +100,10 @@ def list_(format: str) -> None:
 
 @data.command()
 @click.argument("name", metavar="NAME|FOLDER|hub:NAME")
-@picture_options
+@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again.")
+@click.option("--size", type=int, metavar="PIXELS", help="Pixels of each side.  [default: 32]")
+@click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]")
 @click.option("--limit", type=int, metavar="IMAGES", help="Only the first images, at most this number.")
 @click.option(
     "-o",
@@ -144,6 +125,10 @@ def show(name: str, split: Split, output: Path | None, format: str, **options: A
       gensweep data show ./photos --size 64 -o photos.png
       gensweep data show hub:ylecun/mnist      fetched from the Hugging Face hub, if it is not here
     """
+    from gensweep.config.models import bind, item_model
+    from gensweep.config.problems import valid
+    from gensweep.config.schema import validate
+    from gensweep.config.tree import Tree
     from gensweep.config.yaml import to_yaml
     from gensweep.data.folder_report import inspect_folder
     from gensweep.data.images import DATASETS
@@ -151,7 +136,7 @@ def show(name: str, split: Split, output: Path | None, format: str, **options: A
     from gensweep.training.result_files import write_contact_sheet
 
     kind, settings = _resolved(name, options)
-    dataset = _bound(DATASETS, kind, settings)
+    dataset = bind(valid(*validate(item_model(DATASETS, kind), Tree({"kind": kind, **settings}), kind)))
     if kind == "image_folder":
         images, report = inspect_folder(split, cache_folder(), **dataset.keywords)
     else:
@@ -190,45 +175,6 @@ def show(name: str, split: Split, output: Path | None, format: str, **options: A
     return int(refused)
 
 
-@data.command()
-@click.argument("name", metavar="NAME|FOLDER|hub:NAME")
-@click.argument("output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.npz")
-@picture_options
-@click.option("--allow-skipped", is_flag=True, default=None, help="Also if more than 1 % of a folder cannot be read.")
-@click.option("--extractor", metavar="KIND", default="efficientnet_lite0", show_default=True, help="By whose features.")
-@set_option("A setting of the extractor.")
-def statistics(
-    name: str, output: Path, split: Split, extractor: str, overrides: tuple[str, ...], **settings: Any
-) -> None:
-    """Write mean and covariance of a data set's features to a file.
-
-    The file has pytorch-fid's layout (mu, sigma), and evaluate --against FILE.npz takes it, as it does pytorch-fid's
-    own.  What has been computed for a sweep is not computed again.
-
-    \b
-    Examples:
-      gensweep data statistics cifar10 cifar10.npz --extractor inception
-      gensweep data statistics ./photos photos.npz --size 64 --set resolution=224
-    """
-    from gensweep.config import parse_overrides
-    from gensweep.data.images import DATASETS
-    from gensweep.files import cache_folder
-    from gensweep.metrics.extractors import EXTRACTORS
-    from gensweep.metrics.real import Real
-    from gensweep.metrics.statistics import check_name, write_statistics
-    from gensweep.training.device import default_device
-
-    check_name(output)
-    if extractor not in EXTRACTORS:
-        raise ConfigError(f"--extractor {extractor}: there is no such one (known: {', '.join(EXTRACTORS)})")
-    build = _bound(EXTRACTORS, extractor, parse_overrides(overrides))
-    images = _bound(DATASETS, *_resolved(name, settings))(split, cache_folder())
-    network = build(default_device(), cache_folder())
-    real = Real(images, network, cache_folder())
-    write_statistics(output, real.moments, real.name, network)
-    click.echo(output)
-
-
 def _resolved(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The kind of a data set by its name, and its settings; options that were not given are left out."""
     from gensweep.data.images import DATASETS, NAMED_DATASETS
@@ -250,16 +196,6 @@ def _resolved(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if missing := _needed(name) - settings.keys():
         raise ConfigError(f"{name}: name the {'folder' if 'path' in missing else 'data set'} itself: {_by_name(name)}")
     return name, settings
-
-
-def _bound(registry: Registry[Any], kind: str, settings: dict[str, Any]) -> partial[Any]:
-    """An item with its settings.  Raises ConfigError with all problems of these."""
-    from gensweep.config.models import bind, item_model
-    from gensweep.config.problems import valid
-    from gensweep.config.schema import validate
-    from gensweep.config.tree import Tree
-
-    return bind(valid(*validate(item_model(registry, kind), Tree({"kind": kind, **settings}), kind)))
 
 
 def _check_kind(name: str, known: Sequence[str]) -> None:

@@ -72,6 +72,8 @@ def _tested(name: str, installed: str, oldest: str) -> Finding:
 def _devices() -> Iterator[Finding]:
     import torch
 
+    from gensweep.kernels import active
+    from gensweep.kernels.library import detail
     from gensweep.machine import usable_cores, usable_memory
 
     yield Finding("cpu", "ok", f"{usable_cores()} cores, {usable_memory() / 2**30:.0f} GiB memory")
@@ -80,17 +82,9 @@ def _devices() -> Iterator[Finding]:
         yield Finding(f"gpu {index}", "ok", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
     if not torch.cuda.is_available():
         yield Finding("gpu", "note", "none: sweeps run on the CPU; use --scale cpu")
-        yield _kernels()
-
-
-def _kernels() -> Finding:
-    from gensweep.kernels import active
-    from gensweep.kernels.library import detail
-
-    if active() == "c++":
-        return Finding("kernels", "ok", f"c++, {detail()}")
-    slow = "a diffusion model trains at about two thirds of its speed on this CPU"
-    return Finding("kernels", "note", f"torch, so {slow}: {detail()}")
+        slow = "torch, so a diffusion model trains at about two thirds of its speed on this CPU: "
+        is_compiled = active() == "c++"
+        yield Finding("kernels", "ok" if is_compiled else "note", ("c++, " if is_compiled else slow) + detail())
 
 
 def _disk() -> Iterator[Finding]:

@@ -26,13 +26,9 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
 
 
 def reference_of(against: str | None) -> str | None:
-    """A split, a file of statistics, or a folder by its absolute name with a slash.  Raises ConfigError."""
-    if against is None or against in ("train", "test", "whole") or against.endswith(".npz"):
+    """A folder by its absolute name with a slash; a split or a file of statistics as it is."""
+    if against is None or against in ("train", "test", "whole") or not Path(against).is_dir():
         return against
-    if not Path(against).is_dir():
-        raise ConfigError(
-            f"--against {against}: give train, test, whole, a folder of real pictures, or statistics (.npz)"
-        )
     return f"{Path(against).resolve()}/"
 
 

@@ -9,12 +9,8 @@ from __future__ import annotations
 import difflib
 import functools
 import gc
-import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr
 from importlib.metadata import EntryPoint
-from io import StringIO
 from typing import Any
 
 import click
@@ -32,11 +28,11 @@ NAMES = ("init", "tune", "train", "trials", "best", "evaluate", "sample", "data"
 OWN = {name: EntryPoint(name, f"gensweep.cli.{name}:{name}", plugins.COMMANDS) for name in NAMES}
 
 
-def _with_shared_options(command: click.Command) -> click.Command:
-    """The command, and all below it, with the options that all have: plug-ins to import, and how much is told."""
+def _with_import_option(command: click.Command) -> click.Command:
+    """The command, and all below it, with the option that all have: plug-ins to import first."""
     if isinstance(command, click.Group):
         for each in command.commands.values():
-            _with_shared_options(each)
+            _with_import_option(each)
         return command
     if any(parameter.name == "imported" for parameter in command.params):
         return command
@@ -44,55 +40,20 @@ def _with_shared_options(command: click.Command) -> click.Command:
     assert run is not None
 
     @functools.wraps(run)
-    def sharing(*arguments: Any, imported: tuple[str, ...], verbose: bool, quiet: bool, **keywords: Any) -> Any:
-        if verbose and quiet:
-            raise click.UsageError("--verbose and --quiet exclude each other.")
-        with _telling_more() if verbose else nullcontext():
-            for name in imported:
-                plugins.load(name)
-            called = functools.partial(run, *arguments, **keywords)
-            return _quietly(called) if quiet else called()
+    def importing(*arguments: Any, imported: tuple[str, ...], **keywords: Any) -> Any:
+        for name in imported:
+            plugins.load(name)
+        return run(*arguments, **keywords)
 
-    command.params += [
-        click.Option(
-            ["--import", "imported"],
-            multiple=True,
-            metavar="MODULE|FILE",
-            help="Import a plug-in first, such as my_package.schedules or mine.py. May be given several times.",
-        ),
-        click.Option(["-v", "--verbose"], is_flag=True, help="Tell what goes on inside, with the time, on stderr."),
-        click.Option(["-q", "--quiet"], is_flag=True, help="No progress or notes on stderr unless the command fails."),
-    ]
-    command.callback = sharing
+    option = click.Option(
+        ["--import", "imported"],
+        multiple=True,
+        metavar="MODULE|FILE",
+        help="Import a plug-in first, such as my_package.schedules or mine.py. May be given several times.",
+    )
+    command.params.append(option)
+    command.callback = importing
     return command
-
-
-@contextmanager
-def _telling_more() -> Iterator[None]:
-    """What gensweep logs goes to stderr, with the time and the module."""
-    logger, handler = logging.getLogger("gensweep"), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-
-
-def _quietly(run: Callable[[], Any]) -> Any:
-    """Run a command; its stderr is shown only if it raises or returns an exit code."""
-    kept, failed = StringIO(), True
-    try:
-        with redirect_stderr(kept):
-            code = run()
-        failed = bool(code)
-        return code
-    finally:
-        if failed:
-            sys.stderr.write(kept.getvalue())
 
 
 class LazyGroup(click.Group):
@@ -105,10 +66,10 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The imported command, or None if there is none of that name; a typing error gets a suggestion."""
         if cmd_name in OWN:
-            return _with_shared_options(OWN[cmd_name].load())
+            return _with_import_option(OWN[cmd_name].load())
         further = plugins.offered(plugins.COMMANDS)
         if cmd_name in further:
-            return _with_shared_options(plugins.load_offered(further[cmd_name]))
+            return _with_import_option(plugins.load_offered(further[cmd_name]))
         if close := difflib.get_close_matches(cmd_name, [*OWN, *further], n=1):
             ctx.fail(f"No such command {cmd_name!r}; did you mean {close[0]!r}?")
         return None

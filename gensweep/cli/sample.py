@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -105,8 +104,7 @@ def draw_near_gpus(
 ) -> None:
     """Draw with the model of a run by the `drawing_options`, where a GPU is, and print the names of the files.
 
-    `draw` is a function of a module.  It gets the model, the count, the output, `more`, and by keyword label, seed,
-    batch_size and progress; it returns the files that it has written.
+    `draw` is a function of a module, called as `draw_samples` is with `more` after the output; it returns its files.
     """
     from gensweep.config import parse_overrides
     from gensweep.run.near_gpus import ReturnedPath, SentPath, run_near_gpus
@@ -114,12 +112,11 @@ def draw_near_gpus(
     from gensweep.tracking.checkpoints import checkpoint_folder
 
     named = {"family.guidance": guidance, "sampler.kind": sampler, "sampler.steps": steps}
-    changes = parse_overrides(overrides) | {key: value for key, value in named.items() if value is not None}
+    given = {key: value for key, value in named.items() if value is not None}
+    changes = parse_overrides(overrides) | given
     trial = None if names_folder(run) else find_trial(run)
     folder = checkpoint_folder(trial or run)
-    _check_family(
-        run if trial is None else trial.name, folder, {"guidance": guidance, "sampler": sampler, "steps": steps}
-    )
+    _check_family(run if trial is None else trial.name, folder, given)
     started = time.monotonic()
     files = [(SentPath(file), scale) for file, scale in map(_adapter_file, adapters)]
     settings = {"label": class_name, "seed": seed, "batch_size": batch_size}
@@ -142,20 +139,15 @@ def draw_files(
     output: Path,
     *more: Any,
 ) -> list[str]:
-    """Draw with the model in a checkpoint folder; returns the files, as seen from the folder of `output`.
-
-    Raises ConfigError for settings that the model does not have.
-    """
-    from gensweep.api.trained import load
-    from gensweep.build.model import check_guidance
+    """Draw with the model in a checkpoint folder; returns the files, as seen from the folder of `output`."""
+    from gensweep.build.model import load_checkpoint
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.training.adapters import merge_adapters
 
-    model = load(folder, overrides=changes, weights=ema)
+    model = load_checkpoint(folder, overrides=changes, weights=ema)
     if adapters:
         names = merge_adapters(model.family, model.class_names, adapters)
         model = replace(model, checkpoint=replace(model.checkpoint, class_names=names))
-    check_guidance(changes, model.family)
     print_warnings(sampler_warnings([model.config]))
     written = draw(model, count, output, *more, **settings, progress=_progress)
     return [str(file.relative_to(output.parent)) for file in written]
@@ -172,10 +164,7 @@ def draw_samples(model: Model, count: int, output: Path, **drawing: Any) -> list
 
 
 def _adapter_file(text: str) -> tuple[Path, float]:
-    """The file and the scale in "FILE", "FILE:0.7" or "RUN:0.7"; a run stands for the adapter of its best checkpoint.
-
-    Raises ConfigError for a scale that is no number, and GensweepError if there is no such adapter.
-    """
+    """The file and the scale in "FILE", "FILE:0.7" or "RUN:0.7"; a run stands for its best checkpoint's adapter."""
     from gensweep.tracking.checkpoints import checkpoint_folder
     from gensweep.training.adapters import ADAPTER_FILE
 
@@ -185,9 +174,8 @@ def _adapter_file(text: str) -> tuple[Path, float]:
     try:
         scale = float(number)
     except ValueError:
-        scale = math.nan
-    if not math.isfinite(scale):
-        raise ConfigError(f"--adapter {text}: {number!r} is not a scale; write FILE:NUMBER, such as {name}:0.7")
+        message = f"--adapter {text}: {number!r} is not a scale; write FILE:NUMBER, such as {name}:0.7"
+        raise ConfigError(message) from None
     if Path(name).is_file():
         return Path(name), scale
     if name.endswith(".safetensors"):
@@ -200,25 +188,20 @@ def _adapter_file(text: str) -> tuple[Path, float]:
     return file, scale
 
 
-def _check_family(name: str, folder: Path, options: dict[str, Any]) -> None:
+def _check_family(name: str, folder: Path, given: dict[str, Any]) -> None:
     """Raises ConfigError for options that models of this family lack, by the names that were typed."""
     from gensweep.families.family import FAMILIES
     from gensweep.registry import keywords
     from gensweep.results import family_name
     from gensweep.training.checkpoint import read
 
-    if all(value is None for value in options.values()) or (family := read(folder).family) not in FAMILIES:
+    if not given or (family := read(folder).family) not in FAMILIES:
         return
-    for setting, names in (("sampler", ("sampler", "steps")), ("guidance", ("guidance",))):
-        given = " and ".join(f"--{name}" for name in names if options[name] is not None)
-        if given and setting not in keywords(FAMILIES[family]):
-            *others, last = (family_name(each) for each in FAMILIES if setting in keywords(FAMILIES[each]))
-            verb = "apply" if " and " in given else "applies"
-            how = "in one pass" if setting == "sampler" else "without guidance"
-            raise ConfigError(
-                f"{given} {verb} to {', '.join(others)} and {last} models; {name} is a {family_name(family)}, "
-                f"which draws {how}"
-            )
+    for key in given:
+        setting, how = ("guidance", "without it") if key == "family.guidance" else ("sampler", "in one pass")
+        if setting not in keywords(FAMILIES[family]):
+            option = {"family.guidance": "guidance", "sampler.kind": "sampler", "sampler.steps": "steps"}[key]
+            raise ConfigError(f"--{option}: {name} is a {family_name(family)}, which draws {how}; leave it out")
 
 
 def _progress(done: int, count: int) -> None:

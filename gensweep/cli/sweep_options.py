@@ -7,29 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
-from gensweep.redaction import check_without_secret
-from gensweep.report.completion import space_names
 from gensweep.sweep.continuation import SWEEPS
 
 C = TypeVar("C", bound=Callable[..., Any])
-
-
-class SpaceFile(click.Path):
-    """A YAML file, or the name of a search space that comes with gensweep."""
-
-    name = "file"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Spaces by name, and files."""
-        return space_names(ctx, param, incomplete)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """The path of the file."""
-        from gensweep.shipped import space_file
-
-        return value if isinstance(value, Path) else space_file(value)
 
 
 root_option = click.option(
@@ -42,17 +23,9 @@ root_option = click.option(
 )
 
 
-def without_secret(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """A callback of options: raises ConfigError for a value that holds a secret."""
-    if value is not None:
-        check_without_secret(option.opts[0], value)
-    return value
-
-
 storage_option = click.option(
     "--storage",
     metavar="URL",
-    callback=without_secret,
     help="Where checkpoints and a copy of the log go, for example s3://bucket/sweeps.  [default: the sweep's folder]",
 )
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from gensweep.cli.sweep_options import SpaceFile, override_options, root_option, storage_option
-from gensweep.report.completion import run_names
+from gensweep.cli.sweep_options import override_options, root_option, storage_option
+from gensweep.report.completion import run_names, space_names
 
 
 @click.command()
-@click.argument("file", type=SpaceFile(), required=False)
+@click.argument("file", required=False, shell_complete=space_names)
 @click.option(
     "--from-run",
     metavar="RUN",
@@ -39,7 +38,7 @@ from gensweep.report.completion import run_names
 @override_options
 @root_option
 @storage_option
-def train(file: Path | None, from_run: str | None, continue_from: str | None, **how: Any) -> int:
+def train(file: str | None, **how: Any) -> int:
     """Train one configuration (a sweep of one trial).
 
     FILE holds the keys that stand under `base` in a search space; of a search-space file, its base is trained, with
@@ -53,10 +52,6 @@ def train(file: Path | None, from_run: str | None, continue_from: str | None, **
       gensweep train --continue-from ddpm-cifar10 --set training.images=2000000
       gensweep tune --resume again                     go on after an interruption
     """
-    if sum(given is not None for given in (file, from_run, continue_from)) != 1:
-        raise click.UsageError(
-            "Give either FILE, --from-run RUN or --continue-from RUN; for example: gensweep train --from-run quickstart"
-        )
     from gensweep.api import sweeps
 
-    return sweeps.train(file, from_run=from_run, continue_from=continue_from, **how).exit_code
+    return sweeps.train(file, **how).exit_code

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.cli.sweep_options import override_options, root_option, storage_option, without_secret
+from gensweep.cli.sweep_options import override_options, root_option, storage_option
 from gensweep.report.completion import space_names, sweep_names
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 def _sweep_option(name: str, help: str) -> Callable[[Any], Any]:
     """An option that names a stored sweep."""
-    return click.option(name, metavar="NAME|URL", callback=without_secret, shell_complete=sweep_names, help=help)
+    return click.option(name, metavar="NAME|URL", shell_complete=sweep_names, help=help)
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False, shell_complete=space_names)
+@click.argument("file", required=False, shell_complete=space_names)
 @click.argument("trial", nargs=-1)
 @click.option("--name", help="Name of the sweep, instead of the file's.")
 @_sweep_option("--resume", "Resume an interrupted sweep, also from its storage.")
@@ -42,7 +42,7 @@ def _sweep_option(name: str, help: str) -> Callable[[Any], Any]:
 @storage_option
 @format_option
 def tune(
-    file: Path | None,
+    file: str | None,
     trial: tuple[str, ...],
     name: str | None,
     resume: str | None,
@@ -76,7 +76,7 @@ def tune(
 
     Ctrl-C stops cleanly and prints the command that goes on. --format is for --dry-run.
     """
-    named = (*((str(file),) if file else ()), *trial)
+    named = (file, *trial) if file else ()
     stored = [each for each in (resume, extend, repeat, retry) if each]
     if len(stored) > 1:
         raise click.UsageError(
@@ -111,32 +111,30 @@ def tune(
         raise click.UsageError(
             f"One FILE is enough, but there is also {trial[0]}; trials are for: --retry NAME TRIAL..."
         )
-    from gensweep.shipped import space_file
-
-    typed, file = file, space_file(str(file))
     sweep = sweeps.read_space(file, name=name, trials=trials, overrides=overrides, scale=scale)
-    _check_gpus(sweep, typed, file, overrides)
+    _check_gpus(sweep, file, overrides)
     if dry_run:
         return show_preview(sweep, root, storage, format)
     return sweeps.tune(sweep, **place).exit_code
 
 
-def _check_gpus(sweep: SweepConfig, typed: Path, file: Path, overrides: Sequence[str]) -> None:
+def _check_gpus(sweep: SweepConfig, typed: str, overrides: Sequence[str]) -> None:
     """Raises ConfigError, with the command for a machine without GPUs, if workers are to have one and this has none."""
     from gensweep.config import load_sweep, scale_names
     from gensweep.errors import ConfigError
     from gensweep.run.allotment import visible_gpus
+    from gensweep.shipped import space_file
 
     asked = sweep.resources.gpus_per_worker
     if not asked or os.environ.get("RAY_ADDRESS") or visible_gpus():
         return
-    for_processors = list[str | None]()
+    file, for_processors = space_file(typed), list[str | None]()
     for scale in (None, *scale_names(file)):
         with suppress(ConfigError):  # one that does not go with what is overridden
             if not load_sweep(file, scale=scale, overrides=overrides).resources.gpus_per_worker:
                 for_processors.append(scale)
     if for_processors:  # the last one, as scales grow
-        words = ["gensweep", "tune", str(typed), *(part for each in overrides for part in ("--set", each))]
+        words = ["gensweep", "tune", typed, *(part for each in overrides for part in ("--set", each))]
         words += [] if for_processors[-1] is None else ["--scale", for_processors[-1]]
         raise ConfigError(
             f"{sweep.name} asks for {asked:g} GPU a worker, but this machine has none; to train on its processor: "

@@ -1,7 +1,4 @@
-"""Configurations: YAML and `--set` in, frozen and validated trials and sweeps out.
-
-`loading` takes the steps in the order of pyproject.toml's contract.
-"""
+"""Configurations: YAML and `--set` in, frozen and validated trials and sweeps out."""
 
 from __future__ import annotations
 

@@ -10,11 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from gensweep.config import registries
-from gensweep.config.models import Settings, bind
+from gensweep.config.models import Settings, bind, functions_of
 from gensweep.config.problems import listed, unknown
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, flatten
 from gensweep.errors import ConfigError, ParameterError
-from gensweep.registry import Choice
 
 
 def cross_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
@@ -149,23 +148,10 @@ def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
     if low is not None and high is not None and low > high:
         yield "sampler.churn_min", f"{low:g} is more than sampler.churn_max ({high:g}), so no level would be churned"
     if setting(trial, "sampler.variance") == "learned":
-        yield from _variance(trial)
-
-
-def _variance(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    """Whether something teaches a variance: the parts of a family say so by `learns_variance`."""
-    given = f"the family {setting(trial, 'family.kind')} has none; set"
-    for section in type(trial).model_fields.keys() - set(SECTIONS_OF_EVERY_TRIAL):
-        for name, field in type(getattr(trial, section)).model_fields.items():
-            chosen_from = [mark.registry for mark in field.metadata if isinstance(mark, Choice)]
-            able = [kind for each in chosen_from for kind in each if getattr(each[kind], "learns_variance", False)]
-            kind = setting(trial, f"{section}.{name}.kind")
-            if kind in able:
-                return
-            if able:
-                given = f"{section}.{name}.kind is {kind}; set that to {' or '.join(able)}, or"
-    message = f"'learned' needs a loss that teaches a variance, but {given} the variance to small or large"
-    yield "sampler.variance", message
+        parts = [each for section in type(trial).model_fields for each in functions_of(getattr(trial, section))]
+        if not any(getattr(part, "learns_variance", False) for part in parts):
+            message = "'learned' needs a loss that teaches a variance, and this one does not; set small or large"
+            yield "sampler.variance", message
 
 
 def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:
@@ -181,10 +167,7 @@ def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 @functools.lru_cache(maxsize=1024)
 def _refusals(settings: Settings, size: int, classes: int) -> tuple[tuple[str, str], ...]:
-    """The ConfigErrors of one part, each with the parameter if it is known.
-
-    Parts that need more than an image's shape are left for later.
-    """
+    """The ConfigErrors of one part, each with the parameter if known; none of parts that need more than a shape."""
     import torch
 
     function = bind(settings)

@@ -1,4 +1,4 @@
-"""JSON Schema of the files, so that editors complete and check them while they are written."""
+"""JSON Schema of a sweep's file, so that editors complete and check it while it is written."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from gensweep.config.search_space import RANGE_KINDS, FloatRange, IntRange
 from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.trial_config import trial_model
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
 
 class _WithMeanings(GenerateJsonSchema):
-    """Describes every property; titles would repeat the keys, and only OpenAPI has discriminators."""
+    """Describes every property; titles would repeat the keys."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -32,9 +30,6 @@ class _WithMeanings(GenerateJsonSchema):
         for name, each in made.get("properties", {}).items():
             each |= {"description": words} if (words := meaning(schema["cls"], name)) else {}
         return made
-
-    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> dict[str, Any]:
-        return {key: value for key, value in super().tagged_union_schema(schema).items() if key != "discriminator"}
 
 
 ENTRY, PLAIN = {"$ref": "#/$defs/SpaceEntry"}, {"type": ["string", "number", "boolean", "null", "array"]}
@@ -50,15 +45,9 @@ CHOICE = {
 SEVERAL = {
     "type": "object",
     "description": "several entries under one key",
-    "propertyNames": {"not": {"enum": [*RANGE_KINDS, "step", "log", "prior"]}},
+    "propertyNames": {"not": {"enum": [*RANGE_KINDS, "step", "log"]}},
     "additionalProperties": ENTRY,
 }
-
-
-def trial_schema() -> dict[str, Any]:
-    """Schema of a trial's file: one alternative for each family."""
-    described = "One training run. Start it with `gensweep train FILE`."
-    return {"$schema": DIALECT, "title": "gensweep trial", "description": described} | _of_any(*_models())
 
 
 def sweep_schema() -> dict[str, Any]:
@@ -78,7 +67,8 @@ def sweep_schema() -> dict[str, Any]:
         "additionalProperties": ENTRY,
     }
     described = "A sweep. Start it with `gensweep tune FILE`."
-    return {"$schema": DIALECT} | schema | {"title": "gensweep sweep", "description": described}
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect} | schema | {"title": "gensweep sweep", "description": described}
 
 
 def _models() -> list[type[BaseModel]]:

@@ -7,7 +7,7 @@ leaves only its own branch, with all that is searched there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
@@ -50,31 +50,26 @@ def override_sweep(tree: Tree, path: str | Path, overrides: Sequence[Override], 
 
 def parsed(texts: Iterable[str] | Mapping[str, Any]) -> tuple[list[Override], list[Problem]]:
     """The overrides in texts like "a.b=1", or of a mapping of dotted keys, and the problems of the others."""
-    problems: list[Problem] = []
     if isinstance(texts, Mapping):
-        overrides = [Override(key, value, f"{key}={show(value)}") for key, value in texts.items()]
-    else:
-        overrides = [each for text in texts for each in _parsed(text, problems)]
+        return _in_order(Override(key, value, f"{key}={show(value)}") for key, value in texts.items()), []
+    overrides, problems = list[Override](), list[Problem]()
+    for text in texts:
+        key, equals, value = text.partition("=")
+        place = f"--set {text}" if text.isprintable() and len(text) <= 120 else f"--set {show(text)}"
+        if not equals or not all(part.strip() for part in key.split(".")):
+            problems.append(Problem(place, "", "must be key=value, such as --set training.images=20000"))
+        elif not value.strip():
+            problems.append(Problem(place, "", f"has no value; write {key}=null if that is meant"))
+        else:
+            read, found = read_value(value, place)
+            problems += [Problem(place, "", problem.message) for problem in found]
+            overrides += [] if found else [Override(key.strip(), read, place)]
     return _in_order(overrides), problems
 
 
 def _in_order(overrides: Iterable[Override]) -> list[Override]:
     """One that drops others comes before them; those with the same key stay in their order."""
     return sorted(overrides, key=lambda each: precedence(each.key))
-
-
-def _parsed(text: str, problems: list[Problem]) -> Iterator[Override]:
-    key, equals, value = text.partition("=")
-    place = f"--set {text}" if text.isprintable() and len(text) <= 120 else f"--set {show(text)}"
-    if not equals or not all(part.strip() for part in key.split(".")):
-        problems.append(Problem(place, "", "must be key=value, such as --set training.images=20000"))
-    elif not value.strip():
-        problems.append(Problem(place, "", f"has no value; write {key}=null if that is meant"))
-    else:
-        read, found = read_value(value, place)
-        problems += [Problem(place, "", problem.message) for problem in found]
-        if not found:
-            yield Override(key.strip(), read, place)
 
 
 def no_scale(path: str | Path, scale: str, scales: Sequence[str] | Mapping[str, Any] = ()) -> Problem:
@@ -92,7 +87,7 @@ def _assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
     if rest and isinstance(tree.get(first), Row):
         return Problem(place, "", f"{first} is a list here; give all of it, as in {first}=[...]")
     if first in SWEEP_SECTIONS:
-        override(tree, key, value, place, trial=False)
+        override(tree, key, value, place)
         return None
     if first == "scales" or key in ("base", "space"):
         return Problem(place, "", f"{first} cannot be set as a whole; name one key of it")
@@ -125,10 +120,7 @@ def _spread(tree: Tree, prefix: str = "") -> Tree:
 
 
 def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above: tuple[str, ...] = ()) -> bool:
-    """Take ranges at or inside the target out of a (sub-)space; True if a choice decides about the target.
-
-    `above` is the key of the choice that the sub-space belongs to.
-    """
+    """Take ranges at or inside the target out of a space below `above`; True if a choice decides about the target."""
     taken = False
     for key in list(space):
         path = _path(above, key)
@@ -198,10 +190,7 @@ Overrides: TypeAlias = Sequence[str] | Mapping[str, Any]
 
 
 def load_sweep(source: Source, *, overrides: Overrides = (), scale: str | None = None) -> SweepConfig:
-    """Read a sweep, apply a scale and then the overrides ("key=value").  The result has no scales left to apply.
-
-    Raises ConfigError with all problems, those at the corners of the search space included.
-    """
+    """Read a sweep, apply a scale, which it then lacks, and the overrides.  Raises ConfigError with all problems."""
     tree, misread, place = _read(source)
     if "base" not in tree and "family" in tree:
         raise ConfigError(f"{place}: is the configuration of one trial, not of a sweep; use `gensweep train {place}`")
@@ -211,13 +200,8 @@ def load_sweep(source: Source, *, overrides: Overrides = (), scale: str | None =
 
 
 def load_trial(source: Source, *, overrides: Overrides = (), scale: str | None = None) -> TrialConfig:
-    """Read the configuration of one trial, or the `base` of a sweep, and apply the overrides ("key=value").
-
-    Raises ConfigError with all problems.
-    """
+    """Read a trial and apply the overrides.  Raises ConfigError with all problems."""
     tree, misread, place = _read(source)
-    if is_sweep(tree):
-        return load_base(source, overrides=overrides, scale=scale).trial()
     given, problems = parsed(overrides)
     problems += [no_scale(place, scale)] if scale is not None else []
     for each in given:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
@@ -72,6 +72,14 @@ def bind(settings: Settings) -> functools.partial[Any]:
     values = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
     bound = {name: bind(value) if isinstance(value, Settings) else value for name, value in values.items()}
     return functools.partial(type(settings).function, **bound)
+
+
+def functions_of(settings: Any) -> Iterator[Callable[..., Any]]:
+    """The functions that a section and those in it describe."""
+    if isinstance(settings, Settings):
+        yield type(settings).function
+        for name in type(settings).model_fields:
+            yield from functions_of(getattr(settings, name))
 
 
 def _union(registry: Registry[Any]) -> Any:

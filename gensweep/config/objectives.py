@@ -62,12 +62,10 @@ class _Amount(FrozenSettings):
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        given = [name for name, value in self if value is not None]
+        given, known = [name for name, value in self if value is not None], list(type(self).model_fields)
         if len(given) != 1:
-            names = ", ".join(type(self).model_fields)
             found = f"{' and '.join(given)} are given" if given else "nothing is given"
-            example = (given or list(type(self).model_fields))[0]
-            raise ValueError(f"takes exactly one of {names}, but {found}; write it like {{{example}: 20000}}")
+            raise ValueError(f"takes exactly one of {', '.join(known)}, but {found}; write it like {{flops: 1.0e+15}}")
         return self
 
     @property

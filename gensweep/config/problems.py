@@ -31,11 +31,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        key = self.key if self.key.isprintable() else show(self.key)
-        if len(key) > MAX_SHOWN_CHARACTERS:
-            key = key[: MAX_SHOWN_CHARACTERS - 3] + "..."
         # `--set seed=a: seed: ...` would say the key twice.
-        key = "" if self.place.startswith(f"--set {self.key}=") else key
+        key = "" if self.place.startswith(f"--set {self.key}=") else show(self.key)[1:-1]
         return ": ".join(part for part in (self.place, key, self.message) if part)
 
 

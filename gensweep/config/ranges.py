@@ -1,30 +1,21 @@
-"""A search space as values: ranges, choices, conditionals with a sub-space in each branch; its corners.
-
-A sampler of a range with a prior sees u in [0, 1]; the value is the prior's quantile at u.
-"""
+"""A search space as values: ranges, choices, conditionals with a sub-space in each branch; its corners and points."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
-from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from pydantic import Field
-
-from gensweep.config.models import FrozenSettings
+from gensweep.config.problems import listed, show
+from gensweep.config.tree import flatten
 
 #: Combinations of branches whose corners are all checked; of more, some that meet every branch.
 MAX_COMBINATIONS = 32
-#: Standard deviation of a prior, in parts of the range.  Source: PriorBand, Mallik et al. 2023.
-DEFAULT_WIDTH = 0.25
-#: The share of draws that ignore the prior, so that a wrong one costs a factor of five at most.
-UNIFORM_SHARE = 0.2
-#: Halvings of [0, 1] in the search for a quantile: the number of binary digits of a float.
-HALVINGS = 53
+#: Numbers of a range with steps that differ by this share of a step are one.
+STEP_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -34,15 +25,6 @@ class Fixed:
     key: str
     value: Any
     place: str = field(compare=False, default="")
-
-
-class Prior(FrozenSettings):
-    """The likeliest value of a range, and how sure that is."""
-
-    value: float
-    """the value that you believe in"""
-    width: Annotated[float, Field(gt=0, le=10)] = DEFAULT_WIDTH
-    """the standard deviation around it, in parts of the range's scale"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +39,6 @@ class Range:
     log: bool
     integer: bool
     place: str = field(compare=False, default="")
-    prior: Prior | None = None
 
 
 @dataclass(frozen=True)
@@ -223,44 +204,85 @@ def corners(nodes: Sequence[Node]) -> list[dict[str, Any]]:
     return list({json.dumps(corner, sort_keys=True): corner for corner in every}.values())
 
 
-def probability_below(node: Range, prior: Prior, value: float) -> float:
-    """The probability of numbers below a value: a normal distribution that is cut off at the ends, and an even one."""
-    return _below(_position(node, value), _position(node, prior.value), prior.width)
+@dataclass
+class Point:
+    """Parameters by their names in the study, and the keys that the point decides, lacks, or has outside of the space.
+
+    `conflicting` are keys that a branch fixes at another value, with that value.
+    """
+
+    params: dict[str, Any] = field(default_factory=dict)
+    given: set[str] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    conflicting: dict[str, Any] = field(default_factory=dict)
 
 
-def quantile(node: Range, prior: Prior, u: float) -> int | float:
-    """The number below which others are with the probability u in [0, 1]; one of the steps of the range."""
-    center, low, high = _position(node, prior.value), 0.0, 1.0
-    for _ in (None,) * HALVINGS:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _below(middle, center, prior.width) < u else (low, middle)
-    start, end = _scale(node)
-    scaled = start + (end - start) * (low + high) / 2
-    value = math.exp(scaled) if node.log else scaled
-    if (step := _step(node)) is not None:
-        value = node.low + step * round((value - node.low) / step)
-    value = min(max(value, node.low), node.high)
+def point_of(nodes: Sequence[Node], settings: Mapping[str, Any]) -> Point:
+    """The point that settings, nested or by dotted key, mean.  Settings that are not searched change nothing."""
+    point, settings = Point(), dict(flatten(settings))
+    for node in nodes:
+        if isinstance(node, Conditional):
+            _add_branch(point, node, settings)
+        elif isinstance(node, Fixed):
+            point.given.add(node.key)
+            if settings.get(node.key, node.value) != node.value:
+                point.conflicting[node.key] = node.value
+        elif node.key not in settings:
+            point.missing.append(node.key)
+        else:
+            point.given.add(node.key)
+            if (outside := _outside(node, settings[node.key])) is not None:
+                point.problems.append((node.key, outside))
+            else:
+                point.params[node.name] = _parameter(node, settings[node.key])
+    return point
+
+
+def _parameter(node: Range | Choices, value: Any) -> Any:
+    if isinstance(node, Choices):
+        return node.labels[node.values.index(value)]
     return int(value) if node.integer else float(value)
 
 
-def _below(z: float, center: float, width: float) -> float:
-    normal = NormalDist(center, width)
-    cut = (normal.cdf(z) - normal.cdf(0)) / (normal.cdf(1) - normal.cdf(0))
-    return UNIFORM_SHARE * z + (1 - UNIFORM_SHARE) * cut
+def _add_branch(point: Point, node: Conditional, settings: Mapping[str, Any]) -> None:
+    """Take the branch that the kind names; of several, or without kinds, the one that fits the settings best."""
+    kind = settings.get(f"{node.key}.kind", settings.get(node.key))
+    named = [branch for branch in node.branches if branch.label.partition("#")[0] in ("", kind)]
+    if kind is not None and not named:
+        kinds = listed(dict.fromkeys(label.partition("#")[0] for label in node.labels))
+        point.problems.append((f"{node.key}.kind", f"{show(kind)} is not searched (known: {kinds})"))
+        return
+    below = [each for branch in named for each in every_node(branch.nodes)]
+    if kind is None and (not named or (len(named) > 1 and not {each.key for each in below} & settings.keys())):
+        point.missing.append(node.name.partition("@")[0])
+        return
+
+    def misfit(fitted: tuple[str, Point]) -> tuple[int, int, int]:
+        return len(fitted[1].conflicting), len(fitted[1].problems), -len(fitted[1].given & settings.keys())
+
+    fitted = [(branch.label, point_of(branch.nodes, settings)) for branch in named]
+    label, chosen = min(fitted, key=misfit)
+    for key, fixed in chosen.conflicting.items():
+        # What every branch fixes alike keeps its value, whatever is given.
+        if any(other.conflicting.get(key) != fixed for _, other in fitted):
+            point.problems.append((key, f"{show(settings[key])} does not go with the other settings of this trial"))
+    point.conflicting |= chosen.conflicting
+    point.params |= {node.name: label, **chosen.params}
+    point.given |= {f"{node.key}.kind", node.key} | chosen.given
+    point.missing += chosen.missing
+    point.problems += chosen.problems
 
 
-def _position(node: Range, value: float) -> float:
-    """Where a value lies between the ends, on the scale of the range."""
-    start, end = _scale(node)
-    return 0.5 if start == end else ((math.log(value) if node.log else value) - start) / (end - start)
-
-
-def _scale(node: Range) -> tuple[float, float]:
-    """The ends of the range's scale: each step has a neighbourhood, as wide as the others'."""
-    half = (_step(node) or 0) / 2
-    ends = node.low - half, node.high + half
-    return (math.log(ends[0]), math.log(ends[1])) if node.log else ends
-
-
-def _step(node: Range) -> int | float | None:
-    return node.step or (1 if node.integer else None)
+def _outside(node: Range | Choices, value: Any) -> str | None:
+    """Why a value is none of a node's, if so."""
+    if isinstance(node, Choices):
+        known = any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in node.values)
+        return None if known else f"{show(value)} is not one of {', '.join(map(show, node.values))}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or (node.integer and value != int(value)):
+        return f"{show(value)} is not a {'whole number' if node.integer else 'number'}"
+    if not node.low <= value <= node.high:
+        return f"{show(value)} is not within {node.low:g} .. {node.high:g}"
+    if node.step is not None and min(abs(each - value) for each in grid_of(node)) > STEP_ROUNDING * node.step:
+        return f"{show(value)} is no step of {node.step:g} above {node.low:g}"
+    return None

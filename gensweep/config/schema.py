@@ -123,14 +123,9 @@ def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | N
     def problem(path: Sequence[str | int], key: str, message: str) -> Problem:
         return Problem(redact(place_of(complete, path, default_place)), key, message)
 
-    values = dict(flatten(complete))
-    if strange := {key: value for key, value in values.items() if not _is_plain(value)}:
-        advice = "is nothing that a file could hold; give text, a number, true, false, null, a list or a mapping"
-        return None, [
-            problem(key.split("."), key, f"{type(value).__name__} {value!r} {advice}") for key, value in strange.items()
-        ]
-    text = json.dumps(complete)
-    if holds_secret(text) and (secrets := [key for key, value in values.items() if holds_secret(json.dumps(value))]):
+    text = json.dumps(complete, default=repr)  # what Python has beside the values of a file becomes text
+    written = flatten(complete) if holds_secret(text) else ()
+    if secrets := [key for key, value in written if holds_secret(json.dumps(value, default=repr))]:
         return None, [problem(key.split("."), key, ADVICE) for key in secrets]
     try:
         # Strict JSON: text is never taken for a number, yet lists become tuples and 1 is a float.
@@ -148,14 +143,6 @@ def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | N
                 path = (*spot.path, *kind)
                 problems[spot.path] = problem((*path, *spot.rest), key_of(path), _message(detail, spot, complete))
         return None, list(problems.values())
-
-
-def _is_plain(value: Any) -> bool:
-    try:
-        json.dumps(value)
-    except TypeError:
-        return False
-    return True
 
 
 def _with_default_kinds(model: type[BaseModel], tree: Tree) -> Tree:

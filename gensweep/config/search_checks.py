@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from gensweep.config import registries
-from gensweep.config.points import point_of
 from gensweep.config.problems import listed, unknown
-from gensweep.config.ranges import Conditional, Fixed, Node, Range, combinations, every_node
+from gensweep.config.ranges import Conditional, Fixed, Node, combinations, every_node, point_of
 from gensweep.config.search_methods import Fifo, GridSearch, Nsga2, PopulationBasedTraining, RandomSearch
 from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig
 from gensweep.config.tree import Tree, flatten
@@ -59,8 +58,6 @@ def sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tup
     """Why the sampler cannot search the space."""
     trials, count = config.search.most_trials, combinations(nodes)
     match config.search.sampler:
-        case GridSearch() if any(node.prior for node in every_node(nodes) if isinstance(node, Range)):
-            yield "search.sampler", "a grid takes every combination once, whatever a prior says; leave the priors out"
         case GridSearch() if count is None:
             message = "a grid needs a finite space; give every range of floats a step, or take another sampler"
             yield "search.sampler", message
@@ -140,7 +137,3 @@ def queue_problems(config: SweepConfig, nodes: Sequence[Node], known: Set[str]) 
             yield f"{key}.{name}", f"{message}; set a value of the space, or leave the trial out"
         for name in sorted({*given} & keys - point.given - {name for name, _ in point.problems}):
             yield f"{key}.{name}", "is searched in another branch than this trial's; name its kind, too"
-    if len(config.search.enqueue) > config.search.most_trials:
-        count, trials = len(config.search.enqueue), config.search.most_trials
-        words = f"{count} trials are queued, but search.trials is {trials}; raise it, or queue none: search.enqueue=[]"
-        yield "search.enqueue", words

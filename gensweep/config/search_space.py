@@ -1,6 +1,6 @@
 """The `space` of a sweep as it is written: ranges and choices by dotted key, nested to any depth.
 
-    {int: [low, high], step: 1, log: false}      {float: [low, high], prior: VALUE}
+    {int: [low, high], step: 1, log: false}      {float: [low, high], log: true}
     {choice: [values]}                           {choice: [{kind: a, setting: range or value, ...}, {kind: b, ...}]}
 
 An element of a choice that is a mapping opens a sub-space.  A choice over `family` may carry sections of the family.
@@ -16,11 +16,11 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from gensweep.config.models import FrozenSettings
 from gensweep.config.problems import Problem, show
-from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Prior, Range, every_node, flat_spaces
+from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Range, every_node, flat_spaces
 from gensweep.config.schema import validate
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree
 
@@ -30,18 +30,12 @@ _Whole: TypeAlias = int
 _Number: TypeAlias = float
 
 
-def _as_prior(value: Any) -> Any:
-    return {"value": value} if isinstance(value, int | float) else value
-
-
 class _WrittenRange(FrozenSettings):
     """What both sorts of range have."""
 
     title: ClassVar[str] = "a range"
     log: bool = False
     """whether values are drawn evenly on a logarithmic scale"""
-    prior: Annotated[Prior | None, BeforeValidator(_as_prior, json_schema_input_type=float | Prior | None)] = None
-    """the value that you believe in: draws are denser around it"""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -56,8 +50,6 @@ class _WrittenRange(FrozenSettings):
         if step is not None and (left := (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))):
             reached = Decimal(str(high)) - left
             raise ValueError(f"high={high} is no whole number of steps of {step} above low={low}; write high={reached}")
-        if self.prior is not None and not low <= self.prior.value <= high:
-            raise ValueError(f"prior: {show(self.prior.value)} is not within {low:g} .. {high:g}")
         return self
 
 
@@ -80,10 +72,7 @@ class FloatRange(_WrittenRange):
 
 
 def parse_space(tree: Tree, sections: Mapping[str, Sequence[str]]) -> tuple[tuple[Node, ...], list[Problem]]:
-    """The nodes of a space, and all problems of its form; values are checked against the schema later, at the corners.
-
-    `sections` tells which sections a family has, for a choice over `family` that carries them.
-    """
+    """The nodes of a space, and all problems of its form; `sections` are those that each family adds to a trial."""
     parser = _Parser(sections)
     nodes = parser.tree(tree, ())
     distributions = defaultdict(set)
@@ -133,7 +122,7 @@ class _Parser:
             raise _RefusedError
         integer, key = isinstance(written, IntRange), ".".join(path)
         low, high = written.int if isinstance(written, IntRange) else written.float
-        return Range(key, key, low, high, written.step, written.log, integer, place, written.prior)
+        return Range(key, key, low, high, written.step, written.log, integer, place)
 
     def _choice(self, values: Any, path: tuple[str, ...], place: str) -> Choices | Conditional:
         key = ".".join(path)
@@ -220,5 +209,5 @@ def _renamed(node: Node, differing: Set[str], labels: tuple[str, ...]) -> Node:
 def _distribution(node: Node) -> Any:
     """What Optuna must not see change under one name."""
     if isinstance(node, Range):
-        return (node.integer, node.low, node.high, node.step, node.log, node.prior)
+        return (node.integer, node.low, node.high, node.step, node.log)
     return json.dumps(node.labels) if isinstance(node, Choices | Conditional) else None

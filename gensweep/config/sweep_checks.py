@@ -53,10 +53,7 @@ def checked_sweep(values: Mapping[str, Any]) -> SweepConfig:
 
 
 def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None, list[Problem]]:
-    """The sweep that a tree describes, or all its problems, those at the corners of its space included.
-
-    A problem that is not in every corner says in which branches it is.
-    """
+    """The sweep that a tree describes, or all its problems, those at the corners of its space included."""
     written, space = tree.get("base"), tree.get("space", Tree())
     base = written if isinstance(written, Tree) else Tree()
     if problems := load_plugins(tree, default_place) + load_plugins(base, default_place):
@@ -75,7 +72,7 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
 
     base_place = place_of(tree, ["base"], default_place)
     if config is not None:
-        config = _with_plugins(config, written_plugins(written).values())
+        config = _with_plugins(config, written_plugins(written))
         problems += _length_problems(config, written, nodes, base_place)
         base = override_all(written, config.settings_of_all())
     problems += [located(*each) for each in objective_problems(tree, config)]
@@ -88,7 +85,7 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
                 wrong = (*_trial_problems(config, corner.trial), *_final_problems(config, corner.tree))
                 corner.problems.extend(located(*each, corner.tree) for each in wrong)
         reported = {(problem.place, problem.key) for problem in problems}
-        problems += [each for each in _merged(found, nodes) if (each.place, each.key) not in reported]
+        problems += [each for each in _merged(found) if (each.place, each.key) not in reported]
         extremes = extremes or found
     if config is not None:
         valid = [(corner, corner.trial) for corner in corners.values() if corner.trial is not None]
@@ -133,11 +130,7 @@ def _corners(
 
 
 def _beside(leaves: Iterable[Node]) -> Iterator[dict[str, Any]]:
-    """Every single range at either end and next to its low end, and every choice.
-
-    One range apart finds two ranges that must not cross; the step beside the end finds numbers that only a step or a
-    choice can keep to, such as multiples.
-    """
+    """Every single range at either end and next to the low one, where only multiples may fit; and every choice."""
     for leaf in leaves:
         if isinstance(leaf, Range):
             beside = [min(leaf.low + (leaf.step or 1), leaf.high)] if leaf.integer else []
@@ -164,13 +157,8 @@ def _length_problems(config: SweepConfig, base: Tree, nodes: Sequence[Node], bas
             )
 
 
-def _merged(corners: Sequence[_Corner], nodes: Sequence[Node]) -> Iterator[Problem]:
+def _merged(corners: Sequence[_Corner]) -> Iterator[Problem]:
     """The problems of all corners, each once, with the branches that they are in if these are not all."""
-    beside = {
-        (node.key, node.place, str(node.low + (node.step or 1)))
-        for node in every_node(nodes)
-        if isinstance(node, Range) and node.integer and node.low < node.high
-    }
     seen: dict[Problem, list[frozenset[str]]] = {}
     for corner in corners:
         for problem in corner.problems:
@@ -185,8 +173,6 @@ def _merged(corners: Sequence[_Corner], nodes: Sequence[Node]) -> Iterator[Probl
         )
         if common and len(occurrences) < len(corners):
             message += f" [where {', '.join(common)}]"
-        if (problem.key, problem.place, message.partition(" ")[0]) in beside:
-            message += "; give the range a step, or list the values in a choice"
         yield Problem(problem.place, problem.key, message)
 
 
@@ -251,10 +237,7 @@ def _changed(one: _Corner, other: _Corner) -> list[str]:
 
 
 def _identities(trial: TrialConfig, metric: str) -> tuple[Identity, Identity]:
-    """The identity of a trial's last score and of those before; trials can be ranked if theirs are equal.
-
-    Settings stand for what only their use would tell: the extractor's id and the fingerprint of the images.
-    """
+    """Identities of a trial's last score and of those before, with settings for ids that only their use would tell."""
     evaluation: EvaluationSettings = trial.bound("evaluation")()
     last = evaluation.identity(
         metric,

@@ -242,10 +242,7 @@ class SweepConfig(FrozenSettings):
         return parse_space(clone(self.space), sections_by_family())[0]
 
     def trial(self, overrides: Mapping[str, Any] | None = None) -> TrialConfig:
-        """The trial with these overrides of `base`, by dotted key.  A budget of FLOPs does not set its length yet.
-
-        Raises ConfigError if it is not valid.
-        """
+        """The trial with these overrides of `base`, by dotted key.  A budget of FLOPs does not set its length yet."""
         base = self._written_base if self._written_base == self.base else self.base
         return TrialConfig.from_dict(override_all(base, {**(overrides or {}), **self.settings_of_all()}))
 

@@ -63,11 +63,8 @@ def path_of(key: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in key.replace("[", ".").replace("]", "").split(".")]
 
 
-def override(tree: Tree, key: str, value: Any, place: str = "", *, trial: bool = True) -> None:
-    """Set one dotted key, in place.
-
-    Another `kind` drops the settings of the old kind; another family (of a trial) also drops the old one's sections.
-    """
+def override(tree: Tree, key: str, value: Any, place: str = "") -> None:
+    """Set one dotted key, in place; another `kind` drops the old one's settings, another family also its sections."""
     *parents, last = key.split(".")
     node = tree
     for part in parents:
@@ -75,7 +72,7 @@ def override(tree: Tree, key: str, value: Any, place: str = "", *, trial: bool =
             node[part] = Tree()
             node.places[part] = place
         node = node[part]
-    if trial and _changes_family(tree, key, value):
+    if _changes_family(tree, key, value):
         for section in [name for name in tree if name not in SECTIONS_OF_EVERY_TRIAL]:
             del tree[section]
     if last == "kind" and node.get("kind", value) != value:
@@ -96,13 +93,11 @@ def precedence(key: str) -> tuple[bool, int, bool]:
     return inside not in ("family", "family.kind"), inside.count("."), not inside.endswith("kind")
 
 
-def override_all(
-    tree: Any, settings: Mapping[str, Any], places: Mapping[str, str] | None = None, *, trial: bool = True
-) -> Tree:
+def override_all(tree: Any, settings: Mapping[str, Any], places: Mapping[str, str] | None = None) -> Tree:
     """A copy with several dotted keys set, in whatever order."""
     copy: Tree = clone(tree)
     for key in sorted(settings, key=precedence):
-        override(copy, key, settings[key], (places or {}).get(key, ""), trial=trial)
+        override(copy, key, settings[key], (places or {}).get(key, ""))
     return copy
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, cast
 
 from annotated_types import doc
@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, create_mod
 from gensweep import plugins
 from gensweep.config import registries
 from gensweep.config.checks import cross_checks, key_of, metric_checks
-from gensweep.config.models import FrozenSettings, Settings, bind, model_field, names, settings_model
+from gensweep.config.models import FrozenSettings, Settings, bind, functions_of, model_field, names, settings_model
 from gensweep.config.problems import Problem, listed, valid
 from gensweep.config.schema import Shape, validate
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Tree, clone, flatten, override_all, place_of
@@ -49,12 +49,9 @@ class TrialConfig(FrozenSettings):
     _written: Tree = PrivateAttr(default_factory=Tree)  # as in its file or `--set`, with the line of each key
 
     @classmethod
-    def from_dict(cls, tree: Mapping[str, Any], *, checked: bool = False) -> TrialConfig:
-        """Validate a nested mapping.  Raises ConfigError with all problems.
-
-        The values of a trial that is `checked` are not checked against each other again.
-        """
-        return valid(*check_trial(clone(tree), cross=not checked))
+    def from_dict(cls, tree: Mapping[str, Any]) -> TrialConfig:
+        """Validate a nested mapping.  Raises ConfigError with all problems."""
+        return valid(*check_trial(clone(tree)))
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> TrialConfig:
         """The same trial with some dotted keys changed as `tree.override` does it, validated again."""
@@ -98,7 +95,7 @@ class TrialConfig(FrozenSettings):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The classes of families are made at run time, so a pickle holds the values instead.
-        return functools.partial(TrialConfig.from_dict, checked=True), (self.as_dict(),)
+        return TrialConfig.from_dict, (self.as_dict(),)
 
 
 class _Unknown(TrialConfig):
@@ -129,8 +126,8 @@ def trial_model(family: str | None) -> type[TrialConfig]:
     return cast(type[TrialConfig], model)
 
 
-def check_trial(tree: Tree, default_place: str = "", *, cross: bool = True) -> tuple[TrialConfig | None, list[Problem]]:
-    """The trial that a tree describes, or all its problems; those between values come last, and only with `cross`."""
+def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None, list[Problem]]:
+    """The trial that a tree describes, or all its problems; those between values come last."""
     if problems := load_plugins(tree, default_place):
         return None, problems
     unknown_family = _family_problem(tree, default_place)
@@ -141,22 +138,21 @@ def check_trial(tree: Tree, default_place: str = "", *, cross: bool = True) -> t
         return None, problems
     config = config.model_copy(update={"plugins": _with_used(config)})
     config._written = tree
-    for key, message in cross_checks(config) if cross else ():
+    for key, message in cross_checks(config):
         problems.append(Problem(place_of(tree, key.split("."), default_place), key, message))
     return (None if problems else config), problems
 
 
-def written_plugins(tree: Mapping[str, Any]) -> dict[int, str]:
-    """The names under `plugins` of a tree, by position; what is no name is left for the schema to refuse."""
+def written_plugins(tree: Mapping[str, Any]) -> list[str]:
+    """The names under `plugins` of a tree; what is no name is left for the schema to refuse."""
     found = names(tree.get("plugins"))
-    listed_names = found if isinstance(found, tuple) else ()
-    return {position: name for position, name in enumerate(listed_names) if isinstance(name, str)}
+    return [name for name in found if isinstance(name, str)] if isinstance(found, tuple) else []
 
 
 def load_plugins(tree: Mapping[str, Any], default_place: str = "") -> list[Problem]:
     """Import what a tree names under `plugins`, before anything that it says has a meaning; returns what is wrong."""
     problems = []
-    for position, name in written_plugins(tree).items():
+    for position, name in enumerate(written_plugins(tree)):
         try:
             plugins.load(name)
         except ConfigError as error:
@@ -166,7 +162,7 @@ def load_plugins(tree: Mapping[str, Any], default_place: str = "") -> list[Probl
 
 def _with_used(trial: TrialConfig) -> tuple[str, ...]:
     """The plug-ins that a trial names, and those that were loaded otherwise and made one of its parts."""
-    functions = [function for name in type(trial).model_fields for function in _functions(getattr(trial, name))]
+    functions = [function for name in type(trial).model_fields for function in functions_of(getattr(trial, name))]
     metrics: tuple[str, ...] = trial.evaluation.metrics  # type: ignore[attr-defined]
     functions += [registries.metrics()[name] for name in metrics if name in registries.metrics()]
     named = [plugins.load(name) for name in trial.plugins]
@@ -175,19 +171,8 @@ def _with_used(trial: TrialConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*trial.plugins, *more]))
 
 
-def _functions(settings: Any) -> Iterator[Callable[..., Any]]:
-    """The functions that a section and those in it describe."""
-    if isinstance(settings, Settings):
-        yield type(settings).function
-        for name in type(settings).model_fields:
-            yield from _functions(getattr(settings, name))
-
-
 def common_sections(tree: Mapping[str, Any]) -> TrialConfig:
-    """The sections that all trials have, without a family, for images that no trial has drawn.
-
-    Raises ConfigError with all problems.
-    """
+    """The sections that all trials have, without a family.  Raises ConfigError with all problems."""
     config, problems = validate(trial_model(None), clone(tree))
     if config is not None:
         problems += [Problem("", key, message) for key, message in metric_checks(config)]

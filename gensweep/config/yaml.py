@@ -28,10 +28,7 @@ NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-
 
 
 def read_file(path: str | Path) -> tuple[Tree, list[Problem]]:
-    """The mapping in a YAML file, and the problems of single values in it.
-
-    Raises ConfigError for what is not one YAML document with a mapping at the top.
-    """
+    """The mapping in a YAML file, and the problems of single values in it.  Raises ConfigError for other files."""
     value, problems = _read(_text(Path(path)), lambda line: f"{path}:{line}")
     if isinstance(value, Tree):
         return value, problems
@@ -135,8 +132,6 @@ class _Converter:
                 raise ConfigError(f"{self._at(name_node)}: a key must be plain text, not a list or a mapping")
             if name == "<<" and name_node.style is None:
                 self._problem(name_node, key, "merge keys (<<) are not supported; write the settings out")
-            elif not _is_printable(name):
-                self._problem(name_node, key, f"the key {show(name)} holds characters that cannot be printed")
             else:
                 path = f"{key}.{name}" if key else name
                 if name in tree:
@@ -146,9 +141,6 @@ class _Converter:
 
     def _scalar(self, node: yaml.ScalarNode, key: str) -> Any:
         text: str = node.value
-        if not _is_printable(text):
-            self._problem(node, key, f"{show(text)} holds characters that cannot be printed")
-            return ""
         if node.style is not None:
             return text
         if text in CONSTANTS:
@@ -165,10 +157,6 @@ class _Converter:
 
     def _problem(self, node: yaml.Node, key: str, message: str) -> None:
         self.problems.append(Problem(self._at(node), key, message))
-
-
-def _is_printable(text: str) -> bool:
-    return not any(0xD800 <= ord(c) < 0xE000 or (ord(c) < 32 and c not in "\t\n") or c == "\x7f" for c in text)
 
 
 class _Dumper(yaml.SafeDumper):

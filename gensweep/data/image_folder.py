@@ -118,7 +118,7 @@ class FolderSplit:
             return ""
         return (
             f"{100 * share:.2g} % would be skipped, which is more than {100 * MAX_SKIPPED_SHARE:g} %; fix or remove "
-            "these files and links, or set data.allow_skipped: true (data statistics: --allow-skipped)"
+            "these files and links, or set data.allow_skipped: true"
         )
 
     def images(self, flip: bool, allow_skipped: bool) -> Images:

@@ -14,8 +14,7 @@ from gensweep.build.costs import TrialCosts, count_parameters, images_at_once
 from gensweep.build.parts import build_learner, load_images, run_job
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
 from gensweep.config.objectives import SECONDS_PER_HOUR
-from gensweep.config.points import point_of
-from gensweep.config.ranges import corners
+from gensweep.config.ranges import corners, point_of
 from gensweep.config.sweep_config import Search
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
@@ -49,7 +48,7 @@ def plan_sweep(sweep: SweepConfig, costs: TrialCosts) -> SweepPlan:
         objective=sweep.score,
         further=sweep.objective[1:],
         constraints=sweep.constraints,
-        known=lambda config: known_costs(sweep, TrialConfig.from_dict(config, checked=True), costs, device),
+        known=lambda config: known_costs(sweep, TrialConfig.from_dict(config), costs, device),
         search=sweep.search,
         unit="images" if budget is None else budget.unit,
         budget=max(corner.flat()["training.images"] for corner in corners) if budget is None else budget.amount,

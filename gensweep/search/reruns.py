@@ -70,7 +70,7 @@ def with_changes(sweep: SweepConfig, changes: Mapping[str, Any]) -> tuple[SweepC
         raise ConfigError(problems)
     of_trials = {key: value for key, value in changes.items() if key in FREE_SETTINGS}
     values = sweep.as_dict()
-    values = override_all(values, {key: value for key, value in changes.items() if key not in of_trials}, trial=False)
+    values = override_all(values, {key: value for key, value in changes.items() if key not in of_trials})
     values["base"] = override_all(values["base"], of_trials)
     return checked_sweep(values), of_trials
 

@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, draw, quantile
+from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, draw
 from gensweep.errors import GensweepError
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
@@ -53,8 +53,6 @@ class _Suggested:
     trial: BaseTrial
 
     def number(self, node: Range, /) -> int | float:
-        if node.prior is not None:
-            return quantile(node, node.prior, self.trial.suggest_float(node.name, 0.0, 1.0))
         if node.integer:
             step = 1 if node.step is None else int(node.step)
             return self.trial.suggest_int(node.name, int(node.low), int(node.high), step=step, log=node.log)
@@ -82,8 +80,7 @@ def _range(node: Range | Choices | Conditional) -> str:
     if isinstance(node, Range):
         sort = "int" if node.integer else "float"
         extra = ", log" if node.log else f", step {node.step:g}" if node.step is not None else ""
-        prior = "" if node.prior is None else f", prior {node.prior.value:g}"
-        return f"{sort} {node.low:g} .. {node.high:g}{extra}{prior}"
+        return f"{sort} {node.low:g} .. {node.high:g}{extra}"
     return "one of " + ", ".join(str(label) for label in node.labels)
 
 

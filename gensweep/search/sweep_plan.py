@@ -9,8 +9,7 @@ from typing import Any
 
 from gensweep.causes import file_problem
 from gensweep.config.objectives import Constraint, Objective
-from gensweep.config.points import point_of
-from gensweep.config.ranges import Node
+from gensweep.config.ranges import Node, point_of
 from gensweep.config.sweep_config import Resources, Search
 from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError, GensweepError

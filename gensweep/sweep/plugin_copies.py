@@ -23,7 +23,7 @@ def install_kept_plugins(folder: SweepFolder) -> list[str]:
     """
     sessions, installed = folder.state().sessions, list[str]()
     recorded = json.loads(sessions[-1].tags.get(PLUGINS, "{}")) if sessions else {}
-    written = {plugins.module_of(name): name for name in written_plugins(folder.settings.get("sweep", {})).values()}
+    written = {plugins.module_of(name): name for name in written_plugins(folder.settings.get("sweep", {}))}
     for module, sha256 in recorded.items():
         if plugins.is_here(written.get(module, module)):
             continue

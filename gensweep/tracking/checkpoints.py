@@ -38,7 +38,7 @@ def _check_plugins(folder: Path) -> None:
     """Raises ConfigError if the model in a folder needs a plug-in that is not imported."""
     try:
         metadata = parse_json((folder / "checkpoint.json").read_text())["metadata"]
-        names = written_plugins(metadata).values()
+        names = written_plugins(metadata)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # the error comes when the checkpoint is read
     for name in names:

@@ -71,7 +71,7 @@ class ServedModel:
 
 def _load_pyfunc(data_path: str) -> ServedModel:
     folder = Path(data_path)
-    for name in written_plugins(read(folder).metadata).values():
+    for name in written_plugins(read(folder).metadata):
         plugins.load(name)
     return ServedModel(load_checkpoint(folder))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gensweep.config import load_base, load_trial
+from gensweep.config import load_base
 
 FLOPS = """\
 name: demo
@@ -65,5 +65,5 @@ def test_the_base_of_a_sweep_alone_is_a_trial_of_its_budget(tmp_path):
     file = tmp_path / "s.yaml"
     text = FLOPS.replace("flops: 2.0e+12", "device_seconds: 90")
     file.write_text(text + "search: {trials: 3}\nspace: {seed: {int: [1, 2]}}\n")
-    assert load_trial(file).flat()["training.device_seconds"] == 90
+    assert load_base(file).trial().flat()["training.device_seconds"] == 90
     assert load_base(file, overrides=["budget={images: 700}"]).trial().flat()["training.images"] == 700

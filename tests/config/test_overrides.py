@@ -3,7 +3,7 @@
 import pytest
 from demo_sweeps import BASE, TWO_FAMILIES
 
-from gensweep.config import load_trial
+from gensweep.config import load_base
 from gensweep.errors import ConfigError
 
 
@@ -76,9 +76,9 @@ def test_a_scale_is_a_set_of_overrides_below_those_of_the_command_line(load, ref
 def test_train_reads_a_sweep_as_tune_does(load, tmp_path):
     scale = "scales: {cpu: {space.network.width: {int: [8, 16], step: 8}, training.images: 6000}}\n"
     load(f"{BASE}  network: {{width: 64}}\n{scale}")
-    values = load_trial(tmp_path / "s.yaml", overrides=["network.width=24"], scale="cpu").flat()
+    values = load_base(tmp_path / "s.yaml", overrides=["network.width=24"], scale="cpu").trial().flat()
     assert (values["network.width"], values["training.images"]) == (24, 6000)
     with pytest.raises(ConfigError, match="base"):
         load(f"{BASE}  <<: {{seed: 7}}\n")
     with pytest.raises(ConfigError, match="base"):
-        load_trial(tmp_path / "s.yaml")
+        load_base(tmp_path / "s.yaml")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import truncnorm
 
-from gensweep.config.points import point_of
-from gensweep.config.ranges import quantile
+from gensweep.config.ranges import point_of
 from gensweep.config.search_space import parse_space
 from gensweep.config.tree import clone
 from gensweep.config.trial_config import sections_by_family
@@ -26,10 +22,10 @@ SPACE = {
     "diffusion.schedule": {"choice": [{"kind": "linear", "beta_end": {"float": [0.01, 0.04]}}, {"kind": "cosine"}]},
     "optimizer.learning_rate": {"float": [1e-4, 1e-2], "log": True},
     "training.batch_size": 64,
-    "training.accumulation": {"int": [1, 9], "prior": 2},
-    "optimizer.warmup": {"int": [100, 1000], "step": 100, "prior": {"value": 200, "width": 0.1}},
-    "training.ema_half_life": {"int": [10, 1000], "log": True, "prior": 100},
-    "network.dropout": {"float": [0.0, 0.5], "prior": 0.1},
+    "training.accumulation": {"int": [1, 9]},
+    "optimizer.warmup": {"int": [100, 1000], "step": 100},
+    "training.ema_half_life": {"int": [10, 1000], "log": True},
+    "network.dropout": {"float": [0.0, 0.5]},
 }
 NODES = parse_space(clone(SPACE), sections_by_family())[0]
 
@@ -49,7 +45,6 @@ def test_a_trial_of_the_space_comes_back_as_the_point_that_gives_it(seed):
     settings, point, drawn = there_and_back(NODES, seed)
     kinds = {"network.kind": settings["network.kind"], "diffusion.schedule.kind": settings["diffusion.schedule.kind"]}
     assert kinds.items() <= {name.partition("@")[0]: value for name, value in point.params.items()}.items()
-    assert drawn.pop("network.dropout") == pytest.approx(settings.pop("network.dropout"))  # there and back again
     assert drawn == settings
 
 
@@ -67,9 +62,7 @@ TWIN_NODES = parse_space(clone(TWINS), sections_by_family())[0]
 
 def test_a_value_fixed_otherwise_in_each_branch_is_outside():
     point = point_of(TWIN_NODES, {"network": {"kind": "cnn", "width": 32}})
-    assert point.problems == [
-        ("network.width", "32 does not go with the other settings of this trial (fixed values: 8, 16)")
-    ]
+    assert point.problems == [("network.width", "32 does not go with the other settings of this trial")]
     one = parse_space(clone({"network": {"choice": TWINS["network"]["choice"][1:]}}), sections_by_family())[0]
     assert point_of(one, {"network": {"kind": "cnn", "width": 32, "depth": 3}}).problems == []
 
@@ -95,31 +88,3 @@ def test_what_is_left_out_is_missing_and_drawn():
     point = point_of(NODES, {"network.kind": "cnn", "training.batch_size": 64})
     assert point.missing[:3] == ["network.width", "diffusion.schedule.kind", "optimizer.learning_rate"]
     assert list(point.params.values()) == ["cnn"]
-
-
-@pytest.mark.parametrize("node", [node for node in NODES if getattr(node, "prior", None)], ids=lambda node: node.key)
-def test_draws_follow_the_prior_and_a_fifth_of_them_ignores_it(node):
-    """By scipy's truncated normal distribution, on the scale of the range."""
-    scale = math.log if node.log else float
-    half = (node.step or 1) / 2 if node.integer else 0
-    low, high, center = (scale(each) for each in (node.low - half, node.high + half, node.prior.value))
-    width = node.prior.width * (high - low)
-    cut = truncnorm((low - center) / width, (high - center) / width, center, width)
-    drawn = [quantile(node, node.prior, (number + 0.5) / 4000) for number in range(4000)]
-    for value in sorted(set(drawn))[:: max(1, len(set(drawn)) // 20)]:
-        above = scale(value + half)
-        expected = 0.2 * (above - low) / (high - low) + 0.8 * cut.cdf(above)
-        assert sum(each <= value for each in drawn) / 4000 == pytest.approx(expected, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("prior", "told"),
-    [
-        (2.0, "prior: 2.0 is not within 0 .. 1"),
-        ("x", "prior: 'x' is not a mapping of settings; write it like {value: ...}"),
-        ({"value": 0.5, "width": 0.0}, "prior.width: 0.0 is not a number > 0 and <= 10"),
-    ],
-)
-def test_priors_that_make_no_sense_are_refused(prior, told):
-    _, problems = parse_space(clone({"x": {"float": [0.0, 1.0], "prior": prior}}), {})
-    assert [problem.message for problem in problems] == [told]

@@ -24,8 +24,8 @@ def test_paths_and_numbers_of_numpy_are_taken():
 
 
 @pytest.mark.parametrize("value", [{1, 2}, range(3), b"a"], ids=["set", "range", "bytes"])
-def test_what_no_file_could_hold_is_named_with_its_key(value):
-    with pytest.raises(ConfigError, match=r"training\.images: \w+ .* is nothing that a file could hold; give text"):
+def test_what_no_file_could_hold_is_refused_with_its_key(value):
+    with pytest.raises(ConfigError, match=r"training\.images: .* is not a whole number"):
         load_trial(TRIAL, overrides={"training.images": value})
 
 

@@ -22,12 +22,7 @@ def read(tmp_path, content):
 
 @pytest.mark.parametrize(
     ("text", "advice"),
-    [
-        ("!!python/object:os.system x", "tag"),
-        ("!!str 5", "tag"),
-        ('"\\0"', "cannot be printed"),
-        ('"\\uD800"', "cannot be printed"),
-    ],
+    [("!!python/object:os.system x", "tag"), ("!!str 5", "tag")],
 )
 def test_a_value_that_cannot_be_taken_is_a_problem_at_its_line(text, advice, tmp_path):
     tree, problems = read(tmp_path, f"a: 1\nb: {text}\n")

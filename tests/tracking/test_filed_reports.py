@@ -6,7 +6,7 @@ import time
 import pytest
 from logged import LoggedSweep
 
-from gensweep.api.filed_reports import file_reports
+from gensweep.api.mlflow_verdicts import file_reports
 from gensweep.sweep.stored_sweeps import read_sweep
 from gensweep.tracking.store import store_name
 from gensweep.tracking.sweep_copy import Sent

@@ -15,9 +15,8 @@ from mlflow_runs import runs_of
 from PIL import Image
 from untrained import checkpoint, config
 
-from gensweep.api.registration import register_recommended
-from gensweep.api.trained import load
-from gensweep.api.verdicts import compare
+from gensweep.api.mlflow_verdicts import register_recommended
+from gensweep.api.verdicts import compare, load
 from gensweep.errors import GensweepError
 from gensweep.tracking.logged_models import CHAMPION, models_of
 from gensweep.tracking.served_model import ServedModel

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gensweep.config.loading import load_sweep
-from gensweep.config.points import point_of
-from gensweep.config.ranges import Conditional, Node, Range, on_steps
+from gensweep.config.ranges import Conditional, Node, Range, on_steps, point_of
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.yaml import to_yaml
