@@ -25,7 +25,7 @@ from gensweep.diffusion.samplers.sampler import (
     from_noise,
 )
 from gensweep.families.family import BoundPoints, Conditional
-from gensweep.families.optimizers import Adam, adam
+from gensweep.families.optimizers import Adam
 from gensweep.nn.networks import DENOISERS
 from gensweep.nn.precision import Precision, rounded, uses_bfloat16
 from gensweep.noise import Noise
@@ -87,7 +87,7 @@ class DenoisingFamily:
             Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet"), doc("the network that denoises")
         ],
         sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral"), doc("how images are drawn")],
-        optimizer: Annotated[Callable[[], Adam], Section(adam)],
+        optimizer: Annotated[Callable[[], Adam], Section(Adam)],
     ) -> None:
         self.shape = shape
         self.classes = classes if conditional else 0

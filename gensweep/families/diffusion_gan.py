@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated
 
 from gensweep.families.family import FAMILIES, Conditional
-from gensweep.families.gan import Adversarial, Architecture, GanFamily, adversarial
+from gensweep.families.gan import Adversarial, Architecture, GanFamily
 from gensweep.gan.adaptive_diffusion import AdaptiveDiffusion
 from gensweep.gan.augmentation import Augmentation
 from gensweep.registry import Section
@@ -30,7 +30,7 @@ class DiffusionGanFamily(GanFamily):
         *,
         conditional: Conditional = False,
         network: Architecture,
-        gan: Annotated[Callable[[Augmentation], Adversarial], Section(adversarial)],
+        gan: Annotated[Callable[[Augmentation], Adversarial], Section(Adversarial)],
         adaptive_diffusion: Annotated[Callable[[], AdaptiveDiffusion], Section(AdaptiveDiffusion)],
     ) -> None:
         shown = partial(gan, adaptive_diffusion())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Interval, doc
@@ -31,30 +32,21 @@ SECOND_TIME_STREAM = 7
 ERROR_OFFSET = 1e-3
 
 
-class MeanFlow(NamedTuple):
-    """What MeanFlow learns beside a flow."""
+@dataclass(frozen=True, kw_only=True)
+class MeanFlow:
+    """How many images learn a mean velocity, how errors count, and guidance in training.  Source: Geng et al. 2025."""
 
-    share: float
-    power: float
-    learnt_guidance: float
-
-
-def mean_flow(
-    *,
     share: Annotated[
         float, Interval(ge=0, le=1), doc("share of images that learn a mean velocity; the others learn the velocity")
-    ] = 0.25,
+    ] = 0.25
     power: Annotated[
         float, Interval(ge=0, le=2), doc("an image weighs 1 / (squared error)^power; 0: all count alike")
-    ] = 0.75,
+    ] = 0.75
     learnt_guidance: Annotated[
         float,
         Interval(ge=0, le=100),
         doc("guidance that the velocity learns, so that it costs no evaluations of the network in sampling; 1: none"),
-    ] = 1.0,
-) -> MeanFlow:
-    """How many images learn a mean velocity, how errors count, and guidance in training.  Source: Geng et al. 2025."""
-    return MeanFlow(share, power, learnt_guidance)
+    ] = 1.0
 
 
 @FAMILIES.register("meanflow")
@@ -74,7 +66,7 @@ class MeanFlowFamily(FlowFamily):
         size: int,
         classes: int,
         *,
-        meanflow: Annotated[Callable[[], MeanFlow], Section(mean_flow)],
+        meanflow: Annotated[Callable[[], MeanFlow], Section(MeanFlow)],
         **settings: Annotated[Any, SameAs(FlowFamily)],
     ) -> None:
         super().__init__(channels, size, classes, **settings)
@@ -96,8 +88,8 @@ class MeanFlowFamily(FlowFamily):
 
         With r = t it is the loss of flow matching.  Source: Geng et al. 2025, eq. 9 to 11 and 22.
         """
-        one = self.times(draw_times(batch.noise, batch.total, self.drawing)).float()
-        other = self.times(wide(batch.noise.uniform(stream=SECOND_TIME_STREAM)) + UNIFORM_CELL / 2).float()
+        one = self.flow.times(draw_times(batch.noise, batch.total, self.flow.drawing)).float()
+        other = self.flow.times(wide(batch.noise.uniform(stream=SECOND_TIME_STREAM)) + UNIFORM_CELL / 2).float()
         apart = have_intervals(batch.noise.samples, self.mean.share)
         t, r = torch.where(apart, one.maximum(other), one), torch.where(apart, one.minimum(other), one)
         eps = self._paired_noise(batch)
@@ -117,7 +109,7 @@ class MeanFlowFamily(FlowFamily):
         both = []
         for share, kind in ((self.mean.share, 1.0), (1 - self.mean.share, 0.0)):
             alike = copy.copy(self)
-            alike.mean = self.mean._replace(share=kind)
+            alike.mean = replace(self.mean, share=kind)
             both.append((share, alike))
         return both
 

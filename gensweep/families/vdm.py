@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
 
 import torch
 from annotated_types import Interval, doc
@@ -35,32 +36,22 @@ MAX_GAMMA_RISE = 0.5
 Exponent: TypeAlias = Annotated[int, Interval(ge=0, le=10)]
 
 
-class Variational(NamedTuple):
-    """A variational diffusion model, but for its network."""
+@dataclass(frozen=True, kw_only=True)
+class Variational:
+    """The learnt schedule, in continuous time or in steps, and the network's input.  Source: Kingma et al. 2021."""
 
-    schedule: Gamma
-    parameterisation: Parameterisation
-    times: Drawing
-    fourier: tuple[int, ...]
-
-
-def variational(
-    *,
     timesteps: Annotated[
         Annotated[int, Interval(ge=1, le=100_000)] | None, doc("steps from an image to noise; null: continuous time")
-    ] = None,
+    ] = None
     schedule: Annotated[
         Callable[[int | None], Gamma], Choice(GAMMAS, "monotone"), doc("the noise schedule, and what of it is learnt")
-    ],
-    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps"), doc("what the network predicts")],
-    times: Annotated[Drawing, HOW_TIMES_ARE_DRAWN] = "antithetic",
+    ]
+    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps"), doc("what the network predicts")]
+    times: Annotated[Drawing, HOW_TIMES_ARE_DRAWN] = "antithetic"
     fourier: Annotated[
         tuple[Exponent, ...],
         doc("exponents n of the features sin(2^n pi z) and cos(2^n pi z), which are appended to the image z"),
-    ] = (7, 8),
-) -> Variational:
-    """The learnt schedule, in continuous time or in steps, and the network's input.  Source: Kingma et al. 2021."""
-    return Variational(schedule(timesteps), parameterisation, times, fourier)
+    ] = (7, 8)
 
 
 class VariationalNetwork(nn.Module):
@@ -107,13 +98,15 @@ class VdmFamily(DenoisingFamily):
         size: int,
         classes: int,
         *,
-        vdm: Annotated[Callable[[], Variational], Section(variational)],
+        vdm: Annotated[Callable[[], Variational], Section(Variational)],
         **settings: Annotated[Any, SameAs(DenoisingFamily)],
     ) -> None:
-        self.process, parameterisation, self.times, self.fourier = vdm()
-        inputs = channels * (1 + 2 * len(self.fourier))
+        self.vdm = vdm()
+        self.process = self.vdm.schedule(self.vdm.timesteps)
+        inputs = channels * (1 + 2 * len(self.vdm.fourier))
         super().__init__((channels, size, size), classes, inputs, channels, **settings)
-        self.networks[self.sampled] = VariationalNetwork(self.networks[self.sampled], self.fourier, self.process)
+        self.networks[self.sampled] = VariationalNetwork(self.networks[self.sampled], self.vdm.fourier, self.process)
+        parameterisation = self.vdm.parameterisation
         # The time is the schedule's, whatever the parameterisation.
         self.parameterisation = lambda sigma: parameterisation(sigma)._replace(time=None)
         self.bound = variational_bound
@@ -127,7 +120,7 @@ class VdmFamily(DenoisingFamily):
 
     def plain(self, network: nn.Module) -> nn.Module:
         """The denoiser if its input is the image alone, else the whole."""
-        return network if self.fourier else network.denoiser  # type: ignore[return-value]
+        return network if self.vdm.fourier else network.denoiser  # type: ignore[return-value]
 
     def process_of(self, network: nn.Module) -> Gamma:
         """The network's own schedule."""
@@ -141,7 +134,7 @@ class VdmFamily(DenoisingFamily):
         """
         # The schedule itself, not its wrapper: its gradients are averaged over ranks all the same, as they arrive.
         schedule = self.process
-        step = DiffusionTerm.at(schedule, draw_times(batch.noise, batch.total, self.times))
+        step = DiffusionTerm.at(schedule, draw_times(batch.noise, batch.total, self.vdm.times))
         eps, sigma = batch.noise.normal(*self.shape, stream=TRAINING_NOISE_STREAM), step.sigma
         coefficients = self.parameterisation(sigma)
         noisy = coefficients.into * q_sample(batch.images, sigma, eps)
