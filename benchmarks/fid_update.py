@@ -53,7 +53,6 @@ def random_features(n: int, d: int, seed: int) -> Tensor:
 
 def benchmark_update(d: int, images: int, batch: int, rounds: int) -> dict[str, Any]:
     """Milliseconds an image to take in generated features, and how far the moments are from each other."""
-    # after gensweep, which imports ignite past its deprecation warnings
     from ignite.metrics import FID
 
     real, generated = random_features(images, d, 1), random_features(images, d, 2)

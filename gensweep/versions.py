@@ -15,7 +15,6 @@ NEWEST_TESTED = {
     "ray": "2.60.0",
     "optuna": "5.0.0",
     "mlflow": "3.17.2",
-    "pytorch-ignite": "0.5.5",
 }
 OLDEST_PYTHON = "3.11"
 #: Extras that a user may install.  The other extras are for work on gensweep itself.

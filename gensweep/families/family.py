@@ -181,18 +181,6 @@ class MixedCost(Protocol):
 
 
 @runtime_checkable
-class Scheduled(Protocol):
-    """A family whose noise schedule changes in training, and is shown."""
-
-    def log_snr(self, network: nn.Module, t: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-        """The logarithm of signal over noise, alpha^2 / sigma^2, at times from 0 (the image) to 1, on the CPU.
-
-        `network` is like `networks[sampled]`.
-        """
-        ...
-
-
-@runtime_checkable
 class ReadsBack(Protocol):
     """A family whose losses need a number that follows its weights, as a number and not as a tensor.
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any, TypeAlias
 
 import torch
 from annotated_types import Interval, doc
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gensweep.diffusion.gamma import GAMMAS, Gamma, schedule_of, wide
+from gensweep.diffusion.gamma import GAMMAS, Gamma, schedule_of
 from gensweep.diffusion.guidance import training_labels
 from gensweep.diffusion.levels import HOW_TIMES_ARE_DRAWN, Drawing, draw_times
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
@@ -150,11 +150,3 @@ class VdmFamily(DenoisingFamily):
         reconstruction = reconstruction_term(start, batch.images, eps_0, self._most_neighbours)
         bits = prior_term(end, batch.images) + bits + reconstruction
         yield Loss(self.sampled, bits.mean(), "bits_per_dim")
-
-    def log_snr(self, network: nn.Module, t: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-        """The schedule of a network at times in [0, 1]."""
-        schedule = schedule_of(network)
-        device = next(network.parameters()).device
-        with torch.no_grad():
-            gamma: Tensor = schedule(wide(t.float().to(device))).gamma
-        return -gamma.cpu().double()

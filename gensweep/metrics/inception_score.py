@@ -78,7 +78,7 @@ class InceptionScore(Metric):
     def compute(self) -> float:
         """The mean of the parts of the images of all processes.  Raises GensweepError if they are fewer than ten."""
         # The images of this process come behind those of the ones before.
-        first = before(int(self._state[:, 0].sum()))
+        first = before(self._state[:, 0].sum())
         bins = summed(self._state.roll(first % COUNTING_BINS, 0)).cpu()
         bins = bins[bins[:, 0] > 0]
         require_generated(len(bins), SCORE_PARTS, "an Inception score")

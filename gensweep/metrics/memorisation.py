@@ -40,10 +40,6 @@ class AuthenticShare(Metric):
     of_training: ClassVar[bool] = True
     fooled_by_noise: ClassVar[bool] = True
 
-    def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
-        self.check_reference(reference)
-        super().__init__(reference, device)
-
     @classmethod
     def check_reference(cls, real: Real) -> None:
         """Raise ParameterError for a single image, which has no neighbour."""

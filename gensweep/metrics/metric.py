@@ -7,8 +7,7 @@ All metrics of an evaluation are fed by the same features.
 from __future__ import annotations
 
 import math
-import os
-import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,19 +27,13 @@ from gensweep.metrics.uncertainty import MIN_IMAGES, Estimate, Target, estimate_
 from gensweep.registry import Registry
 from gensweep.results import Mode
 
-with warnings.catch_warnings():
-    # ignite imports torch.distributed.optim, which still uses torch.jit
-    warnings.filterwarnings("ignore", ".*torch.jit")
-    import ignite.distributed as idist
-    from ignite.metrics import Metric as IgniteMetric
-
 #: What a metric is computed from.
 Needs: TypeAlias = Literal["samples", "likelihood"]
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
-class Metric(IgniteMetric):
+class Metric(ABC):
     """Features of images in, by `update(features)`, and one number out, by `compute()`, which all processes call.
 
     A batch may be empty.  GensweepError is raised if a feature is NaN or infinite, and if there are too few images.
@@ -66,18 +59,33 @@ class Metric(IgniteMetric):
         self.reference = reference
         self.details: Mapping[str, float] = {}
         # Apple's GPUs have no float64.
-        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+        self._device = torch.device("cpu" if torch.device(device).type == "mps" else device)
+        if isinstance(reference, Real):
+            self.check_reference(reference)
+        self.reset()
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget all images."""
+
+    @abstractmethod
+    def update(self, output: Any) -> None:
+        """Take in the features of a batch of generated images, or what else the metric is of."""
+
+    @abstractmethod
+    def compute(self) -> float:
+        """The value over the images of all processes, which must all call it."""
 
     def see(self, images: UInt8[Tensor, "b c h w"], features: Tensor, labels: Int[Tensor, " b"] | None) -> None:
         """Update with the images or their features, and with the labels if the metric needs them."""
         output = images if self.of_pixels else features
         self.update((output, labels) if self.labelled else output)
 
-    @classmethod
+    @classmethod  # noqa: B027 (most metrics take any)
     def check_reference(cls, real: Real) -> None:
         """Raise ParameterError if real images cannot be the reference, such as too few; no feature is computed."""
 
-    @classmethod
+    @classmethod  # noqa: B027 (most metrics take any)
     def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
         """Raise GensweepError if generated images with these labels are too few."""
 
@@ -125,20 +133,15 @@ def alone() -> Iterator[None]:
 
 def summed(values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     """The sum of the values of all processes, which must all call it."""
-    if _alone.get():
-        return values.clone()
-    _follow_process_group()
-    total = idist.all_reduce(values.clone())
-    assert isinstance(total, Tensor)
+    total = values.clone()
+    if _rank_and_world()[1] > 1:
+        dist.all_reduce(total)
     return total
 
 
 def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:
     """The rows of all processes, which must all call it: first those of rank 0, and so on."""
-    if _alone.get():
-        return rows
-    _follow_process_group()
-    world, rank = idist.get_world_size(), idist.get_rank()
+    rank, world = _rank_and_world()
     if world == 1:
         return rows
     counts = summed(torch.eye(world, dtype=torch.int64, device=rows.device)[rank] * len(rows))
@@ -148,22 +151,16 @@ def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:
     return summed(whole)
 
 
-def before(count: int) -> int:
+def before(count: Shaped[Tensor, ""]) -> int:
     """The sum of the counts of the processes of lower rank; all must call it."""
-    if _alone.get():
-        return 0
-    counts = in_order(torch.tensor([[count]]))
-    return int(counts[: idist.get_rank()].sum())
+    return int(in_order(count.view(1, 1))[: _rank_and_world()[0]].sum())
 
 
-def _follow_process_group() -> None:
-    """Let ignite see the process group that somebody else, such as Ray Train, has made or ended."""
-    if not dist.is_initialized():
-        if idist.model_name() == "native-dist":
-            idist.sync(temporary=True)
-    elif "LOCAL_RANK" not in os.environ:
-        # A reduction does not need it, but ignite would gather host names to guess it, and warn.
-        idist.set_local_rank(0)
+def _rank_and_world() -> tuple[int, int]:
+    """Of the processes that compute together; the group may be made and ended by others, such as Ray Train."""
+    if _alone.get() or not dist.is_initialized():
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
 
 
 #: Generated images (the first) whose features are kept, for what needs each of them.

@@ -9,24 +9,24 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64, Int, UInt8
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from gensweep.data.images import Images
 from gensweep.files import locked, replacing, unwritable, write_tensors
 from gensweep.metrics.extractors import QUANTISATION, Extractor
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import nearest
-from gensweep.metrics.probe import Classifier, LinearProbe, fit_classifier
+from gensweep.metrics.probe import Classifier, fit_classifier, linear
 from gensweep.noise import Noise
 
 #: What a file in the cache holds, with the version of its layout.
-MOMENTS_FORMAT = "gensweep moments 1"
+MOMENTS_FORMAT = "gensweep moments 2"
 FEATURES_FORMAT = "gensweep features 2"
-CLASSIFIER_FORMAT = "gensweep classifier 3"
+CLASSIFIER_FORMAT = "gensweep classifier 4"
 DISTANCES_FORMAT = "gensweep distances 2"
 #: Real images whose features are kept, at most: 410 MB at 2,048 features.
 MAX_REFERENCE_FEATURES = 50_000
@@ -36,29 +36,13 @@ REFERENCE_BATCH = 128
 SPREAD_STREAM = 0
 
 
-@runtime_checkable
-class _RealImages(Protocol):
-    """The part of `gensweep.data.Images` that metrics need: pixels in 0..255, and labels that count from 0."""
-
-    @property
-    def pixels(self) -> UInt8[Tensor, "n c h w"]: ...
-    @property
-    def labels(self) -> Int[Tensor, " n"]: ...
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def fingerprint(self) -> str: ...
-
-
-def reference_name(images: _RealImages) -> str:
+def reference_name(images: Images) -> str:
     """The `reference` of an Identity: name, number of images, size and the start of the fingerprint."""
     n, _, height, width = images.pixels.shape
     return f"{images.name} ({n:,} images, {width}x{height})#{images.fingerprint[:16]}"
 
 
-def labels_hash(images: _RealImages) -> str:
+def labels_hash(images: Images) -> str:
     """What tells labels and class names apart that the same images have: the base of a fine-tuning has its own."""
     names = json.dumps(images.class_names).encode()
     return hashlib.sha256(names + images.labels.cpu().long().numpy().tobytes()).hexdigest()[:16]
@@ -82,10 +66,10 @@ class Real:
     `unseen` gives images of the same classes that no model is trained on, or None if there are none.
     """
 
-    images: _RealImages
+    images: Images
     extractor: Extractor
     cache: Path
-    unseen: Callable[[], _RealImages | None] = lambda: None
+    unseen: Callable[[], Images | None] = lambda: None
 
     @property
     def name(self) -> str:
@@ -111,9 +95,9 @@ class Real:
             moments = Moments(self.extractor.num_features)
             for batch in torch.split(self.features, REFERENCE_BATCH) if whole else self._seen(self.images.pixels):
                 moments.update(batch)
-            return moments.packed()
+            return {"state": moments.state}
 
-        return Moments.unpacked(self._kept(MOMENTS_FORMAT, compute))
+        return Moments(self.extractor.num_features, state=self._kept(MOMENTS_FORMAT, compute)["state"])
 
     @cached_property
     def features(self) -> Float[Tensor, "k d"]:
@@ -150,14 +134,12 @@ class Real:
         def compute() -> dict[str, Tensor]:
             tested = None if unseen is None else (unseen.features, unseen.labels)
             found = fit_classifier(self.features, self.labels, len(self.class_names), tested)
-            numbers = torch.tensor([found.probe.penalty, found.ceiling], dtype=torch.float64)
-            return {"weights": found.probe.weights.contiguous(), "bias": found.probe.bias, "numbers": numbers}
+            return {**found.probe.state_dict(), "ceiling": torch.tensor(found.ceiling, dtype=torch.float64)}
 
         tested_on = "a part" if unseen is None else f"{unseen.name} {labels_hash(unseen.images)}"
         format = f"{CLASSIFIER_FORMAT}, labels {labels_hash(self.images)}, tested on {tested_on}"
         entry = self._kept(format, compute)
-        penalty, ceiling = entry["numbers"].tolist()
-        return Classifier(LinearProbe(entry["weights"], entry["bias"], penalty), ceiling)
+        return Classifier(linear(entry["weight"], entry["bias"]), entry["ceiling"].item())
 
     def file(self, format: str) -> Path:
         """Where tensors in a format are kept.

@@ -37,7 +37,6 @@ class Checkpoint(Record):
     """
 
     images: int
-    seconds: dict[str, float]
     seed: int
     family: str
     shape: tuple[int, int, int]

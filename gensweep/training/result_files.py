@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.families.family import Scheduled
 from gensweep.files import naming
 from gensweep.noise import Noise
 from gensweep.training.evaluation import EvaluationResult, sample_labels
@@ -29,12 +28,6 @@ if TYPE_CHECKING:
 SUSPECTS_FILE = "suspects.png"
 #: Images of a class, and classes, in a contact sheet.
 SHEET_COLUMNS, SHEET_CLASSES = 10, 20
-#: Times in 0 .. 1 at which a schedule is drawn.
-SCHEDULE_POINTS = 513
-INK_COLOUR = "#222222"
-FAINT_COLOUR = "#888888"
-SIGNAL_COLOUR = "#1f6f8b"
-NOISE_COLOUR = "#d1603d"
 
 
 def write_result(result: EvaluationResult, images: Images, folder: Path) -> None:
@@ -123,37 +116,6 @@ def write_picture(image: UInt8[Tensor, "c h w"], file: Path) -> None:
 def write_pairs(suspects: UInt8[Tensor, "p c h w"], file: Path) -> None:
     """Write generated images, each with its original to the right, as one picture, four pairs a row."""
     write_grid(suspects, file, columns=min(8, len(suspects)))
-
-
-def write_schedule(family: Scheduled, network: nn.Module, folder: Path) -> None:
-    """Draw schedule.png: the log-SNR of a network's schedule, beside a line between the same ends, and what it leaves.
-
-    Signal and noise are the variances alpha^2 = sigmoid(log-SNR) and sigma^2 = sigmoid(-log-SNR).
-    """
-    # Only families with such a schedule pay for this import.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    t = torch.linspace(0, 1, SCHEDULE_POINTS, dtype=torch.float64)
-    log_snr = family.log_snr(network, t)
-    line = torch.lerp(log_snr[0], log_snr[-1], t)
-    # Margins that fit: to find them, matplotlib's layouts draw the picture once more.
-    figure = Figure(figsize=(8, 3.2))
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.06, "right": 0.98, "bottom": 0.15, "top": 0.91})
-    left.plot(t, line, color=FAINT_COLOUR, linewidth=1, linestyle=(0, (4, 3)), label="a line")
-    left.plot(t, log_snr, color=INK_COLOUR, linewidth=2, label="the schedule")
-    left.set_title(f"log-SNR, from {log_snr[0]:.2f} to {log_snr[-1]:.2f}", loc="left", fontsize=10)
-    right.plot(t, log_snr.sigmoid(), color=SIGNAL_COLOUR, linewidth=2, label="signal")
-    right.plot(t, (-log_snr).sigmoid(), color=NOISE_COLOUR, linewidth=2, label="noise")
-    right.set_title("share of the variance", loc="left", fontsize=10)
-    for axes in (left, right):
-        axes.set_xlabel("t")
-        axes.set_xlim(0, 1)
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=9)
-    figure.savefig(folder / "schedule.png", dpi=120)
 
 
 #: Small images are enlarged to about this side in a grid.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gensweep import kernels
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError
-from gensweep.families.family import FAMILIES, Scheduled
+from gensweep.families.family import FAMILIES
 from gensweep.nn.updates import merged
 from gensweep.results import Cost, Evaluation
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, save, verify
@@ -32,7 +32,7 @@ from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate
 from gensweep.training.learner_state import restore, sampler_prefix, state_of
 from gensweep.training.loop import Learner, Progress, train
 from gensweep.training.reporter import Reporter, WorkerContext
-from gensweep.training.result_files import write_result, write_schedule
+from gensweep.training.result_files import write_result
 from gensweep.training.timing import Ticker, set_pace
 
 
@@ -83,7 +83,7 @@ def run_trial(
 
 @dataclass
 class _Trial:
-    """A running trial, with the last losses, and what drawing and scoring images took so far."""
+    """A running trial, with the last losses, and what drawing and scoring images took on all devices so far."""
 
     learner: Learner
     evaluator: Evaluator
@@ -92,8 +92,6 @@ class _Trial:
     metadata: Mapping[str, Any]
     also: Callable[[nn.Module, Path], None] | None
     losses: dict[str, float] = field(default_factory=dict)
-    sample_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
     scoring_flops: float = 0.0
     scoring_device_seconds: float = 0.0
     saved_at: float = field(default_factory=time.monotonic)
@@ -135,8 +133,7 @@ class _Trial:
             return False
         checkpoint = read(whole[0])
         restore(learner, load_tensors(whole[0]))
-        learner.images, learner.seconds = self.logged_at = checkpoint.images, checkpoint.seconds["train"]
-        self.sample_seconds, self.evaluate_seconds = checkpoint.seconds["sample"], checkpoint.seconds["evaluate"]
+        learner.images, learner.seconds = self.logged_at = checkpoint.images, checkpoint.metrics["train_seconds"]
         learner.device_seconds = checkpoint.metrics["device_seconds"]
         self.scoring_flops = checkpoint.metrics["scoring_flops"]
         self.scoring_device_seconds = checkpoint.metrics["scoring_device_seconds"]
@@ -173,8 +170,6 @@ class _Trial:
                 workers=learner.workers,
                 progress=lambda drawn: self.reporter.moved("drawing samples" if drawn < share else "scoring"),
             )
-        self.sample_seconds += result.sample_seconds
-        self.evaluate_seconds += result.evaluate_seconds
         self.scoring_device_seconds += (result.sample_seconds + result.evaluate_seconds) * learner.workers.world
         if last not in self.flops_of_scoring:
             self.flops_of_scoring[last] = scoring_flops(learner.family, evaluator, self.flops_of_drawing)
@@ -233,7 +228,6 @@ class _Trial:
         learner, images = self.learner, self.evaluator.images
         checkpoint = Checkpoint(
             images=learner.images,
-            seconds={"train": learner.seconds, "sample": self.sample_seconds, "evaluate": self.evaluate_seconds},
             seed=learner.seed,
             family=FAMILIES.kind_of(learner.family),
             shape=images.shape,
@@ -250,8 +244,6 @@ class _Trial:
 
     def _add_files(self, result: EvaluationResult, folder: Path) -> None:
         write_result(result, self.evaluator.images, folder)
-        if isinstance(self.learner.family, Scheduled):
-            write_schedule(self.learner.family, self.learner.sampler, folder)
         if self.also is not None:
             self.also(self.learner.sampler, folder)
 

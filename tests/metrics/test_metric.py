@@ -15,7 +15,8 @@ from gensweep.metrics.uncertainty import Target, estimate_distance
 @pytest.mark.parametrize("d", [3, 64])
 def test_equals_ignites_own_fid(d: int):
     real, generated = features(400, d, 1), features(400, d, 2)
-    from ignite.metrics import FID  # after the package, which imports ignite past its deprecation warnings
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of torch.jit
+        from ignite.metrics import FID
 
     theirs = FID(num_features=d, feature_extractor=nn.Identity())
     ours = FrechetDistance(Moments.of(real))

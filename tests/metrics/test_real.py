@@ -12,6 +12,7 @@ from gensweep.errors import GensweepError
 from gensweep.metrics import real as module
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.moments import Moments
+from gensweep.metrics.probe import predicted
 from gensweep.metrics.real import MOMENTS_FORMAT, Real, spread
 
 
@@ -163,7 +164,7 @@ def test_a_classifier_is_of_the_labels_that_the_images_have(extractor: Extractor
     plain, tuned = (Real(each, extractor, tmp_path).classifier() for each in (images, again))
     assert plain.probe.weights.shape == (5, 2)
     assert tuned.probe.weights.shape == (5, 10)
-    assert {*tuned.probe.predict(extractor(images.pixels)).tolist()} <= {3, 9}
+    assert {*predicted(tuned.probe, extractor(images.pixels)).tolist()} <= {3, 9}
     unseen = replace(images, name="pictures test")
     assert Real(images, extractor, tmp_path, lambda: unseen).classifier().ceiling > 0
     told = Real(again, extractor, tmp_path, lambda: replace(again, name="pictures test")).classifier()
