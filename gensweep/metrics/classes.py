@@ -48,6 +48,7 @@ class Agreement(Metric):
     """
 
     mode: ClassVar[Mode] = "max"
+    name = "agreement"
     labelled: ClassVar[bool] = True
     of_training: ClassVar[bool] = True
 
@@ -78,7 +79,7 @@ class Agreement(Metric):
     def compute(self) -> float:
         """The share over the images of all processes."""
         matrix = summed(self._state).cpu()
-        require_generated(int(matrix.sum()), 1, "agreement")
+        require_generated(int(matrix.sum()), self.fewest, self.name)
         names = detail_names(self.class_names, {"real"})
         each = zip(names, matrix.sum(1).tolist(), matrix.diagonal().tolist(), strict=True)
         self.details = {"real": self._ceiling} | {name: right / drawn for name, drawn, right in each if drawn}

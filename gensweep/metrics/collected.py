@@ -6,15 +6,14 @@ They compare the first `MAX_FEATURES_KEPT` generated images with as many real on
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from gensweep.metrics.metric import MAX_FEATURES_KEPT, METRICS, Metric, in_order, require_generated, require_real
+from gensweep.metrics.metric import MAX_FEATURES_KEPT, METRICS, Metric, in_order, require_generated
 from gensweep.metrics.moments import require_finite
 from gensweep.metrics.pairs import covering, nearest
 from gensweep.metrics.real import Real, spread
@@ -25,21 +24,10 @@ BLOCK_ROWS = 2048
 
 
 class CollectedFeatures(Metric):
-    """The base of metrics of pairs: `name` is for messages, `fewest` how many generated and real images they need."""
+    """The base of metrics of pairs."""
 
     reference: Real
-    name: ClassVar[str]
     fewest: ClassVar[int] = 2
-
-    @classmethod
-    def check_reference(cls, real: Real) -> None:
-        """Raise ParameterError if real images are fewer than `fewest`."""
-        require_real(len(real.labels), cls.fewest, cls.name)
-
-    @classmethod
-    def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
-        """Raise GensweepError if generated images are fewer than `fewest`."""
-        require_generated(len(labels), cls.fewest, cls.name)
 
     def reset(self) -> None:
         """Forget all features."""

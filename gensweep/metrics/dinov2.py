@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256
-from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsFile
-from gensweep.metrics.weights import published
+from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsPath
+from gensweep.metrics.weights import PUBLISHED, WeightsFile
 
 #: The side of a patch, in pixels.
 PATCH_PIXELS = 14
@@ -28,7 +28,7 @@ TRANSFORMER_BLOCKS = 12
 ATTENTION_HEADS = 6
 #: Patches along a side of the images that the positions were learnt for, which have 518 x 518 pixels.
 LEARNT_PATCHES = 518 // PATCH_PIXELS
-VITS14_WEIGHTS = published(
+VITS14_WEIGHTS = PUBLISHED["dinov2"] = WeightsFile(
     "https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
     sha256="b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
     extractor="dinov2",
@@ -46,7 +46,7 @@ def dinov2(
     resolution: Annotated[
         int, Interval(ge=PATCH_PIXELS, le=518), MultipleOf(PATCH_PIXELS), doc("pixels that images are resized to")
     ] = 224,
-    weights: WeightsFile = None,
+    weights: WeightsPath = None,
 ) -> Extractor:
     """384 features of DINOv2 ViT-S/14, images resized to `resolution` pixels.
 

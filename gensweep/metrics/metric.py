@@ -36,23 +36,24 @@ _alone: ContextVar[bool] = ContextVar("alone", default=False)
 class Metric(ABC):
     """Features of images in, by `update(features)`, and one number out, by `compute()`, which all processes call.
 
-    A batch may be empty.  GensweepError is raised if a feature is NaN or infinite, and if there are too few images.
+    A batch may be empty.  GensweepError is raised if a feature is NaN or infinite, and if there are too few images:
+    fewer than `fewest` generated or real ones.  `name` is for messages.
 
     One that is `of_pixels` gets the images instead, UInt8[b c h w], and one that `needs` a likelihood the bits per
     dimension of held-out images, Float[b]; one that is `labelled` gets pairs with the labels of the images.
     One that is `of_training` has the training images as its reference, whatever the others have.  One that is
-    `of_moments` needs no more of its reference than mean and covariance, and one that `needs_head` an extractor whose
-    network classifies images.  One that is `fooled_by_noise` may find noise, or the mean image again and again, better
-    than real images.  `details` are other numbers of the last `compute`.
+    `of_moments` needs no more of its reference than mean and covariance.  One that is `fooled_by_noise` may find noise,
+    or the mean image again and again, better than real images.  `details` are other numbers of the last `compute`.
     """
 
     mode: ClassVar[Mode]
+    name: ClassVar[str] = "a metric"
+    fewest: ClassVar[int] = 1
     needs: ClassVar[Needs] = "samples"
     of_pixels: ClassVar[bool] = False
     labelled: ClassVar[bool] = False
     of_training: ClassVar[bool] = False
     of_moments: ClassVar[bool] = False
-    needs_head: ClassVar[bool] = False
     fooled_by_noise: ClassVar[bool] = False
 
     def __init__(self, reference: Any = None, device: torch.device | str = "cpu") -> None:
@@ -81,13 +82,15 @@ class Metric(ABC):
         output = images if self.of_pixels else features
         self.update((output, labels) if self.labelled else output)
 
-    @classmethod  # noqa: B027 (most metrics take any)
+    @classmethod
     def check_reference(cls, real: Real) -> None:
         """Raise ParameterError if real images cannot be the reference, such as too few; no feature is computed."""
+        require_real(len(real.labels), cls.fewest, cls.name)
 
-    @classmethod  # noqa: B027 (most metrics take any)
+    @classmethod
     def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
         """Raise GensweepError if generated images with these labels are too few."""
+        require_generated(len(labels), cls.fewest, cls.name)
 
     def estimate(self) -> Estimate | None:
         """The score for endless images, with its error; None if the metric has none, or too few images for it."""
@@ -151,11 +154,6 @@ def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:
     return summed(whole)
 
 
-def before(count: Shaped[Tensor, ""]) -> int:
-    """The sum of the counts of the processes of lower rank; all must call it."""
-    return int(in_order(count.view(1, 1))[: _rank_and_world()[0]].sum())
-
-
 def _rank_and_world() -> tuple[int, int]:
     """Of the processes that compute together; the group may be made and ended by others, such as Ray Train."""
     if _alone.get() or not dist.is_initialized():
@@ -185,6 +183,7 @@ class FrechetDistance(Metric):
     """
 
     mode: ClassVar[Mode] = "min"
+    name, fewest = "a Frechet distance", 2
     of_moments: ClassVar[bool] = True
 
     def __init__(self, reference: Real | Statistics | Moments, device: torch.device | str = "cpu") -> None:
@@ -192,16 +191,6 @@ class FrechetDistance(Metric):
         self._num_features, self._variation = moments.num_features, variation(moments)
         self._target = Target(moments.mean.cpu(), moments.covariance.cpu())
         super().__init__(reference, device)
-
-    @classmethod
-    def check_reference(cls, real: Real) -> None:
-        """Raise ParameterError for a single image, which has no covariance."""
-        require_real(len(real.labels), 2, "a Frechet distance")
-
-    @classmethod
-    def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
-        """Raise GensweepError for a single image."""
-        require_generated(len(labels), 2, "a Frechet distance")
 
     def reset(self) -> None:
         """Forget all features."""
@@ -229,7 +218,7 @@ class FrechetDistance(Metric):
 
     def _generated(self) -> Moments:
         generated = Moments(self._num_features, state=summed(self._state).cpu())
-        require_generated(generated.count, 2, "a Frechet distance")
+        require_generated(generated.count, self.fewest, self.name)
         return generated
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float, Float64, Int, UInt8
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from gensweep.data.images import Images
 from gensweep.files import locked, replacing, unwritable, write_tensors
@@ -81,11 +81,6 @@ class Real:
         """What people call the classes."""
         return self.images.class_names
 
-    @property
-    def head(self) -> nn.Linear | None:
-        """From features to the logits of the extractor's own classes, if it has any."""
-        return self.extractor.head
-
     @cached_property
     def moments(self) -> Moments:
         """Mean and covariance of the features of all images."""
@@ -141,17 +136,8 @@ class Real:
         entry = self._kept(format, compute)
         return Classifier(linear(entry["weight"], entry["bias"]), entry["ceiling"].item())
 
-    def file(self, format: str) -> Path:
-        """Where tensors in a format are kept.
-
-        The name is a hash of everything they depend on: content, number, channels and size of the images, quantisation,
-        and the extractor's id with its weights' hash.  The split is in it through content and name.
-        """
-        digest = hashlib.sha256(json.dumps(self._key(format), sort_keys=True).encode()).hexdigest()
-        return self.cache / "references" / f"{digest[:24]}.safetensors"
-
-    def _key(self, format: str) -> dict[str, str]:
-        return {
+    def _kept(self, format: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        key = {
             "format": format,
             "reference": self.name,
             "fingerprint": self.images.fingerprint,
@@ -159,9 +145,7 @@ class Real:
             "quantisation": QUANTISATION,
             "extractor": self.extractor.id,
         }
-
-    def _kept(self, format: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        return kept(self.file(format), self._key(format), compute)
+        return kept(self.cache, key, compute)
 
     def _seen(self, pixels: UInt8[Tensor, "n c h w"]) -> Iterator[Float[Tensor, "b d"]]:
         device = next(self.extractor.parameters()).device
@@ -169,12 +153,15 @@ class Real:
             yield self.extractor(batch.to(device))
 
 
-def kept(file: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors in a file, or those that are computed and put there.
+def kept(cache: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors in the cache that have a key, or those that are computed and put there.
 
-    Of concurrent trials one computes, and the others wait for it and read.  An entry that is damaged or has another key
-    is computed again, with a warning.  Raises GensweepError if nothing can be written there.
+    The key holds everything that they depend on; the file's name is its hash.  Of concurrent trials one computes, and
+    the others wait for it and read.  An entry that is damaged or has another key is computed again, with a warning.
+    Raises GensweepError if nothing can be written there.
     """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    file = cache / "references" / f"{digest[:24]}.safetensors"
     if (found := _read(file, key)) is not None:
         return found
     with locked(file):

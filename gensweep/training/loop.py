@@ -23,7 +23,7 @@ from gensweep.errors import GensweepError, ParameterError
 from gensweep.families.family import FAMILIES, Annealed, Batch, Family, Loss, ReadsBack
 from gensweep.nn.precision import mixed_precision
 from gensweep.noise import Noise
-from gensweep.training.device import begin_step, compiled, place, synchronised_time
+from gensweep.training.device import compiled, place, synchronised_time
 from gensweep.training.distributed import ALONE, Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
 from gensweep.training.settings import TrainingSettings
@@ -145,7 +145,8 @@ class Learner:
         torch.manual_seed(_dropout_seed(self.seed, self.images, rank))
         self._set_rates(self.images + size)
         if self.training.compilation != "none":
-            begin_step()
+            # CUDA graphs may overwrite what compiled networks gave in the step before.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         turns = []
         for part in range(self.training.accumulation):
             # Ranks share each part, so that parts follow each other in the stream for any number of workers.

@@ -6,7 +6,6 @@ import functools
 import json
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from PIL import ImageFont
 
 
-SUSPECTS_FILE = "suspects.png"
-#: Images of a class, and classes, in a contact sheet.
+SUSPECTS_FILE, SUSPECTS_COLUMNS = "suspects.png", 8
+#: Images in a row of a class, and classes in a contact sheet.
 SHEET_COLUMNS, SHEET_CLASSES = 10, 20
 
 
@@ -35,8 +34,7 @@ def write_result(result: EvaluationResult, images: Images, folder: Path) -> None
 
     The latter has, by metric, "corrected", "error" and the "influences" of the images, in their order.
     """
-    for key, write in pictures_of(result, images).items():
-        write(folder / f"{key}.png")
+    write_pictures(result, images, lambda key: folder / f"{key}.png")
     record = {
         name: {
             "corrected": estimate.corrected,
@@ -49,22 +47,18 @@ def write_result(result: EvaluationResult, images: Images, folder: Path) -> None
         (folder / "estimates.json").write_text(json.dumps(record, allow_nan=False) + "\n")
 
 
-def pictures_of(result: EvaluationResult, images: Images) -> dict[str, Callable[[Path], None]]:
-    """What writes each picture of an evaluation into a file, by its key; `images` are those of the training.
+def write_pictures(result: EvaluationResult, images: Images, file_of: Callable[[str], Path]) -> None:
+    """Write the pictures of an evaluation into the files of their keys; `images` are those of the training.
 
     "samples" are the first images, by class if they were drawn for classes, and "real" as many real ones laid out like
-    them.  "suspects" are there if a metric has found any.
+    them.  "suspects" are generated images, each with its original to the right, if a metric has found any.
     """
     shown, labels = result.shown, result.shown_labels
     alike = sample_labels(images.class_counts, Noise(0, torch.arange(len(shown)))) if labels is None else labels
-    grid = partial(_write_grid_of_classes, labels=labels, images=images)
-    pictures: dict[str, Callable[[Path], None]] = {
-        "samples": partial(grid, shown),
-        "real": partial(grid, real_images(images, alike)),
-    }
+    for key, chosen in (("samples", shown), ("real", real_images(images, alike))):
+        _write_grid_of_classes(chosen, file_of(key), labels=labels, images=images)
     if result.suspects is not None:
-        pictures["suspects"] = partial(write_pairs, result.suspects)
-    return pictures
+        write_grid(result.suspects, file_of("suspects"), SUSPECTS_COLUMNS)
 
 
 def _write_grid_of_classes(
@@ -113,11 +107,6 @@ def write_picture(image: UInt8[Tensor, "c h w"], file: Path) -> None:
         Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
 
 
-def write_pairs(suspects: UInt8[Tensor, "p c h w"], file: Path) -> None:
-    """Write generated images, each with its original to the right, as one picture, four pairs a row."""
-    write_grid(suspects, file, columns=min(8, len(suspects)))
-
-
 #: Small images are enlarged to about this side in a grid.
 MIN_TILE_PIXELS = 64
 #: The white margin around each image of a grid.
@@ -125,8 +114,6 @@ TILE_MARGIN_PIXELS = 2
 #: The height of letters, and the space to the left and right of a name.
 NAME_FONT_PIXELS = 12
 NAME_SPACE_PIXELS = 5
-#: The rows of a picture that would be this much wider than high are broken.
-MAX_WIDTH_PER_HEIGHT = 2.5
 #: Letters of a name that are shown, at most.
 MAX_NAME_LETTERS = 16
 
@@ -143,8 +130,8 @@ def write_class_grid(
 ) -> None:
     """Write images as one picture, a row for each class that they have, in the order of the classes.
 
-    Names with letters that DejaVu Sans lacks are shown by number.  The rows of few classes are broken, and many classes
-    stand side by side, so that the picture is about as wide as high.
+    Names with letters that DejaVu Sans lacks are shown by number.  Long rows are broken, and many rows stand side by
+    side, so that the picture is about as wide as high.
     """
     # Only a process that draws pictures pays for this import.
     from PIL import Image, ImageDraw
@@ -159,14 +146,14 @@ def write_class_grid(
     side = tiles.shape[1]
     space = math.ceil(max(map(font.getlength, texts.values()))) + 2 * NAME_SPACE_PIXELS
     most = max(map(len, members.values()))
-    columns = _columns(len(members), most, space / side)
+    columns = min(most, SHEET_COLUMNS)
     rows = [
         (label, start == 0, found[start : start + columns])
         for label, found in members.items()
         for start in range(0, len(found), columns)
     ]
     width = space + side * columns
-    high = len(rows) if columns < most else _rows_high(len(rows), width / side)
+    high = min(len(rows), math.ceil(math.sqrt(len(rows) * width / side)))
     sheet = Image.new("RGB", (width * -(-len(rows) // high), side * high), "white")
     pen = ImageDraw.Draw(sheet)
     for place, (label, is_first, row) in enumerate(rows):
@@ -198,22 +185,6 @@ def real_images(images: Images, labels: Int[Tensor, " k"]) -> UInt8[Tensor, "k c
         of_class, wanted = (images.labels == label).nonzero()[:, 0], labels == label
         positions[wanted] = of_class[torch.arange(int(wanted.sum())) % len(of_class)]
     return images.pixels[positions]
-
-
-def _columns(classes: int, most: int, space: float) -> int:
-    """Images in a row, of classes of at most `most`: all of a class, unless that is far wider than high.
-
-    `space` is the width of the names, in images.
-    """
-    if space + most <= MAX_WIDTH_PER_HEIGHT * classes:
-        return most
-    return min(range(1, most + 1), key=lambda columns: abs(math.log((space + columns) / classes / -(-most // columns))))
-
-
-def _rows_high(rows: int, shape: float) -> int:
-    """Into how many lines rows are put that are `shape` times as wide as high, for a picture that is nearly square."""
-    high = min(range(1, rows + 1), key=lambda high: abs(math.log(shape * -(-rows // high) / high)))
-    return -(-rows // -(-rows // high))
 
 
 def _short(name: str) -> str:

@@ -67,7 +67,6 @@ def problems(tree):
         ),
         ({"evaluation": {"metrics": ["fd", "agreement"]}}, "evaluation.metrics: 'agreement' asks for the class"),
         ({"family": {"kind": "gan"}, "evaluation": {"metrics": ["fd", "bpd"]}}, "evaluation.metrics: 'bpd'"),
-        ({"evaluation": {"metrics": ["fd", "inception_score"]}}, "evaluation.metrics: 'inception_score' needs"),
         (
             {"evaluation": {"metrics": ["fd", "authpct", "kid"], "against": "real.npz"}},
             "evaluation.metrics: 'kid' compares with real images, and real.npz holds only their mean and",

@@ -52,7 +52,7 @@ def test_the_ceiling_is_the_accuracy_on_unseen_images():
     given = fit_classifier(x, labels, 3, unseen)
     assert given.ceiling == accuracy(given.probe, *unseen, torch.bincount(labels))
     without = fit_classifier(x, labels, 3)
-    assert torch.equal(without.probe.weights, given.probe.weights)
+    assert torch.equal(without.probe.weight, given.probe.weight)
     assert without.ceiling == pytest.approx(given.ceiling, abs=0.15)
     random = torch.randint(0, 3, (300,))
     assert fit_classifier(x, random, 3).ceiling < 0.5
