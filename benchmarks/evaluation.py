@@ -36,8 +36,8 @@ from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.inception import INCEPTION_FEATURES, fid_network, from_weights
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.pairs import nearest
 from gensweep.metrics.probe import Classifier, fit_classifier
+from gensweep.metrics.real import nearest
 from gensweep.training.evaluation import EvaluationResult, evaluate_images
 
 BAR, CLASSES, SIZE = 1.3, 10, 32

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.pairs import nearest
 from gensweep.metrics.probe import Classifier, fit_classifier
-from gensweep.metrics.real import Real
+from gensweep.metrics.real import Real, nearest
 
 
 def features(n: int, d: int, seed: int) -> Tensor:

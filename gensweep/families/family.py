@@ -181,19 +181,6 @@ class MixedCost(Protocol):
 
 
 @runtime_checkable
-class ReadsBack(Protocol):
-    """A family whose losses need a number that follows its weights, as a number and not as a tensor.
-
-    Whoever reads one from a GPU waits until all of its work is done, so the training loop reads where it waits anyway,
-    and no step does.
-    """
-
-    def read_back(self) -> None:
-        """Read the number; it must do until this is called again, some seconds of training later."""
-        ...
-
-
-@runtime_checkable
 class Annealed(Protocol):
     """A family whose optimizers change in training by more than the schedule of their learning rates."""
 

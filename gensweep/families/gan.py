@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Annotated, TypeAlias
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.families.family import FAMILIES, Batch, Conditional, Loss
 from gensweep.families.optimizers import Adam, Beta1, Beta2, Clip, Rate, Warmup
+from gensweep.gan.adaptive_diffusion import AdaptiveDiffusion
 from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES, GanLoss, PairLoss, Penalty, Place, between
 from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION, Augmentation, Augmented, InTurn
 from gensweep.nn.networks import ADVERSARIES, Adversaries
@@ -252,6 +254,30 @@ class GanFamily:
         if boundary is not None:
             signals[f"accuracy_{name}"] = (logits > boundary if real else logits < boundary).float().mean()
         return signals
+
+
+@FAMILIES.register("diffusion_gan")
+class DiffusionGanFamily(GanFamily):
+    """A GAN with a diffusion of adaptive length after its augmentation, if any; the discriminator gets the timesteps.
+
+    Source: Wang et al. 2022.
+    """
+
+    of_training = (*GanFamily.of_training, "adaptive_diffusion")
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        classes: int,
+        *,
+        conditional: Conditional = False,
+        network: Architecture,
+        gan: Annotated[Callable[[Augmentation], Adversarial], Section(Adversarial)],
+        adaptive_diffusion: Annotated[Callable[[], AdaptiveDiffusion], Section(AdaptiveDiffusion)],
+    ) -> None:
+        shown = partial(gan, adaptive_diffusion())
+        super().__init__(channels, size, classes, conditional=conditional, network=network, gan=shown)
 
 
 def _images_at(place: Place, batch: Batch, fake: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

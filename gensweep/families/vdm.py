@@ -30,8 +30,9 @@ from gensweep.registry import Choice, SameAs, Section
 
 #: The random stream of the reconstruction term; see TRAINING_NOISE_STREAM for the others.
 RECONSTRUCTION_STREAM = 5
-#: Gamma at t = 0 rises by less before it is read again: in a thousand steps at a learning rate of 2e-4 by 0.2.
-MAX_GAMMA_RISE = 0.5
+#: Steps after which gamma at t = 0 is read again, for which a GPU has to wait, and the most that it rises in them: at a
+#: learning rate of 2e-4 it rises by 0.02.
+STEPS_PER_READING, MAX_GAMMA_RISE = 100, 0.5
 
 Exponent: TypeAlias = Annotated[int, Interval(ge=0, le=10)]
 
@@ -110,13 +111,7 @@ class VdmFamily(DenoisingFamily):
         # The time is the schedule's, whatever the parameterisation.
         self.parameterisation = lambda sigma: parameterisation(sigma)._replace(time=None)
         self.bound = variational_bound
-        self._most_neighbours: int | None = None
-
-    def read_back(self) -> None:
-        """Read how many neighbours of a pixel's level the noise reaches, or may reach until this is called again."""
-        start, _ = self.process.reach(torch.zeros((), dtype=torch.float64))
-        # A schedule that is not a number any more gives a loss that is none, which is told at the next report.
-        self._most_neighbours = int(neighbours(start + MAX_GAMMA_RISE).nan_to_num())
+        self.most_neighbours: int | None = None
 
     def plain(self, network: nn.Module) -> nn.Module:
         """The denoiser if its input is the image alone, else the whole."""
@@ -147,6 +142,9 @@ class VdmFamily(DenoisingFamily):
         step.lower_variance(schedule, bits)
         start, end = schedule.reach(step.gamma)
         eps_0 = batch.noise.normal(*self.shape, stream=RECONSTRUCTION_STREAM)
-        reconstruction = reconstruction_term(start, batch.images, eps_0, self._most_neighbours)
+        if self.most_neighbours is None or batch.step % STEPS_PER_READING == 0:
+            # A schedule that is not a number any more gives a loss that is none, which is told at the next report.
+            self.most_neighbours = int(neighbours(start + MAX_GAMMA_RISE).nan_to_num())
+        reconstruction = reconstruction_term(start, batch.images, eps_0, self.most_neighbours)
         bits = prior_term(end, batch.images) + bits + reconstruction
         yield Loss(self.sampled, bits.mean(), "bits_per_dim")

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from gensweep.metrics.metric import MAX_FEATURES_KEPT, METRICS, Metric, in_order, require_generated
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.pairs import covering, nearest
-from gensweep.metrics.real import Real, spread
+from gensweep.metrics.real import Real, nearest, spread
 from gensweep.results import Mode
 
 #: Rows and columns of a block of pairs: 34 MB in float64.
@@ -102,6 +101,18 @@ def kernel_sums(
             of_x[i : i + BLOCK_ROWS] += kernel.sum(1)
             of_y[j : j + BLOCK_ROWS] += kernel.sum(0)
     return of_x, of_y
+
+
+def covering(
+    points: Float[Tensor, "n d"], centres: Float[Tensor, "m d"], radii: Float64[Tensor, " m"]
+) -> Int64[Tensor, " n"]:
+    """In how many of the balls each point lies; a ball's surface belongs to it.  It is computed on the CPU."""
+    from sklearn.metrics import pairwise_distances_chunked  # whose import takes a second
+
+    # In float64, as |x|^2 + |y|^2 - 2 x.y loses half of its digits where two images are alike.
+    x, y, reach = (each.double().numpy(force=True) for each in (points, centres, radii))
+    counts = pairwise_distances_chunked(x, y, reduce_func=lambda distances, _: (distances <= reach).sum(1))
+    return torch.cat([torch.from_numpy(count) for count in counts]).to(points.device)
 
 
 class Neighbours(CollectedFeatures):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gensweep.metrics.metric import METRICS, Metric, in_order, require_generated
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.pairs import nearest
+from gensweep.metrics.real import nearest
 from gensweep.results import Mode
 
 #: A copy is at least as near to a training image as the nearest 1 % of training images are to each other ...

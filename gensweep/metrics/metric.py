@@ -186,7 +186,7 @@ class FrechetDistance(Metric):
     name, fewest = "a Frechet distance", 2
     of_moments: ClassVar[bool] = True
 
-    def __init__(self, reference: Real | Statistics | Moments, device: torch.device | str = "cpu") -> None:
+    def __init__(self, reference: Real | Statistics, device: torch.device | str = "cpu") -> None:
         moments = reference.moments
         self._num_features, self._variation = moments.num_features, variation(moments)
         self._target = Target(moments.mean.cpu(), moments.covariance.cpu())

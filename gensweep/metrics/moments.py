@@ -39,11 +39,6 @@ class Moments:
         return moments
 
     @property
-    def moments(self) -> Moments:
-        """Itself: moments alone are all the reference that a Frechet distance needs."""
-        return self
-
-    @property
     def count(self) -> int:
         """The number of features seen."""
         return int(self.state[0].item())

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Float64, Int, UInt8
+from jaxtyping import Float, Float64, Int, Int64, UInt8
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -19,7 +19,6 @@ from gensweep.data.images import Images
 from gensweep.files import locked, replacing, unwritable, write_tensors
 from gensweep.metrics.extractors import QUANTISATION, Extractor
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.pairs import nearest
 from gensweep.metrics.probe import Classifier, fit_classifier, linear
 from gensweep.noise import Noise
 
@@ -57,6 +56,20 @@ def spread(n: int, most: int) -> Int[Tensor, " k"]:
     k = min(n, most)
     edges = torch.arange(k + 1) * n // max(k, 1)
     return edges[:-1] + (Noise(0, torch.arange(k)).uniform(stream=SPREAD_STREAM) * edges.diff()).long()
+
+
+def nearest(
+    y: Float[Tensor, "m d"], x: Float[Tensor, "n d"] | None = None, k: int = 1
+) -> tuple[Float64[Tensor, "n k"], Int64[Tensor, "n k"]]:
+    """The k nearest y of each x, the nearest first: distances and positions in y; without x, of each y the other y.
+
+    It is computed on the CPU.  k < m must hold.
+    """
+    from sklearn.neighbors import NearestNeighbors  # whose import takes a second
+
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(y.numpy(force=True))
+    distance, position = search.kneighbors(None if x is None else x.numpy(force=True))
+    return torch.from_numpy(distance).double().to(y.device), torch.from_numpy(position).to(y.device)
 
 
 @dataclass(eq=False)

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError, ParameterError
-from gensweep.families.family import FAMILIES, Annealed, Batch, Family, Loss, ReadsBack
+from gensweep.families.family import FAMILIES, Annealed, Batch, Family, Loss
 from gensweep.nn.precision import mixed_precision
 from gensweep.noise import Noise
-from gensweep.training.device import compiled, place, synchronised_time
+from gensweep.training.device import compiled, place
 from gensweep.training.distributed import ALONE, Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
 from gensweep.training.settings import TrainingSettings
@@ -198,13 +198,6 @@ class Learner:
         self.optimizers[name].step()
         self.optimizers[name].zero_grad(set_to_none=True)
 
-    def time(self) -> float:
-        """Seconds on a clock, once the device is done with all steps; what follows the weights is read then too."""
-        now = synchronised_time(self.device)
-        if isinstance(self.family, ReadsBack):
-            self.family.read_back()
-        return now
-
     def count_seconds(self, seconds: float) -> None:
         """Add seconds of training on this worker."""
         self.seconds += seconds
@@ -231,8 +224,6 @@ def train(learner: Learner, loader: Loader, rungs: Sequence[int] = ()) -> Iterat
     """
     length = learner.training.images
     log_every = learner.training.log_every or max(1, length // LOSSES_LOGGED)
-    if isinstance(learner.family, ReadsBack):
-        learner.family.read_back()
     while learner.images < length:
         before = learner.images
         learner.step(loader)

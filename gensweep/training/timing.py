@@ -53,7 +53,7 @@ def set_pace(learner: Learner, loader: Loader, after_step: Callable[[], None] = 
     assert training.device_seconds is not None
     seconds = training.device_seconds / workers.world
     window = min(PACE_SHARE * seconds, MAX_PACE_SECONDS)
-    started, elapsed, steps, next_look = learner.time(), 0.0, 0, WARM_UP_STEPS
+    started, elapsed, steps, next_look = synchronised_time(learner.device), 0.0, 0, WARM_UP_STEPS
     warm, images_when_warm = 0.0, 0
     while learner.images < training.images and elapsed < seconds:
         learner.step(loader)
@@ -61,7 +61,7 @@ def set_pace(learner: Learner, loader: Loader, after_step: Callable[[], None] = 
         steps += 1
         if steps < next_look and learner.images < training.images:
             continue
-        elapsed = float(workers.max(torch.tensor(learner.time() - started, device=learner.device)))
+        elapsed = float(workers.max(torch.tensor(synchronised_time(learner.device) - started, device=learner.device)))
         measured = steps - WARM_UP_STEPS
         whole_periods = measured % learner.period == 0
         if measured == 0:

@@ -27,7 +27,7 @@ from gensweep.training.cost import (
     trained_parameters,
     training_flops,
 )
-from gensweep.training.device import keep_freed_memory, memory_bytes
+from gensweep.training.device import keep_freed_memory, memory_bytes, synchronised_time
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate
 from gensweep.training.learner_state import restore, sampler_prefix, state_of
 from gensweep.training.loop import Learner, Progress, train
@@ -65,20 +65,20 @@ def run_trial(
         trial.evaluate(last=True)
     elif paced and any(rung <= learner.images for rung in rungs):  # where it was not known yet how long it trains
         trial.evaluate(last=False)
-    ticker, started = Ticker(learner), learner.time()
+    ticker, started = Ticker(learner), synchronised_time(learner.device)
     for progress in train(learner, trial.loader, rungs):
         reporter.moved("training")
         tick = ticker.is_due()
         if progress is None and not tick:
             continue
-        learner.count_seconds(learner.time() - started)
+        learner.count_seconds(synchronised_time(learner.device) - started)
         if progress is not None:
             trial.log(progress)
         if progress is not None and progress.due:
             trial.evaluate(last=progress.last)
         elif tick and trial.checkpoint_is_due():
             trial.save()
-        started = learner.time()
+        started = synchronised_time(learner.device)
 
 
 @dataclass

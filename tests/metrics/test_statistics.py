@@ -12,7 +12,7 @@ from gensweep.errors import ConfigError
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.statistics import read_statistics, write_statistics
+from gensweep.metrics.statistics import Statistics, read_statistics, write_statistics
 
 
 def extractor(d: int = 5, id: str = "made_up/5/sha256:1") -> Extractor:
@@ -31,7 +31,7 @@ def test_what_was_written_is_read_back(tmp_path: Path):
     found = read_statistics(tmp_path / "a.npz", extractor())
     assert found.name == "cats (300 images, 8x8)#abc"
     assert found.moments.count == 300
-    assert distance(found) == pytest.approx(distance(moments), rel=1e-12)
+    assert distance(found) == pytest.approx(distance(Statistics("", moments)), rel=1e-12)
     with np.load(tmp_path / "a.npz") as stored:
         np.testing.assert_array_equal(stored["sigma"], moments.covariance.numpy())
         np.testing.assert_array_equal(stored["mu"], moments.mean.numpy())
@@ -43,7 +43,7 @@ def test_a_file_of_pytorch_fid_is_taken(tmp_path: Path):
     np.savez_compressed(tmp_path / "theirs.npz", mu=x.mean(0), sigma=np.cov(x, rowvar=False))
     found = read_statistics(tmp_path / "theirs.npz", extractor())
     assert found.name.startswith("theirs.npz#")
-    assert distance(found) == pytest.approx(distance(Moments.of(features(300, 5, 1))), rel=1e-9)
+    assert distance(found) == pytest.approx(distance(Statistics("", Moments.of(features(300, 5, 1)))), rel=1e-9)
 
 
 def save(file: Path, **arrays) -> Path:
