@@ -7,6 +7,7 @@ data-parallel wrapping, gradients, clipping, warm-up and averaging are the loop'
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Annotated, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -190,6 +191,18 @@ class Annealed(Protocol):
         Learning rates are then as the schedule has them; everything else is as the last call left it.
         """
         ...
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode and without gradients; it returns to its former mode."""
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train(training)
 
 
 #: Items are classes with positional (channels, size, classes: int, those of the data set) and settings keyword-only.

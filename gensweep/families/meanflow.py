@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -21,7 +20,7 @@ from gensweep.diffusion.parameterisations import NETWORK_TIMES
 from gensweep.diffusion.samplers.sampler import Denoise, Denoised
 from gensweep.errors import ParameterError
 from gensweep.families.denoising import sampling_network
-from gensweep.families.family import FAMILIES, Batch, Loss
+from gensweep.families.family import FAMILIES, Batch, Loss, evaluating
 from gensweep.families.flow import FlowFamily
 from gensweep.nn.layers import Conditioning
 from gensweep.registry import SameAs, Section
@@ -148,7 +147,9 @@ class MeanFlowFamily(FlowFamily):
         rows: Int[Tensor, " k"],
     ) -> Float[Tensor, "b c h w"]:
         """What the mean velocity is to be; it differs from the velocity in some rows at most."""
-        with _evaluating(self.networks[self.sampled], z.device) as network:
+        network = self.networks[self.sampled]
+        # Without gradients, dropout and rounding, as small differences of its outputs are wanted.
+        with evaluating(network), torch.autocast(z.device.type, enabled=False):
             if labels is not None and self.mean.learnt_guidance != 1:
                 free = network(z, interval_times(t, t), torch.full_like(labels, self.classes))
                 velocity = torch.where(
@@ -166,15 +167,3 @@ class MeanFlowFamily(FlowFamily):
 def interval_times(r: Float[Tensor, " b"], t: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
     """The network's time inputs for intervals from r to t: where they end, and how long they are."""
     return NETWORK_TIMES * torch.stack([t, t - r], dim=1)
-
-
-@contextmanager
-def _evaluating(network: nn.Module, device: torch.device) -> Iterator[nn.Module]:
-    """The network without gradients, dropout and rounding, as small differences of its outputs are wanted."""
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            yield network
-    finally:
-        network.train(training)

@@ -60,10 +60,6 @@ def dinov2(
         network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     except RuntimeError as error:
         raise GensweepError(f"{file} holds the weights of another network: {str(error).splitlines()[0]}") from None
-    return _extractor(network, device, resolution, file)
-
-
-def _extractor(network: nn.Module, device: torch.device | str, resolution: int, file: Path) -> Extractor:
     mean, deviation = (torch.tensor(values, device=device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 r r"]:

@@ -39,19 +39,15 @@ def from_weights(file: Path, device: torch.device | str) -> Extractor:
     """The same with any weights of the same layout; the extractor's id holds their hash."""
     network = fid_network()
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    return _extractor(network, device, file)
+    network.eval().fc = nn.Identity()
+    for block in network.modules():
+        if hasattr(block, "conv") and hasattr(block, "bn"):
+            fold_batch_norm(block, "conv", "bn")
 
-
-def _extractor(network: nn.Module, device: torch.device | str, file: Path) -> Extractor:
     def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
         x = F.interpolate(images.float() / 255, size=(INCEPTION_PIXELS, INCEPTION_PIXELS), mode="bilinear")
         return (2 * x - 1).contiguous(memory_format=torch.channels_last)
 
-    network = network.eval()
-    network.fc = nn.Identity()
-    for block in network.modules():
-        if hasattr(block, "conv") and hasattr(block, "bn"):
-            fold_batch_norm(block, "conv", "bn")
     return Extractor(
         convert_conv2d_weight_memory_format(network.to(device=device), torch.channels_last),
         prepare,

@@ -54,12 +54,7 @@ class Moments:
         return self.state[1 + self.num_features :].view(self.num_features, self.num_features)
 
     def update(self, features: Float[Tensor, "b d"]) -> None:
-        """Add a batch, which may be empty.
-
-        Raises GensweepError if a feature is NaN or infinite, ValueError if the number of features differs.
-        """
-        if features.ndim != 2 or features.shape[1] != self.num_features:
-            raise ValueError(f"features must have shape (b, {self.num_features}), but got {tuple(features.shape)}")
+        """Add a batch, which may be empty.  Raises GensweepError if a feature is NaN or infinite."""
         x = features.detach().to(self.state)
         total = x.sum(0)
         require_finite(x, total)

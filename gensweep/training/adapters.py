@@ -20,7 +20,7 @@ from gensweep.nn.updates import add_update, low_rank_updates, new_rows, put_rows
 
 #: Settings of a fine-tuning by name.
 AdapterSettings: TypeAlias = Mapping[str, str | int | float | None]
-#: The name of the file in a checkpoint's folder.
+#: The name of the file beside the weights of a trained model.
 ADAPTER_FILE = "adapter.safetensors"
 #: The format and version of that file, in its metadata.
 ADAPTER_FORMAT = "gensweep adapter 1"

@@ -8,8 +8,7 @@ to the rounding of the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from gensweep.data.images import Images
 from gensweep.errors import ParameterError
-from gensweep.families.family import Family, Likelihood
+from gensweep.families.family import Family, Likelihood, evaluating
 from gensweep.metrics.extractors import Extractor, to_uint8
 from gensweep.metrics.metric import METRICS, Metric, Needs
 from gensweep.metrics.uncertainty import Estimate
@@ -241,18 +240,6 @@ def draw(
     """
     with evaluating(network):
         return to_uint8(family.sample(network, noise, labels if family.classes else None))
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode and without gradients; it returns to its former mode."""
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        network.train(training)
 
 
 def sample_labels(counts: Sequence[int], noise: Noise) -> Int[Tensor, " n"]:

@@ -1,4 +1,4 @@
-"""The training loop: yields after each step; clocks, checkpoints and reports are the caller's.
+"""The training loop: yields after each step; clocks, files and reports are the caller's.
 
 Everything random depends on the seed and the position in the stream of images, so nothing needs to be stored to resume,
 and the number of workers does not matter.  Only dropout draws from torch's global generator, which is seeded in
@@ -28,7 +28,7 @@ from gensweep.training.distributed import ALONE, Workers, average_gradients, wra
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
 from gensweep.training.settings import TrainingSettings
 
-#: Before the names of the tensors in a checkpoint that hold losses not reported yet.
+#: Before the names of the tensors of a state that hold losses not reported yet.
 UNREPORTED = "unreported/"
 #: How often losses are logged in a training that does not say.
 LOSSES_LOGGED = 50

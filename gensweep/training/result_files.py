@@ -1,4 +1,4 @@
-"""The files in a checkpoint that are for people, and those that show how sure a score is."""
+"""The files beside the weights of a trained model: pictures, and how sure a score is."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class _Trial:
         evaluation = Evaluation(learner.images, result.scores, self._add_to(cost), self.losses | result.signals)
         self.reporter.moved("saving")
         if learner.workers.rank == 0:
-            self._save(state_of(learner), evaluation, also=partial(self._add_files, result))
+            self._save(state_of(learner), evaluation, result)
         self.reporter.evaluated(evaluation, self._folder)
         self.saved_at = time.monotonic()
 
@@ -223,7 +223,7 @@ class _Trial:
         )
 
     def _save(
-        self, tensors: Mapping[str, Tensor], evaluation: Evaluation, also: Callable[[Path], None] = lambda folder: None
+        self, tensors: Mapping[str, Tensor], evaluation: Evaluation, result: EvaluationResult | None = None
     ) -> None:
         learner, images = self.learner, self.evaluator.images
         checkpoint = Checkpoint(
@@ -240,12 +240,14 @@ class _Trial:
             kernels=kernels.active(learner.device.type),
             length=learner.training.images,
         )
-        save(self._folder, checkpoint, tensors, also=also)
 
-    def _add_files(self, result: EvaluationResult, folder: Path) -> None:
-        write_result(result, self.evaluator.images, folder)
-        if self.also is not None:
-            self.also(self.learner.sampler, folder)
+        def add_files(folder: Path) -> None:
+            if result is not None:
+                write_result(result, images, folder)
+                if self.also is not None:
+                    self.also(learner.sampler, folder)
+
+        save(self._folder, checkpoint, tensors, also=add_files)
 
 
 @contextmanager

@@ -26,12 +26,8 @@ def test_features_that_are_all_alike_give_the_most_frequent_class():
 
 def test_bad_inputs_are_refused_in_words():
     x = features(10, 4, 1)
-    with pytest.raises(GensweepError, match="at least 2 classes and 2 images, but got 1 and 10"):
-        fit_probe(x, torch.zeros(10, dtype=torch.long), 1)
     with pytest.raises(GensweepError, match="a probe needs images of at least 2 classes, but all 10 are of 1"):
         fit_probe(x, torch.full((10,), 2), 3)
-    with pytest.raises(GensweepError, match=r"labels must be in 0\.\.2, but go from 0 to 9"):
-        fit_probe(x, torch.arange(10), 3)
     x[3, 1] = torch.nan
     with pytest.raises(GensweepError, match="1 of 10 images have NaN"):
         fit_probe(x, torch.arange(10) % 2, 2)
