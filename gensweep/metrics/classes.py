@@ -162,14 +162,8 @@ def _factor(x: Float[Tensor, "n d"]) -> Float64[Tensor, "r d"]:
 
 def detail_names(class_names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     """Names of classes that are valid in the name of a metric; repeated and `taken` ones get their number."""
-    names, found = [re.sub(r"[^\w.\- ]", "_", name) for name in class_names], list[str]()
-    for label, name in enumerate(names):
-        if name in taken or names.count(name) > 1:
-            name = f"{name}_{label}"
-        while name in found:
-            name += "_"
-        found.append(name)
-    return found
+    names = [re.sub(r"[^\w.\- ]", "_", name) for name in class_names]
+    return [f"{name}_{label}" if name in taken or names.count(name) > 1 else name for label, name in enumerate(names)]
 
 
 def _small_class(labels: Int[Tensor, " n"], class_names: Sequence[str]) -> str | None:

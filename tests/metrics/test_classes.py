@@ -93,4 +93,3 @@ def test_unfit_inputs_are_refused(monkeypatch):
 def test_detail_names_are_distinct_and_fit_mlflow():
     assert detail_names(["T-shirt/top (2)", "cat"]) == ["T-shirt_top _2_", "cat"]
     assert detail_names(["a/b", "a:b", "real"], {"real"}) == ["a_b_0", "a_b_1", "real_2"]
-    assert detail_names(["a/b", "a:b", "a_b_0"]) == ["a_b_0", "a_b_1", "a_b_0_"]
