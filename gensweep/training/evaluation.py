@@ -162,7 +162,12 @@ def evaluate_images(
             progress(stop - share.start)
     started = synchronised_time(device)
     scores, signals, estimates = _computed(evaluator, metrics)
-    suspects = _suspects(metrics, images, device)
+    suspects = None
+    for metric in metrics.values():
+        if (found := metric.suspects(SUSPECTS_SHOWN)) is not None:
+            positions, real = found
+            # Only their positions were kept, so they are drawn again.
+            suspects = torch.stack([images(positions.to(device)).cpu(), real], 1).flatten(0, 1)
     # Every image was drawn by one rank and is black on the others.
     shown = workers.sum(shown).cpu()
     scoring += synchronised_time(device) - started
@@ -184,17 +189,6 @@ def _computed(
         signals |= {f"{name}/{key}": detail for key, detail in metric.details.items()}
         scores[name] = evaluator.score(name, value, estimate)
     return scores, signals, estimates
-
-
-def _suspects(
-    metrics: Mapping[str, Metric], images: Callable[[Tensor], Tensor], device: torch.device
-) -> UInt8[Tensor, "p c h w"] | None:
-    """Pairs of images, drawn again, as only their positions were kept."""
-    for metric in metrics.values():
-        if (found := metric.suspects(SUSPECTS_SHOWN)) is not None:
-            positions, real = found
-            return torch.stack([images(positions.to(device)).cpu(), real], 1).flatten(0, 1)
-    return None
 
 
 def _require_labels(metrics: Mapping[str, Metric], labels: Tensor | None) -> None:

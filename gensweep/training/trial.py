@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -162,14 +161,16 @@ class _Trial:
         learner, evaluator = self.learner, replace(self.evaluator, last=last)
         network, share = merged(learner.sampler), len(learner.workers.share(evaluator.samples))
         self.reporter.moved("scoring")
-        with _marked(network, self.reporter):
-            result = evaluate(
-                learner.family,
-                network,
-                evaluator,
-                workers=learner.workers,
-                progress=lambda drawn: self.reporter.moved("drawing samples" if drawn < share else "scoring"),
-            )
+        # Drawing one batch may take a thousand calls of the network.
+        hook = network.register_forward_hook(lambda *_: self.reporter.moved())
+        result = evaluate(
+            learner.family,
+            network,
+            evaluator,
+            workers=learner.workers,
+            progress=lambda drawn: self.reporter.moved("drawing samples" if drawn < share else "scoring"),
+        )
+        hook.remove()
         self.scoring_device_seconds += (result.sample_seconds + result.evaluate_seconds) * learner.workers.world
         if last not in self.flops_of_scoring:
             self.flops_of_scoring[last] = scoring_flops(learner.family, evaluator, self.flops_of_drawing)
@@ -248,13 +249,3 @@ class _Trial:
                     self.also(learner.sampler, folder)
 
         save(self._folder, checkpoint, tensors, also=add_files)
-
-
-@contextmanager
-def _marked(network: nn.Module, reporter: Reporter) -> Iterator[None]:
-    """Let a reporter hear of each call of a network: drawing one batch may take a thousand of them."""
-    hook = network.register_forward_hook(lambda *_: reporter.moved())
-    try:
-        yield
-    finally:
-        hook.remove()
