@@ -39,7 +39,8 @@ def from_weights(file: Path, device: torch.device | str) -> Extractor:
     """The same with any weights of the same layout; the extractor's id holds their hash."""
     network = fid_network()
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    network.eval().fc = nn.Identity()
+    network.eval()
+    network.fc = nn.Identity()
     for block in network.modules():
         if hasattr(block, "conv") and hasattr(block, "bn"):
             fold_batch_norm(block, "conv", "bn")
