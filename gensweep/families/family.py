@@ -79,21 +79,18 @@ class Family(Protocol):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """A fresh optimizer for each network, by the network's name."""
-        ...
 
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
         """Yield the losses of one step; the caller goes backward, and updates, before it asks for the next one.
 
         `networks` are those of the family, wrapped for data-parallel training if there are several ranks.
         """
-        ...
 
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
         """Draw an image in [-1, 1] for each sample of the noise, with a network like `networks[sampled]`.
 
         Labels are needed if there are classes.
         """
-        ...
 
 
 @runtime_checkable
@@ -105,7 +102,6 @@ class Denoising(Family, Protocol):
 
     def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
         """A network like `networks[sampled]` as a denoiser of images with these labels, guided as set."""
-        ...
 
 
 @runtime_checkable
@@ -114,19 +110,16 @@ class Encoding(Family, Protocol):
 
     def prior(self, noise: Noise) -> Float[Tensor, "n latent"]:
         """The latents from which `sample` draws."""
-        ...
 
     def encode(
         self, network: nn.Module, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None
     ) -> Float[Tensor, "b latent"]:
         """The likeliest latents of images of these labels, with a network like `networks[sampled]`."""
-        ...
 
     def decode(
         self, network: nn.Module, latents: Float[Tensor, "n latent"], noise: Noise, labels: Int[Tensor, " n"] | None
     ) -> Float[Tensor, "n c h w"]:
         """The images of latents; those of `prior` become those of `sample`."""
-        ...
 
 
 class BoundPoints(NamedTuple):
@@ -158,7 +151,6 @@ class Likelihood(Protocol):
         if there are classes; guidance is left out.  `noise.samples` says which images these are, and each value depends
         on its own image alone.
         """
-        ...
 
 
 @runtime_checkable
@@ -169,7 +161,6 @@ class Judging(Family, Protocol):
 
     def judged(self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:
         """How real images look to `networks[judge]`, as logits."""
-        ...
 
 
 @runtime_checkable
@@ -178,7 +169,6 @@ class MixedCost(Protocol):
 
     def by_cost(self) -> Sequence[tuple[float, Family]]:
         """Families that do the same work for every image, each with the share of images that this one treats so."""
-        ...
 
 
 @runtime_checkable
@@ -190,7 +180,6 @@ class Annealed(Protocol):
 
         Learning rates are then as the schedule has them; everything else is as the last call left it.
         """
-        ...
 
 
 @contextmanager
