@@ -93,7 +93,7 @@ bench: $(VENV)/.installed-dev  ## every benchmark but the searches, which take h
 	for script in $(filter-out %/measuring.py %/dated_results.py %/gpu.py %/gpu_checks.py %/make_table.py %/search_efficiency.py %/other_programs.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
 
 # What training needs beside PyTorch, and diffusers to compare with: 40 MB or so, without Ray, Optuna and MLflow.
-GPU_PACKAGES := annotated-types click 'diffusers>=0.35,<1' filelock jaxtyping pydantic pytorch-ignite PyYAML safetensors scipy
+GPU_PACKAGES := annotated-types click 'diffusers>=0.35,<1' filelock jaxtyping pydantic PyYAML safetensors scipy
 
 gpu:  ## on a machine with a GPU and PyTorch, under nine minutes: right as on a CPU? how fast? in an environment of its own
 	test -d .venv-gpu || $(PYTHON) -m venv --system-site-packages .venv-gpu

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
+from gensweep.metrics.statistics import Statistics
 
 AGREEMENT = 1e-6
 
@@ -53,12 +54,11 @@ def random_features(n: int, d: int, seed: int) -> Tensor:
 
 def benchmark_update(d: int, images: int, batch: int, rounds: int) -> dict[str, Any]:
     """Milliseconds an image to take in generated features, and how far the moments are from each other."""
-    # after gensweep, which imports ignite past its deprecation warnings
     from ignite.metrics import FID
 
     real, generated = random_features(images, d, 1), random_features(images, d, 2)
     theirs = FID(num_features=d, feature_extractor=nn.Identity())
-    ours = FrechetDistance(Moments.of(real))
+    ours = FrechetDistance(Statistics("", Moments.of(real)))
 
     def update_theirs() -> None:
         theirs.reset()

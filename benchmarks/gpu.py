@@ -38,7 +38,7 @@ from gensweep.config.models import bind, item_model
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
 from gensweep.training.cost import training_flops
-from gensweep.training.device import Compilation, begin_step, compiled
+from gensweep.training.device import Compilation, compiled
 from gensweep.training.loop import Learner
 from gensweep.training.settings import TrainingSettings
 
@@ -156,7 +156,7 @@ def plain_steps(
 
 def step_of_graphs(step: Callable[[], None]) -> None:
     """A step that begins as those of the training loop do: once steps are marked, CUDA graphs wait for marks."""
-    begin_step()
+    torch.compiler.cudagraph_mark_step_begin()
     step()
 
 

@@ -1,12 +1,11 @@
 """Made-up real images, of which metrics see features only."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.pairs import nearest
 from gensweep.metrics.probe import Classifier, fit_classifier
-from gensweep.metrics.real import Real
+from gensweep.metrics.real import Real, nearest
 
 
 def features(n: int, d: int, seed: int) -> Tensor:
@@ -33,12 +32,6 @@ class MadeUp(Real):
 
     def unseen(self) -> None:
         return None
-
-    @property
-    def head(self) -> nn.Linear:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1)
-            return nn.Linear(self.features.shape[1], 13).requires_grad_(False)
 
     def classifier(self) -> Classifier:
         return fit_classifier(self.features, self.labels, len(self.class_names))

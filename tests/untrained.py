@@ -64,7 +64,6 @@ def checkpoint(root, trial):
                 parameter.add_(0.1 * torch.randn_like(parameter))
     record = Checkpoint(
         images=32,
-        seconds={"train": 1.0, "sample": 0.0, "evaluate": 0.0},
         seed=trial.seed,
         family=trial.kind("family"),
         shape=(1, 8, 8),

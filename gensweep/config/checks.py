@@ -86,13 +86,6 @@ def metric_refusal(trial: BaseModel, name: str) -> str | None:
             f"is a distance of the features of {needed}, but evaluation.extractor.kind is {extractor}; "
             f"write {other_name}, or set evaluation.extractor.kind to {needed}"
         )
-    headless = registries.headless_extractors()
-    if getattr(metric, "needs_head", False) and extractor in headless:
-        able = [kind for kind in registries.extractors() if kind not in headless]
-        return (
-            f"needs an extractor whose network classifies images, which {extractor} does not; "
-            f"set evaluation.extractor.kind to {' or '.join(able)}, or take it out"
-        )
     against = setting(trial, "evaluation.against")
     if metric.needs == "samples" and against.endswith(".npz") and not (metric.of_moments or metric.of_training):
         content = [kind for kind in registries.metrics() if registries.metrics()[kind].of_moments]

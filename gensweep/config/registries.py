@@ -21,8 +21,6 @@ datasets: Callable[[], Registry[Any]] = _late("gensweep.data.images", "DATASETS"
 families: Callable[[], Registry[Any]] = _late("gensweep.families.family", "FAMILIES")
 metrics: Callable[[], Registry[Any]] = _late("gensweep.metrics.metric", "METRICS")
 extractors: Callable[[], Registry[Any]] = _late("gensweep.metrics.extractors", "EXTRACTORS")
-#: Extractors whose network does not classify images.
-headless_extractors: Callable[[], tuple[str, ...]] = _late("gensweep.metrics.extractors", "HEADLESS")
 #: Metrics that are of one extractor's features only: (that extractor, the metric's name with any other).
 reserved_metric_names: Callable[[], Mapping[str, tuple[str, str]]] = _late("gensweep.metrics.metric", "RESERVED_NAMES")
 starts: Callable[[], Registry[Any]] = _late("gensweep.training.start", "STARTS")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
@@ -25,7 +26,7 @@ from gensweep.diffusion.samplers.sampler import (
     from_noise,
 )
 from gensweep.families.family import BoundPoints, Conditional
-from gensweep.families.optimizers import Adam, adam
+from gensweep.families.optimizers import Adam
 from gensweep.nn.networks import DENOISERS
 from gensweep.nn.precision import Precision, rounded, uses_bfloat16
 from gensweep.noise import Noise
@@ -64,6 +65,8 @@ class DenoisingFamily:
     #: Whether `denoise` also takes the level where a step ends, and predicts along the step.
     told_intervals = False
     sampling_precision: Precision = "float32"
+    #: The highest noise level at which samples are drawn in that precision.
+    max_coarse_sigma = math.inf
     process: Process
     parameterisation: Parameterisation
     bound: Callable[..., Bound]
@@ -87,7 +90,7 @@ class DenoisingFamily:
             Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet"), doc("the network that denoises")
         ],
         sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral"), doc("how images are drawn")],
-        optimizer: Annotated[Callable[[], Adam], Section(adam)],
+        optimizer: Annotated[Callable[[], Adam], Section(Adam)],
     ) -> None:
         self.shape = shape
         self.classes = classes if conditional else 0
@@ -110,11 +113,6 @@ class DenoisingFamily:
         """The process that a network like `networks[sampled]` denoises."""
         return self.process
 
-    def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
-        """The network as it is called at a noise level where it draws samples, in the sampling precision."""
-        drawing = sampling_network(network, self.sampling_precision)
-        return lambda sigma: drawing
-
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
         """Draw images along the whole chain, or the steps of it that the sampler is set to."""
         start = from_noise(noise.normal(*self.shape, stream=START_STREAM))
@@ -122,13 +120,14 @@ class DenoisingFamily:
 
     def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
         """The network as a denoiser of images with these labels, guided as set."""
-        at_level, time = self.at_level(network), self.process_of(network).network_time
+        drawing, time = sampling_network(network, self.sampling_precision), self.process_of(network).network_time
         shown = labels if self.classes else None
 
         def denoise(x: Tensor, sigma: float, *_: float) -> Denoised:
             def predict(x: Tensor, time: Tensor) -> Tensor:
                 scale = scale_at(sigma, self.guidance, self.guidance_interval)
-                return guided(at_level(sigma), x, time, shown, null=self.classes, scale=scale)
+                called = network if sigma > self.max_coarse_sigma else drawing
+                return guided(called, x, time, shown, null=self.classes, scale=scale)
 
             levels = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
             return denoised(predict, self.parameterisation, time, x, levels)

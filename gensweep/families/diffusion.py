@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Interval, doc
-from torch import Tensor, nn
+from torch import nn
 
 from gensweep.diffusion.denoising_losses import LOSSES, DiffusionLoss, Prediction
 from gensweep.diffusion.guidance import training_labels
@@ -16,12 +16,9 @@ from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisa
 from gensweep.diffusion.process import GaussianDiffusion, q_sample
 from gensweep.diffusion.schedules import SCHEDULES, Schedule
 from gensweep.errors import ParameterError
-from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision, sampling_network
+from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision
 from gensweep.families.family import FAMILIES, Batch, Loss
 from gensweep.registry import Choice, Registry, SameAs, Section
-
-#: Above this noise level hardly anything is left of the image; samplers divide by it, which multiplies rounding errors.
-MAX_EXACT_SIGMA = 200.0
 
 
 class Formulation(NamedTuple):
@@ -80,6 +77,8 @@ class DiffusionFamily(DenoisingFamily):
 
     of_training = (*DenoisingFamily.of_training, "diffusion.levels", "diffusion.loss")
     process: GaussianDiffusion
+    #: Hardly anything is left of the image above; samplers divide by the level, which multiplies rounding errors.
+    max_coarse_sigma = 200.0
 
     def __init__(
         self,
@@ -109,8 +108,3 @@ class DiffusionFamily(DenoisingFamily):
         output = networks[self.sampled](noisy, time, labels).float()
         losses = self.loss(Prediction(self.process, coefficients, batch.images, eps, drawn, output))
         yield Loss(self.sampled, losses.mean(), "diffusion")
-
-    def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
-        """The network in the sampling precision; at levels above MAX_EXACT_SIGMA that is always its own."""
-        drawing = sampling_network(network, self.sampling_precision)
-        return lambda sigma: network if sigma > MAX_EXACT_SIGMA else drawing

@@ -7,6 +7,7 @@ data-parallel wrapping, gradients, clipping, warm-up and averaging are the loop'
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Annotated, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -78,21 +79,18 @@ class Family(Protocol):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """A fresh optimizer for each network, by the network's name."""
-        ...
 
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
         """Yield the losses of one step; the caller goes backward, and updates, before it asks for the next one.
 
         `networks` are those of the family, wrapped for data-parallel training if there are several ranks.
         """
-        ...
 
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
         """Draw an image in [-1, 1] for each sample of the noise, with a network like `networks[sampled]`.
 
         Labels are needed if there are classes.
         """
-        ...
 
 
 @runtime_checkable
@@ -104,7 +102,6 @@ class Denoising(Family, Protocol):
 
     def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
         """A network like `networks[sampled]` as a denoiser of images with these labels, guided as set."""
-        ...
 
 
 @runtime_checkable
@@ -113,19 +110,16 @@ class Encoding(Family, Protocol):
 
     def prior(self, noise: Noise) -> Float[Tensor, "n latent"]:
         """The latents from which `sample` draws."""
-        ...
 
     def encode(
         self, network: nn.Module, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None
     ) -> Float[Tensor, "b latent"]:
         """The likeliest latents of images of these labels, with a network like `networks[sampled]`."""
-        ...
 
     def decode(
         self, network: nn.Module, latents: Float[Tensor, "n latent"], noise: Noise, labels: Int[Tensor, " n"] | None
     ) -> Float[Tensor, "n c h w"]:
         """The images of latents; those of `prior` become those of `sample`."""
-        ...
 
 
 class BoundPoints(NamedTuple):
@@ -157,7 +151,6 @@ class Likelihood(Protocol):
         if there are classes; guidance is left out.  `noise.samples` says which images these are, and each value depends
         on its own image alone.
         """
-        ...
 
 
 @runtime_checkable
@@ -168,7 +161,6 @@ class Judging(Family, Protocol):
 
     def judged(self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:
         """How real images look to `networks[judge]`, as logits."""
-        ...
 
 
 @runtime_checkable
@@ -177,32 +169,6 @@ class MixedCost(Protocol):
 
     def by_cost(self) -> Sequence[tuple[float, Family]]:
         """Families that do the same work for every image, each with the share of images that this one treats so."""
-        ...
-
-
-@runtime_checkable
-class Scheduled(Protocol):
-    """A family whose noise schedule changes in training, and is shown."""
-
-    def log_snr(self, network: nn.Module, t: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-        """The logarithm of signal over noise, alpha^2 / sigma^2, at times from 0 (the image) to 1, on the CPU.
-
-        `network` is like `networks[sampled]`.
-        """
-        ...
-
-
-@runtime_checkable
-class ReadsBack(Protocol):
-    """A family whose losses need a number that follows its weights, as a number and not as a tensor.
-
-    Whoever reads one from a GPU waits until all of its work is done, so the training loop reads where it waits anyway,
-    and no step does.
-    """
-
-    def read_back(self) -> None:
-        """Read the number; it must do until this is called again, some seconds of training later."""
-        ...
 
 
 @runtime_checkable
@@ -214,7 +180,18 @@ class Annealed(Protocol):
 
         Learning rates are then as the schedule has them; everything else is as the last call left it.
         """
-        ...
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode and without gradients; it returns to its former mode."""
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train(training)
 
 
 #: Items are classes with positional (channels, size, classes: int, those of the data set) and settings keyword-only.

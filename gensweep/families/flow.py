@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
 from annotated_types import doc
@@ -22,26 +23,17 @@ from gensweep.noise import Noise
 from gensweep.registry import Choice, SameAs, Section
 
 
-class FlowMatching(NamedTuple):
-    """What a flow learns from, but for its network."""
+@dataclass(frozen=True, kw_only=True)
+class FlowMatching:
+    """The distribution of the times on the path, and which noise an image is paired with."""
 
-    times: PathTimes
-    drawing: Drawing
-    pairing: Pairing
-
-
-def flow_matching(
-    *,
     times: Annotated[
         PathTimes, Choice(PATH_TIMES, "uniform"), doc("distribution of the times on the path, in training")
-    ],
-    drawing: Annotated[Drawing, HOW_TIMES_ARE_DRAWN] = "independent",
+    ]
+    drawing: Annotated[Drawing, HOW_TIMES_ARE_DRAWN] = "independent"
     pairing: Annotated[
         Callable[[], Pairing], Choice(PAIRINGS, "independent"), doc("which noise an image is paired with in training")
-    ],
-) -> FlowMatching:
-    """The distribution of the times on the path, and which noise an image is paired with."""
-    return FlowMatching(times, drawing, pairing())
+    ]
 
 
 @FAMILIES.register("flow")
@@ -63,12 +55,13 @@ class FlowFamily(DenoisingFamily):
         classes: int,
         *,
         sampling_precision: SamplingPrecision = "auto",
-        flow: Annotated[Callable[[], FlowMatching], Section(flow_matching)],
+        flow: Annotated[Callable[[], FlowMatching], Section(FlowMatching)],
         sampler: Annotated[Sampler, Choice(SAMPLERS, "euler"), doc("how images are drawn")],
         **settings: Annotated[Any, SameAs(DenoisingFamily)],
     ) -> None:
         self.process, self.parameterisation = StraightPath(), velocity
-        self.times, self.drawing, self.pairing = flow()
+        self.flow = flow()
+        self.pairing = self.flow.pairing()
         super().__init__((channels, size, size), classes, channels, channels, sampler=sampler, **settings)
         self.sampling_precision = sampling_precision
 
@@ -77,7 +70,7 @@ class FlowFamily(DenoisingFamily):
 
         With x_t = (1 - t) x_0 + t eps it is that of eps - x_0.  Source: Lipman et al. 2023, eq. 23.
         """
-        t = self.times(draw_times(batch.noise, batch.total, self.drawing)).float()
+        t = self.flow.times(draw_times(batch.noise, batch.total, self.flow.drawing)).float()
         eps = self._paired_noise(batch)
         x_t = torch.lerp(batch.images, eps, t.view(-1, 1, 1, 1))
         labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)

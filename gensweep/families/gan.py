@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, TypeAlias
 
 import torch
@@ -15,7 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.families.family import FAMILIES, Batch, Conditional, Loss
-from gensweep.families.optimizers import Adam, Beta1, Beta2, Clip, Rate, RateSchedule, Warmup
+from gensweep.families.optimizers import Adam, Beta1, Beta2, Clip, Rate, Warmup
+from gensweep.gan.adaptive_diffusion import AdaptiveDiffusion
 from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES, GanLoss, PairLoss, Penalty, Place, between
 from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION, Augmentation, Augmented, InTurn
 from gensweep.nn.networks import ADVERSARIES, Adversaries
@@ -45,69 +46,7 @@ Architecture: TypeAlias = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class BurnIn:
-    """What changes over the first images of a game, along half a cosine; `images` of None is no burn-in."""
-
-    images: int | None
-    final_rate: float
-    final_beta2: float | None
-
-    def progress(self, images: int) -> float:
-        """How far it has gone after so many training images, from 0 to 1.  Source: Huang et al. 2024."""
-        if self.images is None:
-            return 0.0
-        return 0.5 - 0.5 * math.cos(math.pi * min(1.0, images / self.images))
-
-
-@dataclass(frozen=True)
 class Adversarial:
-    """How two networks are set against each other; `discriminator_steps` come before one of the generator."""
-
-    loss: GanLoss | PairLoss
-    penalty: Penalty | None
-    augmentation: Augmentation
-    latent: int
-    discriminator_steps: int
-    adam: Mapping[str, Adam]
-    burn_in: BurnIn
-
-
-def adversarial(
-    then: Augmentation | None = None,
-    *,
-    loss: Annotated[
-        Callable[[], GanLoss | PairLoss], Choice(GAN_LOSSES, "non_saturating"), doc("what both networks make of logits")
-    ],
-    penalty: Annotated[
-        Callable[[], Penalty | None], Choice(PENALTIES, "none"), doc("what the discriminator's gradients cost it")
-    ],
-    augmentation: Annotated[
-        Callable[[], Augmentation],
-        Choice(AUGMENTATIONS, "none"),
-        doc("what is done to real and generated images alike before the discriminator sees them"),
-    ],
-    latent: Annotated[
-        int, Interval(ge=1, le=65_536), doc("length of the random vector that an image is made from")
-    ] = 100,
-    discriminator_steps: Annotated[
-        int, Interval(ge=1, le=100), doc("steps of the discriminator before each one of the generator")
-    ] = 1,
-    generator_learning_rate: Annotated[Rate, doc("Adam's step size of the generator")] = 2e-4,
-    discriminator_learning_rate: Annotated[Rate, doc("Adam's step size of the discriminator")] = 2e-4,
-    beta1: Beta1 = 0.5,
-    beta2: Beta2 = 0.999,
-    warmup: Warmup = 0,
-    clip: Clip = None,
-    burn_in: Annotated[
-        Annotated[int, Ge(1)] | None,
-        doc("training images over which rates, beta2 and the penalty change; null: they do not"),
-    ] = None,
-    final_rate: Annotated[Rate, doc("share of both learning rates after the burn-in")] = 1.0,
-    final_beta2: Annotated[
-        Annotated[float, Interval(ge=0, lt=1)] | None, doc("beta2 after the burn-in; null: as before")
-    ] = None,
-) -> Adversarial:
     """The loss, the length of the latent vector, and Adam for both networks.
 
     The burn-in follows half a cosine.  `then` is what comes after the augmentation.
@@ -115,28 +54,75 @@ def adversarial(
     something is to change within a burn-in that is not given.
     Source: Radford et al. 2016 (defaults); Huang et al. 2024 (R3GAN; burn-in).
     """
-    rates = {GENERATOR: generator_learning_rate, DISCRIMINATOR: discriminator_learning_rate}
-    adam = {network: Adam(rate, (beta1, beta2), RateSchedule(warmup), clip) for network, rate in rates.items()}
-    augment = augmentation() if then is None else InTurn(augmentation(), then)
-    made = Adversarial(
-        loss(), penalty(), augment, latent, discriminator_steps, adam, BurnIn(burn_in, final_rate, final_beta2)
-    )
-    changes = {
-        "final_rate": final_rate != 1,
-        "final_beta2": final_beta2 is not None,
-        "penalty.final_weight": made.penalty is not None and made.penalty.annealed,
-    }
-    if burn_in is None and any(changes.values()):
-        wanted = ", ".join(name for name, given in changes.items() if given)
-        raise ConfigError(f"{wanted}: reached at the end of a burn-in, so give its length in images as gan.burn_in")
-    if augment.settles and made.loss.boundary is None:
-        able = [kind for kind in GAN_LOSSES if GAN_LOSSES[kind]().boundary is not None]
-        raise ParameterError(
-            "loss",
-            "this one draws no line between real and fake images, and the augmentation follows how often real ones are "
-            f"taken for real; take another loss ({', '.join(able)})",
-        )
-    return made
+
+    def __init__(
+        self,
+        then: Augmentation | None = None,
+        *,
+        loss: Annotated[
+            Callable[[], GanLoss | PairLoss],
+            Choice(GAN_LOSSES, "non_saturating"),
+            doc("what both networks make of logits"),
+        ],
+        penalty: Annotated[
+            Callable[[], Penalty | None], Choice(PENALTIES, "none"), doc("what the discriminator's gradients cost it")
+        ],
+        augmentation: Annotated[
+            Callable[[], Augmentation],
+            Choice(AUGMENTATIONS, "none"),
+            doc("what is done to real and generated images alike before the discriminator sees them"),
+        ],
+        latent: Annotated[
+            int, Interval(ge=1, le=65_536), doc("length of the random vector that an image is made from")
+        ] = 100,
+        discriminator_steps: Annotated[
+            int, Interval(ge=1, le=100), doc("steps of the discriminator before each one of the generator")
+        ] = 1,
+        generator_learning_rate: Annotated[Rate, doc("Adam's step size of the generator")] = 2e-4,
+        discriminator_learning_rate: Annotated[Rate, doc("Adam's step size of the discriminator")] = 2e-4,
+        beta1: Beta1 = 0.5,
+        beta2: Beta2 = 0.999,
+        warmup: Warmup = 0,
+        clip: Clip = None,
+        burn_in: Annotated[
+            Annotated[int, Ge(1)] | None,
+            doc("training images over which rates, beta2 and the penalty change; null: they do not"),
+        ] = None,
+        final_rate: Annotated[Rate, doc("share of both learning rates after the burn-in")] = 1.0,
+        final_beta2: Annotated[
+            Annotated[float, Interval(ge=0, lt=1)] | None, doc("beta2 after the burn-in; null: as before")
+        ] = None,
+    ) -> None:
+        rates = {GENERATOR: generator_learning_rate, DISCRIMINATOR: discriminator_learning_rate}
+        self.adam = {
+            name: Adam(learning_rate=rate, beta1=beta1, beta2=beta2, warmup=warmup, clip=clip)
+            for name, rate in rates.items()
+        }
+        self.loss, self.penalty, self.latent = loss(), penalty(), latent
+        self.augmentation = augmentation() if then is None else InTurn(augmentation(), then)
+        self.discriminator_steps = discriminator_steps
+        self.burn_in, self.final_rate, self.final_beta2 = burn_in, final_rate, final_beta2
+        changes = {
+            "final_rate": final_rate != 1,
+            "final_beta2": final_beta2 is not None,
+            "penalty.final_weight": self.penalty is not None and self.penalty.annealed,
+        }
+        if burn_in is None and any(changes.values()):
+            wanted = ", ".join(name for name, given in changes.items() if given)
+            raise ConfigError(f"{wanted}: reached at the end of a burn-in, so give its length in images as gan.burn_in")
+        if self.augmentation.settles and self.loss.boundary is None:
+            able = [kind for kind in GAN_LOSSES if GAN_LOSSES[kind]().boundary is not None]
+            raise ParameterError(
+                "loss",
+                "this one draws no line between real and fake images, and the augmentation follows how often real ones "
+                f"are taken for real; take another loss ({', '.join(able)})",
+            )
+
+    def progress(self, images: int) -> float:
+        """How far the burn-in has gone after so many training images, from 0 to 1; 0 without one."""
+        if self.burn_in is None:
+            return 0.0
+        return 0.5 - 0.5 * math.cos(math.pi * min(1.0, images / self.burn_in))
 
 
 @FAMILIES.register("gan")
@@ -154,7 +140,7 @@ class GanFamily:
         *,
         conditional: Conditional = False,
         network: Architecture,
-        gan: Annotated[Callable[[], Adversarial], Section(adversarial)],
+        gan: Annotated[Callable[[], Adversarial], Section(Adversarial)],
     ) -> None:
         self.classes = classes if conditional else 0
         self.gan = gan()
@@ -170,13 +156,12 @@ class GanFamily:
 
     def anneal(self, optimizers: Mapping[str, torch.optim.Optimizer], images: int) -> None:
         """Learning rates and beta2 of a game with a burn-in."""
-        burn_in = self.gan.burn_in
-        progress = burn_in.progress(images)
+        progress = self.gan.progress(images)
         for name, optimizer in optimizers.items():
-            first = self.gan.adam[name].betas[1]
-            last = first if burn_in.final_beta2 is None else burn_in.final_beta2
+            first = self.gan.adam[name].beta2
+            last = first if self.gan.final_beta2 is None else self.gan.final_beta2
             for group in optimizer.param_groups:
-                group["lr"] *= 1 + progress * (burn_in.final_rate - 1)
+                group["lr"] *= 1 + progress * (self.gan.final_rate - 1)
                 group["betas"] = (group["betas"][0], first + progress * (last - first))
 
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
@@ -247,7 +232,7 @@ class GanFamily:
         self, penalty: Penalty, discriminator: nn.Module, fake: Tensor, batch: Batch, labels: Tensor | None
     ) -> Iterator[Loss]:
         """The penalty at each of its places, of images as the augmentation shows them; float32: gradients are small."""
-        progress = self.gan.burn_in.progress(batch.step * batch.total)
+        progress = self.gan.progress(batch.step * batch.total)
         for place in penalty.at:
             shown = self._shown(_images_at(place, batch, fake.float()), batch.noise, PENALTY_STREAM)
             leaf = shown.images.detach().requires_grad_()
@@ -269,6 +254,30 @@ class GanFamily:
         if boundary is not None:
             signals[f"accuracy_{name}"] = (logits > boundary if real else logits < boundary).float().mean()
         return signals
+
+
+@FAMILIES.register("diffusion_gan")
+class DiffusionGanFamily(GanFamily):
+    """A GAN with a diffusion of adaptive length after its augmentation, if any; the discriminator gets the timesteps.
+
+    Source: Wang et al. 2022.
+    """
+
+    of_training = (*GanFamily.of_training, "adaptive_diffusion")
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        classes: int,
+        *,
+        conditional: Conditional = False,
+        network: Architecture,
+        gan: Annotated[Callable[[Augmentation], Adversarial], Section(Adversarial)],
+        adaptive_diffusion: Annotated[Callable[[], AdaptiveDiffusion], Section(AdaptiveDiffusion)],
+    ) -> None:
+        shown = partial(gan, adaptive_diffusion())
+        super().__init__(channels, size, classes, conditional=conditional, network=network, gan=shown)
 
 
 def _images_at(place: Place, batch: Batch, fake: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Annotated, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Interval, doc
@@ -20,7 +20,7 @@ from gensweep.diffusion.parameterisations import NETWORK_TIMES
 from gensweep.diffusion.samplers.sampler import Denoise, Denoised
 from gensweep.errors import ParameterError
 from gensweep.families.denoising import sampling_network
-from gensweep.families.family import FAMILIES, Batch, Loss
+from gensweep.families.family import FAMILIES, Batch, Loss, evaluating
 from gensweep.families.flow import FlowFamily
 from gensweep.nn.layers import Conditioning
 from gensweep.registry import SameAs, Section
@@ -31,30 +31,21 @@ SECOND_TIME_STREAM = 7
 ERROR_OFFSET = 1e-3
 
 
-class MeanFlow(NamedTuple):
-    """What MeanFlow learns beside a flow."""
+@dataclass(frozen=True, kw_only=True)
+class MeanFlow:
+    """How many images learn a mean velocity, how errors count, and guidance in training.  Source: Geng et al. 2025."""
 
-    share: float
-    power: float
-    learnt_guidance: float
-
-
-def mean_flow(
-    *,
     share: Annotated[
         float, Interval(ge=0, le=1), doc("share of images that learn a mean velocity; the others learn the velocity")
-    ] = 0.25,
+    ] = 0.25
     power: Annotated[
         float, Interval(ge=0, le=2), doc("an image weighs 1 / (squared error)^power; 0: all count alike")
-    ] = 0.75,
+    ] = 0.75
     learnt_guidance: Annotated[
         float,
         Interval(ge=0, le=100),
         doc("guidance that the velocity learns, so that it costs no evaluations of the network in sampling; 1: none"),
-    ] = 1.0,
-) -> MeanFlow:
-    """How many images learn a mean velocity, how errors count, and guidance in training.  Source: Geng et al. 2025."""
-    return MeanFlow(share, power, learnt_guidance)
+    ] = 1.0
 
 
 @FAMILIES.register("meanflow")
@@ -74,7 +65,7 @@ class MeanFlowFamily(FlowFamily):
         size: int,
         classes: int,
         *,
-        meanflow: Annotated[Callable[[], MeanFlow], Section(mean_flow)],
+        meanflow: Annotated[Callable[[], MeanFlow], Section(MeanFlow)],
         **settings: Annotated[Any, SameAs(FlowFamily)],
     ) -> None:
         super().__init__(channels, size, classes, **settings)
@@ -96,8 +87,8 @@ class MeanFlowFamily(FlowFamily):
 
         With r = t it is the loss of flow matching.  Source: Geng et al. 2025, eq. 9 to 11 and 22.
         """
-        one = self.times(draw_times(batch.noise, batch.total, self.drawing)).float()
-        other = self.times(wide(batch.noise.uniform(stream=SECOND_TIME_STREAM)) + UNIFORM_CELL / 2).float()
+        one = self.flow.times(draw_times(batch.noise, batch.total, self.flow.drawing)).float()
+        other = self.flow.times(wide(batch.noise.uniform(stream=SECOND_TIME_STREAM)) + UNIFORM_CELL / 2).float()
         apart = have_intervals(batch.noise.samples, self.mean.share)
         t, r = torch.where(apart, one.maximum(other), one), torch.where(apart, one.minimum(other), one)
         eps = self._paired_noise(batch)
@@ -117,7 +108,7 @@ class MeanFlowFamily(FlowFamily):
         both = []
         for share, kind in ((self.mean.share, 1.0), (1 - self.mean.share, 0.0)):
             alike = copy.copy(self)
-            alike.mean = self.mean._replace(share=kind)
+            alike.mean = replace(self.mean, share=kind)
             both.append((share, alike))
         return both
 
@@ -156,7 +147,9 @@ class MeanFlowFamily(FlowFamily):
         rows: Int[Tensor, " k"],
     ) -> Float[Tensor, "b c h w"]:
         """What the mean velocity is to be; it differs from the velocity in some rows at most."""
-        with _evaluating(self.networks[self.sampled], z.device) as network:
+        network = self.networks[self.sampled]
+        # Without gradients, dropout and rounding, as small differences of its outputs are wanted.
+        with evaluating(network), torch.autocast(z.device.type, enabled=False):
             if labels is not None and self.mean.learnt_guidance != 1:
                 free = network(z, interval_times(t, t), torch.full_like(labels, self.classes))
                 velocity = torch.where(
@@ -174,15 +167,3 @@ class MeanFlowFamily(FlowFamily):
 def interval_times(r: Float[Tensor, " b"], t: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
     """The network's time inputs for intervals from r to t: where they end, and how long they are."""
     return NETWORK_TIMES * torch.stack([t, t - r], dim=1)
-
-
-@contextmanager
-def _evaluating(network: nn.Module, device: torch.device) -> Iterator[nn.Module]:
-    """The network without gradients, dropout and rounding, as small differences of its outputs are wanted."""
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            yield network
-    finally:
-        network.train(training)

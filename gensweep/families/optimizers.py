@@ -39,34 +39,29 @@ class RateSchedule:
         return risen if self.decay is None else risen / math.sqrt(max(1.0, images / self.decay))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Settings of an optimizer of one network; `clip` is the largest norm of a gradient."""
+    """Adam, with a warm-up, a decay and clipped gradients.  Source: Kingma & Ba 2015; Karras et al. 2024 (decay)."""
 
-    learning_rate: float
-    betas: tuple[float, float]
-    rate_schedule: RateSchedule
-    clip: float | None
+    learning_rate: Annotated[Rate, doc("Adam's step size, after the warm-up")] = 2e-4
+    beta1: Beta1 = 0.9
+    beta2: Beta2 = 0.999
+    warmup: Warmup = 10_000
+    decay: Annotated[
+        Annotated[int, Ge(1)] | None,
+        doc("images from which the learning rate falls as the inverse root of those seen; null: never"),
+    ] = None
+    clip: Clip = 1.0
+
+    @property
+    def rate_schedule(self) -> RateSchedule:
+        """The factor of the learning rate by images seen."""
+        return RateSchedule(self.warmup, self.decay)
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """A fresh one of those parameters that are trained, in PyTorch's fastest form for where they lie."""
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         fused = all(parameter.device.type in FUSED_DEVICES for parameter in parameters)
         foreach = None if fused else True
-        return torch.optim.Adam(parameters, self.learning_rate, self.betas, fused=fused, foreach=foreach)
-
-
-def adam(
-    *,
-    learning_rate: Annotated[Rate, doc("Adam's step size, after the warm-up")] = 2e-4,
-    beta1: Beta1 = 0.9,
-    beta2: Beta2 = 0.999,
-    warmup: Warmup = 10_000,
-    decay: Annotated[
-        Annotated[int, Ge(1)] | None,
-        doc("images from which the learning rate falls as the inverse root of those seen; null: never"),
-    ] = None,
-    clip: Clip = 1.0,
-) -> Adam:
-    """Adam, with a warm-up, a decay and clipped gradients.  Source: Kingma & Ba 2015; Karras et al. 2024 (decay)."""
-    return Adam(learning_rate, (beta1, beta2), RateSchedule(warmup, decay), clip)
+        betas = (self.beta1, self.beta2)
+        return torch.optim.Adam(parameters, self.learning_rate, betas, fused=fused, foreach=foreach)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Literal, NamedTuple, TypeAlias, cast
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias, cast
 
 import torch
 from annotated_types import Interval, doc
@@ -12,7 +13,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
 from gensweep.families.family import FAMILIES, Batch, BoundPoints, Conditional, Loss
-from gensweep.families.optimizers import Adam, adam
+from gensweep.families.optimizers import Adam
 from gensweep.nn.networks import AUTOENCODERS, Autoencoder
 from gensweep.noise import Noise
 from gensweep.registry import Choice, Section
@@ -35,33 +36,23 @@ Decoding: TypeAlias = Annotated[
 ]
 
 
-class Evidence(NamedTuple):
-    """A variational autoencoder, but for its network."""
-
-    likelihood: Callable[[int], PixelLikelihood]
-    latent: int
-    beta: float
-    free_bits: float
-
-
-def evidence(
-    *,
-    likelihood: Annotated[
-        Callable[[int], PixelLikelihood],
-        Choice(PIXEL_LIKELIHOODS, "gaussian"),
-        doc("what the decoder's outputs say about pixels"),
-    ],
-    latent: Annotated[int, Interval(ge=1, le=65_536), doc("number of latent units")] = 64,
-    beta: Annotated[Weight, doc("weight of the latents' divergence from N(0, I) in the loss; 1 is the ELBO")] = 1.0,
-    free_bits: Annotated[
-        Weight, doc("nats that each unit's divergence, as a mean over a batch, counts at least; 0 is the ELBO")
-    ] = 0.0,
-) -> Evidence:
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
     """The decoder's distribution, the number of latent units, and what the loss makes of their divergence from N(0, I).
 
     Source: Kingma & Welling 2014; Higgins et al. 2017 (beta); Kingma et al. 2016, section 3.3 (free bits).
     """
-    return Evidence(likelihood, latent, beta, free_bits)
+
+    likelihood: Annotated[
+        Callable[[int], PixelLikelihood],
+        Choice(PIXEL_LIKELIHOODS, "gaussian"),
+        doc("what the decoder's outputs say about pixels"),
+    ]
+    latent: Annotated[int, Interval(ge=1, le=65_536), doc("number of latent units")] = 64
+    beta: Annotated[Weight, doc("weight of the latents' divergence from N(0, I) in the loss; 1 is the ELBO")] = 1.0
+    free_bits: Annotated[
+        Weight, doc("nats that each unit's divergence, as a mean over a batch, counts at least; 0 is the ELBO")
+    ] = 0.0
 
 
 class LatentVariableModel(nn.Module):
@@ -104,8 +95,8 @@ class VaeFamily:
         network: Annotated[
             Callable[[int, int, int, int, int], Autoencoder], Choice(AUTOENCODERS, "conv"), doc("encoder and decoder")
         ],
-        vae: Annotated[Callable[[], Evidence], Section(evidence)],
-        optimizer: Annotated[Callable[[], Adam], Section(adam)],
+        vae: Annotated[Callable[[], Evidence], Section(Evidence)],
+        optimizer: Annotated[Callable[[], Adam], Section(Adam)],
     ) -> None:
         self.classes = classes if conditional else 0
         self.decoding, self.vae, self.adam = decoding, vae(), optimizer()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
 
 import torch
 from annotated_types import Interval, doc
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gensweep.diffusion.gamma import GAMMAS, Gamma, schedule_of, wide
+from gensweep.diffusion.gamma import GAMMAS, Gamma, schedule_of
 from gensweep.diffusion.guidance import training_labels
 from gensweep.diffusion.levels import HOW_TIMES_ARE_DRAWN, Drawing, draw_times
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
@@ -29,38 +30,29 @@ from gensweep.registry import Choice, SameAs, Section
 
 #: The random stream of the reconstruction term; see TRAINING_NOISE_STREAM for the others.
 RECONSTRUCTION_STREAM = 5
-#: Gamma at t = 0 rises by less before it is read again: in a thousand steps at a learning rate of 2e-4 by 0.2.
-MAX_GAMMA_RISE = 0.5
+#: Steps after which gamma at t = 0 is read again, for which a GPU has to wait, and the most that it rises in them: at a
+#: learning rate of 2e-4 it rises by 0.02.
+STEPS_PER_READING, MAX_GAMMA_RISE = 100, 0.5
 
 Exponent: TypeAlias = Annotated[int, Interval(ge=0, le=10)]
 
 
-class Variational(NamedTuple):
-    """A variational diffusion model, but for its network."""
+@dataclass(frozen=True, kw_only=True)
+class Variational:
+    """The learnt schedule, in continuous time or in steps, and the network's input.  Source: Kingma et al. 2021."""
 
-    schedule: Gamma
-    parameterisation: Parameterisation
-    times: Drawing
-    fourier: tuple[int, ...]
-
-
-def variational(
-    *,
     timesteps: Annotated[
         Annotated[int, Interval(ge=1, le=100_000)] | None, doc("steps from an image to noise; null: continuous time")
-    ] = None,
+    ] = None
     schedule: Annotated[
         Callable[[int | None], Gamma], Choice(GAMMAS, "monotone"), doc("the noise schedule, and what of it is learnt")
-    ],
-    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps"), doc("what the network predicts")],
-    times: Annotated[Drawing, HOW_TIMES_ARE_DRAWN] = "antithetic",
+    ]
+    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps"), doc("what the network predicts")]
+    times: Annotated[Drawing, HOW_TIMES_ARE_DRAWN] = "antithetic"
     fourier: Annotated[
         tuple[Exponent, ...],
         doc("exponents n of the features sin(2^n pi z) and cos(2^n pi z), which are appended to the image z"),
-    ] = (7, 8),
-) -> Variational:
-    """The learnt schedule, in continuous time or in steps, and the network's input.  Source: Kingma et al. 2021."""
-    return Variational(schedule(timesteps), parameterisation, times, fourier)
+    ] = (7, 8)
 
 
 class VariationalNetwork(nn.Module):
@@ -107,27 +99,23 @@ class VdmFamily(DenoisingFamily):
         size: int,
         classes: int,
         *,
-        vdm: Annotated[Callable[[], Variational], Section(variational)],
+        vdm: Annotated[Callable[[], Variational], Section(Variational)],
         **settings: Annotated[Any, SameAs(DenoisingFamily)],
     ) -> None:
-        self.process, parameterisation, self.times, self.fourier = vdm()
-        inputs = channels * (1 + 2 * len(self.fourier))
+        self.vdm = vdm()
+        self.process = self.vdm.schedule(self.vdm.timesteps)
+        inputs = channels * (1 + 2 * len(self.vdm.fourier))
         super().__init__((channels, size, size), classes, inputs, channels, **settings)
-        self.networks[self.sampled] = VariationalNetwork(self.networks[self.sampled], self.fourier, self.process)
+        self.networks[self.sampled] = VariationalNetwork(self.networks[self.sampled], self.vdm.fourier, self.process)
+        parameterisation = self.vdm.parameterisation
         # The time is the schedule's, whatever the parameterisation.
         self.parameterisation = lambda sigma: parameterisation(sigma)._replace(time=None)
         self.bound = variational_bound
-        self._most_neighbours: int | None = None
-
-    def read_back(self) -> None:
-        """Read how many neighbours of a pixel's level the noise reaches, or may reach until this is called again."""
-        start, _ = self.process.reach(torch.zeros((), dtype=torch.float64))
-        # A schedule that is not a number any more gives a loss that is none, which is told at the next report.
-        self._most_neighbours = int(neighbours(start + MAX_GAMMA_RISE).nan_to_num())
+        self.most_neighbours: int | None = None
 
     def plain(self, network: nn.Module) -> nn.Module:
         """The denoiser if its input is the image alone, else the whole."""
-        return network if self.fourier else network.denoiser  # type: ignore[return-value]
+        return network if self.vdm.fourier else network.denoiser  # type: ignore[return-value]
 
     def process_of(self, network: nn.Module) -> Gamma:
         """The network's own schedule."""
@@ -141,7 +129,7 @@ class VdmFamily(DenoisingFamily):
         """
         # The schedule itself, not its wrapper: its gradients are averaged over ranks all the same, as they arrive.
         schedule = self.process
-        step = DiffusionTerm.at(schedule, draw_times(batch.noise, batch.total, self.times))
+        step = DiffusionTerm.at(schedule, draw_times(batch.noise, batch.total, self.vdm.times))
         eps, sigma = batch.noise.normal(*self.shape, stream=TRAINING_NOISE_STREAM), step.sigma
         coefficients = self.parameterisation(sigma)
         noisy = coefficients.into * q_sample(batch.images, sigma, eps)
@@ -154,14 +142,9 @@ class VdmFamily(DenoisingFamily):
         step.lower_variance(schedule, bits)
         start, end = schedule.reach(step.gamma)
         eps_0 = batch.noise.normal(*self.shape, stream=RECONSTRUCTION_STREAM)
-        reconstruction = reconstruction_term(start, batch.images, eps_0, self._most_neighbours)
+        if self.most_neighbours is None or batch.step % STEPS_PER_READING == 0:
+            # A schedule that is not a number any more gives a loss that is none, which is told at the next report.
+            self.most_neighbours = int(neighbours(start + MAX_GAMMA_RISE).nan_to_num())
+        reconstruction = reconstruction_term(start, batch.images, eps_0, self.most_neighbours)
         bits = prior_term(end, batch.images) + bits + reconstruction
         yield Loss(self.sampled, bits.mean(), "bits_per_dim")
-
-    def log_snr(self, network: nn.Module, t: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-        """The schedule of a network at times in [0, 1]."""
-        schedule = schedule_of(network)
-        device = next(network.parameters()).device
-        with torch.no_grad():
-            gamma: Tensor = schedule(wide(t.float().to(device))).gamma
-        return -gamma.cpu().double()

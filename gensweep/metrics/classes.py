@@ -26,7 +26,7 @@ from gensweep.metrics.metric import (
     summed,
 )
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.probe import HELD_OUT_STRIDE
+from gensweep.metrics.probe import HELD_OUT_STRIDE, predicted
 from gensweep.metrics.real import Real
 from gensweep.results import Mode
 
@@ -48,11 +48,11 @@ class Agreement(Metric):
     """
 
     mode: ClassVar[Mode] = "max"
+    name = "agreement"
     labelled: ClassVar[bool] = True
     of_training: ClassVar[bool] = True
 
     def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
-        self.check_reference(reference)
         self.class_names = reference.class_names
         super().__init__(reference, device)
         classifier = reference.classifier()
@@ -73,13 +73,13 @@ class Agreement(Metric):
         """Take in features of generated images and their labels, from 0 to the number of classes less 1."""
         features, labels = _checked(output, len(self.class_names))
         if len(features):
-            drawn, taken = labels.to(self._device), self._probe.predict(features.to(self._device))
+            drawn, taken = labels.to(self._device), predicted(self._probe, features)
             self._state.index_put_((drawn, taken), self._state.new_ones(len(drawn)), accumulate=True)
 
     def compute(self) -> float:
         """The share over the images of all processes."""
         matrix = summed(self._state).cpu()
-        require_generated(int(matrix.sum()), 1, "agreement")
+        require_generated(int(matrix.sum()), self.fewest, self.name)
         names = detail_names(self.class_names, {"real"})
         each = zip(names, matrix.sum(1).tolist(), matrix.diagonal().tolist(), strict=True)
         self.details = {"real": self._ceiling} | {name: right / drawn for name, drawn, right in each if drawn}
@@ -98,11 +98,6 @@ class FrechetDistanceByClass(CollectedFeatures):
     mode: ClassVar[Mode] = "min"
     name: ClassVar[str] = "a distance by class"
     labelled: ClassVar[bool] = True
-
-    def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
-        self.check_reference(reference)
-        self.class_names, self._real_labels = reference.class_names, reference.labels
-        super().__init__(reference, device)
 
     @classmethod
     def check_reference(cls, real: Real) -> None:
@@ -131,21 +126,20 @@ class FrechetDistanceByClass(CollectedFeatures):
 
     def update(self, output: Labelled) -> None:  # type: ignore[override]
         """Take in features of generated images and their labels, from 0 to the number of classes less 1."""
-        features, labels = _checked(output, len(self.class_names))
+        features, labels = _checked(output, len(self.reference.class_names))
         super().update(features)
         self._labels = torch.cat([self._labels, labels.to(self._labels)[:, None]])[: self._count]
 
     def compute(self) -> float:
         """The mean of the distances.  Raises GensweepError if a class has fewer than MIN_IMAGES_PER_CLASS images."""
         generated, labels = self._generated(), in_order(self._labels)[:MAX_FEATURES_KEPT, 0]
-        self.check_generated(labels, self.class_names)
+        class_names, real, real_labels = self.reference.class_names, self.reference.features, self.reference.labels
+        self.check_generated(labels, class_names)
         distances = [
-            distance_of_features(
-                generated[labels == label], self.reference.features[self._real_labels == label].to(self._device)
-            )
-            for label in range(len(self.class_names))
+            distance_of_features(generated[labels == label], real[real_labels == label].to(self._device))
+            for label in range(len(class_names))
         ]
-        self.details = dict(zip(detail_names(self.class_names), distances, strict=True))
+        self.details = dict(zip(detail_names(class_names), distances, strict=True))
         return sum(distances) / len(distances)
 
 
@@ -168,14 +162,8 @@ def _factor(x: Float[Tensor, "n d"]) -> Float64[Tensor, "r d"]:
 
 def detail_names(class_names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     """Names of classes that are valid in the name of a metric; repeated and `taken` ones get their number."""
-    names, found = [re.sub(r"[^\w.\- ]", "_", name) for name in class_names], list[str]()
-    for label, name in enumerate(names):
-        if name in taken or names.count(name) > 1:
-            name = f"{name}_{label}"
-        while name in found:
-            name += "_"
-        found.append(name)
-    return found
+    names = [re.sub(r"[^\w.\- ]", "_", name) for name in class_names]
+    return [f"{name}_{label}" if name in taken or names.count(name) > 1 else name for label, name in enumerate(names)]
 
 
 def _small_class(labels: Int[Tensor, " n"], class_names: Sequence[str]) -> str | None:

@@ -6,37 +6,27 @@ They compare the first `MAX_FEATURES_KEPT` generated images with as many real on
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from gensweep.metrics.metric import MAX_FEATURES_KEPT, METRICS, Metric, in_order, require_generated, require_real
+from gensweep.metrics.metric import MAX_FEATURES_KEPT, METRICS, Metric, in_order, require_generated
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.pairs import covering, nearest, products
-from gensweep.metrics.real import Real, spread
+from gensweep.metrics.real import Real, nearest, spread
 from gensweep.results import Mode
+
+#: Rows and columns of a block of pairs: 34 MB in float64.
+BLOCK_ROWS = 2048
 
 
 class CollectedFeatures(Metric):
-    """The base of metrics of pairs: `name` is for messages, `fewest` how many generated and real images they need."""
+    """The base of metrics of pairs."""
 
     reference: Real
-    name: ClassVar[str]
     fewest: ClassVar[int] = 2
-
-    @classmethod
-    def check_reference(cls, real: Real) -> None:
-        """Raise ParameterError if real images are fewer than `fewest`."""
-        require_real(len(real.labels), cls.fewest, cls.name)
-
-    @classmethod
-    def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
-        """Raise GensweepError if generated images are fewer than `fewest`."""
-        require_generated(len(labels), cls.fewest, cls.name)
 
     def reset(self) -> None:
         """Forget all features."""
@@ -58,11 +48,10 @@ class CollectedFeatures(Metric):
         require_generated(len(features), self.fewest, self.name)
         return features
 
-    def _real(self, most: int | None = None) -> Float[Tensor, "m d"]:
-        """Real features, on the device.  Raises ParameterError if they are fewer than `fewest`."""
+    def _real(self, most: int = MAX_FEATURES_KEPT) -> Float[Tensor, "m d"]:
+        """Real features, on the device."""
         features = self.reference.features
-        require_real(len(features), self.fewest, self.name)
-        return features[spread(len(features), most or MAX_FEATURES_KEPT)].to(self._device)
+        return features[spread(len(features), most)].to(self._device)
 
 
 @METRICS.register("kid")
@@ -104,11 +93,26 @@ def kernel_sums(
 ) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " m"]]:
     """The kernel (x.y / d + 1)^3 summed over all y for each x, and over all x for each y."""
     of_x, of_y = x.new_zeros(len(x), dtype=torch.float64), x.new_zeros(len(y), dtype=torch.float64)
-    for rows, columns, product in products(x, y):
-        kernel = product.div_(x.shape[1]).add_(1).pow_(3)
-        of_x[rows] += kernel.sum(1)
-        of_y[columns] += kernel.sum(0)
+    for i in range(0, len(x), BLOCK_ROWS):
+        rows = x[i : i + BLOCK_ROWS].double()
+        for j in range(0, len(y), BLOCK_ROWS):
+            product = rows @ y[j : j + BLOCK_ROWS].double().T
+            kernel = product.div_(x.shape[1]).add_(1).pow_(3)
+            of_x[i : i + BLOCK_ROWS] += kernel.sum(1)
+            of_y[j : j + BLOCK_ROWS] += kernel.sum(0)
     return of_x, of_y
+
+
+def covering(
+    points: Float[Tensor, "n d"], centres: Float[Tensor, "m d"], radii: Float64[Tensor, " m"]
+) -> Int64[Tensor, " n"]:
+    """In how many of the balls each point lies; a ball's surface belongs to it.  It is computed on the CPU."""
+    from sklearn.metrics import pairwise_distances_chunked  # whose import takes a second
+
+    # In float64, as |x|^2 + |y|^2 - 2 x.y loses half of its digits where two images are alike.
+    x, y, reach = (each.double().numpy(force=True) for each in (points, centres, radii))
+    counts = pairwise_distances_chunked(x, y, reduce_func=lambda distances, _: (distances <= reach).sum(1))
+    return torch.cat([torch.from_numpy(count) for count in counts]).to(points.device)
 
 
 class Neighbours(CollectedFeatures):

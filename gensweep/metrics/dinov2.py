@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256
-from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsFile
-from gensweep.metrics.weights import published
+from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsPath
+from gensweep.metrics.weights import PUBLISHED, WeightsFile
 
 #: The side of a patch, in pixels.
 PATCH_PIXELS = 14
@@ -28,7 +28,7 @@ TRANSFORMER_BLOCKS = 12
 ATTENTION_HEADS = 6
 #: Patches along a side of the images that the positions were learnt for, which have 518 x 518 pixels.
 LEARNT_PATCHES = 518 // PATCH_PIXELS
-VITS14_WEIGHTS = published(
+VITS14_WEIGHTS = PUBLISHED["dinov2"] = WeightsFile(
     "https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
     sha256="b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
     extractor="dinov2",
@@ -46,7 +46,7 @@ def dinov2(
     resolution: Annotated[
         int, Interval(ge=PATCH_PIXELS, le=518), MultipleOf(PATCH_PIXELS), doc("pixels that images are resized to")
     ] = 224,
-    weights: WeightsFile = None,
+    weights: WeightsPath = None,
 ) -> Extractor:
     """384 features of DINOv2 ViT-S/14, images resized to `resolution` pixels.
 
@@ -60,10 +60,6 @@ def dinov2(
         network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     except RuntimeError as error:
         raise GensweepError(f"{file} holds the weights of another network: {str(error).splitlines()[0]}") from None
-    return _extractor(network, device, resolution, file)
-
-
-def _extractor(network: nn.Module, device: torch.device | str, resolution: int, file: Path) -> Extractor:
     mean, deviation = (torch.tensor(values, device=device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 r r"]:

@@ -19,12 +19,9 @@ GPU_CHUNK_IMAGES = 256
 #: The same on a CPU, whose caches hold the activations of few images.
 CPU_CHUNK_IMAGES = 16
 
-#: Extractors without a head; of one that is not gensweep's own it is known once it is built.
-HEADLESS = ("efficientnet_lite0", "dinov2")
-
 Prepare = Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b 3 r r"]]
 
-WeightsFile: TypeAlias = Annotated[str | None, doc("path of the file of its weights; null: that in the cache")]
+WeightsPath: TypeAlias = Annotated[str | None, doc("path of the file of its weights; null: that in the cache")]
 
 
 # An extractor is built by a function (device, cache: the cache folder, *, settings) -> Extractor.
@@ -35,7 +32,6 @@ class Extractor(nn.Module):
     """A frozen network together with the way its input is prepared.
 
     `id` names network, features, resolution, precision and weights; scores with different ids are never compared.
-    `head` makes logits of the classes that the network was trained on from features, if it is an Inception.
     """
 
     def __init__(
@@ -45,14 +41,12 @@ class Extractor(nn.Module):
         *,
         id: str,
         num_features: int,
-        head: nn.Linear | None = None,
     ) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False)
         self.prepare = prepare
         self.id = id
         self.num_features = num_features
-        self.head = None if head is None else head.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Extractor:
         """Stay in evaluation mode, whatever mode the module around it is set to."""
@@ -68,18 +62,10 @@ class Extractor(nn.Module):
             raise TypeError(f"images must be quantised to uint8 first (to_uint8), but got {images.dtype}")
         # A training loop's autocast around the call would change the features and not the id.
         with torch.autocast(images.device.type, enabled=False):
-            chunks = torch.split(as_rgb(images), CPU_CHUNK_IMAGES if images.device.type == "cpu" else GPU_CHUNK_IMAGES)
+            size = CPU_CHUNK_IMAGES if images.device.type == "cpu" else GPU_CHUNK_IMAGES
+            chunks = torch.split(images.expand(-1, 3, -1, -1), size)
             features = [self.network(self.prepare(chunk)).float() for chunk in chunks if len(chunk)]
         return torch.cat([torch.zeros(0, self.num_features, device=images.device), *features])
-
-
-def as_rgb(images: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 h w"]:
-    """Repeat a grey channel three times.  Raises ValueError for other numbers of channels than 1 and 3."""
-    if images.shape[1] == 3:
-        return images
-    if images.shape[1] == 1:
-        return images.expand(-1, 3, -1, -1)
-    raise ValueError(f"images must have 1 or 3 channels, but got {images.shape[1]}")
 
 
 def fold_batch_norm(module: nn.Module, convolution: str, norm: str) -> None:

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from gensweep.files import file_sha256
-from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsFile, fold_batch_norm
-from gensweep.metrics.weights import published
+from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsPath, fold_batch_norm
+from gensweep.metrics.weights import PUBLISHED, WeightsFile
 
 INCEPTION_FEATURES = 2048
 #: The side that images are resized to, in pixels.
 INCEPTION_PIXELS = 299
-FID_2015_WEIGHTS = published(
+FID_2015_WEIGHTS = PUBLISHED["inception"] = WeightsFile(
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
     sha256="6726825d",
     extractor="inception",
@@ -27,7 +27,7 @@ FID_2015_WEIGHTS = published(
 
 
 @EXTRACTORS.register("inception")
-def inception(device: torch.device | str, cache: Path, *, weights: WeightsFile = None) -> Extractor:
+def inception(device: torch.device | str, cache: Path, *, weights: WeightsPath = None) -> Extractor:
     """The FID-2015 Inception network, pool3, 2,048 features.
 
     Source: Heusel et al. 2017, through the weights that pytorch-fid converted from TensorFlow.
@@ -39,29 +39,21 @@ def from_weights(file: Path, device: torch.device | str) -> Extractor:
     """The same with any weights of the same layout; the extractor's id holds their hash."""
     network = fid_network()
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    # The Inception score of the literature is of these logits without their bias.
-    network.get_submodule("fc").register_parameter("bias", None)
-    return _extractor(network, device, file)
-
-
-def _extractor(network: nn.Module, device: torch.device | str, file: Path) -> Extractor:
-    def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
-        x = F.interpolate(images.float() / 255, size=(INCEPTION_PIXELS, INCEPTION_PIXELS), mode="bilinear")
-        return (2 * x - 1).contiguous(memory_format=torch.channels_last)
-
-    network = network.eval()
-    head = network.get_submodule("fc")
-    assert isinstance(head, nn.Linear)
+    network.eval()
     network.fc = nn.Identity()
     for block in network.modules():
         if hasattr(block, "conv") and hasattr(block, "bn"):
             fold_batch_norm(block, "conv", "bn")
+
+    def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
+        x = F.interpolate(images.float() / 255, size=(INCEPTION_PIXELS, INCEPTION_PIXELS), mode="bilinear")
+        return (2 * x - 1).contiguous(memory_format=torch.channels_last)
+
     return Extractor(
         convert_conv2d_weight_memory_format(network.to(device=device), torch.channels_last),
         prepare,
         id=f"inception2015/{INCEPTION_FEATURES}@{INCEPTION_PIXELS}px/float32/sha256:{file_sha256(file)[:12]}",
         num_features=INCEPTION_FEATURES,
-        head=head.to(device=device),
     )
 
 

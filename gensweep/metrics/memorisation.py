@@ -11,10 +11,9 @@ import torch
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
-from gensweep.metrics.metric import METRICS, Metric, in_order, require_generated, require_real
+from gensweep.metrics.metric import METRICS, Metric, in_order, require_generated
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.pairs import nearest
-from gensweep.metrics.real import Real
+from gensweep.metrics.real import nearest
 from gensweep.results import Mode
 
 #: A copy is at least as near to a training image as the nearest 1 % of training images are to each other ...
@@ -37,17 +36,9 @@ class AuthenticShare(Metric):
     """
 
     mode: ClassVar[Mode] = "max"
+    name, fewest = "authpct", 2
     of_training: ClassVar[bool] = True
     fooled_by_noise: ClassVar[bool] = True
-
-    def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
-        self.check_reference(reference)
-        super().__init__(reference, device)
-
-    @classmethod
-    def check_reference(cls, real: Real) -> None:
-        """Raise ParameterError for a single image, which has no neighbour."""
-        require_real(len(real.labels), 2, "authpct")
 
     def reset(self) -> None:
         """Forget all images."""
@@ -80,5 +71,5 @@ class AuthenticShare(Metric):
 
     def _nearest(self) -> tuple[Float64[Tensor, " n"], Int64[Tensor, " n"]]:
         found = in_order(self._found)
-        require_generated(len(found), 1, "authpct")
+        require_generated(len(found), self.fewest, self.name)
         return found[:, 0], found[:, 1].long()

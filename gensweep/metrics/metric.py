@@ -7,7 +7,6 @@ All metrics of an evaluation are fed by the same features.
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +30,6 @@ from gensweep.results import Mode
 with warnings.catch_warnings():
     # ignite imports torch.distributed.optim, which still uses torch.jit
     warnings.filterwarnings("ignore", ".*torch.jit")
-    import ignite.distributed as idist
     from ignite.metrics import Metric as IgniteMetric
 
 #: What a metric is computed from.
@@ -43,28 +41,31 @@ _alone: ContextVar[bool] = ContextVar("alone", default=False)
 class Metric(IgniteMetric):
     """Features of images in, by `update(features)`, and one number out, by `compute()`, which all processes call.
 
-    A batch may be empty.  GensweepError is raised if a feature is NaN or infinite, and if there are too few images.
+    A batch may be empty.  GensweepError is raised if a feature is NaN or infinite, and if there are too few images:
+    fewer than `fewest` generated or real ones.  `name` is for messages.
 
     One that is `of_pixels` gets the images instead, UInt8[b c h w], and one that `needs` a likelihood the bits per
     dimension of held-out images, Float[b]; one that is `labelled` gets pairs with the labels of the images.
     One that is `of_training` has the training images as its reference, whatever the others have.  One that is
-    `of_moments` needs no more of its reference than mean and covariance, and one that `needs_head` an extractor whose
-    network classifies images.  One that is `fooled_by_noise` may find noise, or the mean image again and again, better
-    than real images.  `details` are other numbers of the last `compute`.
+    `of_moments` needs no more of its reference than mean and covariance.  One that is `fooled_by_noise` may find noise,
+    or the mean image again and again, better than real images.  `details` are other numbers of the last `compute`.
     """
 
     mode: ClassVar[Mode]
+    name: ClassVar[str] = "a metric"
+    fewest: ClassVar[int] = 1
     needs: ClassVar[Needs] = "samples"
     of_pixels: ClassVar[bool] = False
     labelled: ClassVar[bool] = False
     of_training: ClassVar[bool] = False
     of_moments: ClassVar[bool] = False
-    needs_head: ClassVar[bool] = False
     fooled_by_noise: ClassVar[bool] = False
 
     def __init__(self, reference: Any = None, device: torch.device | str = "cpu") -> None:
         self.reference = reference
         self.details: Mapping[str, float] = {}
+        if isinstance(reference, Real):
+            self.check_reference(reference)
         # Apple's GPUs have no float64.
         super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
 
@@ -76,10 +77,12 @@ class Metric(IgniteMetric):
     @classmethod
     def check_reference(cls, real: Real) -> None:
         """Raise ParameterError if real images cannot be the reference, such as too few; no feature is computed."""
+        require_real(len(real.labels), cls.fewest, cls.name)
 
     @classmethod
     def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
         """Raise GensweepError if generated images with these labels are too few."""
+        require_generated(len(labels), cls.fewest, cls.name)
 
     def estimate(self) -> Estimate | None:
         """The score for endless images, with its error; None if the metric has none, or too few images for it."""
@@ -125,20 +128,15 @@ def alone() -> Iterator[None]:
 
 def summed(values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     """The sum of the values of all processes, which must all call it."""
-    if _alone.get():
-        return values.clone()
-    _follow_process_group()
-    total = idist.all_reduce(values.clone())
-    assert isinstance(total, Tensor)
+    total = values.clone()
+    if _rank_and_world()[1] > 1:
+        dist.all_reduce(total)
     return total
 
 
 def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:
     """The rows of all processes, which must all call it: first those of rank 0, and so on."""
-    if _alone.get():
-        return rows
-    _follow_process_group()
-    world, rank = idist.get_world_size(), idist.get_rank()
+    rank, world = _rank_and_world()
     if world == 1:
         return rows
     counts = summed(torch.eye(world, dtype=torch.int64, device=rows.device)[rank] * len(rows))
@@ -148,22 +146,11 @@ def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:
     return summed(whole)
 
 
-def before(count: int) -> int:
-    """The sum of the counts of the processes of lower rank; all must call it."""
-    if _alone.get():
-        return 0
-    counts = in_order(torch.tensor([[count]]))
-    return int(counts[: idist.get_rank()].sum())
-
-
-def _follow_process_group() -> None:
-    """Let ignite see the process group that somebody else, such as Ray Train, has made or ended."""
-    if not dist.is_initialized():
-        if idist.model_name() == "native-dist":
-            idist.sync(temporary=True)
-    elif "LOCAL_RANK" not in os.environ:
-        # A reduction does not need it, but ignite would gather host names to guess it, and warn.
-        idist.set_local_rank(0)
+def _rank_and_world() -> tuple[int, int]:
+    """Of the processes that compute together; the group may be made and ended by others, such as Ray Train."""
+    if _alone.get() or not dist.is_initialized():
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
 
 
 #: Generated images (the first) whose features are kept, for what needs each of them.
@@ -188,23 +175,14 @@ class FrechetDistance(Metric):
     """
 
     mode: ClassVar[Mode] = "min"
+    name, fewest = "a Frechet distance", 2
     of_moments: ClassVar[bool] = True
 
-    def __init__(self, reference: Real | Statistics | Moments, device: torch.device | str = "cpu") -> None:
+    def __init__(self, reference: Real | Statistics, device: torch.device | str = "cpu") -> None:
         moments = reference.moments
         self._num_features, self._variation = moments.num_features, variation(moments)
         self._target = Target(moments.mean.cpu(), moments.covariance.cpu())
         super().__init__(reference, device)
-
-    @classmethod
-    def check_reference(cls, real: Real) -> None:
-        """Raise ParameterError for a single image, which has no covariance."""
-        require_real(len(real.labels), 2, "a Frechet distance")
-
-    @classmethod
-    def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
-        """Raise GensweepError for a single image."""
-        require_generated(len(labels), 2, "a Frechet distance")
 
     def reset(self) -> None:
         """Forget all features."""
@@ -232,7 +210,7 @@ class FrechetDistance(Metric):
 
     def _generated(self) -> Moments:
         generated = Moments(self._num_features, state=summed(self._state).cpu())
-        require_generated(generated.count, 2, "a Frechet distance")
+        require_generated(generated.count, self.fewest, self.name)
         return generated
 
 

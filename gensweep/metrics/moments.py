@@ -5,7 +5,6 @@ Shapes: b features in a batch, d numbers a feature, s = 1 + d + d^2 numbers in a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -40,11 +39,6 @@ class Moments:
         return moments
 
     @property
-    def moments(self) -> Moments:
-        """Itself: moments alone are all the reference that a Frechet distance needs."""
-        return self
-
-    @property
     def count(self) -> int:
         """The number of features seen."""
         return int(self.state[0].item())
@@ -60,12 +54,7 @@ class Moments:
         return self.state[1 + self.num_features :].view(self.num_features, self.num_features)
 
     def update(self, features: Float[Tensor, "b d"]) -> None:
-        """Add a batch, which may be empty.
-
-        Raises GensweepError if a feature is NaN or infinite, ValueError if the number of features differs.
-        """
-        if features.ndim != 2 or features.shape[1] != self.num_features:
-            raise ValueError(f"features must have shape (b, {self.num_features}), but got {tuple(features.shape)}")
+        """Add a batch, which may be empty.  Raises GensweepError if a feature is NaN or infinite."""
         x = features.detach().to(self.state)
         total = x.sum(0)
         require_finite(x, total)
@@ -89,20 +78,6 @@ class Moments:
             raise GensweepError(f"a covariance needs at least 2 images, but got {n}; raise the number of samples")
         upper = torch.addr(self.outer, self.total, self.total, alpha=-1 / n).div_(n - 1).triu_()
         return upper + upper.triu(1).T
-
-    def packed(self) -> dict[str, Float64[Tensor, "..."]]:
-        """Tensors to be kept in a file, without the lower triangle."""
-        upper = self.outer.cpu()[*torch.triu_indices(self.num_features, self.num_features)]
-        return {"count": self.state[:1].cpu().clone(), "total": self.total.cpu().clone(), "outer": upper}
-
-    @classmethod
-    def unpacked(cls, tensors: Mapping[str, Float64[Tensor, "..."]]) -> Moments:
-        """The inverse of `packed`."""
-        moments = cls(len(tensors["total"]))
-        moments.state[:1] = tensors["count"]
-        moments.total.copy_(tensors["total"])
-        moments.outer[*torch.triu_indices(moments.num_features, moments.num_features)] = tensors["outer"]
-        return moments
 
 
 def require_finite(features: Float[Tensor, "b d"], total: Float[Tensor, " d"] | None = None) -> None:

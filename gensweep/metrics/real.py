@@ -9,24 +9,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Float64, Int, UInt8
+from jaxtyping import Float, Float64, Int, Int64, UInt8
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
+from gensweep.data.images import Images
 from gensweep.files import locked, replacing, unwritable, write_tensors
 from gensweep.metrics.extractors import QUANTISATION, Extractor
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.pairs import nearest
-from gensweep.metrics.probe import Classifier, LinearProbe, fit_classifier
+from gensweep.metrics.probe import Classifier, fit_classifier, linear
 from gensweep.noise import Noise
 
 #: What a file in the cache holds, with the version of its layout.
-MOMENTS_FORMAT = "gensweep moments 1"
+MOMENTS_FORMAT = "gensweep moments 2"
 FEATURES_FORMAT = "gensweep features 2"
-CLASSIFIER_FORMAT = "gensweep classifier 3"
+CLASSIFIER_FORMAT = "gensweep classifier 4"
 DISTANCES_FORMAT = "gensweep distances 2"
 #: Real images whose features are kept, at most: 410 MB at 2,048 features.
 MAX_REFERENCE_FEATURES = 50_000
@@ -36,29 +35,13 @@ REFERENCE_BATCH = 128
 SPREAD_STREAM = 0
 
 
-@runtime_checkable
-class _RealImages(Protocol):
-    """The part of `gensweep.data.Images` that metrics need: pixels in 0..255, and labels that count from 0."""
-
-    @property
-    def pixels(self) -> UInt8[Tensor, "n c h w"]: ...
-    @property
-    def labels(self) -> Int[Tensor, " n"]: ...
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def fingerprint(self) -> str: ...
-
-
-def reference_name(images: _RealImages) -> str:
+def reference_name(images: Images) -> str:
     """The `reference` of an Identity: name, number of images, size and the start of the fingerprint."""
     n, _, height, width = images.pixels.shape
     return f"{images.name} ({n:,} images, {width}x{height})#{images.fingerprint[:16]}"
 
 
-def labels_hash(images: _RealImages) -> str:
+def labels_hash(images: Images) -> str:
     """What tells labels and class names apart that the same images have: the base of a fine-tuning has its own."""
     names = json.dumps(images.class_names).encode()
     return hashlib.sha256(names + images.labels.cpu().long().numpy().tobytes()).hexdigest()[:16]
@@ -75,6 +58,20 @@ def spread(n: int, most: int) -> Int[Tensor, " k"]:
     return edges[:-1] + (Noise(0, torch.arange(k)).uniform(stream=SPREAD_STREAM) * edges.diff()).long()
 
 
+def nearest(
+    y: Float[Tensor, "m d"], x: Float[Tensor, "n d"] | None = None, k: int = 1
+) -> tuple[Float64[Tensor, "n k"], Int64[Tensor, "n k"]]:
+    """The k nearest y of each x, the nearest first: distances and positions in y; without x, of each y the other y.
+
+    It is computed on the CPU.  k < m must hold.
+    """
+    from sklearn.neighbors import NearestNeighbors  # whose import takes a second
+
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(y.numpy(force=True))
+    distance, position = search.kneighbors(None if x is None else x.numpy(force=True))
+    return torch.from_numpy(distance).double().to(y.device), torch.from_numpy(position).to(y.device)
+
+
 @dataclass(eq=False)
 class Real:
     """A data set seen by an extractor, unflipped, as the reference of any metric.
@@ -82,10 +79,10 @@ class Real:
     `unseen` gives images of the same classes that no model is trained on, or None if there are none.
     """
 
-    images: _RealImages
+    images: Images
     extractor: Extractor
     cache: Path
-    unseen: Callable[[], _RealImages | None] = lambda: None
+    unseen: Callable[[], Images | None] = lambda: None
 
     @property
     def name(self) -> str:
@@ -97,11 +94,6 @@ class Real:
         """What people call the classes."""
         return self.images.class_names
 
-    @property
-    def head(self) -> nn.Linear | None:
-        """From features to the logits of the extractor's own classes, if it has any."""
-        return self.extractor.head
-
     @cached_property
     def moments(self) -> Moments:
         """Mean and covariance of the features of all images."""
@@ -111,9 +103,9 @@ class Real:
             moments = Moments(self.extractor.num_features)
             for batch in torch.split(self.features, REFERENCE_BATCH) if whole else self._seen(self.images.pixels):
                 moments.update(batch)
-            return moments.packed()
+            return {"state": moments.state}
 
-        return Moments.unpacked(self._kept(MOMENTS_FORMAT, compute))
+        return Moments(self.extractor.num_features, state=self._kept(MOMENTS_FORMAT, compute)["state"])
 
     @cached_property
     def features(self) -> Float[Tensor, "k d"]:
@@ -150,26 +142,15 @@ class Real:
         def compute() -> dict[str, Tensor]:
             tested = None if unseen is None else (unseen.features, unseen.labels)
             found = fit_classifier(self.features, self.labels, len(self.class_names), tested)
-            numbers = torch.tensor([found.probe.penalty, found.ceiling], dtype=torch.float64)
-            return {"weights": found.probe.weights.contiguous(), "bias": found.probe.bias, "numbers": numbers}
+            return {**found.probe.state_dict(), "ceiling": torch.tensor(found.ceiling, dtype=torch.float64)}
 
         tested_on = "a part" if unseen is None else f"{unseen.name} {labels_hash(unseen.images)}"
         format = f"{CLASSIFIER_FORMAT}, labels {labels_hash(self.images)}, tested on {tested_on}"
         entry = self._kept(format, compute)
-        penalty, ceiling = entry["numbers"].tolist()
-        return Classifier(LinearProbe(entry["weights"], entry["bias"], penalty), ceiling)
+        return Classifier(linear(entry["weight"], entry["bias"]), entry["ceiling"].item())
 
-    def file(self, format: str) -> Path:
-        """Where tensors in a format are kept.
-
-        The name is a hash of everything they depend on: content, number, channels and size of the images, quantisation,
-        and the extractor's id with its weights' hash.  The split is in it through content and name.
-        """
-        digest = hashlib.sha256(json.dumps(self._key(format), sort_keys=True).encode()).hexdigest()
-        return self.cache / "references" / f"{digest[:24]}.safetensors"
-
-    def _key(self, format: str) -> dict[str, str]:
-        return {
+    def _kept(self, format: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        key = {
             "format": format,
             "reference": self.name,
             "fingerprint": self.images.fingerprint,
@@ -177,9 +158,7 @@ class Real:
             "quantisation": QUANTISATION,
             "extractor": self.extractor.id,
         }
-
-    def _kept(self, format: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        return kept(self.file(format), self._key(format), compute)
+        return kept(self.cache, key, compute)
 
     def _seen(self, pixels: UInt8[Tensor, "n c h w"]) -> Iterator[Float[Tensor, "b d"]]:
         device = next(self.extractor.parameters()).device
@@ -187,12 +166,15 @@ class Real:
             yield self.extractor(batch.to(device))
 
 
-def kept(file: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors in a file, or those that are computed and put there.
+def kept(cache: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors in the cache that have a key, or those that are computed and put there.
 
-    Of concurrent trials one computes, and the others wait for it and read.  An entry that is damaged or has another key
-    is computed again, with a warning.  Raises GensweepError if nothing can be written there.
+    The key holds everything that they depend on; the file's name is its hash.  Of concurrent trials one computes, and
+    the others wait for it and read.  An entry that is damaged or has another key is computed again, with a warning.
+    Raises GensweepError if nothing can be written there.
     """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    file = cache / "references" / f"{digest[:24]}.safetensors"
     if (found := _read(file, key)) is not None:
         return found
     with locked(file):

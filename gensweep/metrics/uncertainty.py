@@ -1,29 +1,9 @@
 """A Frechet distance without the bias of few images, and its confidence interval.
 
-Two terms of |mean - m|^2 + Tr S + Tr R - 2 Tr (S R)^1/2 are biased when mean and S come from n images: |mean - m|^2, by
-Tr S / n, and the last one, a sum of square roots of estimated eigenvalues (see `spectrum`).  The latter is corrected to
-all orders of d / n for features that are a matrix times independent numbers, with a scale for each image; a jackknife
-over tenths of the images removes the remaining bias of order 1 / n.
-
-The variance is that of the jackknife over single images, for the corrected distance to first order.  It counts the
-variance due to pairs of images twice; one of the two is estimated from random pairs, for the plain distance, and
-subtracted.
-
-Of images in clusters the variance rises with the distance, and an estimate that happens to be low has a low error too.
-So the interval holds all distances that the estimate would be near, if they were true: each by the variance that it
-would have then, which is a line through the estimated one.  Its slope follows from the same pairs.  It is the third
-cumulant of the estimate over its variance as well, both where the distance is smooth and skewed by single images, and
-where it is a sum of squares (as near 0); that gives the first term of the quantiles' Cornish-Fisher expansion.
-
-At a distance of 0 the estimate is a weighted sum of squares, all of its variance is due to pairs, and that part is
-known far better than where the line meets 0.  So 0 is in the interval if the estimate passes a test with that variance.
-The upper tail of this sum is that of its few heavy terms, which the third cumulant gives.  The lower tail is that of
-all terms together: of a gamma distribution with the sum's mean, which is the bias of the plain distance, and variance.
-
-With hardly more images than directions, or fewer, the correction is partly a guess.  Half as many images need a larger
-one, so what halving them changes is about the bias that the guess leaves; its square, the mean over some random
-halvings, is part of the variance.  Then the jackknife is that of the plain distance, with what is due to pairs counted
-twice.
+docs/uncertainty.md explains the method.  Two terms of |mean - m|^2 + Tr S + Tr R - 2 Tr (S R)^1/2 are biased when mean
+and S come from n images: the first by Tr S / n, and the last, a sum of square roots of estimated eigenvalues (see
+`spectrum`).  The variance is that of the jackknife over single images.  It counts the variance due to pairs of images
+twice; one of the two is estimated from random pairs and subtracted.
 Source: Silverstein 1995; El Karoui 2009 (scales); Quenouille 1956 (leaving out); Efron & Stein 1981 (the variance);
 Wilson 1927 (the variance at each value that an interval may hold); Hall 1992, section 2.6 (skewed estimates);
 Box 1954 (a sum of squares as a gamma distribution).

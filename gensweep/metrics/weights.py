@@ -86,9 +86,3 @@ class WeightsFile:
 
 #: The files that extractors need, by the kind of the extractor; filled as their modules are imported.
 PUBLISHED: dict[str, WeightsFile] = {}
-
-
-def published(url: str, *, sha256: str, extractor: str) -> WeightsFile:
-    """Make a file of weights known under the kind of its extractor."""
-    PUBLISHED[extractor] = WeightsFile(url, sha256, extractor)
-    return PUBLISHED[extractor]

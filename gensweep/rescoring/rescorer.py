@@ -22,7 +22,7 @@ from gensweep.training.cost import counted_calls
 from gensweep.training.device import default_device
 from gensweep.training.evaluation import Evaluator, evaluate
 from gensweep.training.learner_state import weights_in
-from gensweep.training.result_files import SUSPECTS_FILE, write_pairs
+from gensweep.training.result_files import SUSPECTS_COLUMNS, SUSPECTS_FILE, write_grid
 from gensweep.training.settings import EvaluationSettings
 
 
@@ -183,7 +183,7 @@ class Rescorer:
 
         result = evaluate(model.family, model.network, evaluator, key=self.seed, progress=drawn)
         if result.suspects is not None:
-            write_pairs(result.suspects, self.folder / SUSPECTS_FILE)
+            write_grid(result.suspects, self.folder / SUSPECTS_FILE, SUSPECTS_COLUMNS)
         return Outcome(
             sampling=sampling,
             samples=self.samples,

@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 PICTURES_FOLDER, LOGS, PLUGINS_FOLDER = "pictures", "logs", "plugins"
 #: Pictures that a checkpoint may hold, which are kept when it goes.
-PICTURES = ("samples", "real", "schedule", "suspects")
+PICTURES = ("samples", "real", "suspects")
 #: Those that are the same at every evaluation of a trial: only the first is kept.
 CONSTANT_PICTURES = ("real",)
 

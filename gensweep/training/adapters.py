@@ -20,7 +20,7 @@ from gensweep.nn.updates import add_update, low_rank_updates, new_rows, put_rows
 
 #: Settings of a fine-tuning by name.
 AdapterSettings: TypeAlias = Mapping[str, str | int | float | None]
-#: The name of the file in a checkpoint's folder.
+#: The name of the file beside the weights of a trained model.
 ADAPTER_FILE = "adapter.safetensors"
 #: The format and version of that file, in its metadata.
 ADAPTER_FORMAT = "gensweep adapter 1"
@@ -55,9 +55,8 @@ def adapter_of(
 
 def write_adapter(adapter: Adapter, file: Path) -> None:
     """Write it; the tensors are float32."""
-    about = {"base": adapter.base, "known": adapter.known, "new": adapter.new, "scale": adapter.scale}
-    metadata = {"format": ADAPTER_FORMAT, "adapter": json.dumps(about | {"settings": dict(adapter.settings)})}
-    write_tensors(file, adapter.tensors, metadata)
+    about = {name: value for name, value in vars(adapter).items() if name != "tensors"}
+    write_tensors(file, adapter.tensors, {"format": ADAPTER_FORMAT, "adapter": json.dumps(about)})
 
 
 def read_adapter(file: Path) -> Adapter:
@@ -69,14 +68,8 @@ def read_adapter(file: Path) -> Adapter:
                 raise GensweepError(f"{file} is no adapter of gensweep, such as {ADAPTER_FILE} of a fine-tuning")
             about = parse_json(metadata["adapter"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        return Adapter(
-            base=str(about["base"]),
-            known=tuple(about["known"]),
-            new=tuple(about["new"]),
-            scale=float(about["scale"]),
-            settings=dict(about["settings"]),
-            tensors=tensors,
-        )
+        names = {"known": tuple(about["known"]), "new": tuple(about["new"])}
+        return Adapter(**about | names, tensors=tensors)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise GensweepError(f"the adapter {file} cannot be read ({error}); name a file {ADAPTER_FILE}") from None
 

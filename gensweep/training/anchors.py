@@ -6,7 +6,6 @@ images again and again.  A model that draws neither has learnt something.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -82,9 +81,7 @@ def _kept_anchors(
     }
     if any(METRICS[name].labelled for name in metrics):
         key["labels"] = ", ".join(map(labels_hash, sets))
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    file = cache / "references" / f"{digest[:24]}.safetensors"
-    scores = kept(file, key, lambda: _scores(evaluator, metrics, held_out, samples))
+    scores = kept(cache, key, lambda: _scores(evaluator, metrics, held_out, samples))
     found = {}
     for name in metrics:
         floor = _anchor(scores[f"{name}/{REAL}"], held_out.name if held_out else "")

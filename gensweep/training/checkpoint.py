@@ -27,17 +27,15 @@ CHECKPOINT_FILE = "checkpoint.json"
 
 @dataclass(frozen=True)
 class Checkpoint(Record):
-    """What checkpoint.json says.
+    """The content of checkpoint.json.
 
-    `metadata` is the caller's, usually the effective configuration; `metrics` the report that came with the checkpoint
-    and `identities` what its scores were measured with, by metric.  `shape` is (c, h, w) of an image
-    and `class_counts` the numbers of training images, by class.  `weights` is the prefix of the tensors that draw
-    samples.  `kernels` is what the training ran on, "c++" or "torch" (`kernels.active`), and `length` after how many
-    images it ends; old checkpoints do not say.
+    `metadata` is the caller's, usually the configuration.  `metrics` are the numbers of the last report, `identities`
+    those of its scores.  `shape` is (c, h, w) of an image, and `class_counts` the number of training images by class.
+    `weights` is the prefix of the tensors that draw samples.  `kernels` is what the training ran on, "c++" or "torch"
+    (`kernels.active`), and `length` the number of images after which it ends.
     """
 
     images: int
-    seconds: dict[str, float]
     seed: int
     family: str
     shape: tuple[int, int, int]

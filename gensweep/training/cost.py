@@ -16,9 +16,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_backward_flop_count, sdpa_flop_count
 
 from gensweep.data.loader import Loader
-from gensweep.families.family import Batch, Family, Likelihood, Loss, MixedCost
+from gensweep.families.family import Batch, Family, Likelihood, Loss, MixedCost, evaluating
 from gensweep.noise import Noise
-from gensweep.training.evaluation import Evaluator, evaluating
+from gensweep.training.evaluation import Evaluator
 
 #: Images of the two batches whose memory is compared: batch norms need two, and what no batch needs cancels out.
 #: Operations are counted of the larger one.
@@ -71,19 +71,14 @@ def training_flops(family: Family, loader: Loader, parts: int = 1) -> float:
     Losses that do not come in every step count for their share of steps; a multiplication and an addition are two.
     A batch goes through the networks in so many `parts`, for which a family may compute some of it twice.
     """
-    if isinstance(family, MixedCost):
-        return sum(share * _flops_per_image(each, loader, parts) for share, each in family.by_cost() if share)
-    return _flops_per_image(family, loader, parts)
-
-
-def _flops_per_image(family: Family, loader: Loader, parts: int) -> float:
-    losses = _losses_of_copy(family, loader, LARGE_BATCH, parts)
-    flops, before = 0.0, 0
-    with flop_counter() as counter:
-        for loss in losses:
-            torch.autograd.backward(loss.value)
-            flops += (counter.get_total_flops() - before) / loss.every
-            before = counter.get_total_flops()
+    flops = 0.0
+    for share, each in family.by_cost() if isinstance(family, MixedCost) else [(1.0, family)]:
+        before = 0
+        with flop_counter() as counter:
+            for loss in _losses_of_copy(each, loader, LARGE_BATCH, parts):
+                torch.autograd.backward(loss.value)
+                flops += share * (counter.get_total_flops() - before) / loss.every
+                before = counter.get_total_flops()
     return flops / LARGE_BATCH
 
 

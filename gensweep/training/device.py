@@ -79,8 +79,3 @@ def compiled(network: nn.Module, compilation: Compilation, *, backend: str = "in
     if compilation == "none":
         return network
     return cast(nn.Module, torch.compile(network, backend=backend, mode=compilation, dynamic=False))
-
-
-def begin_step() -> None:
-    """Tell CUDA graphs that what compiled networks gave in the step before is not needed any more."""
-    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]

@@ -8,8 +8,7 @@ to the rounding of the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from gensweep.data.images import Images
 from gensweep.errors import ParameterError
-from gensweep.families.family import Family, Likelihood
+from gensweep.families.family import Family, Likelihood, evaluating
 from gensweep.metrics.extractors import Extractor, to_uint8
 from gensweep.metrics.metric import METRICS, Metric, Needs
 from gensweep.metrics.uncertainty import Estimate
@@ -163,7 +162,12 @@ def evaluate_images(
             progress(stop - share.start)
     started = synchronised_time(device)
     scores, signals, estimates = _computed(evaluator, metrics)
-    suspects = _suspects(metrics, images, device)
+    suspects = None
+    for metric in metrics.values():
+        if (found := metric.suspects(SUSPECTS_SHOWN)) is not None:
+            positions, real = found
+            # Only their positions were kept, so they are drawn again.
+            suspects = torch.stack([images(positions.to(device)).cpu(), real], 1).flatten(0, 1)
     # Every image was drawn by one rank and is black on the others.
     shown = workers.sum(shown).cpu()
     scoring += synchronised_time(device) - started
@@ -185,17 +189,6 @@ def _computed(
         signals |= {f"{name}/{key}": detail for key, detail in metric.details.items()}
         scores[name] = evaluator.score(name, value, estimate)
     return scores, signals, estimates
-
-
-def _suspects(
-    metrics: Mapping[str, Metric], images: Callable[[Tensor], Tensor], device: torch.device
-) -> UInt8[Tensor, "p c h w"] | None:
-    """Pairs of images, drawn again, as only their positions were kept."""
-    for metric in metrics.values():
-        if (found := metric.suspects(SUSPECTS_SHOWN)) is not None:
-            positions, real = found
-            return torch.stack([images(positions.to(device)).cpu(), real], 1).flatten(0, 1)
-    return None
 
 
 def _require_labels(metrics: Mapping[str, Metric], labels: Tensor | None) -> None:
@@ -241,18 +234,6 @@ def draw(
     """
     with evaluating(network):
         return to_uint8(family.sample(network, noise, labels if family.classes else None))
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode and without gradients; it returns to its former mode."""
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        network.train(training)
 
 
 def sample_labels(counts: Sequence[int], noise: Noise) -> Int[Tensor, " n"]:

@@ -1,4 +1,4 @@
-"""The training loop: yields after each step; clocks, checkpoints and reports are the caller's.
+"""The training loop: yields after each step; clocks, files and reports are the caller's.
 
 Everything random depends on the seed and the position in the stream of images, so nothing needs to be stored to resume,
 and the number of workers does not matter.  Only dropout draws from torch's global generator, which is seeded in
@@ -20,15 +20,15 @@ from torch import Tensor, nn
 
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError, ParameterError
-from gensweep.families.family import FAMILIES, Annealed, Batch, Family, Loss, ReadsBack
+from gensweep.families.family import FAMILIES, Annealed, Batch, Family, Loss
 from gensweep.nn.precision import mixed_precision
 from gensweep.noise import Noise
-from gensweep.training.device import begin_step, compiled, place, synchronised_time
+from gensweep.training.device import compiled, place
 from gensweep.training.distributed import ALONE, Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
 from gensweep.training.settings import TrainingSettings
 
-#: Before the names of the tensors in a checkpoint that hold losses not reported yet.
+#: Before the names of the tensors of a state that hold losses not reported yet.
 UNREPORTED = "unreported/"
 #: How often losses are logged in a training that does not say.
 LOSSES_LOGGED = 50
@@ -145,7 +145,8 @@ class Learner:
         torch.manual_seed(_dropout_seed(self.seed, self.images, rank))
         self._set_rates(self.images + size)
         if self.training.compilation != "none":
-            begin_step()
+            # CUDA graphs may overwrite what compiled networks gave in the step before.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         turns = []
         for part in range(self.training.accumulation):
             # Ranks share each part, so that parts follow each other in the stream for any number of workers.
@@ -197,13 +198,6 @@ class Learner:
         self.optimizers[name].step()
         self.optimizers[name].zero_grad(set_to_none=True)
 
-    def time(self) -> float:
-        """Seconds on a clock, once the device is done with all steps; what follows the weights is read then too."""
-        now = synchronised_time(self.device)
-        if isinstance(self.family, ReadsBack):
-            self.family.read_back()
-        return now
-
     def count_seconds(self, seconds: float) -> None:
         """Add seconds of training on this worker."""
         self.seconds += seconds
@@ -230,8 +224,6 @@ def train(learner: Learner, loader: Loader, rungs: Sequence[int] = ()) -> Iterat
     """
     length = learner.training.images
     log_every = learner.training.log_every or max(1, length // LOSSES_LOGGED)
-    if isinstance(learner.family, ReadsBack):
-        learner.family.read_back()
     while learner.images < length:
         before = learner.images
         learner.step(loader)

@@ -1,4 +1,4 @@
-"""The files in a checkpoint that are for people, and those that show how sure a score is."""
+"""The files beside the weights of a trained model: pictures, and how sure a score is."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import functools
 import json
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.families.family import Scheduled
 from gensweep.files import naming
 from gensweep.noise import Noise
 from gensweep.training.evaluation import EvaluationResult, sample_labels
@@ -26,15 +24,9 @@ if TYPE_CHECKING:
     from PIL import ImageFont
 
 
-SUSPECTS_FILE = "suspects.png"
-#: Images of a class, and classes, in a contact sheet.
+SUSPECTS_FILE, SUSPECTS_COLUMNS = "suspects.png", 8
+#: Images in a row of a class, and classes in a contact sheet.
 SHEET_COLUMNS, SHEET_CLASSES = 10, 20
-#: Times in 0 .. 1 at which a schedule is drawn.
-SCHEDULE_POINTS = 513
-INK_COLOUR = "#222222"
-FAINT_COLOUR = "#888888"
-SIGNAL_COLOUR = "#1f6f8b"
-NOISE_COLOUR = "#d1603d"
 
 
 def write_result(result: EvaluationResult, images: Images, folder: Path) -> None:
@@ -42,8 +34,7 @@ def write_result(result: EvaluationResult, images: Images, folder: Path) -> None
 
     The latter has, by metric, "corrected", "error" and the "influences" of the images, in their order.
     """
-    for key, write in pictures_of(result, images).items():
-        write(folder / f"{key}.png")
+    write_pictures(result, images, lambda key: folder / f"{key}.png")
     record = {
         name: {
             "corrected": estimate.corrected,
@@ -56,22 +47,18 @@ def write_result(result: EvaluationResult, images: Images, folder: Path) -> None
         (folder / "estimates.json").write_text(json.dumps(record, allow_nan=False) + "\n")
 
 
-def pictures_of(result: EvaluationResult, images: Images) -> dict[str, Callable[[Path], None]]:
-    """What writes each picture of an evaluation into a file, by its key; `images` are those of the training.
+def write_pictures(result: EvaluationResult, images: Images, file_of: Callable[[str], Path]) -> None:
+    """Write the pictures of an evaluation into the files of their keys; `images` are those of the training.
 
     "samples" are the first images, by class if they were drawn for classes, and "real" as many real ones laid out like
-    them.  "suspects" are there if a metric has found any.
+    them.  "suspects" are generated images, each with its original to the right, if a metric has found any.
     """
     shown, labels = result.shown, result.shown_labels
     alike = sample_labels(images.class_counts, Noise(0, torch.arange(len(shown)))) if labels is None else labels
-    grid = partial(_write_grid_of_classes, labels=labels, images=images)
-    pictures: dict[str, Callable[[Path], None]] = {
-        "samples": partial(grid, shown),
-        "real": partial(grid, real_images(images, alike)),
-    }
+    for key, chosen in (("samples", shown), ("real", real_images(images, alike))):
+        _write_grid_of_classes(chosen, file_of(key), labels=labels, images=images)
     if result.suspects is not None:
-        pictures["suspects"] = partial(write_pairs, result.suspects)
-    return pictures
+        write_grid(result.suspects, file_of("suspects"), SUSPECTS_COLUMNS)
 
 
 def _write_grid_of_classes(
@@ -120,42 +107,6 @@ def write_picture(image: UInt8[Tensor, "c h w"], file: Path) -> None:
         Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
 
 
-def write_pairs(suspects: UInt8[Tensor, "p c h w"], file: Path) -> None:
-    """Write generated images, each with its original to the right, as one picture, four pairs a row."""
-    write_grid(suspects, file, columns=min(8, len(suspects)))
-
-
-def write_schedule(family: Scheduled, network: nn.Module, folder: Path) -> None:
-    """Draw schedule.png: the log-SNR of a network's schedule, beside a line between the same ends, and what it leaves.
-
-    Signal and noise are the variances alpha^2 = sigmoid(log-SNR) and sigma^2 = sigmoid(-log-SNR).
-    """
-    # Only families with such a schedule pay for this import.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    t = torch.linspace(0, 1, SCHEDULE_POINTS, dtype=torch.float64)
-    log_snr = family.log_snr(network, t)
-    line = torch.lerp(log_snr[0], log_snr[-1], t)
-    # Margins that fit: to find them, matplotlib's layouts draw the picture once more.
-    figure = Figure(figsize=(8, 3.2))
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.06, "right": 0.98, "bottom": 0.15, "top": 0.91})
-    left.plot(t, line, color=FAINT_COLOUR, linewidth=1, linestyle=(0, (4, 3)), label="a line")
-    left.plot(t, log_snr, color=INK_COLOUR, linewidth=2, label="the schedule")
-    left.set_title(f"log-SNR, from {log_snr[0]:.2f} to {log_snr[-1]:.2f}", loc="left", fontsize=10)
-    right.plot(t, log_snr.sigmoid(), color=SIGNAL_COLOUR, linewidth=2, label="signal")
-    right.plot(t, (-log_snr).sigmoid(), color=NOISE_COLOUR, linewidth=2, label="noise")
-    right.set_title("share of the variance", loc="left", fontsize=10)
-    for axes in (left, right):
-        axes.set_xlabel("t")
-        axes.set_xlim(0, 1)
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=9)
-    figure.savefig(folder / "schedule.png", dpi=120)
-
-
 #: Small images are enlarged to about this side in a grid.
 MIN_TILE_PIXELS = 64
 #: The white margin around each image of a grid.
@@ -163,8 +114,6 @@ TILE_MARGIN_PIXELS = 2
 #: The height of letters, and the space to the left and right of a name.
 NAME_FONT_PIXELS = 12
 NAME_SPACE_PIXELS = 5
-#: The rows of a picture that would be this much wider than high are broken.
-MAX_WIDTH_PER_HEIGHT = 2.5
 #: Letters of a name that are shown, at most.
 MAX_NAME_LETTERS = 16
 
@@ -181,8 +130,8 @@ def write_class_grid(
 ) -> None:
     """Write images as one picture, a row for each class that they have, in the order of the classes.
 
-    Names with letters that DejaVu Sans lacks are shown by number.  The rows of few classes are broken, and many classes
-    stand side by side, so that the picture is about as wide as high.
+    Names with letters that DejaVu Sans lacks are shown by number.  Long rows are broken, and many rows stand side by
+    side, so that the picture is about as wide as high.
     """
     # Only a process that draws pictures pays for this import.
     from PIL import Image, ImageDraw
@@ -197,14 +146,14 @@ def write_class_grid(
     side = tiles.shape[1]
     space = math.ceil(max(map(font.getlength, texts.values()))) + 2 * NAME_SPACE_PIXELS
     most = max(map(len, members.values()))
-    columns = _columns(len(members), most, space / side)
+    columns = min(most, SHEET_COLUMNS)
     rows = [
         (label, start == 0, found[start : start + columns])
         for label, found in members.items()
         for start in range(0, len(found), columns)
     ]
     width = space + side * columns
-    high = len(rows) if columns < most else _rows_high(len(rows), width / side)
+    high = min(len(rows), math.ceil(math.sqrt(len(rows) * width / side)))
     sheet = Image.new("RGB", (width * -(-len(rows) // high), side * high), "white")
     pen = ImageDraw.Draw(sheet)
     for place, (label, is_first, row) in enumerate(rows):
@@ -236,22 +185,6 @@ def real_images(images: Images, labels: Int[Tensor, " k"]) -> UInt8[Tensor, "k c
         of_class, wanted = (images.labels == label).nonzero()[:, 0], labels == label
         positions[wanted] = of_class[torch.arange(int(wanted.sum())) % len(of_class)]
     return images.pixels[positions]
-
-
-def _columns(classes: int, most: int, space: float) -> int:
-    """Images in a row, of classes of at most `most`: all of a class, unless that is far wider than high.
-
-    `space` is the width of the names, in images.
-    """
-    if space + most <= MAX_WIDTH_PER_HEIGHT * classes:
-        return most
-    return min(range(1, most + 1), key=lambda columns: abs(math.log((space + columns) / classes / -(-most // columns))))
-
-
-def _rows_high(rows: int, shape: float) -> int:
-    """Into how many lines rows are put that are `shape` times as wide as high, for a picture that is nearly square."""
-    high = min(range(1, rows + 1), key=lambda high: abs(math.log(shape * -(-rows // high) / high)))
-    return -(-rows // -(-rows // high))
 
 
 def _short(name: str) -> str:

@@ -43,5 +43,5 @@ class Start:
         return build(classes)
 
     def writer(self, trial: Mapping[str, Any], images: Images) -> Callable[[nn.Module, Path], None] | None:
-        """A function that writes further files into the folder of a checkpoint."""
+        """A function that writes further files beside the weights of the trained model."""
         return None

@@ -21,7 +21,7 @@ MAX_PACE_SECONDS = 20.0
 MAX_TIMED_STEPS = 16
 #: Seconds after which the timing ends, and repetitions at most.
 TIMING_SECONDS, MAX_REPETITIONS = 1.0, 20
-#: Seconds between two questions to the reporter whether a checkpoint is wanted.
+#: Seconds between two times that a `Ticker` is due.
 TICK_SECONDS = 1.0
 
 
@@ -53,27 +53,24 @@ def set_pace(learner: Learner, loader: Loader, after_step: Callable[[], None] = 
     assert training.device_seconds is not None
     seconds = training.device_seconds / workers.world
     window = min(PACE_SHARE * seconds, MAX_PACE_SECONDS)
-    started, elapsed, steps, next_look = learner.time(), 0.0, 0, WARM_UP_STEPS
-    warm, images_when_warm = 0.0, 0
+    started, elapsed, done, steps = synchronised_time(learner.device), 0.0, 0, WARM_UP_STEPS
+    warm, images_when_warm, periods = 0.0, 0, 1
     while learner.images < training.images and elapsed < seconds:
-        learner.step(loader)
-        after_step()
-        steps += 1
-        if steps < next_look and learner.images < training.images:
-            continue
-        elapsed = float(workers.max(torch.tensor(learner.time() - started, device=learner.device)))
-        measured = steps - WARM_UP_STEPS
-        whole_periods = measured % learner.period == 0
-        if measured == 0:
+        for _ in range(steps):
+            if learner.images < training.images:
+                learner.step(loader)
+                after_step()
+        done += steps
+        now = torch.tensor(synchronised_time(learner.device) - started, device=learner.device)
+        elapsed = float(workers.max(now))
+        if done == WARM_UP_STEPS:
             warm, images_when_warm = elapsed, learner.images
-        elif whole_periods and elapsed - warm >= window:
-            break
-        # A look makes the device wait: the next one comes after half of the time left, by the pace so far.
-        left = max(0.0, measured * (window / max(elapsed - warm, 1e-9) - 1))
-        periods = measured // learner.period + 1 + int(min(left / 2, measured) / learner.period)
-        # A period may take longer than all of the training has.
-        in_time = int(steps * (seconds / max(elapsed, 1e-9) - 1) / 2)
-        next_look = min(WARM_UP_STEPS + periods * learner.period, steps + max(1, in_time))
+        elif done == WARM_UP_STEPS + periods * learner.period:
+            if elapsed - warm >= window:
+                break
+            periods *= 2  # as a look at the clock makes the device wait
+        in_half_of_the_time = int(done * (seconds / max(elapsed, 1e-9) - 1) / 2)
+        steps = max(1, min(WARM_UP_STEPS + periods * learner.period - done, in_half_of_the_time))
     pace = (learner.images - images_when_warm) / max(elapsed - warm, 1e-9)
     batches = int(pace * max(0.0, seconds - elapsed)) // training.batch_size
     length = min(training.images, learner.images + batches * training.batch_size)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from gensweep import kernels
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError
-from gensweep.families.family import FAMILIES, Scheduled
+from gensweep.families.family import FAMILIES
 from gensweep.nn.updates import merged
 from gensweep.results import Cost, Evaluation
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, save, verify
@@ -27,12 +26,12 @@ from gensweep.training.cost import (
     trained_parameters,
     training_flops,
 )
-from gensweep.training.device import keep_freed_memory, memory_bytes
+from gensweep.training.device import keep_freed_memory, memory_bytes, synchronised_time
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate
 from gensweep.training.learner_state import restore, sampler_prefix, state_of
 from gensweep.training.loop import Learner, Progress, train
 from gensweep.training.reporter import Reporter, WorkerContext
-from gensweep.training.result_files import write_result, write_schedule
+from gensweep.training.result_files import write_result
 from gensweep.training.timing import Ticker, set_pace
 
 
@@ -65,25 +64,25 @@ def run_trial(
         trial.evaluate(last=True)
     elif paced and any(rung <= learner.images for rung in rungs):  # where it was not known yet how long it trains
         trial.evaluate(last=False)
-    ticker, started = Ticker(learner), learner.time()
+    ticker, started = Ticker(learner), synchronised_time(learner.device)
     for progress in train(learner, trial.loader, rungs):
         reporter.moved("training")
         tick = ticker.is_due()
         if progress is None and not tick:
             continue
-        learner.count_seconds(learner.time() - started)
+        learner.count_seconds(synchronised_time(learner.device) - started)
         if progress is not None:
             trial.log(progress)
         if progress is not None and progress.due:
             trial.evaluate(last=progress.last)
         elif tick and trial.checkpoint_is_due():
             trial.save()
-        started = learner.time()
+        started = synchronised_time(learner.device)
 
 
 @dataclass
 class _Trial:
-    """A running trial, with the last losses, and what drawing and scoring images took so far."""
+    """A running trial, with the last losses, and what drawing and scoring images took on all devices so far."""
 
     learner: Learner
     evaluator: Evaluator
@@ -92,8 +91,6 @@ class _Trial:
     metadata: Mapping[str, Any]
     also: Callable[[nn.Module, Path], None] | None
     losses: dict[str, float] = field(default_factory=dict)
-    sample_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
     scoring_flops: float = 0.0
     scoring_device_seconds: float = 0.0
     saved_at: float = field(default_factory=time.monotonic)
@@ -135,8 +132,7 @@ class _Trial:
             return False
         checkpoint = read(whole[0])
         restore(learner, load_tensors(whole[0]))
-        learner.images, learner.seconds = self.logged_at = checkpoint.images, checkpoint.seconds["train"]
-        self.sample_seconds, self.evaluate_seconds = checkpoint.seconds["sample"], checkpoint.seconds["evaluate"]
+        learner.images, learner.seconds = self.logged_at = checkpoint.images, checkpoint.metrics["train_seconds"]
         learner.device_seconds = checkpoint.metrics["device_seconds"]
         self.scoring_flops = checkpoint.metrics["scoring_flops"]
         self.scoring_device_seconds = checkpoint.metrics["scoring_device_seconds"]
@@ -165,16 +161,16 @@ class _Trial:
         learner, evaluator = self.learner, replace(self.evaluator, last=last)
         network, share = merged(learner.sampler), len(learner.workers.share(evaluator.samples))
         self.reporter.moved("scoring")
-        with _marked(network, self.reporter):
-            result = evaluate(
-                learner.family,
-                network,
-                evaluator,
-                workers=learner.workers,
-                progress=lambda drawn: self.reporter.moved("drawing samples" if drawn < share else "scoring"),
-            )
-        self.sample_seconds += result.sample_seconds
-        self.evaluate_seconds += result.evaluate_seconds
+        # Drawing one batch may take a thousand calls of the network.
+        hook = network.register_forward_hook(lambda *_: self.reporter.moved())
+        result = evaluate(
+            learner.family,
+            network,
+            evaluator,
+            workers=learner.workers,
+            progress=lambda drawn: self.reporter.moved("drawing samples" if drawn < share else "scoring"),
+        )
+        hook.remove()
         self.scoring_device_seconds += (result.sample_seconds + result.evaluate_seconds) * learner.workers.world
         if last not in self.flops_of_scoring:
             self.flops_of_scoring[last] = scoring_flops(learner.family, evaluator, self.flops_of_drawing)
@@ -185,7 +181,7 @@ class _Trial:
         evaluation = Evaluation(learner.images, result.scores, self._add_to(cost), self.losses | result.signals)
         self.reporter.moved("saving")
         if learner.workers.rank == 0:
-            self._save(state_of(learner), evaluation, also=partial(self._add_files, result))
+            self._save(state_of(learner), evaluation, result)
         self.reporter.evaluated(evaluation, self._folder)
         self.saved_at = time.monotonic()
 
@@ -228,12 +224,11 @@ class _Trial:
         )
 
     def _save(
-        self, tensors: Mapping[str, Tensor], evaluation: Evaluation, also: Callable[[Path], None] = lambda folder: None
+        self, tensors: Mapping[str, Tensor], evaluation: Evaluation, result: EvaluationResult | None = None
     ) -> None:
         learner, images = self.learner, self.evaluator.images
         checkpoint = Checkpoint(
             images=learner.images,
-            seconds={"train": learner.seconds, "sample": self.sample_seconds, "evaluate": self.evaluate_seconds},
             seed=learner.seed,
             family=FAMILIES.kind_of(learner.family),
             shape=images.shape,
@@ -246,21 +241,11 @@ class _Trial:
             kernels=kernels.active(learner.device.type),
             length=learner.training.images,
         )
-        save(self._folder, checkpoint, tensors, also=also)
 
-    def _add_files(self, result: EvaluationResult, folder: Path) -> None:
-        write_result(result, self.evaluator.images, folder)
-        if isinstance(self.learner.family, Scheduled):
-            write_schedule(self.learner.family, self.learner.sampler, folder)
-        if self.also is not None:
-            self.also(self.learner.sampler, folder)
+        def add_files(folder: Path) -> None:
+            if result is not None:
+                write_result(result, images, folder)
+                if self.also is not None:
+                    self.also(learner.sampler, folder)
 
-
-@contextmanager
-def _marked(network: nn.Module, reporter: Reporter) -> Iterator[None]:
-    """Let a reporter hear of each call of a network: drawing one batch may take a thousand of them."""
-    hook = network.register_forward_hook(lambda *_: reporter.moved())
-    try:
-        yield
-    finally:
-        hook.remove()
+        save(self._folder, checkpoint, tensors, also=add_files)

@@ -65,8 +65,6 @@ def test_the_final_score_is_checked_as_an_evaluation_is(load, refused):
     assert line.startswith("s:6: final.metrics: 'fid' is a distance of the features of inception, but final.extractor")
     likelihood = f"{BASE.replace('kind: diffusion', 'kind: gan')}final: {{metrics: [bpd]}}\n"
     assert "final.metrics: 'bpd' needs a likelihood, which the family gan does not have" in refused(likelihood)[0]
-    (line,) = refused(f"{BASE}final: {{metrics: [inception_score]}}\n")
-    assert line.startswith("s:6: final.metrics: 'inception_score' needs an extractor whose network classifies images")
     (line,) = refused(f"{BASE}final: {{against: real.npz, metrics: [kid]}}\n")
     assert line.startswith("s:6: final.metrics: 'kid' compares with real images, and real.npz holds only")
     whole = load(f"{BASE}final: {{metrics: [fid], samples: 50000, extractor: {{kind: inception}}}}\n")

@@ -6,7 +6,7 @@ from tiny import CLASSES, SIZE, batch, build
 from gensweep.diffusion.guidance import LABEL_DROPOUT_STREAM
 from gensweep.diffusion.samplers.sampler import START_STREAM
 from gensweep.families.denoising import TRAINING_NOISE_STREAM
-from gensweep.families.diffusion import MAX_EXACT_SIGMA
+from gensweep.families.diffusion import DiffusionFamily
 from gensweep.noise import Noise
 
 
@@ -74,7 +74,7 @@ def test_only_the_highest_levels_are_exempt_from_the_sampling_precision():
 
     family = build("diffusion", sampling_precision="bfloat16")
     denoise = family.denoise(Listener(), None)
-    for sigma in (1000.0, MAX_EXACT_SIGMA, 0.1):
+    for sigma in (1000.0, DiffusionFamily.max_coarse_sigma, 0.1):
         assert denoise(torch.zeros(1, 1, SIZE, SIZE), sigma).x_0.dtype == torch.float32
     assert seen == [torch.float32, torch.bfloat16, torch.bfloat16]
     family = build("diffusion", sampling_precision="float32")

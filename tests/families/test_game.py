@@ -1,7 +1,5 @@
 """The turns of the game, beyond the plain recipe."""
 
-import dataclasses
-
 import pytest
 import tiny
 import torch
@@ -99,7 +97,7 @@ def test_real_and_fake_go_through_the_augmentation_and_so_does_the_generators_gr
         def observe(self, signs, total):
             calls.append(("observed", len(signs), total))
 
-    family.gan = dataclasses.replace(family.gan, augmentation=Blind())
+    family.gan.augmentation = Blind()
     for loss in family.losses(family.networks, batch()):
         loss.value.backward()
     assert all(not parameter.grad.any() for parameter in family.networks["generator"].parameters())

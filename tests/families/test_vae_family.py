@@ -1,6 +1,7 @@
 """The VAE family against probabilistic PCA, whose likelihood has a closed form."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.distributions import MultivariateNormal
 
 from gensweep.families.family import Batch, BoundPoints
 from gensweep.families.optimizers import Adam
-from gensweep.families.vae import VaeFamily, evidence
+from gensweep.families.vae import Evidence, VaeFamily
 from gensweep.nn.networks import Autoencoder
 from gensweep.noise import Noise
 from gensweep.vae.pixel_likelihoods import PIXEL_LIKELIHOODS, SHARED_DEVIATION_RATE
@@ -46,9 +47,10 @@ def linear(channels, size, classes, latent, outputs):
 
 def linear_family(**settings):
     def vae():
-        return evidence(likelihood=PIXEL_LIKELIHOODS["gaussian"], latent=LATENT, **settings)
+        return Evidence(likelihood=PIXEL_LIKELIHOODS["gaussian"], latent=LATENT, **settings)
 
-    return VaeFamily(1, 2, 0, network=linear, vae=vae, optimizer=lambda: Adam(0.02, (0.9, 0.99), 0, None))
+    adam = partial(Adam, learning_rate=0.02, beta2=0.99, warmup=0, clip=None)
+    return VaeFamily(1, 2, 0, network=linear, vae=vae, optimizer=adam)
 
 
 def data(n=300):

@@ -129,15 +129,6 @@ def test_every_sampler_draws_gaussian_data_from_the_ideal_network(kind, timestep
     assert float(images.std()) == pytest.approx(STD, rel=0.05)
 
 
-def test_the_curve_of_a_schedule_falls_from_signal_to_noise():
-    family = build("vdm")
-    t = torch.linspace(0, 1, 11, dtype=torch.float64)
-    log_snr = family.log_snr(family.networks["denoiser"], t)
-    assert log_snr.tolist()[0] == pytest.approx(13.3, abs=1e-4)
-    assert log_snr.tolist()[-1] == pytest.approx(-5, abs=1e-4)
-    assert (log_snr.diff() < 0).all()
-
-
 @pytest.mark.parametrize("exponents", [(), (0,), (7, 8)])
 def test_fourier_features_are_those_of_the_formula(exponents):
     x = torch.rand(2, 3, 4, 4) * 2 - 1

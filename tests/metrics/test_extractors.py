@@ -9,7 +9,7 @@ import torch
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256
 from gensweep.metrics import dinov2, extractors, inception
-from gensweep.metrics.extractors import EXTRACTORS, HEADLESS, Extractor, as_rgb
+from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.weights import WeightsFile
 
 pytestmark = pytest.mark.trains
@@ -84,16 +84,6 @@ def test_the_id_tells_features_resolution_precision_and_weights(extractor: Extra
     assert resolution.removesuffix("px").isdigit()
     assert precision == "float32"
     assert len(weights.removeprefix("sha256:")) == 12
-
-
-def test_whether_a_network_classifies_images_is_known_before_it_is_built(extractor: Extractor):
-    name = extractor.id.partition("/")[0]
-    assert (extractor.head is None) == any(name.startswith(kind) for kind in HEADLESS)
-
-
-def test_other_numbers_of_channels_are_refused():
-    with pytest.raises(ValueError, match="1 or 3 channels, but got 4"):
-        as_rgb(pixels(1, 4, 8))
 
 
 FETCHED = [kind for kind in EXTRACTORS if "weights" in inspect.signature(EXTRACTORS[kind]).parameters]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from real_features import MadeUp, features
 
-from gensweep.metrics import pairs
+from gensweep.metrics import collected
 from gensweep.metrics.collected import KernelDistance
 
 
@@ -34,7 +34,7 @@ def test_equals_the_formula_in_any_blocks(n: int, m: int, monkeypatch: pytest.Mo
     generated, real = features(n, 8, 2), features(m, 8, 1)
     expected = brute_force(generated, real)
     for block in (7, 2048):
-        monkeypatch.setattr(pairs, "BLOCK_ROWS", block)
+        monkeypatch.setattr(collected, "BLOCK_ROWS", block)
         assert distance(real, generated)[0] == pytest.approx(expected, rel=1e-9)
 
 

@@ -6,7 +6,6 @@ import torch
 from real_features import MadeUp, features
 from sklearn.neighbors import NearestNeighbors
 
-from gensweep.metrics import pairs
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.real import spread
 
@@ -42,9 +41,7 @@ def by_sklearn(kind: str, real: np.ndarray, generated: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("block", [13, 2048])
-def test_equals_scikit_learns_neighbours_in_any_blocks(kind: str, block: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pairs, "BLOCK_ROWS", block)
+def test_equals_scikit_learns_neighbours(kind: str):
     real, generated = features(90, 5, 1), features(90, 5, 4) * 0.8
     expected = by_sklearn(kind, real.double().numpy(), generated.double().numpy())
     assert 0.2 < expected < 1.5

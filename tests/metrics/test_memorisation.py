@@ -70,7 +70,7 @@ def test_an_evaluation_draws_the_suspects_beside_their_originals(tmp_path: Path)
     from PIL import Image
 
     from gensweep.training.evaluation import evaluate_images
-    from gensweep.training.result_files import write_pairs
+    from gensweep.training.result_files import SUSPECTS_COLUMNS, write_grid
 
     evaluator, real = tiny.evaluator(names=("authpct",)), tiny.images().pixels
     drawn = 255 - real[:20]
@@ -79,6 +79,6 @@ def test_an_evaluation_draws_the_suspects_beside_their_originals(tmp_path: Path)
     assert torch.equal(verdict.suspects[0], real[30])
     assert verdict.suspects[1, 0, 0, 0] == 30  # as `MadeUp` paints its pixels
     assert verdict.signals["authpct/memorised"] >= 1 / 20
-    write_pairs(verdict.suspects, tmp_path / "suspects.png")
+    write_grid(verdict.suspects, tmp_path / "suspects.png", SUSPECTS_COLUMNS)
     with Image.open(tmp_path / "suspects.png") as picture:
         assert picture.size == (8 * 68, 4 * 68)

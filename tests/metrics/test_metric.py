@@ -9,16 +9,18 @@ from torch import nn
 from gensweep.errors import GensweepError
 from gensweep.metrics.metric import METRICS, BitsPerDim, FrechetDistance
 from gensweep.metrics.moments import Moments
+from gensweep.metrics.statistics import Statistics
 from gensweep.metrics.uncertainty import Target, estimate_distance
 
 
 @pytest.mark.parametrize("d", [3, 64])
 def test_equals_ignites_own_fid(d: int):
     real, generated = features(400, d, 1), features(400, d, 2)
-    from ignite.metrics import FID  # after the package, which imports ignite past its deprecation warnings
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of torch.jit
+        from ignite.metrics import FID
 
     theirs = FID(num_features=d, feature_extractor=nn.Identity())
-    ours = FrechetDistance(Moments.of(real))
+    ours = FrechetDistance(Statistics("", Moments.of(real)))
     for r, g in zip(real.split(64), generated.split(64), strict=True):
         theirs.update((r, g))
         ours.update(g)
@@ -34,7 +36,7 @@ def fed(kind: str, found: torch.Tensor) -> "torch.Tensor | tuple[torch.Tensor, t
 
 def test_a_distance_says_how_sure_it_is_from_the_features_it_has_seen():
     real, generated = features(400, 8, 1), features(90, 8, 2)
-    metric = FrechetDistance(Moments.of(real))
+    metric = FrechetDistance(Statistics("", Moments.of(real)))
     for batch in generated.split(40):
         metric.update(batch)
     reference = Moments.of(real)

@@ -12,7 +12,8 @@ from gensweep.errors import GensweepError
 from gensweep.metrics import real as module
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.real import MOMENTS_FORMAT, Real, spread
+from gensweep.metrics.probe import predicted
+from gensweep.metrics.real import Real, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +45,6 @@ def extractor() -> Extractor:
 
 def seen(extractor: Extractor) -> int:
     return extractor.network.seen
-
-
-def moments_file(images: Pictures, extractor: Extractor, cache: Path) -> Path:
-    return Real(images, extractor, cache).file(MOMENTS_FORMAT)
 
 
 def test_equal_the_moments_of_all_images(extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -103,14 +100,15 @@ def test_of_classes_that_take_turns_all_are_taken_equally(classes: int):
 @pytest.mark.parametrize("change", ["fingerprint", "name", "pixels", "extractor"])
 def test_everything_they_depend_on_is_in_the_key(change: str, extractor: Extractor, tmp_path: Path):
     images = Pictures()
-    file = moments_file(images, extractor, tmp_path)
+    _ = Real(images, extractor, tmp_path).moments
     if change == "extractor":
         extractor.id += "0"
     elif change == "pixels":
         images = replace(images, pixels=images.pixels[:49])
     else:
         images = replace(images, **{change: "other"})
-    assert moments_file(images, extractor, tmp_path) != file
+    _ = Real(images, extractor, tmp_path).moments
+    assert len([*tmp_path.glob("references/*.safetensors")]) == 2
 
 
 DAMAGES = {
@@ -125,7 +123,7 @@ DAMAGES = {
 def test_a_damaged_entry_is_computed_again_with_a_warning(damage: str, extractor: Extractor, tmp_path: Path):
     images = Pictures()
     first = Real(images, extractor, tmp_path).moments
-    file = moments_file(images, extractor, tmp_path)
+    (file,) = tmp_path.glob("references/*.safetensors")
     file.write_bytes(DAMAGES[damage](file.read_bytes()))
     with pytest.warns(UserWarning, match="damaged") as notes:
         again = Real(images, extractor, tmp_path).moments
@@ -161,9 +159,9 @@ def test_a_classifier_is_of_the_labels_that_the_images_have(extractor: Extractor
     images = Pictures()
     again = replace(images, labels=torch.tensor([9, 3])[images.labels], class_names=tuple("0123456789"))
     plain, tuned = (Real(each, extractor, tmp_path).classifier() for each in (images, again))
-    assert plain.probe.weights.shape == (5, 2)
-    assert tuned.probe.weights.shape == (5, 10)
-    assert {*tuned.probe.predict(extractor(images.pixels)).tolist()} <= {3, 9}
+    assert plain.probe.weight.shape == (2, 5)
+    assert tuned.probe.weight.shape == (10, 5)
+    assert {*predicted(tuned.probe, extractor(images.pixels)).tolist()} <= {3, 9}
     unseen = replace(images, name="pictures test")
     assert Real(images, extractor, tmp_path, lambda: unseen).classifier().ceiling > 0
     told = Real(again, extractor, tmp_path, lambda: replace(again, name="pictures test")).classifier()

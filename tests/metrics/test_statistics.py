@@ -11,7 +11,7 @@ from gensweep.errors import ConfigError
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.statistics import read_statistics
+from gensweep.metrics.statistics import Statistics, read_statistics
 
 
 def extractor(d: int = 5, id: str = "made_up/5/sha256:1") -> Extractor:
@@ -30,7 +30,7 @@ def test_a_file_of_pytorch_fid_is_taken(tmp_path: Path):
     np.savez_compressed(tmp_path / "theirs.npz", mu=x.mean(0), sigma=np.cov(x, rowvar=False))
     found = read_statistics(tmp_path / "theirs.npz", extractor())
     assert found.name.startswith("theirs.npz#")
-    assert distance(found) == pytest.approx(distance(Moments.of(features(300, 5, 1))), rel=1e-9)
+    assert distance(found) == pytest.approx(distance(Statistics("", Moments.of(features(300, 5, 1)))), rel=1e-9)
 
 
 def save(file: Path, **arrays) -> Path:

@@ -20,7 +20,6 @@ TENSORS = {
 def checkpoint(images=100, **values):
     fields = {
         "images": images,
-        "seconds": {"train": 1.5, "sample": 0.5, "evaluate": 0.25},
         "seed": 2**62,
         "family": "gan",
         "shape": (1, 8, 8),

@@ -18,7 +18,7 @@ from gensweep.diffusion.denoising_losses import LOSSES
 from gensweep.diffusion.gamma import GAMMAS
 from gensweep.diffusion.levels import TRAINING_LEVELS
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
-from gensweep.families.family import FAMILIES, ReadsBack
+from gensweep.families.family import FAMILIES
 from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES
 from gensweep.gan.augmentation import AUGMENTATIONS
 from gensweep.nn.networks import ADVERSARIES, DENOISERS
@@ -104,10 +104,11 @@ def on_device(monkeypatch, kind, update=None, **settings):
     if update is not None:
         UPDATES[update](family.networks[family.sampled], lambda: None, family.classes, 1)
         family.classes += 1
-    if isinstance(family, ReadsBack):
-        family.read_back()
+    if kind == "vdm":  # which reads a number of the device once in many steps
+        family.most_neighbours = 3
     training = TrainingSettings(images=64, batch_size=8, precision="float32", ema_half_life=30)
     learner, loader = Learner(family, training, seed=3, device="meta"), Loader(tiny.images(), seed=3, device="meta")
+    learner.images = training.batch_size
     learner.step(loader)  # tables are moved to the device once
     with NoCopies(), NoLiterals():
         yield lambda: learner.step(loader)

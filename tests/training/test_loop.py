@@ -56,7 +56,7 @@ def test_training_ends_in_time_whatever_recurs_in_its_game(every, discriminator_
         return clock[0]
 
     monkeypatch.setattr(learner, "step", slow)
-    monkeypatch.setattr("gensweep.training.loop.synchronised_time", look)
+    monkeypatch.setattr("gensweep.training.timing.synchronised_time", look)
     set_pace(learner, Loader(tiny.images(), seed=3))
     assert len(looks) < 12
     events(learner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,7 +30,7 @@ from gensweep.sweep.provenance import git_state, provenance_tags
 from gensweep.sweep.stored_sweeps import trial_config
 from gensweep.tracking.sync import sync_all
 from gensweep.training.device import default_device
-from gensweep.training.result_files import pictures_of
+from gensweep.training.result_files import write_pictures
 
 #: The only trial of an entry.
 TRIAL = "t0000"
@@ -154,9 +155,8 @@ def _file_entry(name: str, imported: ImportedEvaluation, protocol: EvaluationPro
             SessionEnded("finished"),
         ):
             folder.log.append(event)
-        for key, write in pictures_of(result, imported.evaluator.images).items():
-            picture = folder.picture(TRIAL, evaluation.images, key)
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            write(picture)
+        file_of = partial(folder.picture, TRIAL, evaluation.images)
+        file_of("samples").parent.mkdir(parents=True, exist_ok=True)
+        write_pictures(result, imported.evaluator.images, file_of)
         replace_folder(folder.path, ROOT / name)
     sync_all(ROOT)

@@ -193,7 +193,8 @@ def _intervene(
         return in_batches(batch, len(labels), IMAGES_PER_BATCH, model.device, None)
 
     def classify(images: Tensor) -> Tensor:
-        return classifier.probe.scores(extractor(images.to(model.device)).cpu())
+        scores: Tensor = classifier.probe(extractor(images.to(model.device)).cpu().double())
+        return scores
 
     units = sum(count for layer, count in found.widths.items() if layer.startswith(f"{sampled}."))
     count = max(1, units // UNITS_PER_INTERVENTION) if settings.units is None else settings.units
