@@ -8,8 +8,7 @@ import torch
 
 from gensweep.build.sampler_warnings import widening
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.samplers.ancestral import ancestral, ddim
-from gensweep.diffusion.samplers.probability_flow import dpmpp_2m, heun
+from gensweep.diffusion.samplers.methods import ancestral, ddim, dpmpp_2m, heun
 from gensweep.diffusion.samplers.sampler import Denoised, from_noise
 from gensweep.diffusion.schedules import SCHEDULES, cosine, linear
 from gensweep.noise import Noise

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.samplers.ancestral import ancestral, ddim
-from gensweep.diffusion.samplers.probability_flow import dpmpp_2m, euler, heun
+from gensweep.diffusion.samplers.methods import ancestral, ddim, dpmpp_2m, euler, heun
 from gensweep.diffusion.samplers.sampler import FIRST_STEP_STREAM, SAMPLERS, Denoised, from_noise
 from gensweep.diffusion.schedules import karras, linear
 from gensweep.noise import Noise

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.samplers.ancestral import ancestral, ddim
+from gensweep.diffusion.samplers.methods import ancestral, ddim
 from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoised, Spacing, from_noise
 from gensweep.diffusion.schedules import SCHEDULES, linear
 from gensweep.errors import ConfigError

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gensweep.diffusion.likelihood import DEQUANTISATION_STREAM, HALF_PIXEL_STEP, flow_bits, with_trace
-from gensweep.diffusion.samplers.probability_flow import euler, straight_heun
+from gensweep.diffusion.samplers.methods import euler, straight_heun
 from gensweep.diffusion.samplers.sampler import Denoised, from_noise
 from gensweep.diffusion.straight_path import (
     HIGHEST_TIME,

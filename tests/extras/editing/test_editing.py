@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.samplers.ancestral import ancestral, ddim
+from gensweep.diffusion.samplers.methods import ancestral, ddim
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START_STREAM, Denoised, from_noise
 from gensweep.diffusion.schedules import SCHEDULES, karras, linear
 from gensweep.diffusion.sdedit import Below, edit, level_at
