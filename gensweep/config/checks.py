@@ -14,7 +14,6 @@ from gensweep.config.models import Settings, bind
 from gensweep.config.problems import listed, unknown
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, flatten
 from gensweep.errors import ConfigError, ParameterError
-from gensweep.registry import Choice
 
 
 def cross_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
@@ -148,24 +147,6 @@ def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
     low, high = setting(trial, "sampler.churn_min"), setting(trial, "sampler.churn_max")
     if low is not None and high is not None and low > high:
         yield "sampler.churn_min", f"{low:g} is more than sampler.churn_max ({high:g}), so no level would be churned"
-    if setting(trial, "sampler.variance") == "learned":
-        yield from _variance(trial)
-
-
-def _variance(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    """Whether something teaches a variance: the parts of a family say so by `learns_variance`."""
-    given = f"the family {setting(trial, 'family.kind')} has none; set"
-    for section in type(trial).model_fields.keys() - set(SECTIONS_OF_EVERY_TRIAL):
-        for name, field in type(getattr(trial, section)).model_fields.items():
-            chosen_from = [mark.registry for mark in field.metadata if isinstance(mark, Choice)]
-            able = [kind for each in chosen_from for kind in each if getattr(each[kind], "learns_variance", False)]
-            kind = setting(trial, f"{section}.{name}.kind")
-            if kind in able:
-                return
-            if able:
-                given = f"{section}.{name}.kind is {kind}; set that to {' or '.join(able)}, or"
-    message = f"'learned' needs a loss that teaches a variance, but {given} the variance to small or large"
-    yield "sampler.variance", message
 
 
 def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,6 @@ from torch import Tensor
 from gensweep.diffusion.samplers.sampler import (
     START_STREAM,
     Denoise,
-    Denoised,
     Levels,
     Sampler,
     Spacing,
@@ -103,9 +102,4 @@ def _keeping(denoise: Denoise, image: Float[Tensor, "b c h w"], redraw: Bool[Ten
     A sampler that starts with these pixels under noise then takes them down along q(x_{t-1} | x_t, x_0), so that the
     network always sees them at the level at which it sees the others.
     """
-
-    def denoise_the_rest(x: Tensor, *levels: float) -> Denoised:
-        x_0, fraction = denoise(x, *levels)
-        return Denoised(torch.where(redraw, x_0, image), fraction)
-
-    return denoise_the_rest
+    return lambda x, *levels: torch.where(redraw, denoise(x, *levels), image)

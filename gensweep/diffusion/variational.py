@@ -150,7 +150,7 @@ def variational_bound(
         step = DiffusionTerm.at(schedule, low + u[:, part] * (high - low))
         sigma = step.sigma
         x = q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=BOUND_NOISE_STREAM + 1 + part))
-        error = wide((denoise(x, sigma).x_0 - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()
+        error = wide((denoise(x, sigma) - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()
         diffusion += (high - low) * step.bits(error)
     eps = noise.normal(*x_0.shape[1:], stream=BOUND_NOISE_STREAM)
     return Bound(prior_term(end, x_0), diffusion, reconstruction_term(start, x_0, eps))

@@ -23,7 +23,6 @@ from gensweep.diffusion.samplers.sampler import (
     Steps,
     transitions,
 )
-from gensweep.errors import ParameterError
 from gensweep.noise import Noise
 
 #: The largest gamma_i of Heun's method: (1 + gamma_i)^2 <= 2, so at most half of the noise is new.
@@ -40,36 +39,23 @@ def ancestral(
     *,
     steps: Steps = None,
     variance: Annotated[
-        Literal["small", "large", "learned"] | None,
-        doc(
-            "of each step: the posterior's (small), beta (large), or between them as the network has learnt (learned); "
-            "null: learned where there is something learnt, else small"
-        ),
-    ] = None,
+        Literal["small", "large"], doc("of each step: the posterior's (small) or beta (large)")
+    ] = "small",
 ) -> Float[Tensor, "b c h w"]:
     """Ancestral sampling: each step draws from q(x_{t-1} | x_t, x_0), with x_0 as predicted.
 
-    Raises ConfigError for the variance `learned` with a network that has none.
-    Source: Ho et al. 2020, algorithm 2 and section 3.2; Nichol & Dhariwal 2021, eq. 15 (learned).
+    Source: Ho et al. 2020, algorithm 2 and section 3.2.
     """
     sigmas = levels.sigmas(steps)
     x = start(sigmas[0])
     for now, after, stream in transitions(sigmas):
-        x_0, fraction = denoise(x, now)
-        if variance == "learned" and fraction is None:
-            raise ParameterError(
-                "variance", "'learned' needs a network that was trained with the loss hybrid or vlb; use small or large"
-            )
+        x_0 = denoise(x, now)
         if not after:
             return x_0
         step = posterior(now, after)
         x = torch.lerp(x_0, x, step.keep)
-        z = noise.normal(*x.shape[1:], stream=stream)
-        if fraction is not None and variance in (None, "learned"):
-            log_variance = math.log(step.small) + fraction * (math.log(step.large) - math.log(step.small))
-            x = x + (0.5 * log_variance).exp() * z
-        else:
-            x = x + math.sqrt(step.large if variance == "large" else step.small) * z
+        std = math.sqrt(step.large if variance == "large" else step.small)
+        x = x + std * noise.normal(*x.shape[1:], stream=stream)
     return x
 
 
@@ -94,7 +80,7 @@ def ddim(
     sigmas = levels.sigmas(steps)
     x = start(sigmas[0])
     for now, after, stream in transitions(sigmas):
-        x_0 = denoise(x, now).x_0
+        x_0 = denoise(x, now)
         if not after:
             return x_0
         variance = eta**2 * posterior(now, after).small
@@ -126,7 +112,7 @@ def dpmpp_2m(
     x = start(sigmas[0])
     old, h_old = None, 0.0
     for now, after in pairwise(sigmas):
-        x_0 = denoise(x, now).x_0
+        x_0 = denoise(x, now)
         D = x_0
         if after:
             h = math.log(now / after)
@@ -157,7 +143,7 @@ def euler(
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])
     for now, after in pairwise(sigmas):
-        x = torch.lerp(denoise(x, now, after).x_0, x, after / now)
+        x = torch.lerp(denoise(x, now, after), x, after / now)
     return x
 
 
@@ -197,11 +183,11 @@ def heun(
             fresh = churn_noise * math.sqrt(raised**2 - now**2)
             x = x + fresh * noise.normal(*x.shape[1:], stream=stream)
             now = raised
-        x_0 = denoise(x, now).x_0
+        x_0 = denoise(x, now)
         x = torch.lerp(x_0, x, after / now)
         if after:
             # The correction to Euler's step, in the change of x_0: this avoids a difference of large numbers.
-            x = x + (now / after - 1) / 2 * (denoise(x, after).x_0 - x_0)
+            x = x + (now / after - 1) / 2 * (denoise(x, after) - x_0)
     return x
 
 
@@ -223,10 +209,10 @@ def straight_heun(
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])
     for now, after in pairwise(sigmas):
-        x_0 = denoise(x, now).x_0
+        x_0 = denoise(x, now)
         x = torch.lerp(x_0, x, after / now)
         if after:
             # The correction to Euler's step, (t' - t) (v' - v) / 2, in the change of x_0 and in units of x.
             factor = (1 + after) / (1 + now) * (now / after - 1) / 2
-            x = x + factor * (denoise(x, after).x_0 - x_0)
+            x = x + factor * (denoise(x, after) - x_0)
     return x
