@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from gensweep.diffusion.gamma import wide
 from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.levels import UNIFORM_CELL, draw_times
-from gensweep.diffusion.mean_velocity import have_intervals, most_intervals, velocity_of_identity
 from gensweep.diffusion.parameterisations import NETWORK_TIMES
 from gensweep.diffusion.samplers.sampler import Denoise
+from gensweep.diffusion.straight_path import have_intervals, most_intervals, velocity_of_identity
 from gensweep.errors import ParameterError
 from gensweep.families.denoising import sampling_network
 from gensweep.families.family import FAMILIES, Batch, Loss

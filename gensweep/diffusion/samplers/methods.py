@@ -17,7 +17,6 @@ from gensweep.diffusion.samplers.sampler import (
     WHERE_LEVELS_LIE,
     Denoise,
     Levels,
-    PartOfLevels,
     Spacing,
     Start,
     Steps,
@@ -175,7 +174,7 @@ def heun(
     """
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])
-    whole = levels.whole if isinstance(levels, PartOfLevels) else sigmas
+    whole = getattr(levels, "whole", sigmas)
     rise = 1 + min(churn / (len(whole) - 1), MAX_CHURN)
     for now, after, stream in transitions(sigmas):
         if churn and churn_min <= now <= (math.inf if churn_max is None else churn_max):

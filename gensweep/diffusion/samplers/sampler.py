@@ -42,7 +42,10 @@ WHERE_LEVELS_LIE = doc(
 
 @runtime_checkable
 class Levels(Protocol):
-    """The noise levels that a sampler can visit."""
+    """The noise levels that a sampler can visit.
+
+    Those of a part of a longer chain also have `whole: list[float]`, all levels of the chain with 0 at their end.
+    """
 
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
         """`steps` noise levels, falling, and 0 at the end; None means every level of the process.
@@ -51,13 +54,6 @@ class Levels(Protocol):
         Raises ConfigError if the process has fewer steps.
         """
         ...
-
-
-@runtime_checkable
-class PartOfLevels(Levels, Protocol):
-    """Levels that are a part of those which a sampler goes through; `whole` are all of these, with 0 at their end."""
-
-    whole: list[float]
 
 
 class Process(Levels, Protocol):
