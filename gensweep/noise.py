@@ -130,5 +130,5 @@ def philox_words(key: int, samples: Int64[Tensor, " n"], blocks: int, stream: in
     """The four words of each of so many blocks of the samples, from 0 to 2^32 - 1."""
     samples = samples.contiguous()
     words = torch.empty(4, len(samples), blocks, dtype=torch.int64)
-    library.kernels().philox(library.address(samples), len(samples), blocks, stream, key, library.address(words))
+    library.run("philox", samples, len(samples), blocks, stream, key, words)
     return cast(Words, words.unbind())

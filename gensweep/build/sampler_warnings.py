@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gensweep.config import TrialConfig
 from gensweep.diffusion.likelihood import TYPICAL_DATA_STD
-from gensweep.diffusion.samplers.sampler import Denoised, Levels, Sampler
+from gensweep.diffusion.samplers.sampler import Levels, Sampler
 from gensweep.families.family import Denoising
 from gensweep.noise import Noise
 
@@ -73,8 +73,8 @@ def widening(levels: Levels, sampler: Sampler, std: float = TYPICAL_DATA_STD) ->
 
 
 def _sample(levels: Levels, sampler: Sampler, std: float, noise: Noise) -> Float64[Tensor, "n 1 1 1"]:
-    def ideal(x: Tensor, sigma: float, *_: float) -> Denoised:
-        return Denoised(x * (std**2 / (std**2 + sigma**2)), torch.zeros_like(x))
+    def ideal(x: Tensor, sigma: float, *_: float) -> Tensor:
+        return x * (std**2 / (std**2 + sigma**2))
 
     def start(sigma: float) -> Tensor:
         return noise.normal(1, 1, 1, stream=START_OF_CHAIN_STREAM) * math.sqrt(1 + sigma**2)

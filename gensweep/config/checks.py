@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gensweep.config import registries
-from gensweep.config.models import Settings, bind, functions_of
+from gensweep.config.models import Settings, bind
 from gensweep.config.problems import listed, unknown
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, flatten
 from gensweep.errors import ConfigError, ParameterError
@@ -140,11 +140,6 @@ def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
     low, high = setting(trial, "sampler.churn_min"), setting(trial, "sampler.churn_max")
     if low is not None and high is not None and low > high:
         yield "sampler.churn_min", f"{low:g} is more than sampler.churn_max ({high:g}), so no level would be churned"
-    if setting(trial, "sampler.variance") == "learned":
-        parts = [each for section in type(trial).model_fields for each in functions_of(getattr(trial, section))]
-        if not any(getattr(part, "learns_variance", False) for part in parts):
-            message = "'learned' needs a loss that teaches a variance, and this one does not; set small or large"
-            yield "sampler.variance", message
 
 
 def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:

@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensweep.diffusion.parameterisations import MAX_NETWORK_TIME, NETWORK_TIMES
-from gensweep.diffusion.process import spaced
+from gensweep.diffusion.process import spaced, step_count
 from gensweep.diffusion.samplers.sampler import DEFAULT_SAMPLING_STEPS, Spacing
-from gensweep.errors import ParameterError
 from gensweep.registry import Registry
 
 Low: TypeAlias = Annotated[float, Interval(ge=-20, le=-2), doc("ln sigma^2 / alpha^2 at the image, at first if learnt")]
@@ -73,13 +72,7 @@ class Gamma(nn.Module):
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
         """The levels that a sampler visits, with the current weights; see `samplers.Levels`."""
         most = self.timesteps
-        count = steps or most or DEFAULT_SAMPLING_STEPS
-        if most is not None and count > most:
-            raise ParameterError(
-                "steps",
-                f"1 <= steps <= timesteps must hold, but got steps={count}, timesteps={most}; "
-                "take fewer steps, or more timesteps (None is continuous time)",
-            )
+        count = (steps or DEFAULT_SAMPLING_STEPS) if most is None else step_count(steps, most)
         t = 1 - torch.linspace(0, 1, count, dtype=torch.float64)
         if most is not None:
             t = ((t * (most - 1)).round() + 1) / most

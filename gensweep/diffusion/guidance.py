@@ -22,12 +22,11 @@ def guided(
     *,
     null: int,
     scale: float,
-) -> Float[Tensor, "b outputs h w"]:
+) -> Float[Tensor, "b c h w"]:
     """Guided eps = eps_u + scale (eps_c - eps_u): 0 ignores the label, 1 is plain conditioning, more exaggerates it.
 
     `null` is the label that stands for "no label"; without labels nothing is guided.  Where both parts are needed they
-    run as one doubled batch.  It is the same for every parameterisation, as each is linear in eps; outputs beyond the
-    channels of x_t, such as a learnt variance, follow the label.
+    run as one doubled batch.  It is the same for every parameterisation, as each is linear in eps.
     Source: Ho & Salimans 2022, eq. 6, whose w is scale - 1.
     """
     if labels is None:
@@ -37,9 +36,7 @@ def guided(
         return network(x_t, time, labels if scale else nothing)
     both = network(torch.cat([x_t, x_t]), torch.cat([time, time]), torch.cat([nothing, labels]))
     unconditional, conditional = both.chunk(2)
-    mean = slice(x_t.shape[1])
-    mixed = torch.lerp(unconditional[:, mean], conditional[:, mean], scale)
-    return torch.cat([mixed, conditional[:, mean.stop :]], dim=1)
+    return torch.lerp(unconditional, conditional, scale)
 
 
 def scale_at(sigma: float, scale: float, interval: tuple[float, float] | None) -> float:

@@ -1,12 +1,11 @@
-"""The distribution of the noise levels that a network is trained at."""
+"""The noise levels that a network is trained at, and how its errors count there."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from annotated_types import Interval, doc
+from annotated_types import Gt, Interval, doc
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -28,81 +27,74 @@ HOW_TIMES_ARE_DRAWN = doc(
 )
 
 
-class DrawnLevels(NamedTuple):
-    """Levels of a batch.  `t` are timesteps, None where levels lie between them."""
-
-    sigma: Float[Tensor, " b"]
-    t: Int[Tensor, " b"] | None = None
-
-
-class TrainingLevels(ABC):
-    """How levels are drawn; `discrete` ones are the levels of the process's steps, not between them."""
-
-    discrete: ClassVar[bool] = True
-
-    def __init__(self, process: GaussianDiffusion) -> None:
-        self.process = process
-
-    @abstractmethod
-    def draw(self, noise: Noise, total: int) -> DrawnLevels:
-        """A level for each of the samples, which are positions in the training stream.
-
-        `total` is the number of images in the batch over all workers; a batch begins at each multiple of it.
-        """
-
-
-#: Items are classes with positional (process) and settings keyword-only.
-TRAINING_LEVELS: Registry[Callable[[GaussianDiffusion], TrainingLevels]] = Registry(
-    "distribution of levels", package="gensweep.diffusion"
-)
+#: Items take (process, noise, total) and settings keyword-only, and give a level for each sample of the noise: a
+#: position in the training stream.  `total` is the number of images in a batch over all workers; a batch begins at each
+#: multiple of it.
+TRAINING_LEVELS: Registry[Callable[..., Tensor]] = Registry("distribution of levels", package="gensweep.diffusion")
+TrainingLevels: TypeAlias = Callable[[GaussianDiffusion, Noise, int], Tensor]
 
 
 @TRAINING_LEVELS.register("uniform")
-class Uniform(TrainingLevels):
+def uniform(process: GaussianDiffusion, noise: Noise, total: int) -> Float[Tensor, " b"]:
     """Every timestep equally often.  Source: Ho et al. 2020, algorithm 1."""
-
-    def draw(self, noise: Noise, total: int) -> DrawnLevels:
-        """Independently for each sample."""
-        t = noise.integers(self.process.timesteps, stream=TIMESTEP_STREAM)
-        return DrawnLevels(self.process.sigma_at(t), t)
+    return process.sigma_at(noise.integers(process.timesteps, stream=TIMESTEP_STREAM))
 
 
 @TRAINING_LEVELS.register("antithetic")
-class Antithetic(TrainingLevels):
+def antithetic(process: GaussianDiffusion, noise: Noise, total: int) -> Float[Tensor, " b"]:
     """Every timestep equally often, evenly spread over each batch, which lowers the variance of the batch's mean.
 
-    t = (u + i/B) mod 1 for image i of a batch of B, with one uniform u for all.
+    t = (u + i/B) mod 1 for image i of a batch of B, with one uniform u for all, on whatever worker.
     Source: Kingma et al. 2021, appendix I.
     """
-
-    def draw(self, noise: Noise, total: int) -> DrawnLevels:
-        """Together, for all images of a batch on whatever worker."""
-        u, position = _antithetic(noise, total)
-        time = (u + position / total) % 1
-        t = (time * self.process.timesteps).long().clamp(max=self.process.timesteps - 1)
-        return DrawnLevels(self.process.sigma_at(t), t)
+    u, position = _antithetic(noise, total)
+    time = (u + position / total) % 1
+    return process.sigma_at((time * process.timesteps).long().clamp(max=process.timesteps - 1))
 
 
 @TRAINING_LEVELS.register("lognormal")
-class LogNormal(TrainingLevels):
+def lognormal(
+    process: GaussianDiffusion,
+    noise: Noise,
+    total: int,
+    *,
+    mean: Annotated[float, Interval(ge=-10, le=10), doc("mean of ln sigma, P_mean")] = -1.2,
+    std: Annotated[float, Interval(gt=0, le=10), doc("standard deviation of ln sigma, P_std")] = 1.2,
+) -> Float[Tensor, " b"]:
     """Levels between the timesteps: ln sigma ~ N(mean, std^2).  Source: Karras et al. 2022, table 1."""
+    log_sigma = mean + std * noise.normal(stream=TIMESTEP_STREAM)
+    return log_sigma.clamp(-MAX_LOG_SIGMA, MAX_LOG_SIGMA).exp()
 
-    discrete = False
 
-    def __init__(
-        self,
-        process: GaussianDiffusion,
-        *,
-        mean: Annotated[float, Interval(ge=-10, le=10), doc("mean of ln sigma, P_mean")] = -1.2,
-        std: Annotated[float, Interval(gt=0, le=10), doc("standard deviation of ln sigma, P_std")] = 1.2,
-    ) -> None:
-        super().__init__(process)
-        self.mean, self.std = mean, std
+#: Items take (error, sigma, out) and settings keyword-only, and give the loss of each image.  `error` is the mean
+#: squared error of the network's output, and `out` the parameterisation's factor of that output in x_0.
+LOSSES: Registry[Callable[..., Tensor]] = Registry("diffusion loss", package="gensweep.diffusion")
+DiffusionLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-    def draw(self, noise: Noise, total: int) -> DrawnLevels:
-        """Independently for each sample."""
-        log_sigma = self.mean + self.std * noise.normal(stream=TIMESTEP_STREAM)
-        return DrawnLevels(log_sigma.clamp(-MAX_LOG_SIGMA, MAX_LOG_SIGMA).exp())
+
+@LOSSES.register("simple")
+def simple(error: Float[Tensor, " b"], sigma: Float[Tensor, " b"], out: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Mean squared error of whatever the network predicts; with `edm` that is Karras's weighting.
+
+    Source: Ho et al. 2020, eq. 14; Karras et al. 2022, eq. 8, whose weight makes up for c_out.
+    """
+    return error
+
+
+@LOSSES.register("min_snr")
+def min_snr(
+    error: Float[Tensor, " b"],
+    sigma: Float[Tensor, " b"],
+    out: Float[Tensor, " b"],
+    *,
+    gamma: Annotated[float, Gt(0), doc("largest weight")] = 5.0,
+) -> Float[Tensor, " b"]:
+    """Error of the image, weighted by the signal-to-noise ratio up to gamma.
+
+    min(SNR, gamma) |x_0 - x_0_hat|^2, which is min(SNR, gamma)/SNR on eps and min(SNR, gamma)/(SNR + 1) on v.
+    Source: Hang et al. 2023, section 3.4.
+    """
+    return sigma.pow(-2).clamp(max=gamma) * out.square() * error
 
 
 def draw_times(noise: Noise, total: int, drawing: Drawing) -> Float[Tensor, " b"]:

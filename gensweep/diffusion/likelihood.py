@@ -16,7 +16,7 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
 from gensweep.diffusion.process import GaussianDiffusion, q_sample
-from gensweep.diffusion.samplers.sampler import DEFAULT_SAMPLING_STEPS, Denoised
+from gensweep.diffusion.samplers.sampler import DEFAULT_SAMPLING_STEPS
 from gensweep.noise import Noise
 
 #: The random stream of the timesteps that a bound is estimated at.
@@ -31,7 +31,7 @@ OUTERMOST_PIXEL = 0.999
 TYPICAL_DATA_STD = 0.5
 
 #: (x = x_0 + sigma eps, sigma: Float[b]) -> the predicted image.
-DenoiseAt = Callable[[Tensor, Tensor], Denoised]
+DenoiseAt = Callable[[Tensor, Tensor], Tensor]
 
 
 class Bound(NamedTuple):
@@ -61,10 +61,9 @@ def bound(
     `points` groups, which leaves no bias; None takes every one.  An image's numbers depend on its `noise` alone.
     """
 
-    def predict(t: Int[Tensor, " b"], stream: int) -> Denoised:
+    def predict(t: Int[Tensor, " b"], stream: int) -> Float64[Tensor, "b c h w"]:
         sigma = process.sigma_at(t)
-        found = denoise(q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=stream)), sigma)
-        return Denoised(_wide(found.x_0), None if found.fraction is None else _wide(found.fraction))
+        return _wide(denoise(q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=stream)), sigma))
 
     wide, first = _wide(x_0), torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)
     decoder = decoder_bits(process, wide, predict(first, BOUND_NOISE_STREAM))
@@ -105,30 +104,25 @@ def prior_bits(process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"]) -> Flo
 
 
 def step_bits(
-    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], prediction: Denoised
+    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], predicted: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, " b"]:
-    """KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t >= 1, where p is the posterior of the predicted image.
-
-    Without a learnt variance it is that of the posterior.
-    """
-    difference = process.at("posterior_x0", t, x_0) * (x_0 - prediction.x_0)
-    log_variance = _log_variance(process, t, prediction, "posterior_log_variance")
-    ratio = process.at("posterior_log_variance", t, x_0) - log_variance
-    nats = (torch.expm1(ratio) - ratio + difference.square() * (-log_variance).exp()) / 2
+    """KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t >= 1, where p is the posterior of the predicted image."""
+    difference = process.at("posterior_x0", t, x_0) * (x_0 - predicted)
+    nats = difference.square() * (-process.at("posterior_log_variance", t, x_0)).exp() / 2
     return nats.mean(dim=(1, 2, 3)) / math.log(2)
 
 
 def decoder_bits(
-    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], prediction: Denoised
+    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], predicted: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, " b"]:
     """-log p(x_0 | x_1): the probability of a pixel's level is that of the interval around it, open at the ends.
 
-    Without a learnt variance it is beta.  That of the posterior is 0 here, and with that of the next step, the usual
-    substitute, the bound would grow without limit with the number of steps.
+    The variance is beta.  That of the posterior is 0 here, and with that of the next step, the usual substitute, the
+    bound would grow without limit with the number of steps.
     """
     first = torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)
-    precision = (-0.5 * _log_variance(process, first, prediction, "log_beta")).exp()
-    return -log_p_of_level(x_0, prediction.x_0, precision).mean(dim=(1, 2, 3)) / math.log(2)
+    precision = (-0.5 * process.at("log_beta", first, x_0)).exp()
+    return -log_p_of_level(x_0, predicted, precision).mean(dim=(1, 2, 3)) / math.log(2)
 
 
 def log_p_of_level(
@@ -145,26 +139,6 @@ def log_p_of_level(
     near: Tensor = torch.special.log_ndtr(half - distance)
     far: Tensor = torch.special.log_ndtr(-half - distance).masked_fill(outermost, -math.inf)
     return near + (-torch.expm1(far - near)).log()
-
-
-def term_bits(
-    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], prediction: Denoised
-) -> Float[Tensor, " b"]:
-    """The part of the bound that belongs to timestep t: the decoder's at 0, else that of a step."""
-    first = t == 0
-    # Elsewhere the decoder gets x_0 itself: a NaN gradient would come through `where`, though the value is not used.
-    for_decoder = prediction._replace(x_0=torch.where(first.view(-1, 1, 1, 1), prediction.x_0, x_0))
-    return torch.where(first, decoder_bits(process, x_0, for_decoder), step_bits(process, x_0, t, prediction))
-
-
-def _log_variance(
-    process: GaussianDiffusion, t: Int[Tensor, " b"], prediction: Denoised, unlearnt: str
-) -> Float[Tensor, "b _ _ _"]:
-    """Learnt between the logarithms of small and large, or from a table.  Source: Nichol & Dhariwal 2021, eq. 15."""
-    if prediction.fraction is None:
-        return process.at(unlearnt, t, prediction.x_0)
-    small, large = (process.at(table, t, prediction.x_0) for table in ("posterior_log_variance", "log_beta"))
-    return small + prediction.fraction * (large - small)
 
 
 def _wide(x: Float[Tensor, "b c h w"]) -> Float64[Tensor, "b c h w"]:

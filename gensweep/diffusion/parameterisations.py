@@ -15,7 +15,6 @@ from annotated_types import Interval, doc
 from jaxtyping import Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.registry import Registry
 
 #: Networks get times in 0 <= t < this.
@@ -31,10 +30,6 @@ class Coefficients(NamedTuple):
     out: Float[Tensor, "b 1 1 1"]
     into: Float[Tensor, "b 1 1 1"]
     time: Float[Tensor, " b"] | None = None
-
-    def denoised(self, x: Float[Tensor, "b c h w"], output: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The x_0 that a network's output stands for; not clipped."""
-        return self.skip * x + self.out * output
 
     def target(
         self, x_0: Float[Tensor, "b c h w"], eps: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]
@@ -54,18 +49,15 @@ def denoised(
     network_time: Callable[[Tensor], Tensor],
     x: Float[Tensor, "b c h w"],
     sigma: Float[Tensor, " b"],
-) -> Denoised:
+) -> Float[Tensor, "b c h w"]:
     """A network's prediction of x_0, clipped to [-1, 1], from images x with noise of level sigma.
 
-    `network_time` gives the time of a level where the parameterisation leaves it to the process.  If a network has
-    twice the channels of an image, the second half, from -1 to 1, is the variance between small and large.
+    `network_time` gives the time of a level where the parameterisation leaves it to the process.
     """
     coefficients = parameterisation(sigma)
     time = network_time(sigma) if coefficients.time is None else coefficients.time
     output = predict(coefficients.into * x, time).to(x.dtype)
-    mean, variance = output[:, : x.shape[1]], output[:, x.shape[1] :]
-    fraction = (variance + 1) / 2 if variance.shape[1] else None
-    return Denoised(coefficients.denoised(x, mean).clamp(-1, 1), fraction)
+    return (coefficients.skip * x + coefficients.out * output).clamp(-1, 1)
 
 
 @PARAMETERISATIONS.register("eps")

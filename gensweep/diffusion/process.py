@@ -104,15 +104,9 @@ class GaussianDiffusion:
         """`steps` of the timesteps, evenly spaced and rising; None means all.
 
         The last timestep is always among them, and the first if steps > 1.
-        Raises ConfigError unless 1 <= steps <= timesteps.  Source: Nichol & Dhariwal 2021, section 4.
+        Source: Nichol & Dhariwal 2021, section 4.
         """
-        count = self.timesteps if steps is None else steps
-        if not 1 <= count <= self.timesteps:
-            raise ParameterError(
-                "steps",
-                f"1 <= steps <= timesteps must hold, but got steps={count}, timesteps={self.timesteps}; "
-                "take fewer steps, or more timesteps",
-            )
+        count = step_count(steps, self.timesteps)
         gaps = max(1, count - 1)
         return self.timesteps - 1 - (torch.arange(count).flip(0) * (self.timesteps - 1) + gaps // 2) // gaps
 
@@ -125,6 +119,15 @@ class GaussianDiffusion:
         if key not in self._moved:  # A table is moved once: to copy it at every step would make a GPU wait.
             self._moved[key] = getattr(self, table).to(dtype).to(device)
         return self._moved[key]
+
+
+def step_count(steps: int | None, timesteps: int) -> int:
+    """The steps of a sampler, by default all.  Raises ParameterError unless 1 <= steps <= timesteps."""
+    count = timesteps if steps is None else steps
+    if not 1 <= count <= timesteps:
+        message = f"1 <= steps <= timesteps must hold, but got steps={count}, timesteps={timesteps}; "
+        raise ParameterError("steps", message + "take fewer steps, or more timesteps")
+    return count
 
 
 def spaced(falling: Float64[Tensor, " count"], spacing: Spacing) -> list[float]:

@@ -16,7 +16,6 @@ from torch import Tensor
 from gensweep.diffusion.samplers.sampler import (
     START_STREAM,
     Denoise,
-    Denoised,
     Levels,
     Sampler,
     Spacing,
@@ -60,7 +59,13 @@ def edit(
     below = Below(levels, level_at(levels, strength))
     if redraw is None:
         return sampler(below, denoise, start, noise)
-    return torch.where(redraw, sampler(below, _keeping(denoise, kept, redraw), start, noise), kept)
+
+    def denoise_the_rest(x: Tensor, *levels: float) -> Tensor:
+        # Kept pixels begin with noise like the others.  With their true x_0 the sampler takes them down along
+        # q(x_{t-1} | x_t, x_0), so that the network always sees them at the level at which it sees the others.
+        return torch.where(redraw, denoise(x, *levels), kept)
+
+    return torch.where(redraw, sampler(below, denoise_the_rest, start, noise), kept)
 
 
 def level_at(levels: Levels, strength: float) -> float:
@@ -95,17 +100,3 @@ class Below:
         if above and next_one and math.log(self.top / next_one) < MIN_FIRST_STEP * math.log(above[-1] / next_one):
             below = below[1:]
         return [self.top, *below]
-
-
-def _keeping(denoise: Denoise, image: Float[Tensor, "b c h w"], redraw: Bool[Tensor, "h w"]) -> Denoise:
-    """A denoiser that sees the image itself where nothing is to be redrawn.
-
-    A sampler that starts with these pixels under noise then takes them down along q(x_{t-1} | x_t, x_0), so that the
-    network always sees them at the level at which it sees the others.
-    """
-
-    def denoise_the_rest(x: Tensor, *levels: float) -> Denoised:
-        x_0, fraction = denoise(x, *levels)
-        return Denoised(torch.where(redraw, x_0, image), fraction)
-
-    return denoise_the_rest

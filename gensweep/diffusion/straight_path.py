@@ -4,6 +4,10 @@ A network predicts the velocity eps - x_0 of the path.  Its mean given x_t, v(x_
 differential equation that carries noise to images.  Up to the scale 1 - t the path is x_0 + sigma eps with
 sigma = t / (1 - t), so that whatever takes noise levels takes it too.
 Source: Lipman et al. 2023, section 4.1; Liu et al. 2023, section 2 (whose time runs the other way).
+
+MeanFlow learns the mean u(z_t, r, t) of v from r to t <= 1: one step, z_r = z_t - (t - r) u, is exact, and u(z, t, t) =
+v(z, t).  The derivative by t gives the MeanFlow identity, u = v - (t - r) du/dt with du/dt = (v d/dz + d/dt) u, which
+needs no integral.  Source: Geng et al. 2025, eq. 3 to 8.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Annotated, ClassVar, Protocol, TypeAlias
 import scipy  # optimize takes a fifth of a second to import, and is imported when it is used
 import torch
 from annotated_types import Interval, doc
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gensweep.diffusion.parameterisations import MAX_NETWORK_TIME, NETWORK_TIMES
@@ -24,11 +28,18 @@ from gensweep.registry import Registry
 
 #: Samplers begin here, where noise has 9,999 times the scale of the image: at t = 1 it would be infinite.
 HIGHEST_TIME = 1 - 1e-4
+#: Half of the time over which du/dt is measured, at most.
+HALF_DIFFERENCE = 0.005
+#: Shares are whole multiples of one over this, so that no rounding moves an image of a long stream.
+SHARE_PARTS = 2**20
 
 #: Uniform numbers in (0, 1) -> times in (0, 1), one for each image, float64.
 PathTimes: TypeAlias = Callable[[Tensor], Tensor]
 #: Items are functions with positional (u) and settings keyword-only.
 PATH_TIMES: Registry[Callable[..., Tensor]] = Registry("distribution of times", package="gensweep.diffusion")
+
+#: (z, r: Float[b], t: Float[b]) -> u, float32 or more exact.
+MeanVelocity: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class StraightPath:
@@ -123,3 +134,37 @@ class OptimalTransport:
             _, chosen = scipy.optimize.linear_sum_assignment(gain[members][:, members].numpy(), maximize=True)
             order[members] = members[torch.from_numpy(chosen)]
         return order.to(images.device)
+
+
+def velocity_of_identity(
+    u: MeanVelocity,
+    z: Float[Tensor, "b c h w"],
+    r: Float[Tensor, " b"],
+    t: Float[Tensor, " b"],
+    velocity: Float[Tensor, "b c h w"],
+) -> Float[Tensor, "b c h w"]:
+    """The right side of the MeanFlow identity, v - (t - r) du/dt; u itself if u is a mean velocity.
+
+    Where `velocity` is that of one path, eps - x_0, its mean is the right side.  du/dt is a central difference of two
+    evaluations of u, whose error is of second order in HALF_DIFFERENCE: no derivative of u is needed, so it may be
+    anything, compiled kernels and fused attention too.  The times asked for are r <= t - h and t + h <= 1 + h.
+    """
+    # The difference never reaches beyond r; where r = t it is 0, and so is its weight.
+    h = (t - r).clamp(max=HALF_DIFFERENCE)
+    step = h.view(-1, 1, 1, 1) * velocity
+    difference = u(z + step, r, t + h) - u(z - step, r, t - h)
+    return velocity - ((t - r) / HALF_DIFFERENCE).clamp(min=1).view(-1, 1, 1, 1) / 2 * difference
+
+
+def have_intervals(positions: Int[Tensor, " b"], share: float) -> Bool[Tensor, " b"]:
+    """Which images of the training stream learn a mean velocity, r < t, and not a velocity, r = t: evenly spread.
+
+    Of n images in a row there are at most `most_intervals(n, share)`.
+    """
+    parts = round(share * SHARE_PARTS)
+    return (positions + 1) * parts // SHARE_PARTS > positions * parts // SHARE_PARTS
+
+
+def most_intervals(n: int, share: float) -> int:
+    """The share of n images, rounded up."""
+    return -(-n * round(share * SHARE_PARTS) // SHARE_PARTS)

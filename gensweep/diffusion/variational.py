@@ -17,13 +17,11 @@ from torch.nn import functional as F
 
 from gensweep.diffusion.gamma import Gamma, wide
 from gensweep.diffusion.levels import UNIFORM_CELL
-from gensweep.diffusion.likelihood import BOUND_NOISE_STREAM, BOUND_TIMESTEP_STREAM, Bound, DenoiseAt
+from gensweep.diffusion.likelihood import BOUND_NOISE_STREAM, BOUND_TIMESTEP_STREAM, HALF_PIXEL_STEP, Bound, DenoiseAt
 from gensweep.diffusion.process import q_sample
 from gensweep.diffusion.samplers.sampler import DEFAULT_SAMPLING_STEPS
 from gensweep.noise import Noise
 
-#: The distance of two of the 256 pixel values in -1 .. 1.
-PIXEL_STEP = 2 / 255
 #: Pixel values are numbered from 0 to this.
 MAX_PIXEL_LEVEL = 255
 #: Pixel values that are further away than this number of standard deviations of the noise are left out.
@@ -96,7 +94,7 @@ def neighbours(gamma: Float[Tensor, ""]) -> Float[Tensor, ""]:
 
 def _step_in_deviations(gamma: Float[Tensor, ""]) -> Float[Tensor, ""]:
     """The distance of two levels, in standard deviations of the noise."""
-    return PIXEL_STEP * (-gamma.detach() / 2).exp()
+    return 2 * HALF_PIXEL_STEP * (-gamma.detach() / 2).exp()
 
 
 def reconstruction_term(
@@ -150,7 +148,7 @@ def variational_bound(
         step = DiffusionTerm.at(schedule, low + u[:, part] * (high - low))
         sigma = step.sigma
         x = q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=BOUND_NOISE_STREAM + 1 + part))
-        error = wide((denoise(x, sigma).x_0 - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()
+        error = wide((denoise(x, sigma) - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()
         diffusion += (high - low) * step.bits(error)
     eps = noise.normal(*x_0.shape[1:], stream=BOUND_NOISE_STREAM)
     return Bound(prior_term(end, x_0), diffusion, reconstruction_term(start, x_0, eps))

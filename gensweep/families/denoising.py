@@ -20,7 +20,6 @@ from gensweep.diffusion.samplers.sampler import (
     SAMPLERS,
     START_STREAM,
     Denoise,
-    Denoised,
     Process,
     Sampler,
     from_noise,
@@ -60,8 +59,6 @@ class DenoisingFamily:
 
     sampled = "denoiser"
     of_training: tuple[str, ...] = ("family.label_dropout",)
-    #: Whether the network has a second output, the place of a step's variance between the small and the large one.
-    learns_variance = False
     #: Whether `denoise` also takes the level where a step ends, and predicts along the step.
     told_intervals = False
     sampling_precision: Precision = "float32"
@@ -123,7 +120,7 @@ class DenoisingFamily:
         drawing, time = sampling_network(network, self.sampling_precision), self.process_of(network).network_time
         shown = labels if self.classes else None
 
-        def denoise(x: Tensor, sigma: float, *_: float) -> Denoised:
+        def denoise(x: Tensor, sigma: float, *_: float) -> Tensor:
             def predict(x: Tensor, time: Tensor) -> Tensor:
                 scale = scale_at(sigma, self.guidance, self.guidance_interval)
                 called = network if sigma > self.max_coarse_sigma else drawing
@@ -145,7 +142,7 @@ class DenoisingFamily:
         """The variational bound of each image, with predictions clipped to [-1, 1] as in the samplers."""
         process, shown = self.process_of(network), labels if self.classes else None
 
-        def denoise(x: Tensor, sigma: Tensor) -> Denoised:
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             return denoised(
                 lambda x, time: network(x, time, shown), self.parameterisation, process.network_time, x, sigma
             )

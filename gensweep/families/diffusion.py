@@ -8,17 +8,15 @@ from typing import Annotated, Any, NamedTuple
 from annotated_types import Interval, doc
 from torch import nn
 
-from gensweep.diffusion.denoising_losses import LOSSES, DiffusionLoss, Prediction
 from gensweep.diffusion.guidance import training_labels
-from gensweep.diffusion.levels import TRAINING_LEVELS, TrainingLevels
+from gensweep.diffusion.levels import LOSSES, TRAINING_LEVELS, DiffusionLoss, TrainingLevels
 from gensweep.diffusion.likelihood import bound
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import GaussianDiffusion, q_sample
 from gensweep.diffusion.schedules import SCHEDULES, Schedule
-from gensweep.errors import ParameterError
 from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision
 from gensweep.families.family import FAMILIES, Batch, Loss
-from gensweep.registry import Choice, Registry, SameAs, Section
+from gensweep.registry import Choice, SameAs, Section
 
 
 class Formulation(NamedTuple):
@@ -35,36 +33,16 @@ def formulation(
     timesteps: Annotated[int, Interval(ge=1, le=100_000), doc("steps from an image to noise, T")] = 1000,
     schedule: Annotated[Schedule, Choice(SCHEDULES, "linear"), doc("how much of the image is left at each timestep")],
     parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps"), doc("what the network predicts")],
-    loss: Annotated[
-        Callable[[], DiffusionLoss],
-        Choice(LOSSES, "simple"),
-        doc("how its errors count, and whether it learns a variance"),
-    ],
+    loss: Annotated[DiffusionLoss, Choice(LOSSES, "simple"), doc("how its errors count")],
     levels: Annotated[
-        Callable[[GaussianDiffusion], TrainingLevels],
-        Choice(TRAINING_LEVELS, "uniform"),
-        doc("how the noise levels of training images are drawn"),
+        TrainingLevels, Choice(TRAINING_LEVELS, "uniform"), doc("how the noise levels of training images are drawn")
     ],
 ) -> Formulation:
     """The diffusion process that a schedule gives for a number of timesteps, and how a network learns its way back.
 
     For EDM: schedule karras, parameterisation edm, levels lognormal.
-    Raises ConfigError for a loss that needs timesteps with levels between them.
     """
-    process = GaussianDiffusion(schedule(timesteps))
-    made = Formulation(process, parameterisation, loss(), levels(process))
-    if made.loss.learns_variance and not made.levels.discrete:
-        raise ParameterError(
-            "loss",
-            f"{LOSSES.kind_of(made.loss)} needs timesteps, but the levels {TRAINING_LEVELS.kind_of(made.levels)} lie "
-            f"between them; take other levels ({_listed(TRAINING_LEVELS, 'discrete', True)}) or another loss "
-            f"({_listed(LOSSES, 'learns_variance', False)})",
-        )
-    return made
-
-
-def _listed(registry: Registry[Any], attribute: str, value: bool) -> str:
-    return ", ".join(kind for kind in registry if getattr(registry[kind], attribute) is value)
+    return Formulation(GaussianDiffusion(schedule(timesteps)), parameterisation, loss, levels)
 
 
 @FAMILIES.register("diffusion")
@@ -91,20 +69,18 @@ class DiffusionFamily(DenoisingFamily):
         **settings: Annotated[Any, SameAs(DenoisingFamily)],
     ) -> None:
         self.process, self.parameterisation, self.loss, self.levels = diffusion()
-        self.learns_variance = self.loss.learns_variance
-        outputs = 2 * channels if self.learns_variance else channels
-        super().__init__((channels, size, size), classes, channels, outputs, **settings)
+        super().__init__((channels, size, size), classes, channels, channels, **settings)
         self.sampling_precision = sampling_precision
         self.bound = bound
 
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
         """The mean loss at a level drawn for each image."""
-        drawn = self.levels.draw(batch.noise, batch.total)
+        sigma = self.levels(self.process, batch.noise, batch.total)
         eps = batch.noise.normal(*self.shape, stream=TRAINING_NOISE_STREAM)
-        coefficients = self.parameterisation(drawn.sigma)
-        time = self.process.network_time(drawn.sigma) if coefficients.time is None else coefficients.time
-        noisy = q_sample(batch.images, drawn.sigma, eps, coefficients.into)
+        coefficients = self.parameterisation(sigma)
+        time = self.process.network_time(sigma) if coefficients.time is None else coefficients.time
+        noisy = q_sample(batch.images, sigma, eps, coefficients.into)
         labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
         output = networks[self.sampled](noisy, time, labels).float()
-        losses = self.loss(Prediction(self.process, coefficients, batch.images, eps, drawn, output))
-        yield Loss(self.sampled, losses.mean(), "diffusion")
+        error = (output - coefficients.target(batch.images, eps, sigma)).square().mean(dim=(1, 2, 3))
+        yield Loss(self.sampled, self.loss(error, sigma, coefficients.out.flatten()).mean(), "diffusion")

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from gensweep.diffusion.gamma import wide
 from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.levels import UNIFORM_CELL, draw_times
-from gensweep.diffusion.mean_velocity import have_intervals, most_intervals, velocity_of_identity
 from gensweep.diffusion.parameterisations import NETWORK_TIMES
-from gensweep.diffusion.samplers.sampler import Denoise, Denoised
+from gensweep.diffusion.samplers.sampler import Denoise
+from gensweep.diffusion.straight_path import have_intervals, most_intervals, velocity_of_identity
 from gensweep.errors import ParameterError
 from gensweep.families.denoising import sampling_network
 from gensweep.families.family import FAMILIES, Batch, Loss, evaluating
@@ -120,7 +120,7 @@ class MeanFlowFamily(FlowFamily):
         at_a_level, drawing = super().denoise(network, labels), sampling_network(network, self.sampling_precision)
         shown = labels if self.classes else None
 
-        def denoise(x: Tensor, sigma: float, until: float | None = None) -> Denoised:
+        def denoise(x: Tensor, sigma: float, until: float | None = None) -> Tensor:
             if until is None:
                 return at_a_level(x, sigma)
             t, r = sigma / (1 + sigma), until / (1 + until)
@@ -133,7 +133,7 @@ class MeanFlowFamily(FlowFamily):
             times = torch.full_like(z[:, 0, 0, 0], t)
             u = guided(mean_velocity, z, times, shown, null=self.classes, scale=scale)
             x_0 = z - t * u.to(z.dtype)
-            return Denoised(x_0 if r else x_0.clamp(-1, 1))
+            return x_0 if r else x_0.clamp(-1, 1)
 
         return denoise
 

@@ -17,12 +17,19 @@ from gensweep.families.optimizers import Adam
 from gensweep.nn.networks import AUTOENCODERS, Autoencoder
 from gensweep.noise import Noise
 from gensweep.registry import Choice, Section
-from gensweep.vae.evidence import MIN_INFORMATION, Posterior, log_evidence, mean_over_workers, with_free_bits
-from gensweep.vae.pixel_likelihoods import PIXEL_LIKELIHOODS, PixelLikelihood
+from gensweep.vae import (
+    MIN_INFORMATION,
+    Deviation,
+    GaussianPixels,
+    Posterior,
+    log_evidence,
+    mean_over_workers,
+    with_free_bits,
+)
 
 #: The random stream of the latents in training.
 TRAINING_LATENT_STREAM = 0
-#: The first of the two that draw pixels.
+#: That of the noise of drawn pixels.
 PIXEL_STREAM = 1
 #: That of the latents of samples.
 SAMPLING_LATENT_STREAM = 3
@@ -38,16 +45,12 @@ Decoding: TypeAlias = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The decoder's distribution, the number of latent units, and what the loss makes of their divergence from N(0, I).
+    """The deviation of pixels, the number of latent units, and what the loss makes of their divergence from N(0, I).
 
     Source: Kingma & Welling 2014; Higgins et al. 2017 (beta); Kingma et al. 2016, section 3.3 (free bits).
     """
 
-    likelihood: Annotated[
-        Callable[[int], PixelLikelihood],
-        Choice(PIXEL_LIKELIHOODS, "gaussian"),
-        doc("what the decoder's outputs say about pixels"),
-    ]
+    deviation: Deviation = "shared"
     latent: Annotated[int, Interval(ge=1, le=65_536), doc("number of latent units")] = 64
     beta: Annotated[Weight, doc("weight of the latents' divergence from N(0, I) in the loss; 1 is the ELBO")] = 1.0
     free_bits: Annotated[
@@ -58,9 +61,7 @@ class Evidence:
 class LatentVariableModel(nn.Module):
     """Encoder, decoder and pixel likelihood: one network, so they are averaged, wrapped and saved together."""
 
-    pixels: PixelLikelihood
-
-    def __init__(self, networks: Autoencoder, pixels: PixelLikelihood) -> None:
+    def __init__(self, networks: Autoencoder, pixels: GaussianPixels) -> None:
         super().__init__()
         self.decoder, self.encoder, self.pixels = networks.decoder, networks.encoder, pixels
 
@@ -101,7 +102,7 @@ class VaeFamily:
         self.classes = classes if conditional else 0
         self.decoding, self.vae, self.adam = decoding, vae(), optimizer()
         self.rate_schedule, self.clip = self.adam.rate_schedule, self.adam.clip
-        pixels = self.vae.likelihood(channels)
+        pixels = GaussianPixels(channels, self.vae.deviation)
         made = network(channels, size, self.classes, self.vae.latent, pixels.outputs)
         self.networks: dict[str, nn.Module] = {self.sampled: LatentVariableModel(made, pixels)}
         self.memories: dict[str, nn.Module] = {}

@@ -122,7 +122,8 @@ class Penalty:
 
         Every parameter that logits depend on gets a gradient from it, if only 0, as data-parallel training expects.
         """
-        return self.every * self.of(gradients(logits, images), progress) + 0.0 * logits.sum()
+        (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+        return self.every * self.of(gradient, progress) + 0.0 * logits.sum()
 
 
 PenaltyWeight: TypeAlias = Annotated[float, Gt(0), doc("factor of the penalty")]
@@ -180,12 +181,6 @@ def gradient_penalty(*, weight: PenaltyWeight = 10.0, every: Every = 1) -> Penal
         return weight * (norm - 1).square().mean()
 
     return Penalty(penalty, ("between",), every)
-
-
-def gradients(logits: Float[Tensor, " b"], images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """The gradient of the sum of all logits at the images, which can be differentiated again."""
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return gradient
 
 
 def _squared_norm(gradient: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import torch
@@ -43,10 +42,9 @@ def is_compiled(qkv: Tensor) -> bool:
     )
 
 
-def _run(name: str, qkv: Tensor, *others: Tensor) -> None:
+def _run(name: str, result: Tensor, qkv: Tensor, *others: Tensor) -> None:
     b, n, _, heads, d = qkv.shape
-    *given, result = map(library.address, (qkv, *others))
-    getattr(library.kernels(), name)(*given, (ctypes.c_int64 * 4)(b, n, heads, d), d**-0.5, result)
+    library.run(name, qkv, *others, (b, n, heads, d), d**-0.5, result)
 
 
 class _Attention(torch.autograd.Function):
@@ -56,7 +54,7 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, qkv: Tensor) -> Tensor:
         ctx.save_for_backward(qkv)
         y = torch.empty_like(qkv[:, :, 0], memory_format=torch.contiguous_format)
-        _run("attention_forward", qkv.contiguous(), y)
+        _run("attention_forward", y, qkv.contiguous())
         return y
 
     @staticmethod
@@ -64,5 +62,5 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (qkv,) = ctx.saved_tensors
         d_qkv = torch.empty_like(qkv, memory_format=torch.contiguous_format)
-        _run("attention_backward", qkv.contiguous(), grads[0].contiguous(), d_qkv)
+        _run("attention_backward", d_qkv, qkv.contiguous(), grads[0].contiguous())
         return d_qkv

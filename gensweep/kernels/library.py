@@ -64,16 +64,22 @@ def is_plain(x: Tensor) -> bool:
     )
 
 
-def address(x: Tensor | None) -> int | None:
-    """Where a tensor's numbers begin, as the kernels take it; None stays what it is."""
-    return None if x is None else x.data_ptr()
-
-
 def kernels() -> ctypes.CDLL:
     """The compiled kernels, where something has found that there are some."""
     found = library()
     assert found is not None, "is_compiled comes first"
     return found
+
+
+def run(name: str, *arguments: Tensor | tuple[int, ...] | float | None) -> None:
+    """Call a kernel, which takes tensors by their addresses and several numbers as an array."""
+
+    def as_c(x: object) -> Any:
+        if isinstance(x, tuple):
+            return (ctypes.c_int64 * len(x))(*x)
+        return x.data_ptr() if isinstance(x, Tensor) else x
+
+    getattr(kernels(), name)(*map(as_c, arguments))
 
 
 @functools.cache

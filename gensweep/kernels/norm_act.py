@@ -7,7 +7,6 @@ elsewhere it is a composition of PyTorch's operations.
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any, NamedTuple
 
 import torch
@@ -91,14 +90,12 @@ class _NormAct(torch.autograd.Function):
     ) -> Tensor:
         groups, eps, act, factor = settings
         b, c, h, w = x.shape
-        shape = (ctypes.c_int64 * 4)(b, h * w, c, groups)
+        shape = b, h * w, c, groups
         y = torch.empty_like(x, memory_format=torch.channels_last)
         stats = torch.empty(b, groups, 2)
         scalars = _exact(weight), _exact(bias), _exact(scale_shift)
-        library.kernels().norm_act_forward(
-            *(x.dtype == torch.bfloat16, library.address(x), shape, *map(library.address, scalars), eps),
-            *(act, library.address(kept), factor, library.address(y), library.address(stats)),
-        )
+        half = x.dtype == torch.bfloat16
+        library.run("norm_act_forward", half, x, shape, *scalars, eps, act, kept, factor, y, stats)
         ctx.save_for_backward(x, weight, bias, scale_shift, kept, stats)
         ctx.shape, ctx.settings = shape, settings
         return y
@@ -113,16 +110,8 @@ class _NormAct(torch.autograd.Function):
         scalars = weight, bias, condition = _exact(weight), _exact(bias), _exact(scale_shift)
         dx = torch.empty_like(x, memory_format=torch.channels_last)
         sums = torch.empty(2, len(x), x.shape[1])  # over pixels: of dz, and of dz times the normalised x
-        library.kernels().norm_act_backward(
-            *(
-                x.dtype == torch.bfloat16,
-                library.address(grad),
-                library.address(x),
-                ctx.shape,
-                *map(library.address, scalars),
-            ),
-            *(act, library.address(kept), factor, library.address(stats), library.address(dx), library.address(sums)),
-        )
+        half = x.dtype == torch.bfloat16
+        library.run("norm_act_backward", half, grad, x, ctx.shape, *scalars, act, kept, factor, stats, dx, sums)
         plain, times = sums
         if condition is None:
             return dx, times.sum(0), plain.sum(0), None, None, None

@@ -9,7 +9,6 @@ Source: Winograd 1980; Lavin & Gray 2016, section 4.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeAlias
@@ -162,8 +161,7 @@ def _images(like: Tensor, channels: int, h: int, w: int) -> Tensor:
 
 
 def _run(name: str, shape: tuple[int, ...], images: Tensor, *others: Tensor | None) -> None:
-    half, numbers = images.dtype == torch.bfloat16, (ctypes.c_int64 * len(shape))(*shape)
-    getattr(library.kernels(), name)(half, numbers, *map(library.address, (images, *others)))
+    library.run(name, images.dtype == torch.bfloat16, shape, images, *others)
 
 
 def _same(x: Tensor, weight: Tensor, bias: Tensor | None, *, dilation: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""DCGAN, as in the PyTorch tutorial, for images of 8 to 256 px and with optional class labels."""
+"""DCGAN, as in the PyTorch tutorial, and an autoencoder after its plan, for images of 8 to 256 px."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from gensweep.nn.layers import BatchNorm2d, DoublingConv2d, HalvingConv2d, MapToVector, VectorToMap
 from gensweep.nn.networks import (
     ADVERSARIES,
+    AUTOENCODERS,
     Adversaries,
+    Autoencoder,
     ImageWidth,
     Width,
     check_doubling_size,
@@ -59,7 +61,9 @@ def dcgan(
     Source: Radford et al. 2016; the PyTorch DCGAN tutorial; Miyato et al. 2018 and Gulrajani et al. 2017 (norms).
     """
     check_doubling_size("dcgan", size)
-    generator = DcganGenerator(channels, size, classes, latent, width, labels == "batch_norm")
+    generator = ConvolutionalDecoder(
+        channels, size, classes, latent, width, in_norms=labels == "batch_norm", images=True
+    )
     discriminator = DcganDiscriminator(channels, size, classes, discriminator_width or width, timed, discriminator_norm)
     generator.apply(initialise)
     discriminator.apply(initialise)
@@ -68,22 +72,35 @@ def dcgan(
     return Adversaries(generator, discriminator)
 
 
-class DcganGenerator(nn.Module):
-    """Latent vector to image; the label is an embedding beside the vector, or scale and shift of the batch norms."""
+class ConvolutionalDecoder(nn.Module):
+    """Latent vector to maps of the image's size, or to an image in [-1, 1] by tanh.
 
-    def __init__(self, channels: int, size: int, classes: int, latent: int, width: int, in_norms: bool) -> None:
+    The label is an embedding beside the vector, or scale and shift of the batch norms.
+    """
+
+    def __init__(
+        self,
+        outputs: int,
+        size: int,
+        classes: int,
+        latent: int,
+        width: int,
+        *,
+        in_norms: bool = False,
+        images: bool = False,
+    ) -> None:
         super().__init__()
         widths = stage_widths(size, width)[::-1]
         self.label = nn.Embedding(classes, latent) if classes and not in_norms else None
         inputs = latent if self.label is None else 2 * latent
         layers: list[nn.Module] = [VectorToMap(inputs, widths[0], 4, bias=False)]
-        for before, after in itertools.pairwise([*widths, channels]):
+        for stage, (before, after) in enumerate(itertools.pairwise([*widths, outputs]), 1):
             layers += [batch_norm(before, classes if in_norms else 0), nn.ReLU(inplace=True)]
-            layers += [DoublingConv2d(before, after, bias=False)]
-        self.layers = nn.ModuleList([*layers, nn.Tanh()])
+            layers += [DoublingConv2d(before, after, bias=stage == len(widths) and not images)]
+        self.layers = nn.ModuleList([*layers, nn.Tanh()] if images else layers)
 
-    def forward(self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b c h w"]:
-        """Images in [-1, 1].  Labels are needed if the network has classes, and not looked at if it has none."""
+    def forward(self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b o h w"]:
+        """Labels are needed if the network has classes, and not looked at if it has none."""
         if self.label is not None:
             z = torch.cat([z, self.label(labels)], dim=1)
         x = z[:, :, None, None]
@@ -115,6 +132,52 @@ class DcganDiscriminator(ProjectionDiscriminator):
         """Logits of "real".  Labels are needed if the network has classes, times if it was built for them."""
         features = self.layers(x)
         return self.conditioned(self.logit(features).flatten(), features.sum(dim=(2, 3)), labels, time)
+
+
+@AUTOENCODERS.register("conv")
+def conv(
+    channels: int,
+    size: int,
+    classes: int,
+    latent: int,
+    outputs: int | None = None,
+    *,
+    width: ImageWidth = 64,
+) -> Autoencoder:
+    """DCGAN's discriminator without its verdict, and its generator without tanh.
+
+    A label is an embedding beside the latents, and in the encoder beside the first features.
+    Source: Kingma & Welling 2014; Radford et al. 2016 (the plan).
+    """
+    check_doubling_size("conv", size)
+    decoder = ConvolutionalDecoder(outputs or channels, size, classes, latent, width)
+    encoder = ConvolutionalEncoder(channels, size, classes, latent, width)
+    return Autoencoder(encoder.apply(initialise), decoder.apply(initialise))
+
+
+class ConvolutionalEncoder(nn.Module):
+    """Image and label to the means and log-variances of the latents, which begin near 0: close to the prior."""
+
+    def __init__(self, channels: int, size: int, classes: int, latent: int, width: int) -> None:
+        super().__init__()
+        widths = stage_widths(size, width)
+        self.first = HalvingConv2d(channels, widths[0])
+        self.label = nn.Embedding(classes, widths[0]) if classes else None
+        layers: list[nn.Module] = [nn.LeakyReLU(0.2, inplace=True)]
+        for before, after in itertools.pairwise(widths):
+            # A norm's own shift would undo a bias.
+            layers += [HalvingConv2d(before, after, bias=False), BatchNorm2d(after)]
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+        self.layers = nn.Sequential(*layers)
+        self.posterior = MapToVector(widths[-1], 2 * latent, 4)
+
+    def forward(self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b outputs"]:
+        """Labels are needed if the network has classes, and not looked at if it has none."""
+        features = self.first(x)
+        if self.label is not None:
+            features = features + self.label(labels)[:, :, None, None]
+        encoded: Tensor = self.posterior(self.layers(features))
+        return encoded.flatten(1)
 
 
 def stage_widths(size: int, width: int) -> list[int]:

@@ -8,9 +8,8 @@ import torch
 
 from gensweep.build.sampler_warnings import widening
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.samplers.ancestral import ancestral, ddim
-from gensweep.diffusion.samplers.probability_flow import dpmpp_2m, heun
-from gensweep.diffusion.samplers.sampler import Denoised, from_noise
+from gensweep.diffusion.samplers.methods import ancestral, ddim, dpmpp_2m, heun
+from gensweep.diffusion.samplers.sampler import from_noise
 from gensweep.diffusion.schedules import SCHEDULES, cosine, linear
 from gensweep.noise import Noise
 
@@ -48,7 +47,7 @@ def test_that_of_samplers_with_noise_is_what_many_samples_have(sampler):
     levels, noise, std = GaussianDiffusion(cosine(40)), Noise(3, torch.arange(1000)), 0.5
 
     def ideal(x, sigma, *_):
-        return Denoised(x * std**2 / (std**2 + sigma**2))
+        return x * std**2 / (std**2 + sigma**2)
 
     x = sampler(levels, ideal, from_noise(noise.normal(1, 8, 8, stream=3)), noise)
     assert float(x.var()) / std**2 == pytest.approx(widening(levels, sampler, std), rel=0.03)

@@ -42,15 +42,10 @@ def problems(tree):
             {"evaluation": {"metrics": ["fd", "fid"], "extractor": {"kind": "dinov2"}}},
             "evaluation.metrics: 'fid' is a distance of the features of inception, but",
         ),
-        ({"sampler": {"kind": "ancestral", "variance": "learned"}}, "sampler.variance: 'learned' needs a loss"),
         ({"family": {"kind": "meanflow"}, "meanflow": {"learnt_guidance": 3.0}}, "meanflow.learnt_guidance: 3"),
         (
             {"family": {"kind": "gan"}, "gan": {"loss": {"kind": "relativistic"}, "augmentation": {"kind": "ada"}}},
             "gan.loss.kind: this one draws no line between real and fake images, and the augmentation follows",
-        ),
-        (
-            {"diffusion": {"loss": {"kind": "hybrid"}, "levels": {"kind": "lognormal"}}},
-            "diffusion.loss.kind: hybrid needs timesteps, but the levels lognormal lie between them; take",
         ),
         ({"family": {"kind": "diffusion", "guidance": 2}}, "family.guidance: 2 needs labels, which this trial"),
         (

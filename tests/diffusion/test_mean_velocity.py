@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.diffusion import mean_velocity
-from gensweep.diffusion.mean_velocity import have_intervals, most_intervals, velocity_of_identity
+from gensweep.diffusion import straight_path
+from gensweep.diffusion.straight_path import have_intervals, most_intervals, velocity_of_identity
 
 MEAN, STD = 0.1, 0.2
 T = torch.tensor([0.9, 0.5, 1.0, 0.3, 0.7, 0.99], dtype=torch.float64)
@@ -44,7 +44,7 @@ def test_the_identity_of_gaussians_has_second_order_error(monkeypatch):
     z = noise()
     errors = []
     for half in (0.004, 0.002, 0.001):
-        monkeypatch.setattr(mean_velocity, "HALF_DIFFERENCE", half)
+        monkeypatch.setattr(straight_path, "HALF_DIFFERENCE", half)
         errors.append(residual(exact_mean, z, exact_velocity(z, T)))
     assert errors[1] < 1e-3
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.samplers.ancestral import ancestral, ddim
-from gensweep.diffusion.samplers.probability_flow import dpmpp_2m, euler, heun
-from gensweep.diffusion.samplers.sampler import FIRST_STEP_STREAM, SAMPLERS, Denoised, from_noise
+from gensweep.diffusion.samplers.methods import ancestral, ddim, dpmpp_2m, euler, heun
+from gensweep.diffusion.samplers.sampler import FIRST_STEP_STREAM, SAMPLERS, from_noise
 from gensweep.diffusion.schedules import karras, linear
 from gensweep.noise import Noise
 
@@ -23,13 +22,13 @@ SPACINGS = ["time", "karras", "log_snr"]
 
 def ideal(x, sigma, *_):
     """E[x_0 | x] for images whose pixels are N(MEAN, STD^2)."""
-    return Denoised(MEAN + STD**2 * (x - MEAN) / (STD**2 + sigma**2))
+    return MEAN + STD**2 * (x - MEAN) / (STD**2 + sigma**2)
 
 
 def two_humps(x, sigma, *_):
     """E[x_0 | x] for pixels that are N(0.6, 0.2^2) or N(-0.6, 0.2^2): not linear."""
     total = 0.2**2 + sigma**2
-    return Denoised((0.2**2 * x + sigma**2 * 0.6 * torch.tanh(0.6 * x / total)) / total)
+    return (0.2**2 * x + sigma**2 * 0.6 * torch.tanh(0.6 * x / total)) / total
 
 
 def noise(n):
@@ -49,7 +48,7 @@ def flow(x, high, low):
 def error(sample, process, steps, **settings):
     """How far images are from those of infinitely many steps, whose last goes from the lowest level to 0 at once."""
     low, high = float(process.sigma[0]), float(process.sigma[-1])
-    limit = ideal(flow(first()(high), high, low), low).x_0
+    limit = ideal(flow(first()(high), high, low), low)
     return float((sample(process, ideal, first(), noise(2), steps=steps, **settings) - limit).abs().max())
 
 
@@ -155,7 +154,7 @@ def test_heun_is_algorithm_2_of_karras(spacing, steps, churn):
     sigmas = process.sigmas(steps, spacing)
     expected = paper_heun(
         sigmas,
-        lambda x, sigma: two_humps(x, sigma).x_0,
+        two_humps,
         first()(sigmas[0]),
         lambda i: n.normal(1, 8, 8, stream=FIRST_STEP_STREAM + steps - 1 - i),
         *stirred.values(),
@@ -192,7 +191,7 @@ def test_dpm_solver_is_algorithm_2_of_lu(spacing, least, steps):
     torch.testing.assert_close(
         dpmpp_2m(process, two_humps, first(), n, steps=steps, spacing=spacing),
         paper_dpmpp_2m(
-            alphas, stds, lambda x, i: two_humps(x / alphas[i], sigmas[i]).x_0, alphas[0] * first()(sigmas[0]), least
+            alphas, stds, lambda x, i: two_humps(x / alphas[i], sigmas[i]), alphas[0] * first()(sigmas[0]), least
         ),
         rtol=1e-8,
         atol=1e-8,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.samplers.ancestral import ancestral, ddim
-from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoised, Spacing, from_noise
+from gensweep.diffusion.samplers.methods import ancestral, ddim
+from gensweep.diffusion.samplers.sampler import SAMPLERS, Spacing, from_noise
 from gensweep.diffusion.schedules import SCHEDULES, linear
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
@@ -26,7 +26,7 @@ every_spacing = pytest.mark.parametrize(
 
 def ideal(x, sigma, *_):
     """E[x_0 | x] for images whose pixels are N(MEAN, STD^2)."""
-    return Denoised(MEAN + STD**2 * (x - MEAN) / (STD**2 + sigma**2))
+    return MEAN + STD**2 * (x - MEAN) / (STD**2 + sigma**2)
 
 
 def noise(n, start=0):
@@ -55,7 +55,7 @@ def test_a_denoiser_that_knows_the_image_gets_it(kind, spacing, steps):
     def denoise(x, sigma, *_):
         assert x.shape == image.shape
         seen.append(sigma)
-        return Denoised(image)
+        return image
 
     settings = {"spacing": spacing} if spacing else {}
     x = SAMPLERS[kind](process, denoise, start(n), n, steps=steps, **settings)
@@ -97,7 +97,7 @@ def test_ddim_with_eta_1_equals_ancestral_sampler(schedule, steps):
     process, n = GaussianDiffusion(SCHEDULES[schedule](50)), noise(4)
 
     def denoise(x, sigma, *_):
-        return Denoised(ideal(x, sigma).x_0.clamp(-1, 1))
+        return ideal(x, sigma).clamp(-1, 1)
 
     torch.testing.assert_close(
         ddim(process, denoise, start(n), n, steps=steps, eta=1.0), ancestral(process, denoise, start(n), n, steps=steps)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gensweep.diffusion.likelihood import DEQUANTISATION_STREAM, HALF_PIXEL_STEP, flow_bits, with_trace
-from gensweep.diffusion.samplers.probability_flow import euler, straight_heun
-from gensweep.diffusion.samplers.sampler import Denoised, from_noise
+from gensweep.diffusion.samplers.methods import euler, straight_heun
+from gensweep.diffusion.samplers.sampler import from_noise
 from gensweep.diffusion.straight_path import (
     HIGHEST_TIME,
     PAIRINGS,
@@ -37,7 +37,7 @@ def exact_flow(eps, t):
 
 def ideal(x, sigma, *_):
     """The same as a denoiser."""
-    return Denoised(MEAN + STD**2 * (x - MEAN) / (STD**2 + sigma**2))
+    return MEAN + STD**2 * (x - MEAN) / (STD**2 + sigma**2)
 
 
 def noise(n):

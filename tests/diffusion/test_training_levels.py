@@ -5,11 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.diffusion.levels import (
-    TRAINING_LEVELS,
-    Antithetic,
-    LogNormal,
-)
+from gensweep.diffusion.levels import TRAINING_LEVELS, antithetic, lognormal
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import linear
@@ -29,59 +25,52 @@ def noise(start, stop):
     return Noise(3, torch.arange(start, stop))
 
 
+def timesteps(process, sigma):
+    """The timesteps that levels are those of; all have to be of one."""
+    t = (sigma[:, None] - process.sigma.float()).abs().argmin(dim=1)
+    assert torch.equal(process.sigma_at(t), sigma)
+    return t
+
+
 @every
 def test_levels_are_positive_and_do_not_depend_on_the_workers(kind, process):
-    levels = TRAINING_LEVELS[kind](process)
-    whole = levels.draw(noise(64, 71), 7)
-    first, second = levels.draw(noise(64, 67), 7), levels.draw(noise(67, 71), 7)
-    if kind == "antithetic":  # A batch begins at a multiple of its size.
-        whole = levels.draw(noise(63, 70), 7)
-        first, second = levels.draw(noise(63, 66), 7), levels.draw(noise(66, 70), 7)
-    assert whole.sigma.shape == (7,)
-    assert whole.sigma.dtype == torch.float32
-    assert (whole.sigma > 0).all()
-    assert torch.equal(whole.sigma, torch.cat([first.sigma, second.sigma]))
+    levels = TRAINING_LEVELS[kind]
+    whole = levels(process, noise(63, 70), 7)  # A batch begins at a multiple of its size.
+    parts = [levels(process, noise(63, 66), 7), levels(process, noise(66, 70), 7)]
+    assert whole.shape == (7,)
+    assert whole.dtype == torch.float32
+    assert (whole > 0).all()
+    assert torch.equal(whole, torch.cat(parts))
 
 
-@every
-def test_levels_of_timesteps_say_which_and_others_do_not(kind, process):
-    levels = TRAINING_LEVELS[kind](process)
-    drawn = levels.draw(noise(0, 500), 500)
-    assert (drawn.t is not None) is levels.discrete
-    if drawn.t is not None:
-        assert torch.equal(drawn.sigma, process.sigma_at(drawn.t))
-        assert int(drawn.t.min()) == 0
-        assert int(drawn.t.max()) == TIMESTEPS - 1
-
-
-@pytest.mark.parametrize("kind", [kind for kind in TRAINING_LEVELS if TRAINING_LEVELS[kind].discrete])
+@pytest.mark.parametrize("kind", ["uniform", "antithetic"])
 def test_each_timestep_is_as_likely(kind, process):
-    levels, size = TRAINING_LEVELS[kind](process), 40
-    t = torch.cat([levels.draw(noise(start, start + size), size).t for start in range(0, 8000, size)])
-    counts = torch.bincount(t, minlength=TIMESTEPS)
+    size = 40
+    drawn = [TRAINING_LEVELS[kind](process, noise(start, start + size), size) for start in range(0, 8000, size)]
+    counts = torch.bincount(timesteps(process, torch.cat(drawn)), minlength=TIMESTEPS)
     assert (counts - 400).abs().max() < 5 * 20
 
 
-@given(start=st.integers(0, 1000), size=st.integers(1, 300), timesteps=st.integers(1, 100))
-def test_an_antithetic_batch_is_spread_evenly(start, size, timesteps):
-    levels = Antithetic(GaussianDiffusion(linear(timesteps)))
-    t = levels.draw(noise(start * size, (start + 1) * size), size).t
-    counts = torch.bincount(t, minlength=timesteps)
-    # Of points that are 1/size apart, an interval of 1/timesteps holds size/timesteps, up to one more or less.
-    assert (counts - size / timesteps).abs().max() <= 1 + 1e-3
+@given(start=st.integers(0, 1000), size=st.integers(1, 300), count=st.integers(1, 100))
+def test_an_antithetic_batch_is_spread_evenly(start, size, count):
+    process = GaussianDiffusion(linear(count))
+    t = timesteps(process, antithetic(process, noise(start * size, (start + 1) * size), size))
+    counts = torch.bincount(t, minlength=count)
+    # Of points that are 1/size apart, an interval of 1/count holds size/count, up to one more or less.
+    assert (counts - size / count).abs().max() <= 1 + 1e-3
 
 
 @pytest.mark.parametrize(("mean", "std"), [(-1.2, 1.2), (0.5, 0.3)])
 def test_lognormal_levels_have_their_mean_and_deviation(process, mean, std):
     """The defaults are those of Karras et al. 2022."""
     settings = {} if mean == -1.2 else {"mean": mean, "std": std}
-    log = LogNormal(process, **settings).draw(noise(0, 40_000), 40_000).sigma.log()
+    log = lognormal(process, noise(0, 40_000), 40_000, **settings).log()
     assert float(log.mean()) == pytest.approx(mean, abs=4 * std / 200)
     assert float(log.std()) == pytest.approx(std, rel=0.02)
 
 
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS.kinds())
 def test_targets_are_finite_at_all_levels(process, parameterisation):
-    sigma = LogNormal(process, mean=10.0, std=10.0).draw(noise(0, 40_000), 40_000).sigma
+    sigma = lognormal(process, noise(0, 40_000), 40_000, mean=10.0, std=10.0)
     image = torch.full((len(sigma), 1, 1, 1), 0.5)
     assert PARAMETERISATIONS[parameterisation](sigma).target(image, -image, sigma).isfinite().all()

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from gensweep.diffusion.gamma import GAMMAS
 from gensweep.diffusion.levels import draw_times
-from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.diffusion.variational import (
     DiffusionTerm,
     reconstruction_term,
@@ -54,7 +53,7 @@ def gaps(n):
 
 
 def ideal(x, sigma):
-    return Denoised(STD**2 / (STD**2 + sigma.view(-1, 1, 1, 1) ** 2) * x)
+    return STD**2 / (STD**2 + sigma.view(-1, 1, 1, 1) ** 2) * x
 
 
 def pictures(n, size=16):

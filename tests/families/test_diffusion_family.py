@@ -75,7 +75,7 @@ def test_only_the_highest_levels_are_exempt_from_the_sampling_precision():
     family = build("diffusion", sampling_precision="bfloat16")
     denoise = family.denoise(Listener(), None)
     for sigma in (1000.0, DiffusionFamily.max_coarse_sigma, 0.1):
-        assert denoise(torch.zeros(1, 1, SIZE, SIZE), sigma).x_0.dtype == torch.float32
+        assert denoise(torch.zeros(1, 1, SIZE, SIZE), sigma).dtype == torch.float32
     assert seen == [torch.float32, torch.bfloat16, torch.bfloat16]
     family = build("diffusion", sampling_precision="float32")
     family.denoise(Listener(), None)(torch.zeros(1, 1, SIZE, SIZE), 0.1)

@@ -14,7 +14,7 @@ from gensweep.families.optimizers import Adam
 from gensweep.families.vae import Evidence, VaeFamily
 from gensweep.nn.networks import Autoencoder
 from gensweep.noise import Noise
-from gensweep.vae.pixel_likelihoods import PIXEL_LIKELIHOODS, SHARED_DEVIATION_RATE
+from gensweep.vae import SHARED_DEVIATION_RATE
 
 #: Images of 2 x 3 values, and latents of the linear model.
 D, LATENT = 6, 2
@@ -47,7 +47,7 @@ def linear(channels, size, classes, latent, outputs):
 
 def linear_family(**settings):
     def vae():
-        return Evidence(likelihood=PIXEL_LIKELIHOODS["gaussian"], latent=LATENT, **settings)
+        return Evidence(latent=LATENT, **settings)
 
     adam = partial(Adam, learning_rate=0.02, beta2=0.99, warmup=0, clip=None)
     return VaeFamily(1, 2, 0, network=linear, vae=vae, optimizer=adam)
@@ -186,10 +186,10 @@ def test_units_that_say_nothing_are_counted():
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-@pytest.mark.parametrize("likelihood", [{"kind": kind} for kind in PIXEL_LIKELIHOODS], ids=lambda each: each["kind"])
+@pytest.mark.parametrize("deviation", ["shared", "pixel"])
 @pytest.mark.parametrize("decoding", ["mean", "draw"])
-def test_samples_are_decoded_latents_of_the_prior_and_images_are_encoded(conditional, likelihood, decoding):
-    family = build("vae", conditional, decoding=decoding, vae={"latent": 6, "likelihood": likelihood})
+def test_samples_are_decoded_latents_of_the_prior_and_images_are_encoded(conditional, deviation, decoding):
+    family = build("vae", conditional, decoding=decoding, vae={"latent": 6, "deviation": deviation})
     network, noise = family.networks[family.sampled].eval(), Noise(3, torch.arange(5))
     labels = torch.arange(5) % CLASSES if conditional else None
     with torch.no_grad():

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from gensweep.gan.ada import Ada, colour_matrix, warp_matrix, warped
-from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION
-from gensweep.gan.diffaugment import cutout, jitter, translate
+from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION, cutout, jitter, translate
 from gensweep.noise import Noise
 
 every_kind = pytest.mark.parametrize("kind", AUGMENTATIONS.kinds())

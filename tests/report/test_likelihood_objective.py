@@ -20,7 +20,7 @@ base:
   data: {kind: digits, size: 8, limit: 200}
   family: {kind: diffusion, conditional: true}
   network: {kind: unet, width: 8, multipliers: [1, 2], blocks: 1, attention: []}
-  diffusion: {timesteps: 50, loss: {kind: hybrid}}
+  diffusion: {timesteps: 50, parameterisation: {kind: v}}
   training: {images: 512, batch_size: 32, ema_half_life: 100}
   evaluation: {every: 256, metrics: [bpd], samples: 16, likelihood: {images: 40, timesteps: 5}}
 space:

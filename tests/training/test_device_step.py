@@ -14,9 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gensweep.data.loader import Loader
-from gensweep.diffusion.denoising_losses import LOSSES
 from gensweep.diffusion.gamma import GAMMAS
-from gensweep.diffusion.levels import TRAINING_LEVELS
+from gensweep.diffusion.levels import LOSSES, TRAINING_LEVELS
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.families.family import FAMILIES
 from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES

@@ -52,7 +52,6 @@ def test_resumed_training_equals_an_unbroken_one(kind, precision):
 #: Memories, lazy penalties and networks that no family of the smallest has.
 ADA = {"kind": "ada", "target": -0.9, "images": 60, "interval": 3}
 CASES = {
-    "vlb": {"diffusion": {"timesteps": 2, "loss": {"kind": "vlb"}}},
     "dit": {"network": {"kind": "dit", "width": 16, "depth": 2, "registers": 2}},
     "ada": {
         "network": {"kind": "sngan", "width": 8, "discriminator_width": 8},

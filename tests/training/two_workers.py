@@ -14,7 +14,7 @@ from gensweep.training.learner_state import state_of
 from gensweep.training.loop import train
 
 #: A way to draw levels that looks at all images of a batch, and a loss that learns a variance.
-LEVELS = {"antithetic": {"timesteps": 5, "levels": {"kind": "antithetic"}, "loss": {"kind": "hybrid"}}}
+LEVELS = {"antithetic": {"timesteps": 5, "levels": {"kind": "antithetic"}}}
 #: A penalty that is lazy comes more than once in a short training.
 EVERY = {"r1": {"every": 2}}
 #: Games with second derivatives, through batch norms of all workers and without, and with a memory; residual networks.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from gensweep.vae.evidence import Posterior, log_evidence, mean_over_workers, with_free_bits
+from gensweep.vae import Posterior, log_evidence, mean_over_workers, with_free_bits
 
 
 def posterior(n=7, latent=5):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Annotated, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from annotated_types import Ge, doc
@@ -40,20 +40,12 @@ WHERE_LEVELS_LIE = doc(
 )
 
 
-class Denoised(NamedTuple):
-    """A denoiser's prediction from a noisy image.
-
-    `x_0` is the expected image, clipped to [-1, 1]; `fraction` says where the variance of a step lies between the
-    logarithms of the small one (0) and the large one (1), if the network has learnt that.
-    """
-
-    x_0: Float[Tensor, "b c h w"]
-    fraction: Float[Tensor, "b c h w"] | None = None
-
-
 @runtime_checkable
 class Levels(Protocol):
-    """The noise levels that a sampler can visit."""
+    """The noise levels that a sampler can visit.
+
+    Those of a part of a longer chain also have `whole: list[float]`, all levels of the chain with 0 at their end.
+    """
 
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
         """`steps` noise levels, falling, and 0 at the end; None means every level of the process.
@@ -64,13 +56,6 @@ class Levels(Protocol):
         ...
 
 
-@runtime_checkable
-class PartOfLevels(Levels, Protocol):
-    """Levels that are a part of those which a sampler goes through; `whole` are all of these, with 0 at their end."""
-
-    whole: list[float]
-
-
 class Process(Levels, Protocol):
     """Noise levels, and how a network is told of them."""
 
@@ -79,9 +64,9 @@ class Process(Levels, Protocol):
         ...
 
 
-#: (x at a level, sigma) -> the prediction of network, parameterisation and guidance together.  Euler's method adds the
-#: level `until` which its step leads; a denoiser without mean velocities ignores it.
-Denoise = Callable[..., Denoised]
+#: (x at a level, sigma) -> x_0, clipped to [-1, 1], as network, parameterisation and guidance predict it together.
+#: Euler's method adds the level `until` which its step leads; a denoiser without mean velocities ignores it.
+Denoise = Callable[..., Tensor]
 #: sigma -> the noisy images x to begin with, at that level.
 Start = Callable[[float], Tensor]
 #: (levels, denoise, start, noise) -> x_0 in [-1, 1], if `denoise` clips.
@@ -108,10 +93,7 @@ def visited(levels: Levels, sampler: Sampler, noise: Noise) -> list[float]:
             recorded[:] = levels.sigmas(steps, spacing)
             return list(recorded)
 
-    def blind(x: Tensor, *_: float) -> Denoised:
-        return Denoised(x, torch.zeros_like(x))
-
-    sampler(Recording(), blind, lambda _: torch.zeros(len(noise.samples), 1, 1, 1), noise)
+    sampler(Recording(), lambda x, *_: x, lambda _: torch.zeros(len(noise.samples), 1, 1, 1), noise)
     return recorded
 
 

@@ -51,11 +51,11 @@ def encode(sigmas: Sequence[float], denoise: Denoise, images: Float[Tensor, "b c
     Source: Song et al. 2021 (DDIM), section 4.3 and appendix C; Karras et al. 2022, eq. 1.
     """
     rising = list(sigmas[-2::-1])
-    x = 2 * images - denoise(images, rising[0]).x_0
+    x = 2 * images - denoise(images, rising[0])
     for now, after in pairwise(rising):
-        slope = (x - denoise(x, now).x_0) / now
+        slope = (x - denoise(x, now)) / now
         ahead = x + (after - now) * slope
-        slope_ahead = (ahead - denoise(ahead, after).x_0) / after
+        slope_ahead = (ahead - denoise(ahead, after)) / after
         x = x + (after - now) / 2 * (slope + slope_ahead)
     return x
 

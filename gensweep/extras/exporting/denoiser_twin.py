@@ -54,7 +54,7 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> Twin:
     prediction_type = _prediction_type(coefficients, chain.rising)
     arguments = _unet_arguments(network, size) | {
         "in_channels": channels,
-        "out_channels": channels * (2 if chain.variance == "learned" else 1),
+        "out_channels": channels,
         "num_train_timesteps": len(time),
         "num_class_embeds": None if network.condition.label is None else network.condition.label.num_embeddings,
     }

@@ -16,7 +16,7 @@ from gensweep.diffusion.process import posterior
 from gensweep.diffusion.samplers.sampler import Levels
 from gensweep.errors import ConfigError
 
-Variance: TypeAlias = Literal["small", "large", "learned"]
+Variance: TypeAlias = Literal["small", "large"]
 
 #: Samplers that are steps of ancestral sampling or DDIM on given levels.
 EXPRESSIBLE_SAMPLERS = ("ancestral", "ddim", "euler")
@@ -63,10 +63,7 @@ class DrawingChain:
         return low, high
 
     def steps(self) -> list[dict[str, float]]:
-        """Each step as x' = x_0 + drift (x - x_0) + std z, for images x_0 as predicted at `sigma` and noise z.
-
-        With a learnt variance the standard deviation is std^(1 - f) large_std^f, with f the network's second output.
-        """
+        """Each step as x' = x_0 + drift (x - x_0) + std z, for images x_0 as predicted at `sigma` and noise z."""
         found = []
         for now, after in pairwise((*self.sigmas, 0.0)):
             step = posterior(now, after)
@@ -76,17 +73,14 @@ class DrawingChain:
             else:
                 variance = step.large if self.variance == "large" and after else step.small
                 drift = step.keep
-            row = {"sigma": now, "drift": drift, "std": math.sqrt(variance)}
-            if self.variance == "learned":
-                row["large_std"] = math.sqrt(step.large) if after else 0.0
-            found.append(row)
+            found.append({"sigma": now, "drift": drift, "std": math.sqrt(variance)})
         return found
 
 
-def drawing_chain(settings: Mapping[str, Any], levels: Levels, *, learns_variance: bool) -> DrawingChain:
+def drawing_chain(settings: Mapping[str, Any], levels: Levels) -> DrawingChain:
     """The chain of a sampler with these settings, `kind` and all of its own, on the levels of a process.
 
-    Raises ConfigError for a sampler that is none of EXPRESSIBLE_SAMPLERS, and for a variance that nothing has learnt.
+    Raises ConfigError for a sampler that is none of EXPRESSIBLE_SAMPLERS.
     """
     kind = settings["kind"]
     if kind not in EXPRESSIBLE_SAMPLERS:
@@ -98,7 +92,4 @@ def drawing_chain(settings: Mapping[str, Any], levels: Levels, *, learns_varianc
     *sigmas, _ = levels.sigmas(settings["steps"], settings.get("spacing", "time"))
     if kind != "ancestral":
         return DrawingChain(kind, tuple(sigmas), eta=settings.get("eta", 0.0))
-    variance: Variance = settings["variance"] or ("learned" if learns_variance else "small")
-    if variance == "learned" and not learns_variance:
-        raise ConfigError("sampler.variance: this network has learnt no variance; add --set sampler.variance=small")
-    return DrawingChain(kind, tuple(sigmas), variance=variance)
+    return DrawingChain(kind, tuple(sigmas), variance=settings["variance"])

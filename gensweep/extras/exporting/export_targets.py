@@ -100,7 +100,7 @@ def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:
 
 def _chain(model: Model, family: DenoisingFamily) -> DrawingChain:
     levels = family.process_of(model.network)
-    return drawing_chain(model.config.as_dict()["sampler"], levels, learns_variance=family.learns_variance)
+    return drawing_chain(model.config.as_dict()["sampler"], levels)
 
 
 def _facts(chain: DrawingChain) -> dict[str, Any]:
@@ -109,5 +109,4 @@ def _facts(chain: DrawingChain) -> dict[str, Any]:
         "sampler": chain.sampler,
         "steps": len(chain),
         "eta": chain.eta,
-        "learnt": chain.variance == "learned",
     }

@@ -18,7 +18,7 @@ from gensweep.families.denoising import DenoisingFamily
 #: How far an image may move by float32 tables of the schedulers of diffusers.
 MAX_FLOAT32_ERROR = 1e-4
 #: What the schedulers of diffusers call the variance of a step.
-VARIANCE_TYPES = {"small": "fixed_small", "large": "fixed_large", "learned": "learned_range"}
+VARIANCE_TYPES = {"small": "fixed_small", "large": "fixed_large"}
 
 
 def write_pipeline(family: DenoisingFamily, chain: DrawingChain, class_names: tuple[str, ...], folder: Path) -> bool:

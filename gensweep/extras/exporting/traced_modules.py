@@ -48,18 +48,15 @@ class Traceable(NamedTuple):
 
 
 class GuidedDenoiser(nn.Module):
-    """D(x; sigma), guided as the family is set: images x_0 in [-1, 1] from x_0 + sigma eps.
+    """D(x; sigma), guided as the family is set: images x_0 in [-1, 1] from x_0 + sigma eps."""
 
-    If the network has learnt a variance, its place between small (0) and large (1) is a second output.
-    """
-
-    def __init__(self, family: DenoisingFamily, *, with_variance: bool) -> None:
+    def __init__(self, family: DenoisingFamily) -> None:
         super().__init__()
-        self.family, self.network, self.with_variance = family, family.networks[family.sampled], with_variance
+        self.family, self.network = family, family.networks[family.sampled]
 
     def forward(
         self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None = None
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    ) -> Float[Tensor, "b c h w"]:
         """Labels count from 0; the one after the last class is "no label"."""
         family = self.family
 
@@ -74,17 +71,15 @@ class GuidedDenoiser(nn.Module):
             return torch.where(inside.view(-1, 1, 1, 1), at(family.guidance), at(1.0))
 
         network_time = family.process_of(self.network).network_time
-        found = denoised(predict, family.parameterisation, network_time, x, sigma)
-        return (found.x_0, found.fraction) if self.with_variance and found.fraction is not None else found.x_0
+        return denoised(predict, family.parameterisation, network_time, x, sigma)
 
 
 def traceable_denoiser(family: DenoisingFamily, chain: DrawingChain) -> Traceable:
     """The denoiser, with labels if the family has classes."""
-    learnt = chain.variance == "learned"
     inputs = {"x": torch.zeros(EXAMPLES, *family.shape), "sigma": torch.full((EXAMPLES,), chain.sigmas[0])}
     if family.classes:
         inputs["labels"] = torch.zeros(EXAMPLES, dtype=torch.int64)
-    return Traceable.of(GuidedDenoiser(family, with_variance=learnt), inputs, *("x_0", "fraction")[: 1 + learnt])
+    return Traceable.of(GuidedDenoiser(family), inputs, "x_0")
 
 
 def traceable_generator(family: Family) -> Traceable:

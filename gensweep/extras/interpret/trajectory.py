@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.diffusion.sdedit import edit
 from gensweep.families.family import Denoising
 from gensweep.noise import Noise
@@ -39,10 +38,10 @@ def record_path(
     steps: dict[float, PathStep] = {}
     denoise = family.denoise(family.networks[family.sampled], labels)
 
-    def recorded(x: Tensor, sigma: float, *until: float) -> Denoised:
-        denoised = denoise(x, sigma, *until)
-        steps[sigma] = PathStep(sigma, x.clone(), denoised.x_0.clone())
-        return denoised
+    def recorded(x: Tensor, sigma: float, *until: float) -> Tensor:
+        x_0 = denoise(x, sigma, *until)
+        steps[sigma] = PathStep(sigma, x.clone(), x_0.clone())
+        return x_0
 
     grey = torch.zeros(shape, device=noise.samples.device)
     images = edit(family.process, family.sampler, recorded, noise, grey, strength=1.0)

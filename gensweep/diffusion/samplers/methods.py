@@ -1,22 +1,22 @@
-"""Samplers that solve the probability flow, dx/dsigma = (x - x_0) / sigma, with noise only if it is churned in."""
+"""Samplers: ancestral sampling, DDIM, and methods that solve the probability flow, dx/dsigma = (x - x_0) / sigma."""
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Interval, doc
 from jaxtyping import Float
 from torch import Tensor
 
+from gensweep.diffusion.process import posterior
 from gensweep.diffusion.samplers.sampler import (
     SAMPLERS,
     WHERE_LEVELS_LIE,
     Denoise,
     Levels,
-    PartOfLevels,
     Spacing,
     Start,
     Steps,
@@ -27,6 +27,66 @@ from gensweep.noise import Noise
 #: The largest gamma_i of Heun's method: (1 + gamma_i)^2 <= 2, so at most half of the noise is new.
 #: Source: Karras et al. 2022, algorithm 2.
 MAX_CHURN = math.sqrt(2) - 1
+
+
+@SAMPLERS.register("ancestral")
+def ancestral(
+    levels: Levels,
+    denoise: Denoise,
+    start: Start,
+    noise: Noise,
+    *,
+    steps: Steps = None,
+    variance: Annotated[
+        Literal["small", "large"], doc("of each step: the posterior's (small) or beta (large)")
+    ] = "small",
+) -> Float[Tensor, "b c h w"]:
+    """Ancestral sampling: each step draws from q(x_{t-1} | x_t, x_0), with x_0 as predicted.
+
+    Source: Ho et al. 2020, algorithm 2 and section 3.2.
+    """
+    sigmas = levels.sigmas(steps)
+    x = start(sigmas[0])
+    for now, after, stream in transitions(sigmas):
+        x_0 = denoise(x, now)
+        if not after:
+            return x_0
+        step = posterior(now, after)
+        x = torch.lerp(x_0, x, step.keep)
+        std = math.sqrt(step.large if variance == "large" else step.small)
+        x = x + std * noise.normal(*x.shape[1:], stream=stream)
+    return x
+
+
+@SAMPLERS.register("ddim")
+def ddim(
+    levels: Levels,
+    denoise: Denoise,
+    start: Start,
+    noise: Noise,
+    *,
+    steps: Steps = None,
+    eta: Annotated[
+        float, Interval(ge=0, le=1), doc("new noise of each step, as a share of ancestral sampling's")
+    ] = 0.0,
+) -> Float[Tensor, "b c h w"]:
+    """DDIM: deterministic at eta = 0, ancestral with the small variance at eta = 1.
+
+    x' = x_0 + sqrt(sigma'^2 - s^2) eps + s z, with eps derived from the clipped x_0 and s = eta times the posterior's
+    standard deviation.
+    Source: Song et al. 2021, eq. 12 and 16, divided by sqrt(alpha_bar).
+    """
+    sigmas = levels.sigmas(steps)
+    x = start(sigmas[0])
+    for now, after, stream in transitions(sigmas):
+        x_0 = denoise(x, now)
+        if not after:
+            return x_0
+        variance = eta**2 * posterior(now, after).small
+        x = x_0 + math.sqrt(max(0.0, after**2 - variance)) / now * (x - x_0)
+        if eta:
+            x = x + math.sqrt(variance) * noise.normal(*x.shape[1:], stream=stream)
+    return x
 
 
 @SAMPLERS.register("dpmpp_2m")
@@ -51,7 +111,7 @@ def dpmpp_2m(
     x = start(sigmas[0])
     old, h_old = None, 0.0
     for now, after in pairwise(sigmas):
-        x_0 = denoise(x, now).x_0
+        x_0 = denoise(x, now)
         D = x_0
         if after:
             h = math.log(now / after)
@@ -82,7 +142,7 @@ def euler(
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])
     for now, after in pairwise(sigmas):
-        x = torch.lerp(denoise(x, now, after).x_0, x, after / now)
+        x = torch.lerp(denoise(x, now, after), x, after / now)
     return x
 
 
@@ -114,7 +174,7 @@ def heun(
     """
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])
-    whole = levels.whole if isinstance(levels, PartOfLevels) else sigmas
+    whole = getattr(levels, "whole", sigmas)
     rise = 1 + min(churn / (len(whole) - 1), MAX_CHURN)
     for now, after, stream in transitions(sigmas):
         if churn and churn_min <= now <= (math.inf if churn_max is None else churn_max):
@@ -122,11 +182,11 @@ def heun(
             fresh = churn_noise * math.sqrt(raised**2 - now**2)
             x = x + fresh * noise.normal(*x.shape[1:], stream=stream)
             now = raised
-        x_0 = denoise(x, now).x_0
+        x_0 = denoise(x, now)
         x = torch.lerp(x_0, x, after / now)
         if after:
             # The correction to Euler's step, in the change of x_0: this avoids a difference of large numbers.
-            x = x + (now / after - 1) / 2 * (denoise(x, after).x_0 - x_0)
+            x = x + (now / after - 1) / 2 * (denoise(x, after) - x_0)
     return x
 
 
@@ -148,10 +208,10 @@ def straight_heun(
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])
     for now, after in pairwise(sigmas):
-        x_0 = denoise(x, now).x_0
+        x_0 = denoise(x, now)
         x = torch.lerp(x_0, x, after / now)
         if after:
             # The correction to Euler's step, (t' - t) (v' - v) / 2, in the change of x_0 and in units of x.
             factor = (1 + after) / (1 + now) * (now / after - 1) / 2
-            x = x + factor * (denoise(x, after).x_0 - x_0)
+            x = x + factor * (denoise(x, after) - x_0)
     return x

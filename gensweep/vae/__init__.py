@@ -1,1 +1,0 @@
-"""The bound that variational autoencoders are trained on, and the distributions of their pixels."""
