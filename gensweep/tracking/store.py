@@ -133,8 +133,7 @@ def runs_of(store: MlflowClient, sweep_id: str, trial: str | None = None) -> lis
 def experiment_id(store: MlflowClient) -> str:
     """The id of our experiment, which is created if needed.
 
-    Raises GensweepError if a database was moved or copied from another folder: MLflow keeps absolute paths of
-    artifacts, and would write to the former folder.
+    Raises GensweepError if a database came from another folder: MLflow would write its artifacts there.
     """
     found = store.get_experiment_by_name(experiment_name())
     if found is None:
@@ -153,10 +152,7 @@ def experiment_id(store: MlflowClient) -> str:
 
 
 def check_store() -> None:
-    """Raise GensweepError within seconds if the store cannot be used, where MLflow itself would try for minutes.
-
-    A database that does not exist is made.
-    """
+    """Raise GensweepError within seconds if the store cannot be used; a database that does not exist is made."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -91,5 +91,4 @@ class StudyFile:
     def _frozen(self, trial: TrialState) -> FrozenTrial:
         """A trial that ended, with its run's name and costs for the dashboard."""
         costs = {f"cost/{key}": value for key, value in trial.cost.as_dict().items()}
-        shown = {"run": f"{self._folder.name}/{trial.trial}", **costs}
-        return frozen_trial(trial, trial.number, self._sample, outcome(trial), shown)
+        return frozen_trial(trial, trial.number, self._sample, outcome(trial), {"run": trial.name, **costs})

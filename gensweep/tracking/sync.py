@@ -21,19 +21,14 @@ from gensweep.tracking.sweep_copy import Sent, SweepCopy
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a reading command spends on sending at most.
-PATIENCE = 3.0
-#: Events in one step: a look at the clock follows each.
-STEP = 10
+#: Seconds that a reading command spends on sending at most, and events before each look at the clock.
+PATIENCE, STEP = 3.0, 10
 #: Seconds to wait for another process that sends the same sweep.
 LOCK_SECONDS = 2.0
 
 
 def sync(folder: SweepFolder) -> bool:
-    """Send to the current store the records of a sweep that it lacks; True if it has all of them.
-
-    Never raises.
-    """
+    """Send to the current store the records of a sweep that it lacks; True if it has all of them.  Never raises."""
     return _send_all([folder], math.inf)
 
 

@@ -1,4 +1,4 @@
-"""The tags, params and statuses of a sweep's runs in MLflow, derived from its state, without secrets."""
+"""The tags and params of a sweep's runs in MLflow, derived from its state, without secrets."""
 
 from __future__ import annotations
 
@@ -23,13 +23,6 @@ TRIAL = "gensweep.trial"
 SESSION = "session.json"
 #: Tags of a session that hold JSON; they go into that artifact.
 SESSION_DETAILS = ("gensweep.versions", PLUGINS)
-
-
-def run_status(status: str) -> str:
-    """MLflow's status for that of a sweep or a trial; the tag `gensweep.status` has the exact one."""
-    if status in ("waiting", "paused", "running"):
-        return "RUNNING"
-    return {"finished": "FINISHED", "failed": "FAILED"}.get(status, "KILLED")
 
 
 def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
