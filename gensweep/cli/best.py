@@ -9,8 +9,7 @@ import click
 
 from gensweep.cli.sweep_options import root_option
 from gensweep.report.completion import sweep_names
-from gensweep.report.output import format_option, print_json, print_rows, print_warnings
-from gensweep.report.terminal import print_facts, print_remark
+from gensweep.report.output import format_option, print_facts, print_json, print_remark, print_rows, print_warnings
 
 if TYPE_CHECKING:
     from gensweep.api.verdicts import Verdict
@@ -172,7 +171,7 @@ def _print_comparison(found: Verdict, html: Path | None, top: int, format: str) 
 
 
 def _warn(comparison: Comparison, trial: TrialState) -> None:
-    from gensweep.report.trial_warnings import trial_warnings
+    from gensweep.report.caveats import trial_warnings
 
     print_warnings(f"{trial.name} {warning}" for warning in trial_warnings(trial))
 

@@ -18,7 +18,7 @@ from gensweep.report.wording import (
     short_names,
 )
 from gensweep.results import Unit, family_name, order_of
-from gensweep.verdict.importance import VarianceShares, importance
+from gensweep.verdict.importance import Importance, importance
 from gensweep.verdict.pareto import objective_rows, priced_models, sampling_unit
 
 if TYPE_CHECKING:
@@ -180,18 +180,17 @@ def _importance(comparison: Comparison) -> Figure:
     found = importance(comparison)
     if found is None:
         return Figure("What mattered", "")
-    short = short_names(each.setting for each in found.settings)
-    family = "" if found.family is None else "{}: "
-    bars = [(family.format(family_name(each.family)) + short[each.setting], each.estimate) for each in found.settings]
-    bars = [
-        *([] if found.family is None else [("family", found.family)]),
-        *bars,
-        ("interactions and noise", found.rest),
-    ]
+    shares, bars = found.shares, []
+    short = short_names(setting for _, setting in shares.within)
+    if shares.between is not None:
+        bars.append(("family", shares.between))
+    for (family, setting), share in shares.within.items():
+        bars.append((f"{family_name(family)}: " * (shares.between is not None) + short[setting], share))
+    bars.append(("interactions and noise", shares.rest))
     return Figure("What mattered", format_importance(found, comparison.title), bars=bars)
 
 
-def format_importance(found: VarianceShares, title: str) -> str:
+def format_importance(found: Importance, title: str) -> str:
     """The caption of an importance; `title` is the name of the scores."""
     trials = counted(found.finished + found.stopped, "trial")
     if found.stopped:

@@ -7,9 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gensweep.metrics.titles import metric_title
-from gensweep.report.caveats import caveats
+from gensweep.report.caveats import caveats, format_diversity, trial_warnings
 from gensweep.report.commands import left_out_reasons, reproduce_command
-from gensweep.report.trial_warnings import format_diversity, trial_warnings
 from gensweep.report.verdict import format_best_score, format_verdict
 from gensweep.report.wording import (
     count,

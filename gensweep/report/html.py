@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import yaml
 from markupsafe import Markup, escape
@@ -19,11 +18,10 @@ from gensweep import plugins
 from gensweep.errors import GensweepError
 from gensweep.files import write_bytes
 from gensweep.report import wording
-from gensweep.report.caveats import caveats
+from gensweep.report.caveats import caveats, format_diversity, trial_warnings
 from gensweep.report.charts import budget_figure, draw_charts, series_of
 from gensweep.report.commands import left_out_reasons, reproduce_command
 from gensweep.report.figures import SYMBOL_PATHS
-from gensweep.report.trial_warnings import format_diversity, trial_warnings
 from gensweep.report.verdict import format_rung, format_sentences
 from gensweep.results import family_name
 from gensweep.sweep.stored_sweeps import trial_config
@@ -51,18 +49,14 @@ MAX_PIXELS, QUALITY = 1024, 90
 
 
 def write_report(comparison: Comparison, judged: Recommendation, file: Path) -> None:
-    """Write the page, whole or not at all.
-
-    Raises GensweepError if the file cannot be written.
-    """
+    """Write the page, whole or not at all.  Raises GensweepError if the file cannot be written."""
     write_whole(file, render(comparison, judged), "name another file: -o FILE")
 
 
 def render(comparison: Comparison, judged: Recommendation) -> str:
     """The page as text.  Whatever users named is escaped."""
     pages, groups = environment(), comparison.groups
-    shown = [judged.recommended if judged.recommended in group else group[0] for group in groups.values()]
-    grids, real = sample_tiles(shown[:MAX_GRIDS])
+    shown = [judged.recommended if judged.recommended in group else group[0] for group in groups.values()][:MAX_GRIDS]
     pages.filters |= {name: each for name, each in vars(wording).items() if callable(each)}
     pages.filters |= {each.__name__: each for each in FILTERS}
     return pages.get_template("report.html.j2").render(
@@ -81,8 +75,12 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
         sampling_unit=sampling_unit,
         intervals=any(entry.score.interval for entry in comparison.entries),
         close={tie.trial.name for tie in comparison.ties},
-        grids=grids,
-        real=real,
+        grids=[
+            (entry, samples, _picture(entry, "suspects"))
+            for entry in shown
+            if (samples := _picture(entry, "samples")) is not None
+        ],
+        real=next(filter(None, (_picture(entry, "real") for entry in shown)), None),
         groups=[comparison.group_name(group) for group in groups],
         series_of=lambda entry: series_of(comparison, entry),
         symbols=SYMBOL_PATHS,
@@ -100,24 +98,6 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-
-
-class SampleTile(NamedTuple):
-    """Images of a model and likely copies of training images, as URLs."""
-
-    entry: RankedTrial
-    samples: str
-    suspects: str | None
-
-
-def sample_tiles(entries: Sequence[RankedTrial]) -> tuple[list[SampleTile], str | None]:
-    """The sample grids of trials that have one, and a grid of real images."""
-    tiles = [
-        SampleTile(entry, samples, _picture(entry, "suspects"))
-        for entry in entries
-        if (samples := _picture(entry, "samples")) is not None
-    ]
-    return tiles, next(filter(None, (_picture(entry, "real") for entry in entries)), None)
 
 
 def _picture(entry: RankedTrial, key: str) -> str | None:

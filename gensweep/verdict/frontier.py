@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from numpy import ndarray
 
+from gensweep.results import Mode, order_of
 from gensweep.verdict.budget_scores import budget_scores, failed_at, intervals, unknown_at, worst_within
 from gensweep.verdict.expected_best import MIN_CONFIGURATIONS, TAIL, best_of_k, pooled, tries_for
 from gensweep.verdict.standings import DRAWS, shares_of_wins
@@ -209,6 +210,7 @@ def frontier(
     budget: float | None = None,
     *,
     overheads: Mapping[str, float] | None = None,
+    mode: Mode = "min",
     seed: int = 0,
 ) -> Frontier:
     """The curves of all groups in the common range of budgets, of which `budget` is one (by default the largest).
@@ -216,9 +218,9 @@ def frontier(
     Each group needs `MIN_TO_COMPARE` configurations, and all a common budget.  `overheads` are what a group pays
     beside the training, as for the images to be drawn: a budget then holds both.  The draws of different groups are
     independent, those of a group's budgets belong together.  A training that failed scores the worst that any training
-    of all groups does with the budget.
+    of all groups does with the budget.  Points are scores of that `mode`.
     """
-    groups, extra = group_curves(curves), overheads or {}
+    groups, extra, sign = group_curves(curves), overheads or {}, order_of(1.0, mode)
     common = common_budgets(curves, extra)
     assert common is not None
     low, high = common
@@ -245,11 +247,12 @@ def frontier(
         draws[row][:, paid] = best.draws(DRAWS, np.random.default_rng((seed, row)))[:, interval]
         scored = np.zeros(len(grid), int)
         scored[paid] = np.sum(~drawn[0].failed, -1)[interval]
-        bands = np.where(scored[paid] >= MIN_CONFIGURATIONS, np.stack(best.band)[:, interval], np.nan).T
+        ends = np.sort(sign * np.stack(best.band), 0)[:, interval]
+        bands = np.where(scored[paid] >= MIN_CONFIGURATIONS, ends, np.nan).T
         unknown = unknown_at(trainings, training_budgets)
         known = np.sum(~unknown & ~failed_at(trainings, training_budgets), 0)
         too_few[row] = unknown.any(0) & (known < MIN_KNOWN)
-        points = zip(grid[paid], best.value[interval], bands, strict=True)
+        points = zip(grid[paid], sign * best.value[interval], bands, strict=True)
         found.append(
             GroupCurve(
                 group,

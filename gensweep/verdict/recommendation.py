@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gensweep.errors import ConfigError, NothingToCompareError
-from gensweep.results import Mode, Unit, order_of
+from gensweep.results import Unit, order_of
 from gensweep.verdict.amounts import Amount
 from gensweep.verdict.frontier import MIN_TO_COMPARE, Flip, GroupCurve, common_budgets, frontier, group_curves, reach
 from gensweep.verdict.standings import Standing, chances_of_best, standings
 from gensweep.verdict.training_curves import (
     BUDGET_TOLERANCE,
     CurvePoint,
-    FrontierPoint,
     TrainedCurves,
     TrainingCurve,
     sampling_costs,
@@ -156,7 +155,7 @@ def _at_budget(
 ) -> Recommendation:
     judged, trained, mode = compared.judged, compared.trained, comparison.score.mode
     population = _flat(compared.populations)
-    found = frontier(population, at, overheads=overheads) if population else None
+    found = frontier(population, at, overheads=overheads, mode=mode) if population else None
     rows = standings(judged, at, overheads)
     if found is None or len(compared.populations) < 2:
         made = _one_by_one(comparison, trained.entries, rows)
@@ -175,7 +174,7 @@ def _at_budget(
         tries=1 if found is None else found.tries,
         trained=trained,
         overheads=overheads,
-        curves=() if found is None else tuple(replace(e, points=_scores(e.points, mode)) for e in found.curves),
+        curves=() if found is None else found.curves,
     )
 
 
@@ -216,21 +215,8 @@ def _flat(groups: Mapping[str, Sequence[TrainingCurve]]) -> list[TrainingCurve]:
     return [curve for curves in groups.values() for curve in curves]
 
 
-def _scores(points: Sequence[FrontierPoint], mode: Mode) -> tuple[FrontierPoint, ...]:
-    """Points whose orders are scores again."""
-    found = []
-    for point in points:
-        ends = [order_of(end, mode) for end in (point.low, point.high) if end is not None]
-        best = order_of(point.best, mode)
-        found.append(FrontierPoint(point.budget, best, min(ends, default=None), max(ends, default=None)))
-    return tuple(found)
-
-
 def _known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:
-    """The budget in the range that all groups have in common, beside the overheads; by default the largest.
-
-    Raises ConfigError if it is beyond.
-    """
+    """The budget in the range that all groups have in common; by default the largest.  Raises ConfigError beyond it."""
     common = common_budgets(judged, overheads)
     assert common is not None
     low, high = common
@@ -239,18 +225,18 @@ def _known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overhe
     if low * (1 - BUDGET_TOLERANCE) <= budget.value <= high * (1 + BUDGET_TOLERANCE):
         return min(max(budget.value, low), high)
     first, last = (Amount(budget.unit, value) for value in common)
-    ends = {name: reach(curves) for name, curves in group_curves(judged).items()}
-    images = " with their images" if overheads else ""
-    if budget.value > high:
-        reached = _listed({name: Amount(budget.unit, end[1] + overheads.get(name, 0.0)) for name, end in ends.items()})
+    beyond, groups = budget.value > high, group_curves(judged)
+    ends = {name: reach(curves)[beyond] + overheads.get(name, 0.0) for name, curves in groups.items()}
+    spent = ", ".join(f"{name} {Amount(budget.unit, end)}" for name, end in ends.items())
+    spent += " with their images" if overheads else ""
+    if beyond:
         raise ConfigError(
-            f"--budget: {budget} is beyond what all were trained for ({reached}{images}); give at most {last}, or "
-            "train longer: gensweep train --continue-from RUN --set training.images=N"
+            f"--budget: {budget} is beyond what all were trained for ({spent}); give at most {last}, or train longer: "
+            "gensweep train --continue-from RUN --set training.images=N"
         )
-    scored = _listed({name: Amount(budget.unit, end[0] + overheads.get(name, 0.0)) for name, end in ends.items()})
     raise ConfigError(
-        f"--budget: {budget} is less than the first scores of all took ({scored}{images}); give at least "
-        f"{first}, or search again with earlier scores (evaluation.at)"
+        f"--budget: {budget} is less than the first scores of all took ({spent}); give at least {first}, or search "
+        "again with earlier scores (evaluation.at)"
     )
 
 
@@ -264,7 +250,3 @@ def _no_common_budget(judged: Sequence[TrainingCurve], unit: Unit) -> str:
         f"in {unit} they have no budget in common: all of {late} have a score from {first} on, but {short} ended at "
         f"{last}; train {short} longer, or compare in another unit (--budget 60kimages, 10min, 2e13flops)"
     )
-
-
-def _listed(amounts: Mapping[str, Amount]) -> str:
-    return ", ".join(f"{name} {amount}" for name, amount in amounts.items())

@@ -36,7 +36,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """What a budget buys: the expected `best` order, and the ends of its 95 % interval where there is one."""
+    """What a budget buys: the expected `best` score, and the ends of its 95 % interval where there is one."""
 
     budget: float
     best: float

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gensweep.report.terminal import print_facts, print_remark, print_table
+from gensweep.report.output import print_facts, print_remark, print_table
 
 NAMES = st.text("abcdefghij-./_", min_size=1, max_size=12)
 COMMAND = "gensweep tune 'my space.yaml' --name a-2 --set data.kind=image_folder --set 'data.path=\"my photos: #1\"'"
