@@ -1,4 +1,4 @@
-"""The figures of a report: score at each budget, score against cost, and the importance of settings."""
+"""The figures of a report: score at each budget and against cost; and the words for what mattered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gensweep.report.wording import (
     short_names,
 )
 from gensweep.results import Unit, family_name, order_of
-from gensweep.verdict.importance import Importance, importance
+from gensweep.verdict.importance import Importance, ShareInterval
 from gensweep.verdict.pareto import objective_rows, priced_models, sampling_unit
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def budget_figure(comparison: Comparison, verdict: Recommendation) -> Figure | N
 
 def draw_charts(comparison: Comparison, verdict: Recommendation) -> list[Figure]:
     """All other figures that the ranked trials have something for."""
-    figures = [_objectives(comparison, verdict), _costs(comparison, verdict), _importance(comparison)]
-    return [figure for figure in figures if figure.panels or figure.bars]
+    return [figure for figure in (_objectives(comparison, verdict), _costs(comparison, verdict)) if figure.panels]
 
 
 def _costs(comparison: Comparison, verdict: Recommendation) -> Figure:
@@ -175,19 +174,14 @@ def _crossings(comparison: Comparison, verdict: Recommendation, unit: Unit, per:
         yield Crossing("", "", at, (at, at), (words,), faint=True)
 
 
-def _importance(comparison: Comparison) -> Figure:
+def importance_rows(found: Importance) -> Iterator[tuple[str, ShareInterval]]:
     """The shares of the family, of the settings within each, and of the rest, which are 1 together."""
-    found = importance(comparison)
-    if found is None:
-        return Figure("What mattered", "")
-    shares, bars = found.shares, []
-    short = short_names(setting for _, setting in shares.within)
+    shares, short = found.shares, short_names(setting for _, setting in found.shares.within)
     if shares.between is not None:
-        bars.append(("family", shares.between))
+        yield "family", shares.between
     for (family, setting), share in shares.within.items():
-        bars.append((f"{family_name(family)}: " * (shares.between is not None) + short[setting], share))
-    bars.append(("interactions and noise", shares.rest))
-    return Figure("What mattered", format_importance(found, comparison.title), bars=bars)
+        yield ("" if shares.between is None else f"{family_name(family)}: ") + short[setting], share
+    yield "interactions and noise", shares.rest
 
 
 def format_importance(found: Importance, title: str) -> str:

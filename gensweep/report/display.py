@@ -39,25 +39,21 @@ MAX_PHASE_WIDTH = 15
 
 
 class ProgressDisplay:
-    """Observer that shows a sweep to the person who waits for it.
+    """Observer that shows a sweep on stderr, or on another stream; the live table needs a terminal.
 
-    `stream` is where to (stderr by default); `live` forces or forbids the live table, else shown on a terminal.
+    `going_on` is about the share of what paused trials have left that will be trained.
     """
 
     def __init__(
         self,
         stream: TextIO | None = None,
         *,
-        live: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
         width: int | None = None,
         going_on: float = 1.0,
     ) -> None:
         self._stream, self._clock, self._width = stream or sys.stderr, clock, width
-        self._wants_live = self._stream.isatty() if live is None else live
-        self._going_on = going_on
-        """About which share of what paused trials have left will be trained."""
-        self._state = SweepState()
+        self._going_on, self._state = going_on, SweepState()
         self._best: TrialState | None = None
         """Asked for in the driver's thread, as the ranking changes when it is asked."""
         self._done_before: dict[str, float] = {}
@@ -105,7 +101,7 @@ class ProgressDisplay:
         self._start_live()
 
     def _start_live(self) -> None:
-        if self._wants_live and self._live is None:
+        if self._stream.isatty() and self._live is None:
             from rich.console import Console
             from rich.live import Live
 
@@ -157,17 +153,22 @@ class ProgressDisplay:
 
         if self._before is not None:
             return Text(f"{self._before} ... {self._elapsed_words()}", style="dim")
-        head = Text(f"{self._name}  ", style="bold", no_wrap=True, overflow="ellipsis")
-        head.append(self._counts(), style="not bold")
         best = self._best_words().removeprefix(", ")
-        line = Text(best, no_wrap=True, overflow="ellipsis")
-        line.append(f"  {self._time_words()}" if best else self._time_words(), style="dim")
-        told = [Text(words, style="yellow", no_wrap=True, overflow="ellipsis") for words in self._waiting_words()]
-        begun = [each for each in self._trials if each.status in ("running", "waiting") or each.phase]
-        training = [trial for trial in begun if _has_row(trial)]
-        others = [f"{trial.trial}  {_phase_words(trial)}" for trial in begun if not _has_row(trial)]
-        waiting = [Text(words, style="dim", no_wrap=True, overflow="ellipsis") for words in others]
-        return Group(head, line, *told, *([self._table(training)] if training else []), *waiting)
+        above = [
+            Text.assemble((f"{self._name}  ", "bold"), self._counts()),
+            Text.assemble(best, "  " if best else "", (self._time_words(), "dim")),
+            *(Text(words, "yellow") for words in self._waiting_words()),
+        ]
+        training, below = list[TrialState](), list[Text]()
+        for trial in self._trials:
+            if trial.status == "running" and trial.numbers:
+                training.append(trial)
+            elif trial.status in ("running", "waiting") or trial.phase:
+                doing = trial.phase or ("starting" if trial.status == "running" else "waits")
+                below.append(Text(f"{trial.trial}  {doing}", "dim"))
+        for line in (*above, *below):
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return Group(*above, *([self._table(training)] if training else []), *below)
 
     def _table(self, trials: Sequence[TrialState]) -> RenderableType:
         from rich.table import Table
@@ -175,11 +176,12 @@ class ProgressDisplay:
 
         width = self._width or (self._live.console.width if self._live is not None else 80)
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        columns = ["trial", "images", self._title, "loss", "images/s"]
-        for name in columns:
-            widest = MAX_PHASE_WIDTH if name == "images/s" and width < MIN_WIDTH_OF_SETTINGS else None
-            table.add_column(name, justify="left" if name == "trial" else "right", no_wrap=True, max_width=widest)
-        if width >= MIN_WIDTH_OF_SETTINGS:
+        wide = width >= MIN_WIDTH_OF_SETTINGS
+        table.add_column("trial", no_wrap=True)
+        for name in ("images", self._title, "loss"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("images/s", justify="right", no_wrap=True, max_width=None if wide else MAX_PHASE_WIDTH)
+        if wide:
             table.add_column("", style="dim", ratio=1)
         for trial in trials:
             loss, speed, budget = trial.numbers.get("loss"), trial.numbers.get("images_per_second"), trial.length
@@ -258,12 +260,3 @@ class ProgressDisplay:
             self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, file=self._stream, flush=True)
-
-
-def _phase_words(trial: TrialState) -> str:
-    return trial.phase or ("starting" if trial.status == "running" else "waits")
-
-
-def _has_row(trial: TrialState) -> bool:
-    """Whether a trial is in the table, as it has numbers."""
-    return trial.status == "running" and bool(trial.numbers)

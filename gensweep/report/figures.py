@@ -9,10 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from gensweep.verdict.importance import ShareInterval
+from typing import Any, NamedTuple
 
 #: How many series colours the page defines: --c0 and so on.
 COLOURS = 8
@@ -31,8 +28,6 @@ SYMBOL_PATHS = (
 #: Pixels of a panel, and of its margins for titles and labels: above, below and on the right.
 WIDTH, HEIGHT = 560, 300
 TOP, BOTTOM, RIGHT = 26, 40, 10
-#: Pixels of a bar with the space around it, and of its label at most; the tooltip has the whole name.
-BAR_PIXELS, LABEL_PIXELS = 26, 220
 #: Pixels of an average character of a label in a wide font.
 CHARACTER_PIXELS = 7.4
 #: The smallest ratio of the largest to the smallest value that gets a logarithmic axis.
@@ -115,12 +110,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """A headline, a caption, and panels, or `bars`: named shares of 1 below each other."""
+    """A headline, a caption, and panels."""
 
     name: str
     caption: str
     panels: Sequence[Panel] = ()
-    bars: Sequence[tuple[str, ShareInterval]] = ()
 
     @property
     def series(self) -> list[int]:
@@ -129,17 +123,15 @@ class Figure:
         return sorted(found) if len(found) > 1 else []
 
     def svgs(self, name: str) -> list[str]:
-        """The SVG element of each panel, or of the bars; `name` is an id that no other figure has."""
-        drawn = [(HEIGHT, _panel(panel)) for panel in self.panels]
-        drawn += [(BAR_PIXELS * len(self.bars), _bars(self.bars))] if self.bars else []
+        """The SVG element of each panel; `name` is an id that no other figure has."""
         # Within <defs> the words are no tooltip of the whole figure.
         return [
-            f'<svg class="figure" viewBox="0 0 {WIDTH} {height}" style="--natural: {WIDTH}px" '
+            f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" style="--natural: {WIDTH}px" '
             f'role="graphics-document" aria-labelledby="{name}-{number}-title" '
             f'aria-describedby="{name}-{number}-description"><defs>'
             f'<title id="{name}-{number}-title">{escape(self.name)}</title>'
-            f'<desc id="{name}-{number}-description">{escape(self.caption)}</desc></defs>{"".join(marks)}</svg>'
-            for number, (height, marks) in enumerate(drawn, 1)
+            f'<desc id="{name}-{number}-description">{escape(self.caption)}</desc></defs>{"".join(_panel(panel))}</svg>'
+            for number, panel in enumerate(self.panels, 1)
         ]
 
 
@@ -292,18 +284,3 @@ def _names(panel: Panel, x: Scale, y: Scale) -> Iterator[str]:
         yield _mark("line", crossing.note, x1=at, x2=at, y1=y.start, y2=y.end, **look)
         yield _text(crossing.below, at - 5, y.end + 13, "end", INK)
         yield _text(crossing.above, at + 5, y.end + 13, "start", INK)
-
-
-def _bars(bars: Sequence[tuple[str, ShareInterval]]) -> Iterator[str]:
-    most = int(LABEL_PIXELS / CHARACTER_PIXELS)
-    names = [name if len(name) <= most else f"{name[: most - 1]}…" for name, _ in bars]
-    start = CHARACTER_PIXELS * max(map(len, names)) + 6
-    unit = (WIDTH - start) / 1.12
-    for row, ((whole, shown), name) in enumerate(zip(bars, names, strict=True)):
-        middle, words = BAR_PIXELS * (row + 0.5), f"{100 * shown.share:.0f} %"
-        note = [whole, words, f"95 %: {100 * shown.low:.0f} to {100 * shown.high:.0f} %"]
-        yield _mark("rect", note, x=start, y=middle - 8, width=unit * shown.share, height=16, fill=_colour(0))
-        yield _text(name, start - 6, middle + 4, "end", INK)
-        ends = {"x1": start + unit * shown.low, "x2": start + unit * shown.high}
-        yield _mark("line", **ends, y1=middle, y2=middle, stroke=INK, stroke_width=1.4)
-        yield _text(words, start + unit * shown.high + 5, middle + 4)

@@ -19,13 +19,14 @@ from gensweep.errors import GensweepError
 from gensweep.files import write_bytes
 from gensweep.report import wording
 from gensweep.report.caveats import caveats, format_diversity, trial_warnings
-from gensweep.report.charts import budget_figure, draw_charts, series_of
+from gensweep.report.charts import budget_figure, draw_charts, format_importance, importance_rows, series_of
 from gensweep.report.commands import left_out_reasons, reproduce_command
 from gensweep.report.figures import SYMBOL_PATHS
 from gensweep.report.verdict import format_rung, format_sentences
 from gensweep.results import family_name
 from gensweep.sweep.stored_sweeps import trial_config
 from gensweep.verdict.comparison import Comparison, RankedTrial
+from gensweep.verdict.importance import importance
 from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
 from gensweep.verdict.recommendation import Recommendation
 
@@ -39,7 +40,7 @@ def breakable(name: str) -> Markup:
 
 
 #: Filters of the template, beside all functions of `wording`.
-FILTERS = (breakable, family_name, format_diversity, format_rung, trial_warnings)
+FILTERS = (breakable, family_name, format_diversity, format_importance, format_rung, importance_rows, trial_warnings)
 #: Rows of the ranking that are shown at once, and that the page holds; all of 10,000 would be 9 MB.
 TABLE_ROWS, MOST_ROWS = 12, 1000
 #: Grids of samples, at most.
@@ -87,6 +88,7 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
         table_rows=TABLE_ROWS,
         lead=budget_figure(comparison, judged),
         charts=draw_charts(comparison, judged),
+        importance=importance(comparison),
         config=yaml.safe_dump(
             trial_config(judged.recommended.trial), sort_keys=False, allow_unicode=True, default_flow_style=False
         ),
