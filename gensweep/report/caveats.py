@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gensweep.sweep.trial_state import TrialState
     from gensweep.verdict.comparison import Comparison
     from gensweep.verdict.recommendation import Recommendation
+    from gensweep.verdict.training_curves import TrainedCurves
 
 #: A group that was trained for so many times more than another could have been judged at a larger budget.
 MUCH_LONGER = 2.0
@@ -69,15 +70,12 @@ def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator
     drawn = {curve.group for curve in verdict.curves}
     if alone := sorted({curve.group for curve in verdict.trained.curves} - drawn):
         yield f"one configuration says nothing of others, so there is no curve of {', '.join(map(name, alone))}"
-    unpaid = [name(curve.group) for curve in verdict.curves if not curve.configurations]
-    if unpaid:
+    if unpaid := [name(curve.group) for curve in verdict.curves if not curve.configurations]:
         yield f"the budget does not pay for a training and {verdict.draw:,} images of {', '.join(unpaid)}"
-    few = [curve for curve in verdict.curves if 0 < curve.configurations < MIN_CONFIGURATIONS]
-    if few:
+    if few := [curve for curve in verdict.curves if 0 < curve.configurations < MIN_CONFIGURATIONS]:
         counts = ", ".join(f"{name(curve.group)} {curve.configurations}" for curve in few)
         yield f"a band takes {MIN_CONFIGURATIONS} configurations, but there are fewer ({counts})"
-    stopped = [curve for curve in verdict.curves if curve.stopped]
-    if stopped:
+    if stopped := [curve for curve in verdict.curves if curve.stopped]:
         counts = ", ".join(f"{each.stopped} of {each.trainings} of {name(each.group)}" for each in stopped)
         yield f"scores at the budget are predicted for trainings that were stopped before it: {counts}"
     if verdict.group is not None and (unsure := [curve for curve in verdict.curves if curve.too_few_known]):
@@ -86,49 +84,36 @@ def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator
             f"nothing is sure with fewer than {MIN_KNOWN} trainings of a group that reached the budget ({counts}); "
             "add trials, or choose a search.scheduler that stops fewer of them"
         )
-    yield from _failures(comparison, verdict)
-    for flip in verdict.unsure:
-        where = format_amount(flip.value, verdict.trained.unit)
-        yield f"the curves of {name(flip.below)} and {name(flip.above)} cross near {where}, but that may be chance"
-    if short := _shortest(comparison, verdict):
-        yield short
-    if verdict.trained.uncounted:
-        names = ", ".join(verdict.trained.uncounted[:3]) + (", ..." if len(verdict.trained.uncounted) > 3 else "")
-        yield f"{len(verdict.trained.uncounted)} trials have no cost in {verdict.trained.unit} on record ({names})"
-
-
-def _failures(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
-    """How many trainings failed, by group, and how they count."""
-    assert verdict.trained is not None
-    failed = [each for each in verdict.curves if each.failed]
-    if failed:
-        counts = ", ".join(
-            f"{each.failed} of {each.trainings} trainings of {comparison.group_name(each.group)}" for each in failed
-        )
+    if failed := [curve for curve in verdict.curves if curve.failed]:
+        counts = ", ".join(f"{each.failed} of {each.trainings} trainings of {name(each.group)}" for each in failed)
         yield f"{counts} failed and count as no score"
     judged = {curve.group for curve in verdict.trained.curves}
     lost = Counter(curve.group for curve in verdict.trained.failed if curve.group not in judged)
     for group, number in lost.items():
         trainings = "the only training" if number == 1 else f"all {number} trainings"
-        yield f"{trainings} of {comparison.group_name(group)} failed, so nothing is known of it"
+        yield f"{trainings} of {name(group)} failed, so nothing is known of it"
+    for flip in verdict.unsure:
+        where = format_amount(flip.value, verdict.trained.unit)
+        yield f"the curves of {name(flip.below)} and {name(flip.above)} cross near {where}, but that may be chance"
+    yield from _shortest(comparison, verdict, verdict.trained, verdict.budget.value)
+    if verdict.trained.uncounted:
+        names = ", ".join(verdict.trained.uncounted[:3]) + (", ..." if len(verdict.trained.uncounted) > 3 else "")
+        yield f"{len(verdict.trained.uncounted)} trials have no cost in {verdict.trained.unit} on record ({names})"
 
 
-def _shortest(comparison: Comparison, verdict: Recommendation) -> str | None:
+def _shortest(comparison: Comparison, verdict: Recommendation, trained: TrainedCurves, budget: float) -> Iterator[str]:
     """That a group keeps the budget much smaller than others were trained for."""
-    assert verdict.trained is not None
-    assert verdict.budget is not None
     shown = {curve.group for curve in verdict.curves}
-    groups = {name: curves for name, curves in group_curves(verdict.trained.curves).items() if name in shown}
-    ends = {name: reach(curves)[1] for name, curves in groups.items()}
-    short, far = min(ends, key=ends.__getitem__, default=""), max(ends, key=ends.__getitem__, default="")
-    common = ends.get(short, 0.0) + max(verdict.overheads.values(), default=0.0)
-    if not short or verdict.budget.value < common or ends[far] < MUCH_LONGER * ends[short]:
-        return None
-    last, longest = (format_amount(ends[name], verdict.trained.unit) for name in (short, far))
-    return (
-        f"{comparison.group_name(short)} ended at {last}, so nothing larger is compared, though "
-        f"{comparison.group_name(far)} was trained for {longest}"
-    )
+    ends = {name: reach(curves)[1] for name, curves in group_curves(trained.curves).items() if name in shown}
+    if not ends:
+        return
+    short, far = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
+    common = ends[short] + max(verdict.overheads.values(), default=0.0)
+    if budget >= common and ends[far] >= MUCH_LONGER * ends[short]:
+        (first, last), (second, longest) = (
+            (comparison.group_name(name), format_amount(ends[name], trained.unit)) for name in (short, far)
+        )
+        yield f"{first} ended at {last}, so nothing larger is compared, though {second} was trained for {longest}"
 
 
 def warnings_of(signals: Mapping[str, float]) -> list[str]:

@@ -11,7 +11,6 @@ from gensweep.report.wording import (
     counted,
     format_amount,
     format_named,
-    format_range,
     format_settings,
     rough,
     score,
@@ -32,10 +31,7 @@ _TIMES = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 
 
 def budget_figure(comparison: Comparison, verdict: Recommendation) -> Figure | None:
-    """Curves of groups with their bands, of single trainings behind them, and the flips of the verdict.
-
-    None if no training is on record.
-    """
+    """Curves of groups with bands, single trainings behind them, and flips; None if no training is on record."""
     trained = verdict.trained
     if trained is None:
         return None
@@ -164,14 +160,14 @@ def _crossings(comparison: Comparison, verdict: Recommendation, unit: Unit, per:
     for flip in verdict.flips:
         if flip.low is not None and flip.high is not None:
             below, above = format_group(comparison, verdict, flip.below), format_group(comparison, verdict, flip.above)
-            ends = f"95 %: {format_range(flip.low, flip.high, unit)}"
-            note = (f"below {format_amount(flip.value, unit)} {below}, above {above}", ends)
+            at, low, high = (format_amount(each, unit) for each in (flip.value, flip.low, flip.high))
+            note = (f"below {at} {below}, above {above}", f"95 %: {low} to {high}")
             yield Crossing(
                 f"{below} \u2190", f"\u2192 {above}", flip.value / per, (flip.low / per, flip.high / per), note
             )
     if verdict.budget is not None:
-        at, words = verdict.budget.value / per, f"the verdict: {format_amount(verdict.budget.value, unit)}"
-        yield Crossing("", "", at, (at, at), (words,), faint=True)
+        place, words = verdict.budget.value / per, f"the verdict: {format_amount(verdict.budget.value, unit)}"
+        yield Crossing("", "", place, (place, place), (words,), faint=True)
 
 
 def importance_rows(found: Importance) -> Iterator[tuple[str, ShareInterval]]:

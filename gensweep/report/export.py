@@ -22,6 +22,7 @@ from gensweep.report.wording import (
     format_interval,
     format_lineage,
     format_named,
+    format_rescored,
     format_settings,
     score,
     size,
@@ -220,13 +221,13 @@ def trial_rows(sweep: StoredSweep) -> list[dict[str, Any]]:
 
 def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
     """What there is to say about one trial, for people: name -> words."""
-    trial, cost = entry.trial, entry.trial.cost
+    trial, cost, again = entry.trial, entry.trial.cost, entry.trial.rescored
     return {
         "run": trial.name,
         "family": family_name(trial.family),
         title: score(entry.score.value),
         "without bias": f"{format_interval(entry.score) or 'not known'}. {format_guess(entry.score)}".rstrip(". "),
-        "on fresh seeds": _format_rescored(trial.rescored, entry.score),
+        "on fresh seeds": "not scored again" if again is None else format_rescored(again, entry.score),
         **({"further": "; ".join(map(format_further, trial.further_scores))} if trial.further_scores else {}),
         "diversity": format_diversity(trial.signals),
         "measured as": format_identity(entry.score.identity),
@@ -242,14 +243,6 @@ def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
 
 def _names(trial: TrialState) -> dict[str, Any]:
     return {"sweep": trial.sweep, "trial": trial.trial}
-
-
-def _format_rescored(rescored: Score | None, chosen: Score) -> str:
-    if rescored is None:
-        return "not scored again"
-    interval = format_interval(rescored)
-    words = f"{score(rescored.value)} ({score(rescored.value - chosen.value)} against the score it was chosen by)"
-    return f"{words}; without bias {interval}" if interval else words
 
 
 def _failure(trial: TrialState) -> str:

@@ -95,18 +95,6 @@ class Panel:
     levels: Sequence[Level] = ()
     crossings: Sequence[Crossing] = ()
 
-    def widths(self) -> Iterator[float]:
-        """Everything that must have its place on the horizontal axis."""
-        yield from (x for line in self.lines for x, _ in line.points)
-        yield from (dot.x for dot in self.dots)
-        yield from (crossing.x for crossing in self.crossings)
-
-    def heights(self) -> Iterator[float]:
-        """Everything that must have its place on the vertical axis; bands may be cut off."""
-        yield from (y for line in self.lines for _, y in line.points)
-        yield from (dot.y for dot in self.dots)
-        yield from (level.y for level in self.levels)
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -213,9 +201,11 @@ def _colour(series: int) -> str:
 
 
 def _panel(panel: Panel) -> Iterator[str]:
-    y = _scale_of(list(panel.heights()), HEIGHT - BOTTOM, TOP)
-    left = CHARACTER_PIXELS * max(len(words) for _, words in y.ticks or [(0.0, "")]) + 6
-    x = _scale_of(list(panel.widths()), left, WIDTH - RIGHT)
+    points = [*((dot.x, dot.y) for dot in panel.dots), *(point for line in panel.lines for point in line.points)]
+    # Bands may be cut off.
+    y = _scale_of([*(y for _, y in points), *(level.y for level in panel.levels)], HEIGHT - BOTTOM, TOP)
+    left = CHARACTER_PIXELS * max((len(words) for _, words in y.ticks), default=0) + 6
+    x = _scale_of([*(x for x, _ in points), *(crossing.x for crossing in panel.crossings)], left, WIDTH - RIGHT)
     yield from _axes(panel, x, y)
     for line in sorted(panel.lines, key=lambda each: not each.faint):
         yield from _line(line, x, y)

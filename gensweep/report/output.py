@@ -51,11 +51,7 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], format: str) -> None:
-    """Print rows that have the same keys.
-
-    A table fits the terminal; into a pipe or file it is as wide as it needs to be, so that `grep` and `cut` see whole
-    values.
-    """
+    """Print rows that have the same keys; a table fits the terminal, and in a pipe it is as wide as it needs to be."""
     if format == "json":
         print_json(list(rows))
     elif format == "csv":
@@ -65,10 +61,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], format: str) -> None:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV, under a line of the keys; the empty string if there are none.
-
-    What is nested has a column a value, under its dotted key, so that no cell holds more than text, a number or a list.
-    """
+    """Rows as CSV, with a column for each nested value under its dotted key; the empty string if there are none."""
     if not rows:
         return ""
     from gensweep.config.tree import flatten  # here, as help needs no configuration

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gensweep.report.wording import count, format_amount, format_further, format_probability, format_range, rough, score
+from gensweep.report.wording import (
+    count,
+    format_amount,
+    format_further,
+    format_probability,
+    format_rescored,
+    rough,
+    score,
+)
 from gensweep.results import family_name
 
 if TYPE_CHECKING:
@@ -101,8 +109,8 @@ def _flip(comparison: Comparison, verdict: Recommendation, flip: Flip) -> str:
     assert verdict.trained is not None
     unit, what = verdict.trained.unit, "" if verdict.draw else " of training"
     below, above = format_group(comparison, verdict, flip.below), format_group(comparison, verdict, flip.above)
-    interval = format_range(flip.low, flip.high, unit)
-    return f"Below {format_amount(flip.value, unit)}{what} take {below}, above it {above} (95 %: {interval})"
+    at, low, high = (format_amount(each, unit) for each in (flip.value, flip.low, flip.high))
+    return f"Below {at}{what} take {below}, above it {above} (95 %: {low} to {high})"
 
 
 def _expected(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
@@ -143,9 +151,7 @@ def _ties(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
 def _fresh_seeds(verdict: Recommendation) -> Iterator[str]:
     entry = verdict.recommended
     if (again := entry.trial.rescored) is not None:
-        excess = rough(abs(again.value - entry.score.value))
-        worse = "worse" if again.order > entry.score.order else "better"
-        yield f"Scored again on fresh seeds: {score(again.value)}, {excess} {worse}"
+        yield f"Scored again on fresh seeds: {format_rescored(again, entry.score)}"
     if further := entry.trial.further_scores:
         yield f"Further on fresh seeds: {'; '.join(map(format_further, further))}"
 

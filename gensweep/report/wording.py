@@ -31,6 +31,12 @@ def format_identity(identity: Identity, *, name_weights: bool = True) -> str:
     return f"{words}; quantisation: {identity.quantisation}"
 
 
+def format_rescored(again: Score, chosen: Score) -> str:
+    """A score on fresh seeds, beside the one by which the checkpoint was chosen: "51.2, 1.3 worse"."""
+    worse = "worse" if again.order > chosen.order else "better"
+    return f"{score(again.value)}, {rough(abs(again.value - chosen.value))} {worse}"
+
+
 def format_further(value: Score) -> str:
     """A score that does not rank: "FID 3.21 of 50,000 images against cifar10"."""
     title, reference = metric_title(value.metric, value.identity), value.identity.reference.partition("#")[0]
@@ -72,20 +78,15 @@ def number(value: float | None) -> str:
 
 
 def format_anchors(anchors: Anchors, samples: int) -> str:
-    """What a score of so many images is read beside, as a sentence; "" if that is not known.
-
-    "Real images score 30.6 (28.5 to 32.8), the mean image 340."
-    """
+    """What a score of so many images is read beside: "Real images score 30.6 (28.5 to 32.8), the mean image 340."."""
     floor, ceiling = anchors
     words = []
     if floor is not None:
         number = "Real images" if floor.images == samples else f"{floor.images:,} real images, all that there are,"
-        low, high = floor.interval or (None, None)
-        words.append(f"{number} score {rough(floor.value)}")
-        words[0] += "" if low is None or high is None else f" ({rough(low)} to {rough(high)})"
+        ends = "" if floor.interval is None else " ({} to {})".format(*map(rough, floor.interval))
+        words.append(f"{number} score {rough(floor.value)}{ends}")
     if ceiling is not None:
-        value = rough(ceiling.value)
-        source = ceiling.source
+        source, value = ceiling.source, rough(ceiling.value)
         words.append(f"{source} {value}" if words else f"{source[:1].upper()}{source[1:]} scores {value}")
     return f"{', '.join(words)}." if words else ""
 
@@ -127,11 +128,6 @@ def format_amount(value: float | None, unit: Unit) -> str:
         return f"{number} images" if unit == "images" else number
     prefix = number.lstrip("-0123456789.e+")
     return f"{number.removesuffix(prefix)} {prefix}FLOPs"
-
-
-def format_range(low: float | None, high: float | None, unit: Unit) -> str:
-    """From one amount to another: 25 s to 70 s."""
-    return f"{format_amount(low, unit)} to {format_amount(high, unit)}"
 
 
 def size(amount: float | None) -> str:
@@ -183,16 +179,11 @@ def _number(value: Any) -> str:
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
     """Each dotted key's shortest ending that no other key shares; `a.kind` is shown as `a`."""
-    names = list(dict.fromkeys(keys))
-    plain = {key: key.removesuffix(".kind") for key in names}
-    short: dict[str, str] = {}
-    for key in names:
-        parts = plain[key].split(".")
-        for length in range(1, len(parts) + 1):
-            ending = parts[-length:]
-            if sum(other.split(".")[-length:] == ending for other in plain.values()) == 1:
-                break
-        short[key] = ".".join(ending)
+    names, short = {key: key.removesuffix(".kind").split(".") for key in keys}, dict[str, str]()
+    for key, parts in names.items():
+        lengths = range(1, len(parts))
+        alone = (n for n in lengths if sum(other[-n:] == parts[-n:] for other in names.values()) == 1)
+        short[key] = ".".join(parts[-next(alone, len(parts)) :])
     return short
 
 

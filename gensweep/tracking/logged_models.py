@@ -35,10 +35,7 @@ def models_of(client: MlflowClient, experiment: str, run_id: str) -> Sequence[Lo
 
 
 def model_of(client: MlflowClient, run: Run, images: int, folder: Path) -> LoggedModel:
-    """The model of a run's checkpoint after some images; if there is none, it is made from a folder.
-
-    Raises GensweepError if the checkpoint is gone or damaged.
-    """
+    """The model of a run's checkpoint, made from a folder if need be.  Raises GensweepError if that is damaged."""
     from mlflow.entities import LoggedModelOutput
 
     for known in models_of(client, run.info.experiment_id, run.info.run_id):

@@ -1,7 +1,4 @@
-"""The scores of a group's configurations if each training gets the same budget.
-
-Shapes: t trainings, n configurations, b budgets.
-"""
+"""The scores of t trainings of n configurations if each training gets one of b budgets."""
 
 from __future__ import annotations
 
@@ -20,10 +17,7 @@ MOST_STOPS = 6
 
 @dataclass(frozen=True)
 class BudgetScores:
-    """Scores of configurations, with the variances of what made them differ from the true ones.
-
-    Of those that `failed` a training has no score within the budget; a part of theirs is that of a failure.
-    """
+    """Scores of configurations, and the variances of their errors; of those that `failed` a training has no score."""
 
     configurations: tuple[str, ...]
     scores: Float64[ndarray, "b n"]
@@ -175,10 +169,7 @@ def _continued(
 
 
 def _stops(spent: Float64[ndarray, " r"]) -> tuple[Float64[ndarray, " s"], Int64[ndarray, " r"]]:
-    """The amounts at which trainings were stopped, and of each training which one that is.
-
-    Of more than `MOST_STOPS`, so many of them stand for all, and each training has the next larger one.
-    """
+    """At most `MOST_STOPS` amounts at which trainings were stopped, and the next one of each training."""
     stops = np.unique(spent)
     if len(stops) > MOST_STOPS:
         stops = stops[np.linspace(0, len(stops) - 1, MOST_STOPS).astype(int)]

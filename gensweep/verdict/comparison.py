@@ -132,10 +132,7 @@ class Comparison:
 
 
 def compare(sweeps: Sequence[StoredSweep]) -> Comparison:
-    """Rank the trials whose scores have the identity that counts; of equals the newest sweep's.
-
-    Raises NothingToCompareError if no trial has a score.
-    """
+    """Rank the trials of the identity that counts.  Raises NothingToCompareError if no trial has a score."""
     newest_first = sorted(sweeps, key=lambda sweep: sweep.started, reverse=True)
     best_first = ranked(*(sweep.trials for sweep in newest_first))
     if not best_first:

@@ -1,7 +1,4 @@
-"""The expected best of k configurations, and how sure it is, from the scores of n.
-
-Smaller scores are better.  Shapes: ... any number of leading axes, n configurations.
-"""
+"""The expected best of k configurations, and how sure it is, from the scores of n; smaller scores are better."""
 
 from __future__ import annotations
 
@@ -58,10 +55,7 @@ class BestOfK:
 
     @property
     def band(self) -> tuple[Float64[ndarray, "..."], Float64[ndarray, "..."]]:
-        """The ends of the 95 % interval, as scores.
-
-        Half-widths of independent errors add as squares.  Source: Zou & Donner 2008.
-        """
+        """The ends of the 95 % interval, as scores; independent half-widths add as squares (Zou & Donner 2008)."""
         reach = stdtrit(self.freedom, 1 - TAIL) * self.error
         if self.predictions is not None:
             predicted = stdtrit(self.predictions.shape[-1] - 1, 1 - TAIL) * np.sqrt(np.square(self.predictions).sum(-1))

@@ -170,10 +170,7 @@ class Frontier:
 
 
 def group_curves(curves: Sequence[TrainingCurve]) -> dict[str, list[TrainingCurve]]:
-    """Trainings by group, in order of appearance, of groups of which one has not failed.
-
-    Those that failed may have no score.
-    """
+    """Trainings by group, in order of appearance, of groups of which one has not failed; others may lack a score."""
     groups: dict[str, list[TrainingCurve]] = {each.group: [] for each in curves if each.points and not each.failed}
     for curve in curves:
         if curve.group in groups and (curve.points or curve.failed):

@@ -139,10 +139,7 @@ def _feasible(
 
 
 def _raw_shares(population: Population, weights: Float[np.ndarray, "b n"], chance: int) -> _Shares:
-    """The shares in each of b samples, in which the rows count as often as `weights` says.
-
-    They are below 0 where chance alone would explain more.
-    """
+    """The shares in each of b samples, by the `weights` of rows; below 0 where chance alone would explain more."""
     y, found, left = population.y, _Shares(), np.ones(len(weights))
     if len(population.groups) > 1:
         found[_BETWEEN] = _explained(_groups(population), y, weights, chance)
@@ -296,10 +293,7 @@ def importance(comparison: Comparison) -> Importance | None:
 
 
 def _factors(settings: Sequence[Mapping[str, Any]], y: Float[np.ndarray, " n"], rows: Sequence[int]) -> list[Factor]:
-    """The settings that vary among trials of a family.
-
-    One that only a branch has is a factor of the trials that took the branch, however deep it lies.
-    """
+    """The settings that vary among trials of a family; a setting of a branch among those that took the branch."""
     having: dict[str, list[int]] = {}
     for row in rows:
         for key in settings[row]:

@@ -1,8 +1,4 @@
-"""Trained models that no other one beats in several things at once.
-
-Of every comparison these are score, training, sampling, parameters and memory; of a sweep with several objectives
-they are those, too.
-"""
+"""Trained models that no other one beats in score, costs and size at once, or in all objectives of a sweep."""
 
 from __future__ import annotations
 
@@ -57,10 +53,7 @@ def pareto_rows(comparison: Comparison, verdict: Recommendation) -> list[ParetoR
 
 
 def objective_rows(comparison: Comparison) -> list[tuple[RankedTrial, bool]]:
-    """The ranked trials that share the objectives of the best trial with several; True if on the front.
-
-    No other trial is at least as good in all objectives as one on the front.  The best score comes first.
-    """
+    """The ranked trials that share the objectives of the best trial with several, best first; True if on the front."""
     several = [entry for entry in comparison.entries if entry.trial.objective_values]
     having = [entry for entry in several if entry.trial.objectives == several[0].trial.objectives]
     columns = [

@@ -35,10 +35,7 @@ class Rung:
 
 
 def rungs(sweep: str, entries: Iterable[RankedTrial]) -> list[Rung]:
-    """The rungs of a sweep, from the curves of its ranked trials.
-
-    Trials that were stopped early have no final score and are left out.
-    """
+    """The rungs of a sweep, from its ranked trials that were trained to the end: only these have a final score."""
     curves = []
     for entry in entries:
         if entry.trial.status == "finished" and not entry.trial.imported:

@@ -38,10 +38,7 @@ class Tie:
 
 
 def ties(entries: Sequence[RankedTrial]) -> tuple[Tie, ...]:
-    """Those of the trials, ranked best first by scores of one identity, that cannot be told from the first.
-
-    None if the metric gives no interval.
-    """
+    """The trials, ranked best first, that cannot be told from the first; none if the metric gives no interval."""
     best, *others = entries
     if (first := _corrected_order(best.score)) is None:
         return ()

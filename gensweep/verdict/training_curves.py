@@ -162,10 +162,7 @@ def _repeats(comparison: Comparison) -> dict[str, list[TrialState]]:
 
 
 def sampling_costs(trained: TrainedCurves, images: int) -> dict[str, float]:
-    """By group, what its best configuration takes to draw images, in the unit of the curves.
-
-    Raises ConfigError if that is not known.
-    """
+    """By group, what its best configuration takes to draw images.  Raises ConfigError if that is not known."""
     if trained.unit == "images":
         raise ConfigError(
             "--draw: drawing costs no training images; give --budget in flops or time, as 2e13flops or 8h"
