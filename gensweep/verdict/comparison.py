@@ -125,10 +125,9 @@ class Comparison:
     @cached_property
     def rungs(self) -> list[Rung]:
         """How well early scores ranked the final ones."""
-        trials: dict[str, list[RankedTrial]] = {sweep.name: [] for sweep in self.sweeps}
-        for each in (entry for entry in self.entries if not entry.trial.lineage):
-            trials[each.trial.sweep].append(each)
-        return [rung for name, mine in trials.items() for rung in rungs(name, mine)]
+        ranked = [entry for entry in self.entries if not entry.trial.lineage]
+        names = [sweep.name for sweep in self.sweeps]
+        return [rung for name in names for rung in rungs(name, (each for each in ranked if each.trial.sweep == name))]
 
 
 def compare(sweeps: Sequence[StoredSweep]) -> Comparison:

@@ -37,22 +37,18 @@ Reason: TypeAlias = Literal["alone", "group", "budget", "seeds", "cost", "clone"
 class Recommendation:
     """The trial with the best score, and the trial to train or use for a budget of one training.
 
-    Without a `budget` there is none that all have in common, and each trial counts with its best score.  `group` is
-    that of the recommended trial, if groups were compared, each by the expected best of `tries` configurations; it is
-    None if trained models were compared one by one, since there were too few.  `probability` is that of the group, or
-    else of the model, to be the best; None if nothing is known of it.  `score` is what the recommended trial scored
-    within the budget, the mean of as many trainings as `seeds`; its `interval`, at 95 %, holds the variance between
-    trainings.  The budget also pays for `draw` images, which cost each group its `overheads`.
-
-    `curves` are those of the groups, as scores.  `flips` are budgets where the best group changes, `unsure` those where
-    it may.
+    Without a `budget` there is none that all have in common, `no_budget` says why, and each trial counts with its best
+    score.  `group` is that of the recommended trial, if groups were compared, each by the expected best of `tries`
+    configurations; None if trained models were compared one by one.  `probability` is that of the group, or else of the
+    model, to be the best; None if unknown.  `score` is what the recommended trial scored within the budget, the mean
+    over `seeds`; its `interval`, at 95 %, is known with several of them.  The budget also pays for `draw` images, which
+    cost each group its `overheads`.  `flips` are budgets where the best group changes, `unsure` those where it may.
     """
 
     best_score: RankedTrial
     recommended: RankedTrial
     score: float
     interval: tuple[float, float] | None = None
-    """None if no configuration was trained with several seeds."""
     seeds: int = 1
     budget: Amount | None = None
     group: str | None = None
@@ -65,7 +61,6 @@ class Recommendation:
     flips: tuple[Flip, ...] = ()
     unsure: tuple[Flip, ...] = ()
     no_budget: str | None = None
-    """Why there is no common budget, or none in the unit that comes first."""
 
     @property
     def reason(self) -> Reason | None:
@@ -140,12 +135,10 @@ class _Compared:
 
 
 def _compared(trained: TrainedCurves) -> _Compared:
-    groups = group_curves(trained.curves + trained.failed)
-    populations = {
-        name: curves
-        for name, curves in groups.items()
-        if len({curve.configuration for curve in curves}) >= MIN_TO_COMPARE
-    }
+    groups, populations = group_curves(trained.curves + trained.failed), dict[str, list[TrainingCurve]]()
+    for name, curves in groups.items():
+        if len({curve.configuration for curve in curves}) >= MIN_TO_COMPARE:
+            populations[name] = curves
     judged = _flat(populations) if len(populations) > 1 else _flat(groups)
     return _Compared(trained, populations, judged, common_budgets(judged))
 
