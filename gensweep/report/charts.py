@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gensweep.report.figures import Crossing, Dot, Figure, Level, Line, Panel
@@ -36,26 +36,22 @@ def budget_figure(comparison: Comparison, verdict: Recommendation) -> Figure | N
     if trained is None:
         return None
     extra = verdict.overheads
-    everything = [point.spent + extra.get(curve.group, 0.0) for curve in trained.curves for point in curve.points]
-    title, per = _axis(trained.unit, "training and drawing" if verdict.draw else "training", everything)
+    longest = max(curve.spent + extra.get(curve.group, 0.0) for curve in trained.curves)
+    title, per = _axis(trained.unit, "training and drawing" if verdict.draw else "training", longest)
     lines, dots, drawn = list[Line](), list[Dot](), {curve.group for curve in verdict.curves}
     for curve in trained.curves:
         entry, paid = trained.entries[curve.trial], extra.get(curve.group, 0.0)
         if entry.rank <= MAX_DRAWN_TRIALS:
             points = [((each.spent + paid) / per, order_of(each.order, comparison.score.mode)) for each in curve.points]
             # The best training stands for a group that has no curve.
-            lines.append(
-                Line(series_of(comparison, entry), points, _note(comparison, entry), faint=curve.group in drawn)
-            )
+            series, faint = series_of(comparison, entry), curve.group in drawn
+            lines.append(Line(series, points, _note(comparison, entry), faint))
             drawn.add(curve.group)
             dots.append(_dot(comparison, verdict, entry, *points[-1], faint=entry is not verdict.recommended))
     for group in verdict.curves:
         points = [(point.budget / per, point.best) for point in group.points]
-        band = [
-            (each.budget / per, each.low, each.high)
-            for each in group.points
-            if each.low is not None and each.high is not None
-        ]
+        known = [(each.budget / per, each.low, each.high) for each in group.points]
+        band = [(at, low, high) for at, low, high in known if low is not None and high is not None]
         lines.append(Line(list(comparison.groups).index(group.group), points, band=band))
     tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations"
     strong = f"Strong: what {tries} is expected to reach, with its 95 % band. " if verdict.curves else ""
@@ -81,7 +77,7 @@ def _costs(comparison: Comparison, verdict: Recommendation) -> Figure:
     unit, panels = models[0].unit if models else "images", list[Panel]()
     drawing = sampling_unit(unit)
     for kind, what, of, priced in ((unit, "training", "", training), (drawing, "sampling", " an image", sampling)):
-        title, per = _axis(kind, what, [paid for _, paid, _ in priced])
+        title, per = _axis(kind, what, max((paid for _, paid, _ in priced), default=0.0))
         places = [(entry, paid / per, format_amount(paid, kind) + of, front) for entry, paid, front in priced]
         panels += _scatter(comparison, verdict, f"{title}{of}", places)
     caption = (
@@ -118,10 +114,8 @@ def _scatter(
 def _dot(
     comparison: Comparison, verdict: Recommendation, entry: RankedTrial, x: float, y: float, *more: str, faint: bool
 ) -> Dot:
-    note = (*_note(comparison, entry), *more)
-    return Dot(
-        series_of(comparison, entry), x, y, note, entry.trial.status == "pruned", entry is verdict.recommended, faint
-    )
+    note, stopped = (*_note(comparison, entry), *more), entry.trial.status == "pruned"
+    return Dot(series_of(comparison, entry), x, y, note, stopped, entry is verdict.recommended, faint)
 
 
 def _note(comparison: Comparison, entry: RankedTrial) -> tuple[str, ...]:
@@ -137,11 +131,10 @@ def series_of(comparison: Comparison, entry: RankedTrial) -> int:
     return list(comparison.groups).index(comparison.group_of(entry.trial))
 
 
-def _axis(unit: Unit, what: str, amounts: Sequence[float]) -> tuple[str, float]:
+def _axis(unit: Unit, what: str, largest: float) -> tuple[str, float]:
     """The title of an axis of compute, and how much of the unit its numbers count."""
     if unit != "device_seconds":
         return f"{what} {'FLOPs' if unit == 'flops' else 'images'}", 1.0
-    largest = max(amounts, default=0.0)
     name = next((name for name, seconds in _TIMES.items() if largest >= 2 * seconds), "seconds")
     return f"{what} {name}", _TIMES[name]
 
