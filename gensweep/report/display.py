@@ -70,10 +70,9 @@ class ProgressDisplay:
         match event:
             case SessionStarted():
                 self._open(event)
-            case Scaled():
-                if self._live is None:
-                    nodes = f"{counted(event.nodes, 'node')}, {counted(event.concurrent, 'trial')} at a time"
-                    self.say(", ".join([f"{self._name}: {nodes}", *self._waiting_words()]))
+            case Scaled() if self._live is None:
+                nodes = f"{counted(event.nodes, 'node')}, {counted(event.concurrent, 'trial')} at a time"
+                self.say(", ".join([f"{self._name}: {nodes}", *self._waiting_words()]))
             case Started():
                 trial = state.trials[event.trial]
                 self._done_before.setdefault(event.trial, trial.resumes_at / (trial.length or 1))
@@ -84,10 +83,8 @@ class ProgressDisplay:
                 self.say(f"{event.trial}: {event.text}")
             case Entered() if self._live is None and event.phase in DONE_ONCE:  # which keeps all trials for long
                 self.say(f"{event.trial}: {event.phase}")
-            case Paused():
-                self._end(event.trial, "paused")
-            case Ended():
-                self._end(event.trial, event.status)
+            case Paused() | Ended():
+                self._end(state.trials[event.trial])
             case Stopping():
                 trials = f"{', '.join(event.trials)} {'is' if len(event.trials) == 1 else 'are'} saved"
                 self.say(f"{self._name} stops once {trials}; Ctrl-C again ends it at once")
@@ -124,11 +121,10 @@ class ProgressDisplay:
         scaled = self._state.scaled
         return [f"waiting for {scaled.missing} x {scaled.each}"] if scaled is not None and scaled.missing else []
 
-    def _end(self, name: str, status: str) -> None:
+    def _end(self, trial: TrialState) -> None:
         """Print a line that stays for a trial that has left the table."""
-        if self._live is not None and status in ("stopped", "paused"):
+        if self._live is not None and trial.status in ("stopped", "paused"):
             return
-        trial = self._state.trials[name]
         warnings = trial_warnings(trial) if trial.best is not None and trial.status != "paused" else ()
         words = [f"{trial.trial} {trial.status}"]
         if trial.score is not None:
@@ -188,7 +184,7 @@ class ProgressDisplay:
             images = count(trial.images) + (f"/{count(budget)}" if budget else "")
             doing = count(speed) if trial.phase in (None, "training") else trial.phase
             best = trial.score
-            found = "-" if best is None else score(best.value) + (" (noise)" if best.like_noise else "")
+            found = "-" if best is None else score(best.value) + " (noise)" * best.like_noise
             row = [Text(cell) for cell in (trial.trial, images, found, score(loss), doing)]
             # The text, not its column, refuses to wrap: a column that does would take its width from all others.
             row.append(Text(format_settings(trial.params, list(trial.params)), no_wrap=True, overflow="ellipsis"))
@@ -225,8 +221,9 @@ class ProgressDisplay:
 
     def _best_words(self) -> str:
         best = self._best
-        found = None if best is None else best.score
-        return "" if best is None or found is None else f", best {self._title} {score(found.value)} ({best.trial})"
+        if best is None or best.score is None:
+            return ""
+        return f", best {self._title} {score(best.score.value)} ({best.trial})"
 
     def _elapsed_words(self) -> str:
         return duration(self._clock() - self._began)

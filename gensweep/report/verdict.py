@@ -44,28 +44,29 @@ def format_sentences(comparison: Comparison, verdict: Recommendation) -> list[st
 
 def format_group(comparison: Comparison, verdict: Recommendation, group: str) -> str:
     """A group as one would write it in a sentence: its family, if no other group has the same."""
+    assert verdict.trained is not None
     families: dict[str, set[str]] = {}
-    for curve in verdict.trained.curves if verdict.trained is not None else ():
-        assert verdict.trained is not None
+    for curve in verdict.trained.curves:
         families.setdefault(curve.group, set()).add(verdict.trained.entries[curve.trial].trial.family)
-    kinds = [frozenset(found) for found in families.values()]
-    mine = frozenset(families[group])
-    return family_name(next(iter(mine))) if len(mine) == 1 and kinds.count(mine) == 1 else comparison.group_name(group)
+    mine = families[group]
+    alone = len(mine) == 1 and list(families.values()).count(mine) == 1
+    return family_name(next(iter(mine))) if alone else comparison.group_name(group)
 
 
 def _recommended(comparison: Comparison, verdict: Recommendation) -> str:
-    name, at = verdict.recommended.trial.name, "" if verdict.budget is None else f"at {_budget(verdict)} "
-    found = f"{comparison.title} {score(verdict.score)}{_seeds(verdict)}"
+    name, at, found = verdict.recommended.trial.name, "", f"{comparison.title} {score(verdict.score)}{_seeds(verdict)}"
+    if verdict.budget is not None:
+        more = f"for training and {verdict.draw:,} images" if verdict.draw else "of training"
+        at = f" at {format_amount(verdict.budget.value, verdict.budget.unit)} {more}"
     if verdict.probability is None:
         sure = "" if len(comparison.entries) < 2 else "; how sure that is, is not known"
-        sentence = f"{at}the best is {name}, {found}{sure}"
+        sentence = f"{at} the best is {name}, {found}{sure}"
     else:
-        who, model = (
-            (name, found) if verdict.group is None else (format_group(comparison, verdict, verdict.group), None)
-        )
-        chance = f"with a probability of {format_probability(verdict.probability)}: {model or f'{name}, {found}'}"
-        lead = f"too close to call {at}: {who} leads" if verdict.too_close else f"{at}take {who}, the best"
-        sentence = f"{lead.replace(' :', ':')} {chance}"
+        who = name if verdict.group is None else format_group(comparison, verdict, verdict.group)
+        lead = f"too close to call{at}: {who} leads" if verdict.too_close else f"{at} take {who}, the best"
+        model = found if verdict.group is None else f"{name}, {found}"
+        sentence = f"{lead} with a probability of {format_probability(verdict.probability)}: {model}"
+    sentence = sentence.strip()
     return sentence[:1].upper() + sentence[1:]
 
 
@@ -97,12 +98,6 @@ def _seeds(verdict: Recommendation) -> str:
     interval = verdict.interval
     words = "" if interval is None else f" (95 %: {rough(interval[0])} to {rough(interval[1])})"
     return f" on average of {verdict.seeds} seeds{words}"
-
-
-def _budget(verdict: Recommendation) -> str:
-    assert verdict.budget is not None
-    words = format_amount(verdict.budget.value, verdict.budget.unit)
-    return f"{words} of training" if not verdict.draw else f"{words} for training and {verdict.draw:,} images"
 
 
 def _flip(comparison: Comparison, verdict: Recommendation, flip: Flip) -> str:
@@ -144,8 +139,7 @@ def _ties(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
         low, high = (rough(value) for value in tie.interval)
         others = "" if len(comparison.ties) == 1 else f" and {len(comparison.ties) - 1} more"
         pairs = ", image by image" if tie.paired else ""
-        who = f"{tie.trial.name}{others}"
-        yield f"By its score {who} may be as good (behind by {low} to {high} at 95 %{pairs})"
+        yield f"By its score {tie.trial.name}{others} may be as good (behind by {low} to {high} at 95 %{pairs})"
 
 
 def _fresh_seeds(verdict: Recommendation) -> Iterator[str]:

@@ -162,7 +162,7 @@ class SweepCopy:
         if run is None:
             run = self._runs[name] = self._create(name, group[0].time)
         with skipping_refused(name):
-            shown = tags.trial_tags(self._state, trial, self._folder) | {"mlflow.parentRunId": self._runs[SWEEP].id}
+            shown = tags.trial_tags(self._state, trial) | {"mlflow.parentRunId": self._runs[SWEEP].id}
             # The configuration that a trial starts with, as params never change.
             params = [tags.param_texts(entry.event.config) for entry in group if isinstance(entry.event, Suggested)]
             run.log(_metrics(trial, group), params[0] if params else {}, shown)

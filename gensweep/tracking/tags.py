@@ -42,16 +42,14 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
     }
 
 
-def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dict[str, str | None]:
+def trial_tags(state: SweepState, trial: TrialState) -> dict[str, str | None]:
     """The tags of a trial's run; None for those that it should not have."""
     objective, rescored = trial.score, trial.rescored
     return {
         "gensweep.status": trial.status,
         "gensweep.repeat_of": trial.repeat_of,
-        "gensweep.metric": state.metric,
         "gensweep.family": trial.family,
         "gensweep.seed": str(trial.at_best.config.get("seed", "")),
-        "gensweep.folder": str(folder.path),
         "gensweep.images": str(trial.images),
         "gensweep.error": None if trial.error is None else redact(trial.error),
         "gensweep.objective": None if objective is None else repr(objective.value),
