@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING
 
 from gensweep.report.figures import Crossing, Dot, Figure, Level, Line, Panel
 from gensweep.report.verdict import format_group
-from gensweep.report.wording import (
-    counted,
-    format_amount,
-    format_named,
-    format_settings,
-    rough,
-    score,
-    short_names,
-)
+from gensweep.report.wording import counted, format_amount, format_named, format_settings, rough, score, short_names
 from gensweep.results import Unit, family_name, order_of
 from gensweep.verdict.importance import Importance, ShareInterval
 from gensweep.verdict.pareto import objective_rows, priced_models, sampling_unit

@@ -11,19 +11,7 @@ from gensweep.metrics.titles import metric_title
 from gensweep.phases import DONE_ONCE
 from gensweep.report.caveats import trial_warnings
 from gensweep.report.wording import count, counted, duration, format_amount, format_settings, score
-from gensweep.sweep.events import (
-    Ended,
-    Entered,
-    Event,
-    Lost,
-    Noted,
-    Paused,
-    Scaled,
-    SessionEnded,
-    SessionStarted,
-    Started,
-    Stopping,
-)
+from gensweep.sweep import events
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
@@ -64,31 +52,31 @@ class ProgressDisplay:
         self._before: str | None = None
         """What goes on before the session starts."""
 
-    def __call__(self, event: Event, state: SweepState) -> None:
+    def __call__(self, event: events.Event, state: SweepState) -> None:
         """Show what has changed."""
         self._state, self._best = state, state.best
         match event:
-            case SessionStarted():
+            case events.SessionStarted():
                 self._open(event)
-            case Scaled() if self._live is None:
+            case events.Scaled() if self._live is None:
                 nodes = f"{counted(event.nodes, 'node')}, {counted(event.concurrent, 'trial')} at a time"
                 self.say(", ".join([f"{self._name}: {nodes}", *self._waiting_words()]))
-            case Started():
+            case events.Started():
                 trial = state.trials[event.trial]
                 self._done_before.setdefault(event.trial, trial.resumes_at / (trial.length or 1))
-            case Lost():
+            case events.Lost():
                 images = count(state.trials[event.trial].resumes_at)
                 self.say(f"{event.trial}: {event.cause}; it resumes from image {images}")
-            case Noted():
+            case events.Noted():
                 self.say(f"{event.trial}: {event.text}")
-            case Entered() if self._live is None and event.phase in DONE_ONCE:  # which keeps all trials for long
+            case events.Entered() if self._live is None and event.phase in DONE_ONCE:  # which keeps all trials for long
                 self.say(f"{event.trial}: {event.phase}")
-            case Paused() | Ended():
+            case events.Paused() | events.Ended():
                 self._end(state.trials[event.trial])
-            case Stopping():
+            case events.Stopping():
                 trials = f"{', '.join(event.trials)} {'is' if len(event.trials) == 1 else 'are'} saved"
                 self.say(f"{self._name} stops once {trials}; Ctrl-C again ends it at once")
-            case SessionEnded() if self._opened:  # else it is that of a driver that was lost
+            case events.SessionEnded() if self._opened:  # else it is that of a driver that was lost
                 self.close()
                 self.say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")
 
@@ -108,7 +96,7 @@ class ProgressDisplay:
             )
             self._live.start()
 
-    def _open(self, session: SessionStarted) -> None:
+    def _open(self, session: events.SessionStarted) -> None:
         self._began, self._opened, self._before = self._clock(), True, None
         self._done_before.clear()
         self._start_live()

@@ -18,16 +18,7 @@ from typing import TYPE_CHECKING
 from gensweep.errors import GensweepError
 from gensweep.files import parse_json, write_text
 from gensweep.remote_folder import is_url
-from gensweep.sweep.events import (
-    Cloned,
-    Ended,
-    Evaluated,
-    Progressed,
-    Retried,
-    ScoredAgain,
-    SessionStarted,
-    Suggested,
-)
+from gensweep.sweep.events import Cloned, Ended, Evaluated, Progressed, Retried, ScoredAgain, SessionStarted, Suggested
 from gensweep.sweep.folder import PICTURES, SweepFolder
 from gensweep.sweep.log import LogEntry
 from gensweep.sweep.state import SweepState

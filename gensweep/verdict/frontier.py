@@ -42,10 +42,7 @@ class Flip:
 
 
 def flips_between(
-    budgets: Float64[ndarray, " b"],
-    difference: Float64[ndarray, " b"],
-    draws: Float64[ndarray, "r b"],
-    column: int,
+    budgets: Float64[ndarray, " b"], difference: Float64[ndarray, " b"], draws: Float64[ndarray, "r b"], column: int
 ) -> tuple[float, float | None, float | None]:
     """Where the difference, "the group below less the group above", turns from negative to positive, and its interval.
 
