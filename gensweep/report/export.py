@@ -206,13 +206,12 @@ def trial_rows(sweep: StoredSweep) -> list[dict[str, Any]]:
 def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
     """What there is to say about one trial, for people: name -> words."""
     trial, cost, again = entry.trial, entry.trial.cost, entry.trial.rescored
+    unbiased = wording.format_interval(entry.score) or "not known"
     return {
         "run": trial.name,
         "family": family_name(trial.family),
         title: wording.score(entry.score.value),
-        "without bias": f"{wording.format_interval(entry.score) or 'not known'}. {wording.format_guess(entry.score)}".rstrip(
-            ". "
-        ),
+        "without bias": f"{unbiased}. {wording.format_guess(entry.score)}".rstrip(". "),
         "on fresh seeds": "not scored again" if again is None else wording.format_rescored(again, entry.score),
         **({"further": "; ".join(map(wording.format_further, trial.further_scores))} if trial.further_scores else {}),
         "diversity": format_diversity(trial.signals),

@@ -129,12 +129,11 @@ def best_of_k(
 ) -> BestOfK:
     """The expected best of k configurations by their true scores, of which `scores` are measurements.
 
-    `variances` are those of the measurements: errors of the scores, and chance between trainings.  The best of noisy
-    scores is too good, so they are first drawn together until they vary as the true ones do.  The standard error is
-    the jackknife's over configurations, of the scores as they are: it holds the errors of measurement too, since each
-    configuration has its own.  Its degrees of freedom, (n - 1) / k, are those of the mean for k = 1, and fewer where
-    fewer scores decide.  Needs at least k + 1 configurations.  The scores of those that `failed` are no measurements;
-    they stay as they are.  Source: Efron & Stein 1981 (the jackknife).
+    `variances` are those of the measurements.  The best of noisy scores is too good, so they are first drawn together
+    until they vary as the true ones do; scores of those that `failed` stay.  The standard error is the jackknife's over
+    configurations, of the scores as they are, so it holds the errors of measurement too.  Its degrees of freedom are
+    (n - 1) / k: fewer where fewer scores decide.  Needs at least k + 1 configurations.
+    Source: Efron & Stein 1981 (the jackknife).
     """
     n, scale = scores.shape[-1], scale or Scale.of(scores)
     measured = np.broadcast_to(np.logical_not(failed), scores.shape)
@@ -146,9 +145,8 @@ def best_of_k(
 
 
 def pooled(draws: Sequence[BestOfK]) -> BestOfK:
-    """Pool the estimates from several draws of unknown scores.
+    """Pool the estimates from several draws of unknown scores: the variances within and between draws add.
 
-    Its variance is that within a draw, and that between draws.
     Source: Rubin 1987, "Multiple imputation for nonresponse in surveys", eq. 3.1.
     """
     first, number = draws[0], len(draws)

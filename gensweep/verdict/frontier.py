@@ -57,8 +57,9 @@ def flips_between(
     nearest = np.take_along_axis(places, np.argmin(np.nan_to_num(distances, nan=np.inf), 1)[:, None], 1)[:, 0]
     without = np.isnan(places[:, :-1]).all(1)
     nearest = np.where(without, places[:, -1], nearest)
-    low, high = (np.quantile(nearest, end, method="inverted_cdf") for end in (TAIL, 1 - TAIL))
-    return float(np.exp(value)), _inside(low), _inside(high)
+    ends = (np.quantile(nearest, end, method="inverted_cdf") for end in (TAIL, 1 - TAIL))
+    low, high = (float(np.exp(end)) if np.isfinite(end) else None for end in ends)
+    return float(np.exp(value)), low, high
 
 
 def _crossings(positions: Float64[ndarray, " b"], differences: Float64[ndarray, "r b"]) -> Float64[ndarray, "r b"]:
@@ -71,10 +72,6 @@ def _crossings(positions: Float64[ndarray, " b"], differences: Float64[ndarray, 
     places = np.full(differences.shape, np.nan)
     places[row, column] = positions[column] + share * np.diff(positions)[column]
     return places
-
-
-def _inside(position: float) -> float | None:
-    return float(np.exp(position)) if np.isfinite(position) else None
 
 
 #: Budgets at which curves are drawn and compared, evenly spaced in their logarithm.
@@ -186,7 +183,6 @@ def common_budgets(
 ) -> tuple[float, float] | None:
     """The smallest budget from which all groups have scores, and the largest that all of them reached; None if none.
 
-    A group has reached a budget that is up to `BUDGET_TOLERANCE` more: trainings end with whole batches.
     With `overheads`, which a group pays beside the training, from where the cheapest has scores to where all have
     reached the end.
     """
@@ -209,10 +205,9 @@ def frontier(
 ) -> Frontier:
     """The curves of all groups in the common range of budgets, of which `budget` is one (by default the largest).
 
-    Each group needs `MIN_TO_COMPARE` configurations, and all a common budget.  `overheads` are what a group pays
-    beside the training, as for the images to be drawn: a budget then holds both.  The draws of different groups are
-    independent, those of a group's budgets belong together.  A training that failed scores the worst that any training
-    of all groups does with the budget.  Points are scores of that `mode`.
+    Each group needs `MIN_TO_COMPARE` configurations, and all a common budget, which also pays for the `overheads`.
+    Draws of different groups are independent, those of a group's budgets belong together.  A training that failed
+    scores the worst that any training of all groups does with the budget.  Points are scores of that `mode`.
     """
     groups, extra, sign = group_curves(curves), overheads or {}, order_of(1.0, mode)
     common = common_budgets(curves, extra)
@@ -243,23 +238,14 @@ def frontier(
         scored[paid] = np.sum(~drawn[0].failed, -1)[interval]
         ends = np.sort(sign * np.stack(best.band), 0)[:, interval]
         bands = np.where(scored[paid] >= MIN_CONFIGURATIONS, ends, np.nan).T
-        unknown = unknown_at(trainings, training_budgets)
-        known = np.sum(~unknown & ~failed_at(trainings, training_budgets), 0)
-        too_few[row] = unknown.any(0) & (known < MIN_KNOWN)
-        points = zip(grid[paid], sign * best.value[interval], bands, strict=True)
-        found.append(
-            GroupCurve(
-                group,
-                tuple(
-                    FrontierPoint(float(at), float(value), *(None if np.isnan(each) else float(each) for each in end))
-                    for at, value, end in points
-                ),
-                int(scored[judged]),
-                len(trainings),
-                int(unknown[:, judged].sum()),
-                int(failed_at(trainings, training_budgets[[judged]]).sum()),
-            )
+        unknown, failed = unknown_at(trainings, training_budgets), failed_at(trainings, training_budgets)
+        too_few[row] = unknown.any(0) & (np.sum(~unknown & ~failed, 0) < MIN_KNOWN)
+        points = tuple(
+            FrontierPoint(float(at), float(value), *(None if np.isnan(each) else float(each) for each in band))
+            for at, value, band in zip(grid[paid], sign * best.value[interval], bands, strict=True)
         )
+        stopped, lost = (int(ended[:, judged].sum()) for ended in (unknown, failed))
+        found.append(GroupCurve(group, points, int(scored[judged]), len(trainings), stopped, lost))
     return Frontier(k, grid, tuple(found), centres, draws, too_few)
 
 
