@@ -145,7 +145,7 @@ def _print_best(found: Verdict, output: Path | None, format: str) -> None:
 
 def _print_comparison(found: Verdict, html: Path | None, top: int, format: str) -> None:
     from gensweep.report.caveats import caveats
-    from gensweep.report.export import comparison_rows, entry_json, front_table, pareto_table
+    from gensweep.report.export import comparison_rows, entry_json, front_table
     from gensweep.report.wording import format_anchors, format_guess, format_identity
 
     comparison, judged = found.comparison, found.judged
@@ -155,10 +155,9 @@ def _print_comparison(found: Verdict, html: Path | None, top: int, format: str) 
         print_rows([entry_json(entry) for entry in comparison.entries], format)
     else:
         print_rows(comparison_rows(comparison, judged, top), format)
-        for front in (front_table(comparison), pareto_table(comparison, judged)):
-            if front:
-                click.echo()
-                print_rows(front, format)
+        if front := front_table(comparison):
+            click.echo()
+            print_rows(front, format)
     _print_remarks(comparison, judged.recommended, top if format == "table" else len(comparison.entries))
     print_remark(f"Measured as {format_identity(comparison.score.identity)}. {format_guess(comparison.score)}".rstrip())
     if beside := format_anchors(comparison.anchors, comparison.score.identity.samples):

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from gensweep.sweep.trial_state import TrialState
     from gensweep.verdict.comparison import Comparison
     from gensweep.verdict.recommendation import Recommendation
-    from gensweep.verdict.training_curves import TrainedCurves
 
 #: A group that was trained for so many times more than another could have been judged at a larger budget.
 MUCH_LONGER = 2.0
@@ -95,25 +94,16 @@ def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator
     for flip in verdict.unsure:
         where = format_amount(flip.value, verdict.trained.unit)
         yield f"the curves of {name(flip.below)} and {name(flip.above)} cross near {where}, but that may be chance"
-    yield from _shortest(comparison, verdict, verdict.trained, verdict.budget.value)
+    ends = {each: reach(found)[1] for each, found in group_curves(verdict.trained.curves).items() if each in drawn}
+    if ends and verdict.budget.value >= min(ends.values()) + max(verdict.overheads.values(), default=0.0):
+        short, far = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
+        if ends[far] >= MUCH_LONGER * ends[short]:
+            last, longest = (format_amount(ends[each], verdict.trained.unit) for each in (short, far))
+            more = f"so nothing larger is compared, though {name(far)} was trained for {longest}"
+            yield f"{name(short)} ended at {last}, {more}"
     if verdict.trained.uncounted:
         names = ", ".join(verdict.trained.uncounted[:3]) + (", ..." if len(verdict.trained.uncounted) > 3 else "")
         yield f"{len(verdict.trained.uncounted)} trials have no cost in {verdict.trained.unit} on record ({names})"
-
-
-def _shortest(comparison: Comparison, verdict: Recommendation, trained: TrainedCurves, budget: float) -> Iterator[str]:
-    """That a group keeps the budget much smaller than others were trained for."""
-    shown = {curve.group for curve in verdict.curves}
-    ends = {name: reach(curves)[1] for name, curves in group_curves(trained.curves).items() if name in shown}
-    if not ends:
-        return
-    short, far = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
-    common = ends[short] + max(verdict.overheads.values(), default=0.0)
-    if budget >= common and ends[far] >= MUCH_LONGER * ends[short]:
-        (first, last), (second, longest) = (
-            (comparison.group_name(name), format_amount(ends[name], trained.unit)) for name in (short, far)
-        )
-        yield f"{first} ended at {last}, so nothing larger is compared, though {second} was trained for {longest}"
 
 
 def warnings_of(signals: Mapping[str, float]) -> list[str]:

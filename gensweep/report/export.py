@@ -13,7 +13,7 @@ from gensweep.report.commands import left_out_reasons, reproduce_command
 from gensweep.report.verdict import format_best_score, format_verdict
 from gensweep.results import family_name
 from gensweep.verdict.comparison import varied_by_family
-from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
+from gensweep.verdict.pareto import objective_front, pareto_rows
 
 if TYPE_CHECKING:
     from gensweep.results import Score
@@ -237,22 +237,6 @@ def _failure(trial: TrialState) -> str:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1) if value < 10 else round(value)
-
-
-def pareto_table(comparison: Comparison, verdict: Recommendation) -> list[dict[str, Any]]:
-    """The front as rows of a table for people."""
-    return [
-        {
-            "on the Pareto front": row.entry.trial.name,
-            "family": family_name(row.entry.trial.family),
-            comparison.title: row.entry.score.value,
-            "training": wording.format_amount(row.training, row.unit),
-            "an image": wording.format_amount(row.sampling, sampling_unit(row.unit)),
-            "params": wording.count(row.params),
-            "memory": wording.size(row.memory),
-        }
-        for row in pareto_rows(comparison, verdict)
-    ]
 
 
 def front_table(comparison: Comparison) -> list[dict[str, Any]]:

@@ -199,10 +199,7 @@ def format_settings(params: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def format_lineage(lineage: Sequence[Cloned], best_of: str | None = None) -> str:
-    """The clonings of a trial: "after 5k images from t0004 (training.lr 0.001 to 0.0008)" and so on.
-
-    `best_of` is the trial that made its best checkpoint, if another one did.
-    """
+    """The clonings of a trial, such as "after 5k images from t0004 (training.lr 0.001 to 0.0008)"."""
     steps = []
     for step in lineage:
         changes = ", ".join(f"{key} {_number(old)} to {_number(new)}" for key, (old, new) in step.changed.items())
