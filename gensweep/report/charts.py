@@ -169,9 +169,7 @@ def format_importance(found: Importance, title: str) -> str:
     """The caption of an importance; `title` is the name of the scores."""
     trials = counted(found.finished + found.stopped, "trial")
     if found.stopped:
-        trials += (
-            f" ({found.stopped} of them stopped early because they were behind, with the scores that they had then)"
-        )
+        trials += f" ({found.stopped} of them stopped early, with the scores that they had then)"
     if found.clones:
         trials += f" (without {counted(found.clones, 'clone')}, whose settings changed during training)"
     measure = f"the logarithm of {title}" if found.log else title

@@ -47,11 +47,8 @@ def format_guess(value: Score) -> str:
     """Whether the value without bias is partly a guess, as a sentence; "" if it is not."""
     if not value.guessed or value.corrected is None:
         return ""
-    few, enough = f"{value.identity.samples:,}", f"{value.needed:,}"
-    return (
-        f"Values without bias are partly a guess (~): {few} images do not show all directions of these features, "
-        f"{enough} would."
-    )
+    shown = f"{value.identity.samples:,} images do not show all directions of these features, {value.needed:,} would"
+    return f"Values without bias are partly a guess (~): {shown}."
 
 
 def score(value: float | None) -> str:

@@ -44,10 +44,7 @@ class RunWriter:
         params: Mapping[str, str] = MappingProxyType({}),
         tags: Mapping[str, str | None] = MappingProxyType({}),
     ) -> None:
-        """Add points to histories, set params, and set tags; None deletes a tag.
-
-        Repeated points change nothing, and a param keeps its first value.
-        """
+        """Add points, set params, which keep their first value, and set tags; None deletes a tag."""
         from mlflow.entities import Param, RunTag
 
         new = [Param(key, value[:MAX_PARAM_LENGTH]) for key, value in params.items() if key not in self._params]
@@ -125,11 +122,8 @@ def metrics_of(numbers: Mapping[str, float], time: int, step: int) -> list[Metri
 def _curve_name(outcome: Outcome, score: str) -> str:
     """The name of a score's curve over network evaluations: "evaluate/fd_500/heun-guidance_2-ema@0.25"."""
     sampling, changed = outcome.sampling, outcome.changed
-    words = [sampling.sampler or "", sampling.weights]
-    if sampling.guidance is not None:
-        words.insert(1, f"guidance_{sampling.guidance:g}")
-    if outcome.seed:
-        words.append(f"seed_{outcome.seed}")
+    guidance = "" if sampling.guidance is None else f"guidance_{sampling.guidance:g}"
+    words = [sampling.sampler or "", guidance, sampling.weights, f"seed_{outcome.seed}" if outcome.seed else ""]
     if any(key.startswith("evaluation.extractor") for key in changed):
         words.append(f"by_{(outcome.scores[score].identity.extractor or '').partition('/')[0]}")
     if "evaluation.against" in changed:

@@ -81,11 +81,6 @@ def tracking_uri() -> str:
     return redact(current_uri())
 
 
-def store_places() -> dict[str, str]:
-    """Where the copies of sweeps go, by title."""
-    return {"mlflow store": tracking_uri(), "mlflow experiment": experiment_name()}
-
-
 def store_name(folder: Path) -> str:
     """URI and experiment; the path of a database is relative to a folder, so that both can move together."""
     database = database_file()

@@ -138,20 +138,17 @@ class SweepCopy:
     def _send_sweep(self, entries: Sequence[LogEntry]) -> None:
         """Create the sweep's run if needed, and send the files of a new session."""
         run = self._runs[SWEEP] = self._runs.get(SWEEP) or self._create(SWEEP, self._state.started)
-        for event in (entry.event for entry in entries):
-            if isinstance(event, SessionStarted):
-                with skipping_refused(SWEEP):
-                    text = tags.yaml_text(self._folder.settings.get("sweep", {}))
-                    self._client.log_text(run.id, text, "config.yaml")
-                    self._client.log_text(run.id, tags.session_text(event.tags), tags.SESSION)
-                    if (diff := self._folder.path / "git.diff").is_file():
-                        self._client.log_artifact(run.id, str(diff))
+        if any(isinstance(entry.event, SessionStarted) for entry in entries):
+            with skipping_refused(SWEEP):
+                text = tags.yaml_text(self._folder.settings.get("sweep", {}))
+                self._client.log_text(run.id, text, "config.yaml")
+                if (diff := self._folder.path / "git.diff").is_file():
+                    self._client.log_artifact(run.id, str(diff))
 
     def _send_trial(self, name: str, group: Sequence[LogEntry]) -> None:
         """Send events of a trial, and its state now; its first event creates the run."""
-        trial, run = self._state.trials[name], self._runs.get(name)
-        if run is None:
-            run = self._runs[name] = self._create(name, group[0].time)
+        trial = self._state.trials[name]
+        run = self._runs[name] = self._runs.get(name) or self._create(name, group[0].time)
         with skipping_refused(name):
             shown = tags.trial_tags(self._state, trial) | {"mlflow.parentRunId": self._runs[SWEEP].id}
             # The configuration that a trial starts with, as params never change.

@@ -11,7 +11,6 @@ import yaml
 from gensweep.config.tree import flatten
 from gensweep.redaction import redact, redact_tree
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.plugin_copies import PLUGINS
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
@@ -19,10 +18,6 @@ from gensweep.sweep.trial_state import TrialState
 DESCRIPTION = "mlflow.note.content"
 SWEEP_ID = "gensweep.sweep_id"
 TRIAL = "gensweep.trial"
-#: The artifact of the sweep's run that describes the newest session.
-SESSION = "session.json"
-#: Tags of a session that hold JSON; they go into that artifact.
-SESSION_DETAILS = ("gensweep.versions", PLUGINS)
 
 
 def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
@@ -30,7 +25,7 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
     best, score = state.best, state.best_score
     session = state.sessions[-1].tags if state.sessions else {}
     return {
-        **{key: value for key, value in session.items() if key not in SESSION_DETAILS},
+        **session,
         "gensweep.command": state.sessions[0].tags.get("gensweep.command") if state.sessions else None,
         "gensweep.metric": state.metric,
         "gensweep.mode": state.mode,
@@ -58,12 +53,6 @@ def trial_tags(state: SweepState, trial: TrialState) -> dict[str, str | None]:
         "gensweep.rescored": None if rescored is None else repr(rescored.value),
         "gensweep.data_fingerprint": None if objective is None else objective.identity.reference,
     }
-
-
-def session_text(tags: Mapping[str, str]) -> str:
-    """The content of `SESSION`: the JSON in a session's tags, by their names without "gensweep."."""
-    details = {key.removeprefix("gensweep."): json.loads(tags[key]) for key in SESSION_DETAILS if key in tags}
-    return json.dumps(details, indent=1) + "\n"
 
 
 def param_texts(config: Mapping[str, Any]) -> dict[str, str]:

@@ -65,9 +65,8 @@ class BestOfK:
     def draws(self, number: int, generator: np.random.Generator) -> Float64[ndarray, "number ..."]:
         """Values that the expected best may have beside that of another group, on the scale.
 
-        A multiplier bootstrap over configurations: all leading axes share their weights, so that a curve is drawn as a
-        whole.  A difference of two groups has the degrees of freedom of both, so the spread of each is drawn with
-        `COMPARED` times its own; `freedom` must be one number.
+        A multiplier bootstrap over configurations, with the same weights for a whole curve.  A difference of two groups
+        has the degrees of freedom of both: each is drawn with `COMPARED` times its own.  `freedom` must be one number.
         """
         freedom, influences = COMPARED * self.freedom, self.influences
         if influences.shape[-1] > MOST_WEIGHTS:
