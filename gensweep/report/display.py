@@ -217,19 +217,16 @@ class ProgressDisplay:
         return duration(self._clock() - self._began)
 
     def _time_words(self) -> str:
-        left = self._seconds_left()
-        return self._elapsed_words() + (f", about {duration(left)} left" if left else "")
-
-    def _seconds_left(self) -> float | None:
-        """At the speed of this session; None before any progress, and with a budget of the whole search."""
+        """The time so far, and how much is left at the speed of this session, unless the search has a budget."""
         created = self._state.created
         if created is not None and created.search_budget is not None and not self._state.exhausted:
-            return None
+            return self._elapsed_words()
         before = dict(self._done_before)  # the driver's thread adds others meanwhile
         shares = {trial.trial: self._share(trial) for trial in self._trials}
         done = sum(shares[name] - share for name, share in before.items())
         left = self._state.total - sum(shares.values())
-        return max(0.0, left) * (self._clock() - self._began) / done if done > 0 else None
+        seconds = max(0.0, left) * (self._clock() - self._began) / done if done > 0 else 0.0
+        return self._elapsed_words() + (f", about {duration(seconds)} left" if seconds else "")
 
     def _share(self, trial: TrialState) -> float:
         """The share of a trial's budget that is done or will not be trained."""

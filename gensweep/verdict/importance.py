@@ -1,10 +1,9 @@
 """What mattered in a comparison: shares of the variance of its scores, by analysis of variance, with intervals.
 
 The share of a factor is its first-order term of the functional analysis of variance (Sobol' 1993; Hutter et al. 2014),
-Var(E[y | factor]) / Var(y), estimated without a model of the other factors.  Categories get a one-way analysis of
-variance.  Numbers get a curve in their ranks: a parabola, or a step or kink at the best knot, as in multivariate
-adaptive regression splines (Friedman 1991).  The part that chance alone explains is subtracted (epsilon squared, Kelley
-1935), so factors without an effect have shares around 0.
+Var(E[y | factor]) / Var(y).  Categories get a one-way analysis of variance; numbers a curve in their ranks: a parabola,
+or a step or kink at the best knot, as in multivariate adaptive regression splines (Friedman 1991).  The part that
+chance alone explains is subtracted (epsilon squared, Kelley 1935), so factors without an effect have shares around 0.
 """
 
 from __future__ import annotations
@@ -122,8 +121,8 @@ def _feasible(
 ) -> dict[tuple[str, str], float]:
     """The shares of one sample from 0 up, those within a group no more together than the group has.
 
-    Factors that depend on each other, as in a search that learns, would be counted twice.  The excess is
-    subtracted in proportion to the `variances` of the shares, so that an uncertain share does not lower a certain one.
+    Factors that depend on each other would be counted twice.  The excess is subtracted in proportion to the `variances`
+    of the shares, so that an uncertain share does not lower a certain one.
     """
     shares = {key: float(np.clip(values[0], 0, 1)) for key, values in raw.items()}
     own = _within_groups(population, np.ones((1, len(population.y))), 1 - np.array([shares.get(_BETWEEN, 0.0)]))

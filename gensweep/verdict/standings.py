@@ -42,8 +42,7 @@ def standings(
 ) -> list[Standing]:
     """The configurations that have a score at the budget, the best first, but for trainings that failed.
 
-    `overheads` are what each group pays of the budget beside its training.  The error is that of scores; where
-    configurations were trained with several seeds, it holds the chance between trainings.
+    `overheads` are what each group pays of the budget beside its training.
     """
     extra = overheads or {}
     points = [(curve, curve.best_within(budget - extra.get(curve.group, 0.0))) for curve in curves if not curve.failed]
