@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, NamedTuple
 
-#: How many series colours the page defines: --c0 and so on.
-COLOURS = 8
 INK, FAINT, GRID, PAGE = "var(--ink)", "var(--faint)", "var(--rule)", "var(--page)"
-#: Symbols of the series, for eyes that do not tell the colours apart: paths of which the corners are at -6 and 6.
+#: Symbols of the series, one for each colour of the page, --c0 and so on: paths with corners at -6 and 6.
 SYMBOL_PATHS = (
     "M5,0A5,5 0 1,1 -5,0A5,5 0 1,1 5,0Z",
     "M-5,-5h10v10h-10Z",
@@ -197,7 +195,7 @@ def _text(words: str, x: float, y: float, anchor: str = "start", fill: str = FAI
 
 
 def _colour(series: int) -> str:
-    return f"var(--c{series % COLOURS})"
+    return f"var(--c{series % len(SYMBOL_PATHS)})"
 
 
 def _panel(panel: Panel) -> Iterator[str]:

@@ -10,11 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from markupsafe import Markup, escape
 from PIL import Image
 
 from gensweep import plugins
+from gensweep.config.yaml import to_yaml
 from gensweep.errors import GensweepError
 from gensweep.files import write_bytes
 from gensweep.report import wording
@@ -56,31 +56,27 @@ def write_report(comparison: Comparison, judged: Recommendation, file: Path) -> 
 
 def render(comparison: Comparison, judged: Recommendation) -> str:
     """The page as text.  Whatever users named is escaped."""
-    pages, groups = environment(), comparison.groups
+    pages, groups, sentences = environment(), comparison.groups, format_sentences(comparison, judged)
+    ranking = [entry for entry in comparison.entries if entry.rank <= MOST_ROWS or entry is judged.recommended]
+    script = files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")
     shown = [judged.recommended if judged.recommended in group else group[0] for group in groups.values()][:MAX_GRIDS]
     pages.filters |= {name: each for name, each in vars(wording).items() if callable(each)}
     pages.filters |= {each.__name__: each for each in FILTERS}
     return pages.get_template("report.html.j2").render(
         comparison=comparison,
-        headline=(sentences := format_sentences(comparison, judged))[0],
+        headline=sentences[0],
         sentences=sentences[1:],
         warnings=list(caveats(comparison, judged)),
         recommended=judged.recommended,
         left_out=left_out_reasons(comparison),
-        ranking=(
-            ranking := [entry for entry in comparison.entries if entry.rank <= MOST_ROWS or entry is judged.recommended]
-        ),
+        ranking=ranking,
         unlisted=len(comparison.entries) - len(ranking),
         pareto=pareto_rows(comparison, judged) if len(comparison.entries) > 1 else [],
         front=objective_front(comparison),
         sampling_unit=sampling_unit,
         intervals=any(entry.score.interval for entry in comparison.entries),
         close={tie.trial.name for tie in comparison.ties},
-        grids=[
-            (entry, samples, _picture(entry, "suspects"))
-            for entry in shown
-            if (samples := _picture(entry, "samples")) is not None
-        ],
+        grids=[(entry, url, _picture(entry, "suspects")) for entry in shown if (url := _picture(entry, "samples"))],
         real=next(filter(None, (_picture(entry, "real") for entry in shown)), None),
         groups=[comparison.group_name(group) for group in groups],
         series_of=lambda entry: series_of(comparison, entry),
@@ -89,14 +85,12 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
         lead=budget_figure(comparison, judged),
         charts=draw_charts(comparison, judged),
         importance=importance(comparison),
-        config=yaml.safe_dump(
-            trial_config(judged.recommended.trial), sort_keys=False, allow_unicode=True, default_flow_style=False
-        ),
+        config=to_yaml(trial_config(judged.recommended.trial)),
         command=reproduce_command(judged.recommended.trial),
         parts=[
-            plugins.load_offered(part)(comparison, judged) for part in plugins.offered(plugins.REPORT_PARTS).values()
+            plugins.load_offered(each)(comparison, judged) for each in plugins.offered(plugins.REPORT_PARTS).values()
         ],
-        script=(script := files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")),
+        script=script,
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )

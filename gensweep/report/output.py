@@ -124,10 +124,9 @@ def _finite(value: Any) -> Any:
 
 
 def print_table(columns: Mapping[str, Sequence[str]]) -> None:
-    """Print columns of cells under their names.
+    """Print columns of cells under their names; into a pipe each row is one line, however long.
 
-    Columns that do not fit the terminal follow in lines below each row, with their names; a last column of long texts
-    has no name there.  Into a pipe each row is one line, however long.
+    Columns that do not fit the terminal follow in lines below each row, with their names, but for long texts.
     """
     from rich.cells import cell_len
 

@@ -13,11 +13,11 @@ from gensweep.results import Unit
 _SECONDS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 #: Powers of ten, as the decimal prefixes of flops and images.
 _PREFIXES = {"E": 1e18, "P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1.0}
-
-_FLOPS_AND_IMAGES: tuple[Unit, ...] = ("flops", "images")
+#: What each unit that may be typed counts, and how many.
 _UNITS: dict[str, tuple[Unit, float]] = {
     **{word: ("device_seconds", seconds) for word, seconds in _SECONDS.items()},
-    **{f"{prefix}{unit}": (unit, size) for unit in _FLOPS_AND_IMAGES for prefix, size in _PREFIXES.items()},
+    **{f"{prefix}flops": ("flops", size) for prefix, size in _PREFIXES.items()},
+    **{f"{prefix}images": ("images", size) for prefix, size in _PREFIXES.items()},
 }
 _EXAMPLES = "2e13flops, 5Tflops, 40s, 10min, 8h, 2d, 60000images, 60kimages"
 _AMOUNT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([A-Za-z_]*)\s*", re.IGNORECASE)

@@ -26,9 +26,8 @@ ESTIMATES = "estimates.json"
 class Tie:
     """A trial whose corrected score differs from the best one's by no more than chance would have it.
 
-    `difference` is how much worse it is (below 0: better), with its 95 % `interval`, which holds 0.  It is `paired` if
-    that counts how alike the errors of both are, as their images come from the same noise; else they are taken for
-    unrelated.
+    `difference` is how much worse it is (below 0: better), with its 95 % `interval`, which holds 0.  If `paired`, that
+    counts how alike the errors of both are, as their images come from the same noise.
     """
 
     trial: TrialState
