@@ -83,14 +83,11 @@ def best_json(comparison: Comparison, judged: Recommendation, config: Mapping[st
 
 def front_json(comparison: Comparison) -> dict[str, Any]:
     """The trials on the front of a sweep's objectives; none if it has one objective."""
-    trials = [entry.trial for entry in objective_front(comparison)]
-    return {
-        "objective_front": [
-            _names(trial)
-            | {"family": trial.family, "objectives": trial.objective_values, "params": dict(trial.at_best.params)}
-            for trial in trials
-        ]
-    }
+    front = []
+    for trial in (entry.trial for entry in objective_front(comparison)):
+        more = {"objectives": trial.objective_values, "params": dict(trial.at_best.params)}
+        front.append(_names(trial) | {"family": trial.family} | more)
+    return {"objective_front": front}
 
 
 def entry_json(entry: RankedTrial) -> dict[str, Any]:

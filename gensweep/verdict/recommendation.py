@@ -161,14 +161,9 @@ def _at_budget(
             flips=tuple(flip for flip in found.flips if flip.supported),
             unsure=tuple(flip for flip in found.flips if not flip.supported),
         )
-    return replace(
-        made,
-        budget=Amount(trained.unit, at),
-        tries=1 if found is None else found.tries,
-        trained=trained,
-        overheads=overheads,
-        curves=() if found is None else found.curves,
-    )
+    if found is not None:
+        made = replace(made, tries=found.tries, curves=found.curves)
+    return replace(made, budget=Amount(trained.unit, at), trained=trained, overheads=overheads)
 
 
 def _one_by_one(comparison: Comparison, entries: Mapping[str, RankedTrial], rows: Sequence[Standing]) -> Recommendation:
@@ -180,15 +175,10 @@ def _one_by_one(comparison: Comparison, entries: Mapping[str, RankedTrial], rows
 
 
 def _of_configuration(comparison: Comparison, entries: Mapping[str, RankedTrial], best: Standing) -> Recommendation:
-    mode = comparison.score.mode
-    ends = [order_of(end, mode) for end in best.interval or ()]
-    return Recommendation(
-        comparison.best_score,
-        entries[best.curve.trial],
-        order_of(best.score, mode),
-        (min(ends), max(ends)) if ends else None,
-        best.trainings,
-    )
+    mode, entry = comparison.score.mode, entries[best.curve.trial]
+    ends = sorted(order_of(end, mode) for end in best.interval or ())
+    interval = (ends[0], ends[1]) if ends else None
+    return Recommendation(comparison.best_score, entry, order_of(best.score, mode), interval, best.trainings)
 
 
 def _without_budget(comparison: Comparison, trained: TrainedCurves | None, why: str | None) -> Recommendation:
@@ -236,8 +226,7 @@ def _known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overhe
 def _no_common_budget(judged: Sequence[TrainingCurve], unit: Unit) -> str:
     """Why groups have no budget in common, and what to do."""
     ends = {name: reach(curves) for name, curves in group_curves(judged).items()}
-    late = max(ends, key=lambda name: ends[name][0])
-    short = min(ends, key=lambda name: ends[name][1])
+    late, short = max(ends, key=lambda name: ends[name][0]), min(ends, key=lambda name: ends[name][1])
     first, last = Amount(unit, ends[late][0]), Amount(unit, ends[short][1])
     return (
         f"in {unit} they have no budget in common: all of {late} have a score from {first} on, but {short} ended at "
