@@ -91,8 +91,7 @@ def _seeds(verdict: Recommendation) -> str:
         return ""
     if verdict.seeds == 1:
         return ", on one seed"
-    interval = verdict.interval
-    words = "" if interval is None else f" (95 %: {wording.rough(interval[0])} to {wording.rough(interval[1])})"
+    words = "" if verdict.interval is None else " (95 %: {} to {})".format(*map(wording.rough, verdict.interval))
     return f" on average of {verdict.seeds} seeds{words}"
 
 

@@ -15,8 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gensweep.config.yaml import to_yaml
 from gensweep.errors import GensweepError
 from gensweep.files import parse_json, write_text
+from gensweep.redaction import redact_tree
 from gensweep.remote_folder import is_url
 from gensweep.sweep.events import Cloned, Ended, Evaluated, Progressed, Retried, ScoredAgain, SessionStarted, Suggested
 from gensweep.sweep.folder import PICTURES, SweepFolder
@@ -106,10 +108,7 @@ class SweepCopy:
         return True
 
     def _connect(self) -> Sent:
-        """Find the sweep's runs in the store, and apply the records that it has to the state.
-
-        All records are sent again if the store or the log is another one, or a run was deleted.
-        """
+        """What the store has of the sweep, applied to the state; nothing if the store or the log is another one."""
         check_store()
         if (sweep_id := self._folder.sweep_id) is None:
             raise GensweepError(f"{self._folder.log.file} does not begin with the sweep; restore it from a backup")
@@ -140,7 +139,7 @@ class SweepCopy:
         run = self._runs[SWEEP] = self._runs.get(SWEEP) or self._create(SWEEP, self._state.started)
         if any(isinstance(entry.event, SessionStarted) for entry in entries):
             with skipping_refused(SWEEP):
-                text = tags.yaml_text(self._folder.settings.get("sweep", {}))
+                text = to_yaml(redact_tree(self._folder.settings.get("sweep", {})))
                 self._client.log_text(run.id, text, "config.yaml")
                 if (diff := self._folder.path / "git.diff").is_file():
                     self._client.log_artifact(run.id, str(diff))
@@ -161,7 +160,7 @@ class SweepCopy:
         """Send the configuration, pictures, data sets and later scores that came with some events."""
         kinds, config = {type(entry.event) for entry in group}, trial.at_best.config
         if kinds & {Suggested, Retried, Cloned} or (trial.lineage and Evaluated in kinds):
-            self._client.log_text(run.id, tags.yaml_text(config), "config.yaml")
+            self._client.log_text(run.id, to_yaml(redact_tree(config)), "config.yaml")
         for event, time, _ in group:
             if isinstance(event, Evaluated):
                 images = event.evaluation.images

@@ -33,10 +33,7 @@ def sync(folder: SweepFolder) -> bool:
 
 
 def sync_all(root: Path) -> None:
-    """Send the missing records of all sweeps below a folder, except sweeps of another store.
-
-    Never raises, and does not import MLflow if nothing is missing.
-    """
+    """Send what the store lacks of the sweeps below a folder.  Never raises; imports MLflow if something is missing."""
     folders = list[SweepFolder]()
     for file in sorted(root.glob("*/events.jsonl")):
         with suppress(GensweepError):  # a folder that gensweep did not name
@@ -65,10 +62,7 @@ def _send_all(folders: Sequence[SweepFolder], deadline: float) -> bool:
 
 
 def send(folder: SweepFolder, deadline: float = math.inf) -> None:
-    """Send the records that MLflow lacks, unless a driver runs the sweep and sends them.
-
-    Raises GensweepError if some are left at a deadline, and the connection's errors.
-    """
+    """Send the records that MLflow lacks, unless a driver does.  Raises GensweepError if some are left at the end."""
     try:
         with folder.locked():
             if folder.state().status == "running":

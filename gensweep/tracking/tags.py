@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from gensweep.config.tree import flatten
 from gensweep.redaction import redact, redact_tree
 from gensweep.sweep.folder import SweepFolder
@@ -59,12 +57,6 @@ def param_texts(config: Mapping[str, Any]) -> dict[str, str]:
     """A configuration as MLflow's params: flat, by dotted key."""
     flat = flatten(redact_tree(config))
     return {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in flat}
-
-
-def yaml_text(tree: Mapping[str, Any]) -> str:
-    """A configuration as YAML."""
-    plain = json.loads(json.dumps(redact_tree(tree), default=str))
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
 def source_tags(state: SweepState) -> dict[str, str]:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParetoRow:
-    """A trained model: its score, and in a unit what it took to train until its best evaluation.
+    """A trained model, and in a unit what it took to train until its best evaluation.
 
-    `sampling` is what an image takes to draw, in the same unit, or in floating point operations if that is images.
-    `memory` is what the process took, or what a training step takes for an image, in bytes.
+    `sampling` is what an image takes to draw, in that unit or in FLOPs.  `memory` is what the process took, or what a
+    training step takes for an image, in bytes.
     """
 
     entry: RankedTrial

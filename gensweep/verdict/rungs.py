@@ -20,10 +20,10 @@ NEAR = 1.1
 
 @dataclass(frozen=True)
 class Rung:
-    """Scores after a share of the training, against those at its end, over `trials` trials.
+    """Scores after a share of the training, against those at its end.
 
-    `images` is None where trials were trained with different numbers of images.  `correlation` is that of
-    their ranks, from -1 to 1; `winner` is the rank, from 1, that the final winner had.
+    `images` is None where it differs between trials.  `correlation` is that of ranks, from -1 to 1; `winner` is the
+    rank, from 1, that the final winner had.
     """
 
     sweep: str

@@ -48,9 +48,8 @@ class FrontierPoint:
 class TrainingCurve:
     """The scores of one training, by what it had spent in the unit of the budget, in ascending order.
 
-    Trainings of one `configuration` differ only in their `seed`.  One that was `stopped_early` by the scheduler might
-    have become better; what it would have scored later is not known.  One that `failed` bought nothing beyond its last
-    score, and may have none.
+    Trainings of one `configuration` differ only in their `seed`.  What one that was `stopped_early` would have scored
+    later is not known.  One that `failed` bought nothing beyond its last score, and may have none.
     """
 
     group: str
@@ -137,10 +136,9 @@ class TrainedCurves:
 
 
 def trained_curves(comparison: Comparison) -> list[TrainedCurves]:
-    """The curves of all ranked trials in each unit, in the order of groups and ranks.
+    """The curves of all ranked trials in each unit, from evaluations of the comparison's identity.
 
-    Only evaluations of the comparison's identity count.  The best unit comes first: that in which most trainings are
-    counted, and of several that of the budgets of the sweeps, or else that of `UNITS`.
+    The unit in which most trainings are counted comes first; of several that of the sweeps' budgets, or of `UNITS`.
     """
     created = [sweep.state.created for sweep in comparison.sweeps]
     units = {None if each is None or not each.budget else each.unit for each in created}
