@@ -1,7 +1,4 @@
-"""The figures of the report: their marks, and how they are written as SVG with the page's colours and font.
-
-A `colour` is the number of a series.  A `note` is the lines of a mark's tooltip.
-"""
+"""The figures of the report as SVG.  A `colour` is the number of a series, a `note` the lines of a mark's tooltip."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Data to stdout: tables and facts for people, JSON and CSV for programs.  Remarks, warnings and progress go to stderr.
-
-Lines are as wide as the terminal: they break between words, and never inside of a name.
-"""
+"""Tables, facts, JSON and CSV to stdout; remarks, warnings and progress to stderr.  Lines fit the terminal."""
 
 from __future__ import annotations
 

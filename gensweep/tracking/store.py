@@ -126,15 +126,13 @@ def runs_of(store: MlflowClient, sweep_id: str, trial: str | None = None) -> lis
 
 
 def experiment_id(store: MlflowClient) -> str:
-    """The id of our experiment, which is created if needed.
-
-    Raises GensweepError if a database came from another folder: MLflow would write its artifacts there.
-    """
+    """The id of our experiment, made if need be.  Raises GensweepError if its database came from another folder."""
     found = store.get_experiment_by_name(experiment_name())
     if found is None:
         return str(store.create_experiment(experiment_name(), tags=TRAINING_RUNS))
     if found.lifecycle_stage == "deleted":
         store.restore_experiment(found.experiment_id)
+    # MLflow keeps absolute paths, so it would write to the former folder.
     database, artifacts = database_file(), Path(found.artifact_location)
     if database is not None and artifacts.is_absolute() and artifacts.parent.name == "mlruns":
         here, former = database.absolute().parent, artifacts.parents[1]

@@ -6,8 +6,10 @@ import math
 import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from gensweep.results import order_of
 
 if TYPE_CHECKING:
     from gensweep.verdict.comparison import RankedTrial
@@ -41,7 +43,7 @@ def rungs(sweep: str, entries: Iterable[RankedTrial]) -> list[Rung]:
         if entry.trial.status == "finished" and not entry.trial.imported:
             history = sorted(entry.trial.curve.items())
             if history and history[-1][0] >= (entry.trial.length or 0):
-                curves.append([(images, replace(entry.score, value=value).order) for images, value in history])
+                curves.append([(images, order_of(value, entry.score.mode)) for images, value in history])
     return rungs_of(sweep, curves)
 
 
@@ -60,8 +62,7 @@ def rungs_of(sweep: str, curves: Sequence[Sequence[tuple[int, float]]]) -> list[
         share = images / curves[winner][-1][0]
         early = [point for points in curves if (point := _at(points, share)) is not None]
         scores = [score for _, score in early]
-        correlation = rank_correlation(scores, final) if len(early) == len(curves) else math.nan
-        if not math.isnan(correlation):
+        if len(early) == len(curves) and not math.isnan(correlation := rank_correlation(scores, final)):
             same = all(seen == images for seen, _ in early)
             rank = 1 + sum(score < of_winner for score in scores)
             found.append(Rung(sweep, share, images if same else None, len(curves), correlation, rank))
