@@ -1,4 +1,4 @@
-"""What makes a score or a recommendation less sure than it looks, in sentences."""
+"""Reasons why a score or a recommendation is less sure than it looks, in sentences."""
 
 from __future__ import annotations
 

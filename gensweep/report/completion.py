@@ -1,4 +1,4 @@
-"""What a shell offers after Tab: names of sweeps, runs and spaces."""
+"""Names of sweeps, runs and spaces, as a shell offers them after Tab."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder
 
 
 def sweep_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """The sweeps that begin with what is typed."""
+    """The sweeps whose names begin with the typed word."""
     files = sorted(_root(context).glob(f"*/{SETTINGS_FILE}"))
     return [CompletionItem(file.parent.name) for file in files if file.parent.name.startswith(typed)]
 
 
 def run_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Sweeps, and the trials of the one that is typed already; if there are none, folders."""
+    """Sweeps, and the trials of the typed sweep; if there are none, folders."""
     sweep, slash, trial = typed.partition("/")
     found = [] if slash else sweep_names(context, parameter, typed)
     with suppress(GensweepError, OSError, ValueError):  # a folder that cannot be read offers nothing

@@ -50,10 +50,10 @@ class ProgressDisplay:
         self._live: Live | None = None
         self._began = clock()
         self._before: str | None = None
-        """What goes on before the session starts."""
+        """The phase before the session starts."""
 
     def __call__(self, event: events.Event, state: SweepState) -> None:
-        """Show what has changed."""
+        """Show an event."""
         self._state, self._best = state, state.best
         match event:
             case events.SessionStarted():
@@ -81,7 +81,7 @@ class ProgressDisplay:
                 self.say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")
 
     def show_phase(self, words: str) -> None:
-        """On a terminal, show what goes on before the session starts."""
+        """On a terminal, show a phase before the session starts."""
         self._before, self._began = words, self._clock()
         self._start_live()
 

@@ -138,7 +138,7 @@ def trials_json(sweep: StoredSweep) -> list[dict[str, Any]]:
 
 
 def score_json(value: Score) -> dict[str, Any]:
-    """A score with its interval, what it is a score of, and what it is read beside."""
+    """A score with its interval, identity and anchors."""
     return {
         "metric": value.metric,
         "value": value.value,

@@ -26,7 +26,7 @@ MIN_LAST_WIDTH = 30
 GAP = 3
 #: Columns of the narrowest terminal that lines are fitted to.
 MIN_WIDTH = 20
-#: What stands before a line that goes on with the one above.
+#: The beginning of a line that continues the one above.
 INDENT = "    "
 _NUMBER = re.compile(r"-|-?[\d.,]+(e[+-]?\d+)?[kMG]?")
 
@@ -82,7 +82,7 @@ def print_warnings(lines: Iterable[str]) -> None:
 
 @contextmanager
 def progress_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr if that is a terminal, else nothing; what it gives is to be told how much of `total` is done."""
+    """A bar on stderr if that is a terminal, else nothing; call the result with how much of `total` is done."""
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 

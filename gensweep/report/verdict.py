@@ -104,7 +104,7 @@ def _flip(comparison: Comparison, verdict: Recommendation, flip: Flip) -> str:
 
 
 def _expected(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
-    """What so many tries of each group are expected to reach."""
+    """The expected best of each group."""
     if verdict.group is None or verdict.budget is None:
         return
     parts = []
@@ -119,7 +119,7 @@ def _expected(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
 
 
 def _cost(verdict: Recommendation) -> Iterator[str]:
-    """What the recommended trial took until its best checkpoint, if that was not the end."""
+    """The cost of the recommended trial until its best checkpoint, if that was not the end."""
     if verdict.trained is not None and verdict.recommended.trial.name in verdict.trained.costs:
         best, whole = verdict.trained.costs[verdict.recommended.trial.name]
         if best < whole:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def format_identity(identity: Identity, *, name_weights: bool = True) -> str:
-    """What a score was measured with, as a phrase."""
+    """The identity of a score, as a phrase."""
     words = metric_title(identity.metric, identity)
     real = identity.timesteps is not None  # a likelihood
     words += f" of {identity.samples:,} {'real' if real else 'generated'} images"
@@ -75,7 +75,7 @@ def number(value: float | None) -> str:
 
 
 def format_anchors(anchors: Anchors, samples: int) -> str:
-    """What a score of so many images is read beside: "Real images score 30.6 (28.5 to 32.8), the mean image 340."."""
+    """Floor and ceiling of a score as a sentence: "Real images score 30.6 (28.5 to 32.8), the mean image 340."."""
     floor, ceiling = anchors
     words = []
     if floor is not None:
@@ -102,7 +102,7 @@ def format_probability(probability: float) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """So many things: "1 trial", "2 trials"."""
+    """A number of things: "1 trial", "2 trials"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
@@ -117,7 +117,7 @@ def count(value: float | None) -> str:
 
 
 def format_amount(value: float | None, unit: Unit) -> str:
-    """So much compute: 7.3 TFLOPs, 4 min 10 s, 60k images."""
+    """An amount of compute: 7.3 TFLOPs, 4 min 10 s, 60k images."""
     if unit == "device_seconds":
         return duration(value)
     number = count(value)
@@ -185,7 +185,7 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def format_setting_list(params: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    """The named settings as ["rate=0.1", "kind=cnn"]; those that a trial does not have are left out."""
+    """The named settings as ["rate=0.1", "kind=cnn"]; settings that a trial lacks are left out."""
     short = short_names(keys)
     return [f"{short[key]}={_number(params[key])}" for key in keys if key in params]
 

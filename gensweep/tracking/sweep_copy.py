@@ -58,7 +58,7 @@ class Sent:
 
     @classmethod
     def read(cls, folder: SweepFolder) -> Sent:
-        """What is on record in the folder; nothing if the file is missing or damaged."""
+        """The record in the folder, an empty one if the file is missing or damaged."""
         try:
             return cls(**parse_json((folder.path / FILE).read_bytes()))
         except (OSError, ValueError, TypeError):
@@ -108,7 +108,7 @@ class SweepCopy:
         return True
 
     def _connect(self) -> Sent:
-        """What the store has of the sweep, applied to the state; nothing if the store or the log is another one."""
+        """The records in the store, applied to the state; none of them if the store or the log is another one."""
         check_store()
         if (sweep_id := self._folder.sweep_id) is None:
             raise GensweepError(f"{self._folder.log.file} does not begin with the sweep; restore it from a backup")

@@ -33,7 +33,7 @@ def sync(folder: SweepFolder) -> bool:
 
 
 def sync_all(root: Path) -> None:
-    """Send what the store lacks of the sweeps below a folder.  Never raises; imports MLflow if something is missing."""
+    """Send the missing records of all sweeps below a folder.  Never raises; imports MLflow only if some are missing."""
     folders = list[SweepFolder]()
     for file in sorted(root.glob("*/events.jsonl")):
         with suppress(GensweepError):  # a folder that gensweep did not name

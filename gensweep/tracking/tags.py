@@ -19,7 +19,7 @@ TRIAL = "gensweep.trial"
 
 
 def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
-    """The tags of the sweep's run; None for those that it should not have."""
+    """The tags of the sweep's run; None deletes a tag."""
     best, score = state.best, state.best_score
     session = state.sessions[-1].tags if state.sessions else {}
     return {
@@ -36,7 +36,7 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
 
 
 def trial_tags(state: SweepState, trial: TrialState) -> dict[str, str | None]:
-    """The tags of a trial's run; None for those that it should not have."""
+    """The tags of a trial's run; None deletes a tag."""
     objective, rescored = trial.score, trial.rescored
     return {
         "gensweep.status": trial.status,

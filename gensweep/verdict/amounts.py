@@ -25,13 +25,13 @@ _AMOUNT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([A-Za-z_]*
 
 @dataclass(frozen=True)
 class Amount:
-    """So much compute, above 0."""
+    """An amount of compute, above 0."""
 
     unit: Unit
     value: float
 
     def __str__(self) -> str:
-        """A usual form that `parse_amount` takes back, to four digits."""
+        """A usual form that `parse_amount` reads, to four digits."""
         if self.unit == "flops":
             return f"{self.value:.4g}flops".replace("e+", "e")
         units = {f"{each}images": _PREFIXES[each] for each in ("M", "k", "")} if self.unit == "images" else _SECONDS
@@ -42,7 +42,7 @@ class Amount:
 
 
 def parse_amount(text: str, name: str = "--budget") -> Amount:
-    """The amount that a user typed for the option `name`.  Raises ConfigError with what is allowed."""
+    """The amount that a user typed for the option `name`.  Raises ConfigError that names the units."""
     match = _AMOUNT.fullmatch(text)
     if match is None:
         raise ConfigError(f"{name}: {text!r} is not an amount of compute; give a number and a unit: {_EXAMPLES}")

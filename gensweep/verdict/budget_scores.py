@@ -17,7 +17,7 @@ MOST_STOPS = 6
 
 @dataclass(frozen=True)
 class BudgetScores:
-    """Scores of configurations, and the variances of their errors; of those that `failed` a training has no score."""
+    """Scores of configurations, and the variances of their errors; a training of the `failed` ones has no score."""
 
     configurations: tuple[str, ...]
     scores: Float64[ndarray, "b n"]
@@ -32,7 +32,7 @@ def budget_scores(
     failure: Float64[ndarray, " b"] | None = None,
     seed: int = 0,
 ) -> list[BudgetScores]:
-    """What the configurations of a group score at each budget, which must pay for the first score of each.
+    """The scores of a group's configurations at each budget, which must pay for the first score of each.
 
     Where trainings were stopped early there are several draws of what all would have scored, else one.
     A training that failed before the budget scores `failure`, by default the worst score of the group.
@@ -132,7 +132,7 @@ def worst_within(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"
 
 
 def unknown_at(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]) -> Bool[ndarray, "t b"]:
-    """Trainings that were stopped early, before they had spent the budget: what they would score is not known."""
+    """Trainings that were stopped early, before they had spent the budget: their score there is not known."""
     stopped = np.array([curve.stopped_early for curve in curves])
     spent = np.array([curve.spent for curve in curves])
     return np.asarray(stopped[:, None] & (spent[:, None] * (1 + BUDGET_TOLERANCE) < budgets))

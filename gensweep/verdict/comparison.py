@@ -79,7 +79,7 @@ class Comparison:
 
     @property
     def anchors(self) -> Anchors:
-        """Floor and ceiling of all scores: the best trial's, or those of the best one that has them on record."""
+        """Floor and ceiling of all scores: those of the best trial that has them on record."""
         return next((each.score.anchors for each in self.entries if any(each.score.anchors)), Anchors())
 
     @property
@@ -94,14 +94,14 @@ class Comparison:
 
     @cached_property
     def groups(self) -> dict[str, list[RankedTrial]]:
-        """The trials by what figures call them: the sweep, or the family where a sweep searched several; best first."""
+        """The trials by group, best first: the sweep, or the family where a sweep searched several."""
         groups: dict[str, list[RankedTrial]] = {}
         for each in self.entries:
             groups.setdefault(self.group_of(each.trial), []).append(each)
         return groups
 
     def group_of(self, trial: TrialState) -> str:
-        """What figures call the group that a trial of these sweeps would belong to, also if it is not ranked."""
+        """The group of a trial of these sweeps, also if it is not ranked."""
         sweep, family = trial.sweep, trial.family
         if self._families.get(sweep, {family}) == {family}:
             return sweep

@@ -114,7 +114,7 @@ def without_each(scores: Float64[ndarray, "... n"], k: int) -> Float64[ndarray, 
 
 
 def tries_for(configurations: int) -> int:
-    """How many tries so many configurations tell of: the most for which a band holds, and two where there is none."""
+    """Number of tries to judge by: the most for which a band holds, and two where there is none."""
     return max(min(MIN_TRIES, configurations - 1), configurations // CONFIGURATIONS_PER_TRY)
 
 

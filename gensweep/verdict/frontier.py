@@ -89,7 +89,7 @@ class GroupCurve:
     """The expected best of a group at each budget that pays for its scores.
 
     `stopped` of its `trainings` were stopped before the budget that is judged, and their scores there are predicted;
-    `failed` of them failed before it, and count as no score.  `configurations` are those that did not.
+    `failed` of them failed before it, and count as no score.  `configurations` counts the others.
     """
 
     group: str
@@ -252,7 +252,7 @@ def frontier(
 def _left_for_training(
     curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"], overhead: float
 ) -> tuple[Float64[ndarray, " b"], Bool[ndarray, " b"]]:
-    """What budgets leave for a training, and whether that pays for a score of each.
+    """The part of each budget that is left for a training, and whether it pays for a score of each.
 
     An overhead that is much larger than a training leaves few of its digits.
     """

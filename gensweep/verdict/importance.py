@@ -292,7 +292,7 @@ def importance(comparison: Comparison) -> Importance | None:
 
 
 def _factors(settings: Sequence[Mapping[str, Any]], y: Float[np.ndarray, " n"], rows: Sequence[int]) -> list[Factor]:
-    """The settings that vary among trials of a family; a setting of a branch among those that took the branch."""
+    """The settings that vary among trials of a family; a setting of a branch among the trials of the branch."""
     having: dict[str, list[int]] = {}
     for row in rows:
         for key in settings[row]:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParetoRow:
-    """A trained model, and in a unit what it took to train until its best evaluation.
+    """A trained model, and the cost of its training until its best evaluation, in a unit.
 
-    `sampling` is what an image takes to draw, in that unit or in FLOPs.  `memory` is what the process took, or what a
-    training step takes for an image, in bytes.
+    `sampling` is the cost of drawing an image, in that unit or in FLOPs.  `memory` is that of the process, or of a
+    training step for an image, in bytes.
     """
 
     entry: RankedTrial

@@ -48,8 +48,8 @@ class FrontierPoint:
 class TrainingCurve:
     """The scores of one training, by what it had spent in the unit of the budget, in ascending order.
 
-    Trainings of one `configuration` differ only in their `seed`.  What one that was `stopped_early` would have scored
-    later is not known.  One that `failed` bought nothing beyond its last score, and may have none.
+    Trainings of one `configuration` differ only in their `seed`.  The later scores of a training that was
+    `stopped_early` are not known.  A training that `failed` bought nothing beyond its last score, and may have none.
     """
 
     group: str
@@ -62,7 +62,7 @@ class TrainingCurve:
 
     @property
     def spent(self) -> float:
-        """What the whole training took."""
+        """The cost of the whole training."""
         return self.points[-1].spent if self.points else 0.0
 
     def best_within(self, budget: float) -> CurvePoint | None:
@@ -102,9 +102,9 @@ class Scale:
         return np.abs(scores) if self.sign else np.ones_like(scores)
 
 
-#: How a training ended that would have gone on.
+#: The status of a training that had budget left.
 CUT_SHORT = ("pruned", "stopped", "running", "paused", "waiting")
-#: The units in which a budget may be given, the one that is preferred first.
+#: The units in which a budget may be given, the preferred one first.
 UNITS: tuple[Unit, ...] = ("flops", "device_seconds", "images")
 
 
@@ -113,8 +113,8 @@ class TrainedCurves:
     """The trainings of a comparison, with a curve each in a unit.
 
     `entries` are by trial name, that of a repeat is the trial that it repeats.  `uncounted` trials were only scored
-    here, or their cost in this unit is not known.  `failed` are the curves of trainings that failed, as far as they
-    got.  Clones have no curve: each changed its settings during training, so it is not one configuration.
+    here, or their cost in this unit is not known.  `failed` are the curves of trainings that failed, until
+    then.  Clones have no curve: each changed its settings during training, so it is not one configuration.
     """
 
     unit: Unit
@@ -148,7 +148,7 @@ def trained_curves(comparison: Comparison) -> list[TrainedCurves]:
 
 
 def _repeats(comparison: Comparison) -> dict[str, list[TrialState]]:
-    """By the name of a ranked trial, those that train its configuration again with other seeds."""
+    """By the name of a ranked trial, the trials that train its configuration again with other seeds."""
     known = {entry.trial.name for entry in comparison.entries}
     found: dict[str, list[TrialState]] = {}
     for trial in (trial for sweep in comparison.sweeps for trial in sweep.trials):
@@ -159,7 +159,7 @@ def _repeats(comparison: Comparison) -> dict[str, list[TrialState]]:
 
 
 def sampling_costs(trained: TrainedCurves, images: int) -> dict[str, float]:
-    """By group, what its best configuration takes to draw images.  Raises ConfigError if that is not known."""
+    """By group, the cost of images of its best configuration.  Raises ConfigError if that is not known."""
     if trained.unit == "images":
         raise ConfigError(
             "--draw: drawing costs no training images; give --budget in flops or time, as 2e13flops or 8h"
