@@ -97,15 +97,13 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
 
 
 def _picture(entry: RankedTrial, key: str) -> str | None:
-    """A picture of a trial's best checkpoint, else of its latest, as a URL; None if it has none."""
-    trial, checkpoint = entry.trial, entry.trial.checkpoint
-    if checkpoint is None or not (source := Path(checkpoint, f"{key}.png")).is_file():
-        kept = {} if trial.folder is None else trial.folder.pictures_of(trial.best_of or trial.trial, key)
-        if not kept:
-            return None
-        source = kept.get(0 if trial.best is None else trial.best.evaluation.images, kept[max(kept)])
-    file = io.BytesIO()
-    with Image.open(source) as picture:
+    """A picture of a trial's best evaluation, else of its latest, as a URL; None if it has none."""
+    trial, file = entry.trial, io.BytesIO()
+    kept = {} if trial.folder is None else trial.folder.pictures_of(trial.best_of or trial.trial, key)
+    if not kept:
+        return None
+    best = 0 if trial.best is None else trial.best.evaluation.images
+    with Image.open(kept.get(best, kept[max(kept)])) as picture:
         picture.thumbnail((MAX_PIXELS, MAX_PIXELS))
         picture.convert("RGB").save(file, "WEBP", quality=QUALITY)
     return data_url("picture.webp", file.getvalue())

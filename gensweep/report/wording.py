@@ -32,7 +32,7 @@ def format_identity(identity: Identity, *, name_weights: bool = True) -> str:
 
 
 def format_rescored(again: Score, chosen: Score) -> str:
-    """A score on fresh seeds, beside the one by which the checkpoint was chosen: "51.2, 1.3 worse"."""
+    """A score on fresh seeds, beside the best one of the training: "51.2, 1.3 worse"."""
     worse = "worse" if again.order > chosen.order else "better"
     return f"{score(again.value)}, {rough(abs(again.value - chosen.value))} {worse}"
 
@@ -201,5 +201,5 @@ def format_lineage(lineage: Sequence[Cloned], best_of: str | None = None) -> str
     for step in lineage:
         changes = ", ".join(f"{key} {_number(old)} to {_number(new)}" for key, (old, new) in step.changed.items())
         steps.append(f"after {count(step.images)} images from {step.source} ({changes or 'nothing changed'})")
-    earlier = f"; its best checkpoint is an earlier one of {best_of}" if best_of else ""
+    earlier = f"; its best evaluation is an earlier one of {best_of}" if best_of else ""
     return ", ".join(steps) + earlier
