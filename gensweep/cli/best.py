@@ -9,8 +9,7 @@ import click
 
 from gensweep.cli.sweep_options import root_option
 from gensweep.report.completion import sweep_names
-from gensweep.report.output import format_option, print_json, print_rows, print_warnings
-from gensweep.report.terminal import print_facts, print_remark
+from gensweep.report.output import format_option, print_facts, print_json, print_remark, print_rows, print_warnings
 
 if TYPE_CHECKING:
     from gensweep.api.verdicts import Verdict
@@ -133,7 +132,7 @@ def _print_best(found: Verdict, output: Path | None, format: str) -> None:
 
 def _print_comparison(found: Verdict, html: Path | None, format: str) -> None:
     from gensweep.report.caveats import caveats
-    from gensweep.report.export import comparison_rows, entry_json, front_table, pareto_table
+    from gensweep.report.export import comparison_rows, entry_json, front_table
     from gensweep.report.wording import format_anchors, format_guess, format_identity
 
     comparison, judged = found.comparison, found.judged
@@ -143,10 +142,9 @@ def _print_comparison(found: Verdict, html: Path | None, format: str) -> None:
         print_rows([entry_json(entry) for entry in comparison.entries], format)
     else:
         print_rows(comparison_rows(comparison, judged, ROWS), format)
-        for front in (front_table(comparison), pareto_table(comparison, judged)):
-            if front:
-                click.echo()
-                print_rows(front, format)
+        if front := front_table(comparison):
+            click.echo()
+            print_rows(front, format)
     _print_remarks(comparison, judged.recommended, ROWS if format == "table" else len(comparison.entries))
     print_remark(f"Measured as {format_identity(comparison.score.identity)}. {format_guess(comparison.score)}".rstrip())
     if beside := format_anchors(comparison.anchors, comparison.score.identity.samples):
@@ -159,7 +157,7 @@ def _print_comparison(found: Verdict, html: Path | None, format: str) -> None:
 
 
 def _warn(comparison: Comparison, trial: TrialState) -> None:
-    from gensweep.report.trial_warnings import trial_warnings
+    from gensweep.report.caveats import trial_warnings
 
     print_warnings(f"{trial.name} {warning}" for warning in trial_warnings(trial))
 

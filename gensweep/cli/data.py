@@ -14,8 +14,7 @@ import click
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import expanded
-from gensweep.report.output import format_option, print_json, print_rows, print_warnings
-from gensweep.report.terminal import print_remark
+from gensweep.report.output import format_option, print_json, print_remark, print_rows, print_warnings
 
 if TYPE_CHECKING:
     from gensweep.data.images import Split

@@ -13,7 +13,7 @@ import click
 
 from gensweep.errors import ConfigError
 from gensweep.files import write_text
-from gensweep.report.terminal import print_remark
+from gensweep.report.output import print_remark
 
 #: What can be begun, and the registry that it goes into.
 STARTERS = {

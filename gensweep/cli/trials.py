@@ -8,8 +8,7 @@ import click
 
 from gensweep.cli.sweep_options import root_option
 from gensweep.report.completion import sweep_names
-from gensweep.report.output import format_option, print_rows, print_warnings
-from gensweep.report.terminal import print_remark
+from gensweep.report.output import format_option, print_remark, print_rows, print_warnings
 
 
 @click.command()
@@ -28,8 +27,8 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
       gensweep trials ddpm-cifar10 --format json
       gensweep trials ddpm-cifar10 --format csv > trials.csv
     """
+    from gensweep.report.caveats import trial_warnings
     from gensweep.report.export import trial_rows, trials_json
-    from gensweep.report.trial_warnings import trial_warnings
     from gensweep.sweep.stored_sweeps import find_sweep
     from gensweep.tracking.sync import sync_all
 

@@ -146,12 +146,12 @@ def show_preview(sweep: SweepConfig, root: Path, storage: str | None, format: st
     """Look at a sweep, print what is found to stdout, and train nothing; csv is the table of extreme trials."""
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.run.planning import preview
-    from gensweep.tracking.store import store_places
+    from gensweep.tracking.store import experiment_name, tracking_uri
 
     click.echo("Building and timing the extreme trials ...", err=True)
     found = preview(sweep, root=root, storage=storage)
     print_warnings(sampler_warnings(sweep.corners))
-    places = found.places | store_places()
+    places = found.places | {"mlflow store": tracking_uri(), "mlflow experiment": experiment_name()}
     if format == "table":
         _print_tables(found, places)
     elif format == "csv":

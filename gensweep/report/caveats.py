@@ -1,23 +1,32 @@
-"""What makes a recommendation less sure than it looks, in sentences."""
+"""Reasons why a score or a recommendation is less sure than it looks, in sentences."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from gensweep.report.trial_warnings import trial_warnings
 from gensweep.report.wording import counted, format_amount, score
 from gensweep.sweep.continuation import continue_command
 from gensweep.verdict.expected_best import MIN_CONFIGURATIONS
 from gensweep.verdict.frontier import MIN_KNOWN, group_curves, reach
 
 if TYPE_CHECKING:
+    from gensweep.sweep.trial_state import TrialState
     from gensweep.verdict.comparison import Comparison
     from gensweep.verdict.recommendation import Recommendation
 
 #: A group that was trained for so many times more than another could have been judged at a larger budget.
 MUCH_LONGER = 2.0
+#: Samples have collapsed if their diversity, as a share of that of real images, is less than this.
+MIN_DIVERSITY = 0.2
+#: A discriminator with at least this accuracy on real and on generated images has nothing to teach the generator.
+MAX_ACCURACY = 0.99
+#: A posterior has collapsed if at least this share of its latent units say less than 0.01 nats about an image.
+MAX_COLLAPSED_UNITS = 0.5
+#: A model has memorised if more than this share of its samples look like copies.  Of unseen real images 0.21 did with
+#: 20 training images, each far from the others, and 0.01 with 5,000.
+MAX_COPIED_SHARE = 1 / 3
 
 
 def caveats(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
@@ -60,15 +69,12 @@ def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator
     drawn = {curve.group for curve in verdict.curves}
     if alone := sorted({curve.group for curve in verdict.trained.curves} - drawn):
         yield f"one configuration says nothing of others, so there is no curve of {', '.join(map(name, alone))}"
-    unpaid = [name(curve.group) for curve in verdict.curves if not curve.configurations]
-    if unpaid:
+    if unpaid := [name(curve.group) for curve in verdict.curves if not curve.configurations]:
         yield f"the budget does not pay for a training and {verdict.draw:,} images of {', '.join(unpaid)}"
-    few = [curve for curve in verdict.curves if 0 < curve.configurations < MIN_CONFIGURATIONS]
-    if few:
+    if few := [curve for curve in verdict.curves if 0 < curve.configurations < MIN_CONFIGURATIONS]:
         counts = ", ".join(f"{name(curve.group)} {curve.configurations}" for curve in few)
         yield f"a band takes {MIN_CONFIGURATIONS} configurations, but there are fewer ({counts})"
-    stopped = [curve for curve in verdict.curves if curve.stopped]
-    if stopped:
+    if stopped := [curve for curve in verdict.curves if curve.stopped]:
         counts = ", ".join(f"{each.stopped} of {each.trainings} of {name(each.group)}" for each in stopped)
         yield f"scores at the budget are predicted for trainings that were stopped before it: {counts}"
     if verdict.group is not None and (unsure := [curve for curve in verdict.curves if curve.too_few_known]):
@@ -77,46 +83,66 @@ def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator
             f"nothing is sure with fewer than {MIN_KNOWN} trainings of a group that reached the budget ({counts}); "
             "add trials, or choose a search.scheduler that stops fewer of them"
         )
-    yield from _failures(comparison, verdict)
-    for flip in verdict.unsure:
-        where = format_amount(flip.value, verdict.trained.unit)
-        yield f"the curves of {name(flip.below)} and {name(flip.above)} cross near {where}, but that may be chance"
-    if short := _shortest(comparison, verdict):
-        yield short
-    if verdict.trained.uncounted:
-        names = ", ".join(verdict.trained.uncounted[:3]) + (", ..." if len(verdict.trained.uncounted) > 3 else "")
-        yield f"{len(verdict.trained.uncounted)} trials have no cost in {verdict.trained.unit} on record ({names})"
-
-
-def _failures(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
-    """How many trainings failed, by group, and how they count."""
-    assert verdict.trained is not None
-    failed = [each for each in verdict.curves if each.failed]
-    if failed:
-        counts = ", ".join(
-            f"{each.failed} of {each.trainings} trainings of {comparison.group_name(each.group)}" for each in failed
-        )
+    if failed := [curve for curve in verdict.curves if curve.failed]:
+        counts = ", ".join(f"{each.failed} of {each.trainings} trainings of {name(each.group)}" for each in failed)
         yield f"{counts} failed and count as no score"
     judged = {curve.group for curve in verdict.trained.curves}
     lost = Counter(curve.group for curve in verdict.trained.failed if curve.group not in judged)
     for group, number in lost.items():
         trainings = "the only training" if number == 1 else f"all {number} trainings"
-        yield f"{trainings} of {comparison.group_name(group)} failed, so nothing is known of it"
+        yield f"{trainings} of {name(group)} failed, so nothing is known of it"
+    for flip in verdict.unsure:
+        where = format_amount(flip.value, verdict.trained.unit)
+        yield f"the curves of {name(flip.below)} and {name(flip.above)} cross near {where}, but that may be chance"
+    ends = {each: reach(found)[1] for each, found in group_curves(verdict.trained.curves).items() if each in drawn}
+    if ends and verdict.budget.value >= min(ends.values()) + max(verdict.overheads.values(), default=0.0):
+        short, far = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
+        if ends[far] >= MUCH_LONGER * ends[short]:
+            last, longest = (format_amount(ends[each], verdict.trained.unit) for each in (short, far))
+            more = f"so nothing larger is compared, though {name(far)} was trained for {longest}"
+            yield f"{name(short)} ended at {last}, {more}"
+    if verdict.trained.uncounted:
+        names = ", ".join(verdict.trained.uncounted[:3]) + (", ..." if len(verdict.trained.uncounted) > 3 else "")
+        yield f"{len(verdict.trained.uncounted)} trials have no cost in {verdict.trained.unit} on record ({names})"
 
 
-def _shortest(comparison: Comparison, verdict: Recommendation) -> str | None:
-    """That a group keeps the budget much smaller than others were trained for."""
-    assert verdict.trained is not None
-    assert verdict.budget is not None
-    shown = {curve.group for curve in verdict.curves}
-    groups = {name: curves for name, curves in group_curves(verdict.trained.curves).items() if name in shown}
-    ends = {name: reach(curves)[1] for name, curves in groups.items()}
-    short, far = min(ends, key=ends.__getitem__, default=""), max(ends, key=ends.__getitem__, default="")
-    common = ends.get(short, 0.0) + max(verdict.overheads.values(), default=0.0)
-    if not short or verdict.budget.value < common or ends[far] < MUCH_LONGER * ends[short]:
-        return None
-    last, longest = (format_amount(ends[name], verdict.trained.unit) for name in (short, far))
-    return (
-        f"{comparison.group_name(short)} ended at {last}, so nothing larger is compared, though "
-        f"{comparison.group_name(far)} was trained for {longest}"
-    )
+def warnings_of(signals: Mapping[str, float]) -> list[str]:
+    """Warnings, one a line; none if all is well, or if nothing is known."""
+    found = []
+    diversity = signals.get("diversity")
+    if diversity is not None and diversity < MIN_DIVERSITY:
+        found.append(f"collapsed: samples are {_percent(diversity)} as diverse as real images")
+    copied = signals.get("authpct/memorised", 0.0)
+    if copied > MAX_COPIED_SHARE:
+        found.append(f"memorised: {_percent(copied)} of samples are as near to a training image as copies are")
+    right = [signals.get(f"signal/accuracy_{kind}") for kind in ("real", "fake")]
+    if all(share is not None and share >= MAX_ACCURACY for share in right):
+        real, fake = (_percent(share or 0.0) for share in right)
+        found.append(f"the discriminator wins: right on {real} of real and {fake} of generated images")
+    silent = signals.get("signal/collapsed_units", 0.0)
+    if silent >= MAX_COLLAPSED_UNITS:
+        found.append(f"posterior collapse: {_percent(silent)} of the latent units say nothing about an image")
+    return found
+
+
+def trial_warnings(trial: TrialState) -> list[str]:
+    """Warnings of a trial, one a line: of its limits, its score, its course, and the signals of its best evaluation."""
+    score = trial.score
+    found = [] if score is None else [f"breaks a limit: {words}" for words in trial.broken_limits]
+    if score is not None and score.ceiling is not None and score.like_noise:
+        found.append(f"draws noise so far: its score is that of {score.ceiling.source}")
+    if trial.never_improved:
+        found.append("never got better than at its first evaluation")
+    return found + warnings_of(trial.signals)
+
+
+def format_diversity(signals: Mapping[str, float]) -> str:
+    """Diversity for a cell of a table, marked if it has collapsed; "-" if it is not known."""
+    diversity = signals.get("diversity")
+    if diversity is None:
+        return "-"
+    return _percent(diversity) + (", collapsed" if diversity < MIN_DIVERSITY else "")
+
+
+def _percent(share: float) -> str:
+    return f"{round(100 * share, 1 if share < 0.0995 else 0):g} %"

@@ -1,24 +1,15 @@
-"""The figures of a report: score at each budget, score against cost, and the importance of settings."""
+"""The figures of a report: score at each budget and against cost; and the words for what mattered."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gensweep.report.figures import Crossing, Dot, Figure, Level, Line, Panel
 from gensweep.report.verdict import format_group
-from gensweep.report.wording import (
-    counted,
-    format_amount,
-    format_named,
-    format_range,
-    format_settings,
-    rough,
-    score,
-    short_names,
-)
+from gensweep.report.wording import counted, format_amount, format_named, format_settings, rough, score, short_names
 from gensweep.results import Unit, family_name, order_of
-from gensweep.verdict.importance import VarianceShares, importance
+from gensweep.verdict.importance import Importance, ShareInterval
 from gensweep.verdict.pareto import objective_rows, priced_models, sampling_unit
 
 if TYPE_CHECKING:
@@ -32,34 +23,27 @@ _TIMES = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 
 
 def budget_figure(comparison: Comparison, verdict: Recommendation) -> Figure | None:
-    """Curves of groups with their bands, of single trainings behind them, and the flips of the verdict.
-
-    None if no training is on record.
-    """
+    """Curves of groups with bands, single trainings behind them, and flips; None if no training is on record."""
     trained = verdict.trained
     if trained is None:
         return None
     extra = verdict.overheads
-    everything = [point.spent + extra.get(curve.group, 0.0) for curve in trained.curves for point in curve.points]
-    title, per = _axis(trained.unit, "training and drawing" if verdict.draw else "training", everything)
+    longest = max(curve.spent + extra.get(curve.group, 0.0) for curve in trained.curves)
+    title, per = _axis(trained.unit, "training and drawing" if verdict.draw else "training", longest)
     lines, dots, drawn = list[Line](), list[Dot](), {curve.group for curve in verdict.curves}
     for curve in trained.curves:
         entry, paid = trained.entries[curve.trial], extra.get(curve.group, 0.0)
         if entry.rank <= MAX_DRAWN_TRIALS:
             points = [((each.spent + paid) / per, order_of(each.order, comparison.score.mode)) for each in curve.points]
             # The best training stands for a group that has no curve.
-            lines.append(
-                Line(series_of(comparison, entry), points, _note(comparison, entry), faint=curve.group in drawn)
-            )
+            series, faint = series_of(comparison, entry), curve.group in drawn
+            lines.append(Line(series, points, _note(comparison, entry), faint))
             drawn.add(curve.group)
             dots.append(_dot(comparison, verdict, entry, *points[-1], faint=entry is not verdict.recommended))
     for group in verdict.curves:
         points = [(point.budget / per, point.best) for point in group.points]
-        band = [
-            (each.budget / per, each.low, each.high)
-            for each in group.points
-            if each.low is not None and each.high is not None
-        ]
+        known = [(each.budget / per, each.low, each.high) for each in group.points]
+        band = [(at, low, high) for at, low, high in known if low is not None and high is not None]
         lines.append(Line(list(comparison.groups).index(group.group), points, band=band))
     tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations"
     strong = f"Strong: what {tries} is expected to reach, with its 95 % band. " if verdict.curves else ""
@@ -74,8 +58,7 @@ def budget_figure(comparison: Comparison, verdict: Recommendation) -> Figure | N
 
 def draw_charts(comparison: Comparison, verdict: Recommendation) -> list[Figure]:
     """All other figures that the ranked trials have something for."""
-    figures = [_objectives(comparison, verdict), _costs(comparison, verdict), _importance(comparison)]
-    return [figure for figure in figures if figure.panels or figure.bars]
+    return [figure for figure in (_objectives(comparison, verdict), _costs(comparison, verdict)) if figure.panels]
 
 
 def _costs(comparison: Comparison, verdict: Recommendation) -> Figure:
@@ -86,7 +69,7 @@ def _costs(comparison: Comparison, verdict: Recommendation) -> Figure:
     unit, panels = models[0].unit if models else "images", list[Panel]()
     drawing = sampling_unit(unit)
     for kind, what, of, priced in ((unit, "training", "", training), (drawing, "sampling", " an image", sampling)):
-        title, per = _axis(kind, what, [paid for _, paid, _ in priced])
+        title, per = _axis(kind, what, max((paid for _, paid, _ in priced), default=0.0))
         places = [(entry, paid / per, format_amount(paid, kind) + of, front) for entry, paid, front in priced]
         panels += _scatter(comparison, verdict, f"{title}{of}", places)
     caption = (
@@ -123,10 +106,8 @@ def _scatter(
 def _dot(
     comparison: Comparison, verdict: Recommendation, entry: RankedTrial, x: float, y: float, *more: str, faint: bool
 ) -> Dot:
-    note = (*_note(comparison, entry), *more)
-    return Dot(
-        series_of(comparison, entry), x, y, note, entry.trial.status == "pruned", entry is verdict.recommended, faint
-    )
+    note, stopped = (*_note(comparison, entry), *more), entry.trial.status == "pruned"
+    return Dot(series_of(comparison, entry), x, y, note, stopped, entry is verdict.recommended, faint)
 
 
 def _note(comparison: Comparison, entry: RankedTrial) -> tuple[str, ...]:
@@ -142,11 +123,10 @@ def series_of(comparison: Comparison, entry: RankedTrial) -> int:
     return list(comparison.groups).index(comparison.group_of(entry.trial))
 
 
-def _axis(unit: Unit, what: str, amounts: Sequence[float]) -> tuple[str, float]:
+def _axis(unit: Unit, what: str, largest: float) -> tuple[str, float]:
     """The title of an axis of compute, and how much of the unit its numbers count."""
     if unit != "device_seconds":
         return f"{what} {'FLOPs' if unit == 'flops' else 'images'}", 1.0
-    largest = max(amounts, default=0.0)
     name = next((name for name, seconds in _TIMES.items() if largest >= 2 * seconds), "seconds")
     return f"{what} {name}", _TIMES[name]
 
@@ -165,39 +145,31 @@ def _crossings(comparison: Comparison, verdict: Recommendation, unit: Unit, per:
     for flip in verdict.flips:
         if flip.low is not None and flip.high is not None:
             below, above = format_group(comparison, verdict, flip.below), format_group(comparison, verdict, flip.above)
-            ends = f"95 %: {format_range(flip.low, flip.high, unit)}"
-            note = (f"below {format_amount(flip.value, unit)} {below}, above {above}", ends)
+            at, low, high = (format_amount(each, unit) for each in (flip.value, flip.low, flip.high))
+            note = (f"below {at} {below}, above {above}", f"95 %: {low} to {high}")
             yield Crossing(
                 f"{below} \u2190", f"\u2192 {above}", flip.value / per, (flip.low / per, flip.high / per), note
             )
     if verdict.budget is not None:
-        at, words = verdict.budget.value / per, f"the verdict: {format_amount(verdict.budget.value, unit)}"
-        yield Crossing("", "", at, (at, at), (words,), faint=True)
+        place, words = verdict.budget.value / per, f"the verdict: {format_amount(verdict.budget.value, unit)}"
+        yield Crossing("", "", place, (place, place), (words,), faint=True)
 
 
-def _importance(comparison: Comparison) -> Figure:
+def importance_rows(found: Importance) -> Iterator[tuple[str, ShareInterval]]:
     """The shares of the family, of the settings within each, and of the rest, which are 1 together."""
-    found = importance(comparison)
-    if found is None:
-        return Figure("What mattered", "")
-    short = short_names(each.setting for each in found.settings)
-    family = "" if found.family is None else "{}: "
-    bars = [(family.format(family_name(each.family)) + short[each.setting], each.estimate) for each in found.settings]
-    bars = [
-        *([] if found.family is None else [("family", found.family)]),
-        *bars,
-        ("interactions and noise", found.rest),
-    ]
-    return Figure("What mattered", format_importance(found, comparison.title), bars=bars)
+    shares, short = found.shares, short_names(setting for _, setting in found.shares.within)
+    if shares.between is not None:
+        yield "family", shares.between
+    for (family, setting), share in shares.within.items():
+        yield ("" if shares.between is None else f"{family_name(family)}: ") + short[setting], share
+    yield "interactions and noise", shares.rest
 
 
-def format_importance(found: VarianceShares, title: str) -> str:
+def format_importance(found: Importance, title: str) -> str:
     """The caption of an importance; `title` is the name of the scores."""
     trials = counted(found.finished + found.stopped, "trial")
     if found.stopped:
-        trials += (
-            f" ({found.stopped} of them stopped early because they were behind, with the scores that they had then)"
-        )
+        trials += f" ({found.stopped} of them stopped early, with the scores that they had then)"
     if found.clones:
         trials += f" (without {counted(found.clones, 'clone')}, whose settings changed during training)"
     measure = f"the logarithm of {title}" if found.log else title

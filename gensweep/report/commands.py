@@ -74,8 +74,8 @@ def refuse_unlike(comparison: Comparison) -> None:
     others, lines = ", ".join(sweep.name for sweep in comparison.sweeps), []
     for item, found in zip(comparison.not_comparable, left_out_reasons(comparison), strict=True):
         if item.sweep not in comparison.sweeps and item.reason != "no score":
-            way = f"to make it alike run: {found.command}"
-            way = way if found.command else f"look at it alone: gensweep best {found.sweep}"
+            alone = f"look at it alone: gensweep best {found.sweep}"
+            way = f"to make it alike run: {found.command}" if found.command else alone
             lines.append(f"{found.sweep} cannot be compared with {others}: {found.reason}; {way}")
     if lines:
         raise GensweepError("\n".join(lines))
@@ -85,18 +85,17 @@ def _reason(item: LeftOut) -> LeftOutReason:
     sweep, first = item.sweep, item.trials[0] if item.trials else None
     some = f"{len(item.trials)} of {item.scored} trials" if len(item.trials) < item.scored else ""
     if first is None or item.reason == "no score":
-        failed = sum(trial.status == "failed" for trial in sweep.trials)
-        return LeftOutReason(
-            sweep.name, f"no trial has a score ({counted(len(sweep.trials), 'trial')}, {failed} failed)"
-        )
+        failed, trials = sum(trial.status == "failed" for trial in sweep.trials), counted(len(sweep.trials), "trial")
+        return LeftOutReason(sweep.name, f"no trial has a score ({trials}, {failed} failed)")
     if item.reason == "limits":
         limits = f"({first.trial}: {'; '.join(first.broken_limits)})"
         return LeftOutReason(sweep.name, f"{some or 'all trials'} break a limit {limits}")
     reason = f"scores of another kind ({_difference(first, item.like)})"
-    if first.imported:
-        command = f"{command_of(first)} --replace --like {shlex.quote(item.like.sweep)}"
-    else:
-        command = rerun_command(first, item.like)
+    command = (
+        f"{reproduce_command(first)} --like {shlex.quote(item.like.sweep)}"
+        if first.imported
+        else rerun_command(first, item.like)
+    )
     return LeftOutReason(sweep.name, f"{some}: {reason}" if some else reason, command)
 
 

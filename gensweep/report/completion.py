@@ -1,8 +1,8 @@
-"""What a shell offers after Tab: names of sweeps, runs and spaces.  Folders that cannot be read offer nothing."""
+"""Names of sweeps, runs and spaces, as a shell offers them after Tab."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -12,41 +12,21 @@ from gensweep.errors import GensweepError
 from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder
 
-Names = Callable[[click.Context, str], Iterable[str]]
-Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+def sweep_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """The sweeps whose names begin with the typed word."""
+    files = sorted(_root(context).glob(f"*/{SETTINGS_FILE}"))
+    return [CompletionItem(file.parent.name) for file in files if file.parent.name.startswith(typed)]
 
 
-def _offering(names: Names, otherwise: str | None = None) -> Complete:
-    """The names that begin with what is typed; if there are none, files or folders ("file", "dir")."""
-
-    def complete(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-        try:
-            found = [CompletionItem(name) for name in names(context, typed) if name.startswith(typed)]
-        except (GensweepError, OSError, ValueError):
-            found = []
-        return found or ([] if otherwise is None else [CompletionItem(typed, type=otherwise)])
-
-    return complete
-
-
-def _sweeps(context: click.Context, typed: str) -> Iterable[str]:
-    return sorted(file.parent.name for file in _root(context).glob(f"*/{SETTINGS_FILE}"))
-
-
-def _runs(context: click.Context, typed: str) -> Iterable[str]:
-    """Sweeps, and the trials of the one that is typed already."""
-    sweep, slash, _ = typed.partition("/")
-    if not slash:
-        return _sweeps(context, typed)
-    return [f"{sweep}/{trial}" for trial in SweepFolder(_root(context), sweep).state().trials]
-
-
-def _root(context: click.Context) -> Path:
-    return Path(context.params.get("root") or SWEEPS)
-
-
-sweep_names = _offering(_sweeps)
-run_names = _offering(_runs, otherwise="dir")
+def run_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Sweeps, and the trials of the typed sweep; if there are none, folders."""
+    sweep, slash, trial = typed.partition("/")
+    found = [] if slash else sweep_names(context, parameter, typed)
+    with suppress(GensweepError, OSError, ValueError):  # a folder that cannot be read offers nothing
+        trials = SweepFolder(_root(context), sweep).state().trials if slash else ()
+        found += [CompletionItem(f"{sweep}/{name}") for name in trials if name.startswith(trial)]
+    return found or [CompletionItem(typed, type="dir")]
 
 
 def space_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -60,3 +40,7 @@ def shipped_names(context: click.Context, parameter: click.Parameter, typed: str
 
     found = shipped_spaces().items()
     return [CompletionItem(name, help=title(file)) for name, file in found if name.startswith(typed)]
+
+
+def _root(context: click.Context) -> Path:
+    return Path(context.params.get("root") or SWEEPS)

@@ -9,21 +9,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from gensweep.metrics.titles import metric_title
 from gensweep.phases import DONE_ONCE
-from gensweep.report.trial_warnings import trial_warnings
+from gensweep.report.caveats import trial_warnings
 from gensweep.report.wording import count, counted, duration, format_amount, format_settings, score
-from gensweep.sweep.events import (
-    Ended,
-    Entered,
-    Event,
-    Lost,
-    Noted,
-    Paused,
-    Scaled,
-    SessionEnded,
-    SessionStarted,
-    Started,
-    Stopping,
-)
+from gensweep.sweep import events
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
@@ -39,25 +27,21 @@ MAX_PHASE_WIDTH = 15
 
 
 class ProgressDisplay:
-    """Observer that shows a sweep to the person who waits for it.
+    """Observer that shows a sweep on stderr, or on another stream; the live table needs a terminal.
 
-    `stream` is where to (stderr by default); `live` forces or forbids the live table, else shown on a terminal.
+    `going_on` is about the share of what paused trials have left that will be trained.
     """
 
     def __init__(
         self,
         stream: TextIO | None = None,
         *,
-        live: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
         width: int | None = None,
         going_on: float = 1.0,
     ) -> None:
         self._stream, self._clock, self._width = stream or sys.stderr, clock, width
-        self._wants_live = self._stream.isatty() if live is None else live
-        self._going_on = going_on
-        """About which share of what paused trials have left will be trained."""
-        self._state = SweepState()
+        self._going_on, self._state = going_on, SweepState()
         self._best: TrialState | None = None
         """Asked for in the driver's thread, as the ranking changes when it is asked."""
         self._done_before: dict[str, float] = {}
@@ -66,46 +50,43 @@ class ProgressDisplay:
         self._live: Live | None = None
         self._began = clock()
         self._before: str | None = None
-        """What goes on before the session starts."""
+        """The phase before the session starts."""
 
-    def __call__(self, event: Event, state: SweepState) -> None:
-        """Show what has changed."""
+    def __call__(self, event: events.Event, state: SweepState) -> None:
+        """Show an event."""
         self._state, self._best = state, state.best
         match event:
-            case SessionStarted():
+            case events.SessionStarted():
                 self._open(event)
-            case Scaled():
-                if self._live is None:
-                    nodes = f"{counted(event.nodes, 'node')}, {counted(event.concurrent, 'trial')} at a time"
-                    self.say(", ".join([f"{self._name}: {nodes}", *self._waiting_words()]))
-            case Started():
+            case events.Scaled() if self._live is None:
+                nodes = f"{counted(event.nodes, 'node')}, {counted(event.concurrent, 'trial')} at a time"
+                self.say(", ".join([f"{self._name}: {nodes}", *self._waiting_words()]))
+            case events.Started():
                 trial = state.trials[event.trial]
                 self._done_before.setdefault(event.trial, trial.resumes_at / (trial.length or 1))
-            case Lost():
+            case events.Lost():
                 images = count(state.trials[event.trial].resumes_at)
                 self.say(f"{event.trial}: {event.cause}; it resumes from image {images}")
-            case Noted():
+            case events.Noted():
                 self.say(f"{event.trial}: {event.text}")
-            case Entered() if self._live is None and event.phase in DONE_ONCE:  # which keeps all trials for long
+            case events.Entered() if self._live is None and event.phase in DONE_ONCE:  # which keeps all trials for long
                 self.say(f"{event.trial}: {event.phase}")
-            case Paused():
-                self._end(event.trial, "paused")
-            case Ended():
-                self._end(event.trial, event.status)
-            case Stopping():
+            case events.Paused() | events.Ended():
+                self._end(state.trials[event.trial])
+            case events.Stopping():
                 trials = f"{', '.join(event.trials)} {'is' if len(event.trials) == 1 else 'are'} saved"
                 self.say(f"{self._name} stops once {trials}; Ctrl-C again ends it at once")
-            case SessionEnded() if self._opened:  # else it is that of a driver that was lost
+            case events.SessionEnded() if self._opened:  # else it is that of a driver that was lost
                 self.close()
                 self.say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")
 
     def show_phase(self, words: str) -> None:
-        """On a terminal, show what goes on before the session starts."""
+        """On a terminal, show a phase before the session starts."""
         self._before, self._began = words, self._clock()
         self._start_live()
 
     def _start_live(self) -> None:
-        if self._wants_live and self._live is None:
+        if self._stream.isatty() and self._live is None:
             from rich.console import Console
             from rich.live import Live
 
@@ -115,7 +96,7 @@ class ProgressDisplay:
             )
             self._live.start()
 
-    def _open(self, session: SessionStarted) -> None:
+    def _open(self, session: events.SessionStarted) -> None:
         self._began, self._opened, self._before = self._clock(), True, None
         self._done_before.clear()
         self._start_live()
@@ -128,11 +109,10 @@ class ProgressDisplay:
         scaled = self._state.scaled
         return [f"waiting for {scaled.missing} x {scaled.each}"] if scaled is not None and scaled.missing else []
 
-    def _end(self, name: str, status: str) -> None:
+    def _end(self, trial: TrialState) -> None:
         """Print a line that stays for a trial that has left the table."""
-        if self._live is not None and status in ("stopped", "paused"):
+        if self._live is not None and trial.status in ("stopped", "paused"):
             return
-        trial = self._state.trials[name]
         warnings = trial_warnings(trial) if trial.best is not None and trial.status != "paused" else ()
         words = [f"{trial.trial} {trial.status}"]
         if trial.score is not None:
@@ -157,17 +137,22 @@ class ProgressDisplay:
 
         if self._before is not None:
             return Text(f"{self._before} ... {self._elapsed_words()}", style="dim")
-        head = Text(f"{self._name}  ", style="bold", no_wrap=True, overflow="ellipsis")
-        head.append(self._counts(), style="not bold")
         best = self._best_words().removeprefix(", ")
-        line = Text(best, no_wrap=True, overflow="ellipsis")
-        line.append(f"  {self._time_words()}" if best else self._time_words(), style="dim")
-        told = [Text(words, style="yellow", no_wrap=True, overflow="ellipsis") for words in self._waiting_words()]
-        begun = [each for each in self._trials if each.status in ("running", "waiting") or each.phase]
-        training = [trial for trial in begun if _has_row(trial)]
-        others = [f"{trial.trial}  {_phase_words(trial)}" for trial in begun if not _has_row(trial)]
-        waiting = [Text(words, style="dim", no_wrap=True, overflow="ellipsis") for words in others]
-        return Group(head, line, *told, *([self._table(training)] if training else []), *waiting)
+        above = [
+            Text.assemble((f"{self._name}  ", "bold"), self._counts()),
+            Text.assemble(best, "  " if best else "", (self._time_words(), "dim")),
+            *(Text(words, "yellow") for words in self._waiting_words()),
+        ]
+        training, below = list[TrialState](), list[Text]()
+        for trial in self._trials:
+            if trial.status == "running" and trial.numbers:
+                training.append(trial)
+            elif trial.status in ("running", "waiting") or trial.phase:
+                doing = trial.phase or ("starting" if trial.status == "running" else "waits")
+                below.append(Text(f"{trial.trial}  {doing}", "dim"))
+        for line in (*above, *below):
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return Group(*above, *([self._table(training)] if training else []), *below)
 
     def _table(self, trials: Sequence[TrialState]) -> RenderableType:
         from rich.table import Table
@@ -175,18 +160,19 @@ class ProgressDisplay:
 
         width = self._width or (self._live.console.width if self._live is not None else 80)
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        columns = ["trial", "images", self._title, "loss", "images/s"]
-        for name in columns:
-            widest = MAX_PHASE_WIDTH if name == "images/s" and width < MIN_WIDTH_OF_SETTINGS else None
-            table.add_column(name, justify="left" if name == "trial" else "right", no_wrap=True, max_width=widest)
-        if width >= MIN_WIDTH_OF_SETTINGS:
+        wide = width >= MIN_WIDTH_OF_SETTINGS
+        table.add_column("trial", no_wrap=True)
+        for name in ("images", self._title, "loss"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("images/s", justify="right", no_wrap=True, max_width=None if wide else MAX_PHASE_WIDTH)
+        if wide:
             table.add_column("", style="dim", ratio=1)
         for trial in trials:
             loss, speed, budget = trial.numbers.get("loss"), trial.numbers.get("images_per_second"), trial.length
             images = count(trial.images) + (f"/{count(budget)}" if budget else "")
             doing = count(speed) if trial.phase in (None, "training") else trial.phase
             best = trial.score
-            found = "-" if best is None else score(best.value) + (" (noise)" if best.like_noise else "")
+            found = "-" if best is None else score(best.value) + " (noise)" * best.like_noise
             row = [Text(cell) for cell in (trial.trial, images, found, score(loss), doing)]
             # The text, not its column, refuses to wrap: a column that does would take its width from all others.
             row.append(Text(format_settings(trial.params, list(trial.params)), no_wrap=True, overflow="ellipsis"))
@@ -223,26 +209,24 @@ class ProgressDisplay:
 
     def _best_words(self) -> str:
         best = self._best
-        found = None if best is None else best.score
-        return "" if best is None or found is None else f", best {self._title} {score(found.value)} ({best.trial})"
+        if best is None or best.score is None:
+            return ""
+        return f", best {self._title} {score(best.score.value)} ({best.trial})"
 
     def _elapsed_words(self) -> str:
         return duration(self._clock() - self._began)
 
     def _time_words(self) -> str:
-        left = self._seconds_left()
-        return self._elapsed_words() + (f", about {duration(left)} left" if left else "")
-
-    def _seconds_left(self) -> float | None:
-        """At the speed of this session; None before any progress, and with a budget of the whole search."""
+        """The time so far, and how much is left at the speed of this session, unless the search has a budget."""
         created = self._state.created
         if created is not None and created.search_budget is not None and not self._state.exhausted:
-            return None
+            return self._elapsed_words()
         before = dict(self._done_before)  # the driver's thread adds others meanwhile
         shares = {trial.trial: self._share(trial) for trial in self._trials}
         done = sum(shares[name] - share for name, share in before.items())
         left = self._state.total - sum(shares.values())
-        return max(0.0, left) * (self._clock() - self._began) / done if done > 0 else None
+        seconds = max(0.0, left) * (self._clock() - self._began) / done if done > 0 else 0.0
+        return self._elapsed_words() + (f", about {duration(seconds)} left" if seconds else "")
 
     def _share(self, trial: TrialState) -> float:
         """The share of a trial's budget that is done or will not be trained."""
@@ -258,12 +242,3 @@ class ProgressDisplay:
             self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, file=self._stream, flush=True)
-
-
-def _phase_words(trial: TrialState) -> str:
-    return trial.phase or ("starting" if trial.status == "running" else "waits")
-
-
-def _has_row(trial: TrialState) -> bool:
-    """Whether a trial is in the table, as it has numbers."""
-    return trial.status == "running" and bool(trial.numbers)

@@ -7,29 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gensweep.metrics.titles import metric_title
-from gensweep.report.caveats import caveats
+from gensweep.report import wording
+from gensweep.report.caveats import caveats, format_diversity, trial_warnings
 from gensweep.report.commands import left_out_reasons, reproduce_command
-from gensweep.report.trial_warnings import format_diversity, trial_warnings
 from gensweep.report.verdict import format_best_score, format_verdict
-from gensweep.report.wording import (
-    count,
-    counted,
-    duration,
-    format_amount,
-    format_anchors,
-    format_further,
-    format_guess,
-    format_identity,
-    format_interval,
-    format_lineage,
-    format_named,
-    format_settings,
-    score,
-    size,
-)
 from gensweep.results import family_name
 from gensweep.verdict.comparison import varied_by_family
-from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
+from gensweep.verdict.pareto import objective_front, pareto_rows
 
 if TYPE_CHECKING:
     from gensweep.results import Score
@@ -99,14 +83,11 @@ def best_json(comparison: Comparison, judged: Recommendation, config: Mapping[st
 
 def front_json(comparison: Comparison) -> dict[str, Any]:
     """The trials on the front of a sweep's objectives; none if it has one objective."""
-    trials = [entry.trial for entry in objective_front(comparison)]
-    return {
-        "objective_front": [
-            _names(trial)
-            | {"family": trial.family, "objectives": trial.objective_values, "params": dict(trial.at_best.params)}
-            for trial in trials
-        ]
-    }
+    front = []
+    for trial in (entry.trial for entry in objective_front(comparison)):
+        more = {"objectives": trial.objective_values, "params": dict(trial.at_best.params)}
+        front.append(_names(trial) | {"family": trial.family} | more)
+    return {"objective_front": front}
 
 
 def entry_json(entry: RankedTrial) -> dict[str, Any]:
@@ -157,7 +138,7 @@ def trials_json(sweep: StoredSweep) -> list[dict[str, Any]]:
 
 
 def score_json(value: Score) -> dict[str, Any]:
-    """A score with its interval, what it is a score of, and what it is read beside."""
+    """A score with its interval, identity and anchors."""
     return {
         "metric": value.metric,
         "value": value.value,
@@ -180,13 +161,13 @@ def comparison_rows(comparison: Comparison, judged: Recommendation, limit: int |
             "trial": trial.trial,
             "family": family_name(trial.family),
             comparison.title: entry.score.value,
-            **({"without bias, 95 %": format_interval(entry.score)} if intervals else {}),
+            **({"without bias, 95 %": wording.format_interval(entry.score)} if intervals else {}),
             "diversity": format_diversity(trial.signals),
-            "to best": format_amount(to_best, unit),
-            "whole": format_amount(whole, unit),
+            "to best": wording.format_amount(to_best, unit),
+            "whole": wording.format_amount(whole, unit),
             "train s": _rounded(trial.cost.train_seconds),
-            "params": count(trial.cost.params),
-            "what differs": format_settings(trial.at_best.params, entry.differs),
+            "params": wording.count(trial.cost.params),
+            "what differs": wording.format_settings(trial.at_best.params, entry.differs),
         }
         for entry in comparison.entries[:limit]
         for trial in [entry.trial]
@@ -207,13 +188,13 @@ def trial_rows(sweep: StoredSweep) -> list[dict[str, Any]]:
             "status": trial.status,
             **({"family": family_name(trial.family)} if several else {}),
             title: None if trial.score is None else trial.score.value,
-            **({"scored by": trial.score and counted(trial.score.identity.samples, "image")} if unlike else {}),
+            **({"scored by": trial.score and wording.counted(trial.score.identity.samples, "image")} if unlike else {}),
             "diversity": format_diversity(trial.signals),
-            "images": count(trial.cost.images),
+            "images": wording.count(trial.cost.images),
             "train s": _rounded(trial.cost.train_seconds),
-            "params": count(trial.cost.params),
-            "memory/image": size(trial.cost.activation_bytes),
-            "what differs": _failure(trial) or format_settings(trial.at_best.params, differs[trial.name]),
+            "params": wording.count(trial.cost.params),
+            "memory/image": wording.size(trial.cost.activation_bytes),
+            "what differs": _failure(trial) or wording.format_settings(trial.at_best.params, differs[trial.name]),
         }
         for trial in sweep.trials
     ]
@@ -221,21 +202,22 @@ def trial_rows(sweep: StoredSweep) -> list[dict[str, Any]]:
 
 def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
     """What there is to say about one trial, for people: name -> words."""
-    trial, cost = entry.trial, entry.trial.cost
+    trial, cost, again = entry.trial, entry.trial.cost, entry.trial.rescored
+    unbiased = wording.format_interval(entry.score) or "not known"
     return {
         "run": trial.name,
         "family": family_name(trial.family),
-        title: score(entry.score.value),
-        "without bias": f"{format_interval(entry.score) or 'not known'}. {format_guess(entry.score)}".rstrip(". "),
-        "on fresh seeds": _format_rescored(trial.rescored, entry.score),
-        **({"further": "; ".join(map(format_further, trial.further_scores))} if trial.further_scores else {}),
+        title: wording.score(entry.score.value),
+        "without bias": f"{unbiased}. {wording.format_guess(entry.score)}".rstrip(". "),
+        "on fresh seeds": "not scored again" if again is None else wording.format_rescored(again, entry.score),
+        **({"further": "; ".join(map(wording.format_further, trial.further_scores))} if trial.further_scores else {}),
         "diversity": format_diversity(trial.signals),
-        "measured as": format_identity(entry.score.identity),
-        "read beside": format_anchors(entry.score.anchors, entry.score.identity.samples) or "not known",
-        "cost": f"{count(cost.images)} images, {duration(cost.train_seconds)} training, "
-        f"{duration(cost.sample_seconds)} sampling, {count(cost.params)} parameters, "
-        f"{size(cost.activation_bytes)} memory an image of the batch",
-        **({"lineage": format_lineage(trial.lineage, trial.best_of)} if trial.lineage else {}),
+        "measured as": wording.format_identity(entry.score.identity),
+        "read beside": wording.format_anchors(entry.score.anchors, entry.score.identity.samples) or "not known",
+        "cost": f"{wording.count(cost.images)} images, {wording.duration(cost.train_seconds)} training, "
+        f"{wording.duration(cost.sample_seconds)} sampling, {wording.count(cost.params)} parameters, "
+        f"{wording.size(cost.activation_bytes)} memory an image of the batch",
+        **({"lineage": wording.format_lineage(trial.lineage, trial.best_of)} if trial.lineage else {}),
         "checkpoint": trial.checkpoint or "not kept",
         "reproduce": reproduce_command(trial),
     }
@@ -243,14 +225,6 @@ def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
 
 def _names(trial: TrialState) -> dict[str, Any]:
     return {"sweep": trial.sweep, "trial": trial.trial}
-
-
-def _format_rescored(rescored: Score | None, chosen: Score) -> str:
-    if rescored is None:
-        return "not scored again"
-    interval = format_interval(rescored)
-    words = f"{score(rescored.value)} ({score(rescored.value - chosen.value)} against the score it was chosen by)"
-    return f"{words}; without bias {interval}" if interval else words
 
 
 def _failure(trial: TrialState) -> str:
@@ -262,22 +236,6 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1) if value < 10 else round(value)
 
 
-def pareto_table(comparison: Comparison, verdict: Recommendation) -> list[dict[str, Any]]:
-    """The front as rows of a table for people."""
-    return [
-        {
-            "on the Pareto front": row.entry.trial.name,
-            "family": family_name(row.entry.trial.family),
-            comparison.title: row.entry.score.value,
-            "training": format_amount(row.training, row.unit),
-            "an image": format_amount(row.sampling, sampling_unit(row.unit)),
-            "params": count(row.params),
-            "memory": size(row.memory),
-        }
-        for row in pareto_rows(comparison, verdict)
-    ]
-
-
 def front_table(comparison: Comparison) -> list[dict[str, Any]]:
     """The front of the objectives as rows of a table for people."""
     return [
@@ -286,10 +244,10 @@ def front_table(comparison: Comparison) -> list[dict[str, Any]]:
             "family": family_name(entry.trial.family),
             comparison.title: entry.score.value,
             **{
-                each.metric: format_named(each.metric, entry.trial.objective_values[each.metric])
+                each.metric: wording.format_named(each.metric, entry.trial.objective_values[each.metric])
                 for each in entry.trial.objectives[1:]
             },
-            "what differs": format_settings(entry.trial.at_best.params, entry.differs),
+            "what differs": wording.format_settings(entry.trial.at_best.params, entry.differs),
         }
         for entry in objective_front(comparison)
     ]

@@ -1,7 +1,4 @@
-"""The figures of the report: their marks, and how they are written as SVG with the page's colours and font.
-
-A `colour` is the number of a series.  A `note` is the lines of a mark's tooltip.
-"""
+"""The figures of the report as SVG.  A `colour` is the number of a series, a `note` the lines of a mark's tooltip."""
 
 from __future__ import annotations
 
@@ -9,15 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from gensweep.verdict.importance import ShareInterval
-
-#: How many series colours the page defines: --c0 and so on.
-COLOURS = 8
 INK, FAINT, GRID, PAGE = "var(--ink)", "var(--faint)", "var(--rule)", "var(--page)"
-#: Symbols of the series, for eyes that do not tell the colours apart: paths of which the corners are at -6 and 6.
+#: Symbols of the series, one for each colour of the page, --c0 and so on: paths with corners at -6 and 6.
 SYMBOL_PATHS = (
     "M5,0A5,5 0 1,1 -5,0A5,5 0 1,1 5,0Z",
     "M-5,-5h10v10h-10Z",
@@ -31,8 +23,6 @@ SYMBOL_PATHS = (
 #: Pixels of a panel, and of its margins for titles and labels: above, below and on the right.
 WIDTH, HEIGHT = 560, 300
 TOP, BOTTOM, RIGHT = 26, 40, 10
-#: Pixels of a bar with the space around it, and of its label at most; the tooltip has the whole name.
-BAR_PIXELS, LABEL_PIXELS = 26, 220
 #: Pixels of an average character of a label in a wide font.
 CHARACTER_PIXELS = 7.4
 #: The smallest ratio of the largest to the smallest value that gets a logarithmic axis.
@@ -100,27 +90,14 @@ class Panel:
     levels: Sequence[Level] = ()
     crossings: Sequence[Crossing] = ()
 
-    def widths(self) -> Iterator[float]:
-        """Everything that must have its place on the horizontal axis."""
-        yield from (x for line in self.lines for x, _ in line.points)
-        yield from (dot.x for dot in self.dots)
-        yield from (crossing.x for crossing in self.crossings)
-
-    def heights(self) -> Iterator[float]:
-        """Everything that must have its place on the vertical axis; bands may be cut off."""
-        yield from (y for line in self.lines for _, y in line.points)
-        yield from (dot.y for dot in self.dots)
-        yield from (level.y for level in self.levels)
-
 
 @dataclass(frozen=True)
 class Figure:
-    """A headline, a caption, and panels, or `bars`: named shares of 1 below each other."""
+    """A headline, a caption, and panels."""
 
     name: str
     caption: str
     panels: Sequence[Panel] = ()
-    bars: Sequence[tuple[str, ShareInterval]] = ()
 
     @property
     def series(self) -> list[int]:
@@ -129,17 +106,15 @@ class Figure:
         return sorted(found) if len(found) > 1 else []
 
     def svgs(self, name: str) -> list[str]:
-        """The SVG element of each panel, or of the bars; `name` is an id that no other figure has."""
-        drawn = [(HEIGHT, _panel(panel)) for panel in self.panels]
-        drawn += [(BAR_PIXELS * len(self.bars), _bars(self.bars))] if self.bars else []
+        """The SVG element of each panel; `name` is an id that no other figure has."""
         # Within <defs> the words are no tooltip of the whole figure.
         return [
-            f'<svg class="figure" viewBox="0 0 {WIDTH} {height}" style="--natural: {WIDTH}px" '
+            f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" style="--natural: {WIDTH}px" '
             f'role="graphics-document" aria-labelledby="{name}-{number}-title" '
             f'aria-describedby="{name}-{number}-description"><defs>'
             f'<title id="{name}-{number}-title">{escape(self.name)}</title>'
-            f'<desc id="{name}-{number}-description">{escape(self.caption)}</desc></defs>{"".join(marks)}</svg>'
-            for number, (height, marks) in enumerate(drawn, 1)
+            f'<desc id="{name}-{number}-description">{escape(self.caption)}</desc></defs>{"".join(_panel(panel))}</svg>'
+            for number, panel in enumerate(self.panels, 1)
         ]
 
 
@@ -217,13 +192,15 @@ def _text(words: str, x: float, y: float, anchor: str = "start", fill: str = FAI
 
 
 def _colour(series: int) -> str:
-    return f"var(--c{series % COLOURS})"
+    return f"var(--c{series % len(SYMBOL_PATHS)})"
 
 
 def _panel(panel: Panel) -> Iterator[str]:
-    y = _scale_of(list(panel.heights()), HEIGHT - BOTTOM, TOP)
-    left = CHARACTER_PIXELS * max(len(words) for _, words in y.ticks or [(0.0, "")]) + 6
-    x = _scale_of(list(panel.widths()), left, WIDTH - RIGHT)
+    points = [*((dot.x, dot.y) for dot in panel.dots), *(point for line in panel.lines for point in line.points)]
+    # Bands may be cut off.
+    y = _scale_of([*(y for _, y in points), *(level.y for level in panel.levels)], HEIGHT - BOTTOM, TOP)
+    left = CHARACTER_PIXELS * max((len(words) for _, words in y.ticks), default=0) + 6
+    x = _scale_of([*(x for x, _ in points), *(crossing.x for crossing in panel.crossings)], left, WIDTH - RIGHT)
     yield from _axes(panel, x, y)
     for line in sorted(panel.lines, key=lambda each: not each.faint):
         yield from _line(line, x, y)
@@ -292,18 +269,3 @@ def _names(panel: Panel, x: Scale, y: Scale) -> Iterator[str]:
         yield _mark("line", crossing.note, x1=at, x2=at, y1=y.start, y2=y.end, **look)
         yield _text(crossing.below, at - 5, y.end + 13, "end", INK)
         yield _text(crossing.above, at + 5, y.end + 13, "start", INK)
-
-
-def _bars(bars: Sequence[tuple[str, ShareInterval]]) -> Iterator[str]:
-    most = int(LABEL_PIXELS / CHARACTER_PIXELS)
-    names = [name if len(name) <= most else f"{name[: most - 1]}…" for name, _ in bars]
-    start = CHARACTER_PIXELS * max(map(len, names)) + 6
-    unit = (WIDTH - start) / 1.12
-    for row, ((whole, shown), name) in enumerate(zip(bars, names, strict=True)):
-        middle, words = BAR_PIXELS * (row + 0.5), f"{100 * shown.share:.0f} %"
-        note = [whole, words, f"95 %: {100 * shown.low:.0f} to {100 * shown.high:.0f} %"]
-        yield _mark("rect", note, x=start, y=middle - 8, width=unit * shown.share, height=16, fill=_colour(0))
-        yield _text(name, start - 6, middle + 4, "end", INK)
-        ends = {"x1": start + unit * shown.low, "x2": start + unit * shown.high}
-        yield _mark("line", **ends, y1=middle, y2=middle, stroke=INK, stroke_width=1.4)
-        yield _text(words, start + unit * shown.high + 5, middle + 4)

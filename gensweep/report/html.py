@@ -5,29 +5,28 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import yaml
 from markupsafe import Markup, escape
 from PIL import Image
 
 from gensweep import plugins
+from gensweep.config.yaml import to_yaml
 from gensweep.errors import GensweepError
 from gensweep.files import write_bytes
 from gensweep.report import wording
-from gensweep.report.caveats import caveats
-from gensweep.report.charts import budget_figure, draw_charts, series_of
+from gensweep.report.caveats import caveats, format_diversity, trial_warnings
+from gensweep.report.charts import budget_figure, draw_charts, format_importance, importance_rows, series_of
 from gensweep.report.commands import left_out_reasons, reproduce_command
 from gensweep.report.figures import SYMBOL_PATHS
-from gensweep.report.trial_warnings import format_diversity, trial_warnings
 from gensweep.report.verdict import format_rung, format_sentences
 from gensweep.results import family_name
 from gensweep.sweep.stored_sweeps import trial_config
 from gensweep.verdict.comparison import Comparison, RankedTrial
+from gensweep.verdict.importance import importance
 from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
 from gensweep.verdict.recommendation import Recommendation
 
@@ -41,7 +40,7 @@ def breakable(name: str) -> Markup:
 
 
 #: Filters of the template, beside all functions of `wording`.
-FILTERS = (breakable, family_name, format_diversity, format_rung, trial_warnings)
+FILTERS = (breakable, family_name, format_diversity, format_importance, format_rung, importance_rows, trial_warnings)
 #: Rows of the ranking that are shown at once, and that the page holds; all of 10,000 would be 9 MB.
 TABLE_ROWS, MOST_ROWS = 12, 1000
 #: Grids of samples, at most.
@@ -51,85 +50,60 @@ MAX_PIXELS, QUALITY = 1024, 90
 
 
 def write_report(comparison: Comparison, judged: Recommendation, file: Path) -> None:
-    """Write the page, whole or not at all.
-
-    Raises GensweepError if the file cannot be written.
-    """
+    """Write the page, whole or not at all.  Raises GensweepError if the file cannot be written."""
     write_whole(file, render(comparison, judged), "name another file: -o FILE")
 
 
 def render(comparison: Comparison, judged: Recommendation) -> str:
     """The page as text.  Whatever users named is escaped."""
-    pages, groups = environment(), comparison.groups
-    shown = [judged.recommended if judged.recommended in group else group[0] for group in groups.values()]
-    grids, real = sample_tiles(shown[:MAX_GRIDS])
+    pages, groups, sentences = environment(), comparison.groups, format_sentences(comparison, judged)
+    ranking = [entry for entry in comparison.entries if entry.rank <= MOST_ROWS or entry is judged.recommended]
+    script = files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")
+    shown = [judged.recommended if judged.recommended in group else group[0] for group in groups.values()][:MAX_GRIDS]
     pages.filters |= {name: each for name, each in vars(wording).items() if callable(each)}
     pages.filters |= {each.__name__: each for each in FILTERS}
     return pages.get_template("report.html.j2").render(
         comparison=comparison,
-        headline=(sentences := format_sentences(comparison, judged))[0],
+        headline=sentences[0],
         sentences=sentences[1:],
         warnings=list(caveats(comparison, judged)),
         recommended=judged.recommended,
         left_out=left_out_reasons(comparison),
-        ranking=(
-            ranking := [entry for entry in comparison.entries if entry.rank <= MOST_ROWS or entry is judged.recommended]
-        ),
+        ranking=ranking,
         unlisted=len(comparison.entries) - len(ranking),
         pareto=pareto_rows(comparison, judged) if len(comparison.entries) > 1 else [],
         front=objective_front(comparison),
         sampling_unit=sampling_unit,
         intervals=any(entry.score.interval for entry in comparison.entries),
         close={tie.trial.name for tie in comparison.ties},
-        grids=grids,
-        real=real,
+        grids=[(entry, url, _picture(entry, "suspects")) for entry in shown if (url := _picture(entry, "samples"))],
+        real=next(filter(None, (_picture(entry, "real") for entry in shown)), None),
         groups=[comparison.group_name(group) for group in groups],
         series_of=lambda entry: series_of(comparison, entry),
         symbols=SYMBOL_PATHS,
         table_rows=TABLE_ROWS,
         lead=budget_figure(comparison, judged),
         charts=draw_charts(comparison, judged),
-        config=yaml.safe_dump(
-            trial_config(judged.recommended.trial), sort_keys=False, allow_unicode=True, default_flow_style=False
-        ),
+        importance=importance(comparison),
+        config=to_yaml(trial_config(judged.recommended.trial)),
         command=reproduce_command(judged.recommended.trial),
         parts=[
-            plugins.load_offered(part)(comparison, judged) for part in plugins.offered(plugins.REPORT_PARTS).values()
+            plugins.load_offered(each)(comparison, judged) for each in plugins.offered(plugins.REPORT_PARTS).values()
         ],
-        script=(script := files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")),
+        script=script,
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-class SampleTile(NamedTuple):
-    """Images of a model and likely copies of training images, as URLs."""
-
-    entry: RankedTrial
-    samples: str
-    suspects: str | None
-
-
-def sample_tiles(entries: Sequence[RankedTrial]) -> tuple[list[SampleTile], str | None]:
-    """The sample grids of trials that have one, and a grid of real images."""
-    tiles = [
-        SampleTile(entry, samples, _picture(entry, "suspects"))
-        for entry in entries
-        if (samples := _picture(entry, "samples")) is not None
-    ]
-    return tiles, next(filter(None, (_picture(entry, "real") for entry in entries)), None)
-
-
 def _picture(entry: RankedTrial, key: str) -> str | None:
-    """A picture of a trial's best checkpoint, else of its latest, as a URL; None if it has none."""
-    trial, checkpoint = entry.trial, entry.trial.checkpoint
-    if checkpoint is None or not (source := Path(checkpoint, f"{key}.png")).is_file():
-        kept = {} if trial.folder is None else trial.folder.pictures_of(trial.best_of or trial.trial, key)
-        if not kept:
-            return None
-        source = kept.get(0 if trial.best is None else trial.best.evaluation.images, kept[max(kept)])
-    file = io.BytesIO()
-    with Image.open(source) as picture:
+    """A picture of a trial's best evaluation, else of its latest, as a URL; None if it has none."""
+    trial, file = entry.trial, io.BytesIO()
+    kept = {} if trial.folder is None else trial.folder.pictures_of(trial.best_of or trial.trial, key)
+    if not kept:
+        return None
+    best = 0 if trial.best is None else trial.best.evaluation.images
+    with Image.open(kept.get(best, kept[max(kept)])) as picture:
         picture.thumbnail((MAX_PIXELS, MAX_PIXELS))
         picture.convert("RGB").save(file, "WEBP", quality=QUALITY)
     return data_url("picture.webp", file.getvalue())

@@ -1,4 +1,4 @@
-"""Data to stdout: tables for people, JSON and CSV for programs.  Warnings and progress go to stderr."""
+"""Tables, facts, JSON and CSV to stdout; remarks, warnings and progress to stderr.  Lines fit the terminal."""
 
 from __future__ import annotations
 
@@ -7,18 +7,28 @@ import functools
 import io
 import json
 import math
+import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
-
-from gensweep.report.terminal import print_remark, print_table
 
 C = TypeVar("C", bound=Callable[..., Any])
 
 FORMATS = ("table", "json", "csv")
+#: A last column that is wider than this holds texts, which need no name.
+MIN_LAST_WIDTH = 30
+#: Blanks between two columns.
+GAP = 3
+#: Columns of the narrowest terminal that lines are fitted to.
+MIN_WIDTH = 20
+#: The beginning of a line that continues the one above.
+INDENT = "    "
+_NUMBER = re.compile(r"-|-?[\d.,]+(e[+-]?\d+)?[kMG]?")
 
 
 def option_bundle(*options: Callable[[Any], Any]) -> Callable[[C], C]:
@@ -38,11 +48,7 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], format: str) -> None:
-    """Print rows that have the same keys.
-
-    A table fits the terminal; into a pipe or file it is as wide as it needs to be, so that `grep` and `cut` see whole
-    values.
-    """
+    """Print rows that have the same keys; a table fits the terminal, and in a pipe it is as wide as it needs to be."""
     if format == "json":
         print_json(list(rows))
     elif format == "csv":
@@ -52,10 +58,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], format: str) -> None:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV, under a line of the keys; the empty string if there are none.
-
-    What is nested has a column a value, under its dotted key, so that no cell holds more than text, a number or a list.
-    """
+    """Rows as CSV, with a column for each nested value under its dotted key; the empty string if there are none."""
     if not rows:
         return ""
     from gensweep.config.tree import flatten  # here, as help needs no configuration
@@ -79,7 +82,7 @@ def print_warnings(lines: Iterable[str]) -> None:
 
 @contextmanager
 def progress_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr if that is a terminal, else nothing; what it gives is to be told how much of `total` is done."""
+    """A bar on stderr if that is a terminal, else nothing; call the result with how much of `total` is done."""
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
@@ -115,3 +118,76 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
+
+
+def print_table(columns: Mapping[str, Sequence[str]]) -> None:
+    """Print columns of cells under their names; into a pipe each row is one line, however long.
+
+    Columns that do not fit the terminal follow in lines below each row, with their names, but for long texts.
+    """
+    from rich.cells import cell_len
+
+    names, width = list(columns), terminal_width(sys.stdout)
+    widths = [max(map(cell_len, (name, *cells))) for name, cells in columns.items()]
+    ends = [sum(widths[:count]) + GAP * (count - 1) + 2 for count in range(1, len(names) + 1)]
+    padded = [_padded(name, cells, wide) for (name, cells), wide in zip(columns.items(), widths, strict=True)]
+    beside = len(names) if width is None else max(1, sum(end <= width for end in ends))
+    head, *rows = [f" {(' ' * GAP).join(row)}".rstrip() for row in zip(*padded[:beside], strict=True)]
+    if beside == len(names):
+        click.echo("\n".join(["", head, f" {'─' * (ends[-1] - 2)}", *rows, ""]))
+        return
+    free = names[-1] if widths[-1] > MIN_LAST_WIDTH else None
+    click.echo(click.style(head, bold=True))
+    for row, line in enumerate(rows):
+        click.echo(line)
+        below = [f"{name} {columns[name][row]}" for name in names[beside:] if name != free]
+        values = ", ".join(text.replace(" ", "\N{NO-BREAK SPACE}") for text in below)
+        for text in (values, "" if free is None else columns[free][row]):
+            for part in _wrapped(text, sys.stdout, INDENT, INDENT):
+                click.echo(part.replace("\N{NO-BREAK SPACE}", " "))
+
+
+def _padded(name: str, cells: Sequence[str], width: int) -> list[str]:
+    """A column of one width; numbers stand on the right."""
+    from rich.cells import cell_len
+
+    right = all(map(_NUMBER.fullmatch, cells))
+    blanks = ((cell, " " * (width - cell_len(cell))) for cell in (name, *cells))
+    return [blank + cell if right else cell + blank for cell, blank in blanks]
+
+
+def print_facts(facts: Mapping[str, str], commands: Collection[str] = ()) -> None:
+    """Print words beside their names; those named in `commands` are shell commands, which stay in one line."""
+    indent = max(map(len, facts)) + 2
+    for name, words in facts.items():
+        first = f"{name:<{indent}}"
+        lines = [first + words] if name in commands else _wrapped(words, sys.stdout, first, " " * indent)
+        for line in lines:
+            click.echo(line)
+
+
+def print_remark(text: str, command: str | None = None) -> None:
+    """Print a sentence to stderr, and after it a shell command, which stays in one line."""
+    for line in _wrapped(text, sys.stderr, "", INDENT) if command is None else [f"{text} {command}"]:
+        click.echo(line, err=True)
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Columns of the terminal that a stream goes to, or $COLUMNS; None for a pipe or file without that."""
+    from rich.console import Console
+
+    console = Console(file=stream)
+    return max(MIN_WIDTH, console.width) if console.is_terminal or "COLUMNS" in os.environ else None
+
+
+def _wrapped(text: str, stream: TextIO, first: str, others: str) -> list[str]:
+    """The lines of a text, broken between words where the stream goes to a terminal."""
+    width = terminal_width(stream)
+    if not text:
+        return []
+    if width is None or len(first) + len(text) <= width:
+        return [first + text]
+    fitted = textwrap.TextWrapper(
+        width, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
+    )
+    return fitted.wrap(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gensweep.report.wording import count, format_amount, format_further, format_probability, format_range, rough, score
+from gensweep.report import wording
 from gensweep.results import family_name
 
 if TYPE_CHECKING:
@@ -36,28 +36,33 @@ def format_sentences(comparison: Comparison, verdict: Recommendation) -> list[st
 
 def format_group(comparison: Comparison, verdict: Recommendation, group: str) -> str:
     """A group as one would write it in a sentence: its family, if no other group has the same."""
+    assert verdict.trained is not None
     families: dict[str, set[str]] = {}
-    for curve in verdict.trained.curves if verdict.trained is not None else ():
-        assert verdict.trained is not None
+    for curve in verdict.trained.curves:
         families.setdefault(curve.group, set()).add(verdict.trained.entries[curve.trial].trial.family)
-    kinds = [frozenset(found) for found in families.values()]
-    mine = frozenset(families[group])
-    return family_name(next(iter(mine))) if len(mine) == 1 and kinds.count(mine) == 1 else comparison.group_name(group)
+    mine = families[group]
+    alone = len(mine) == 1 and list(families.values()).count(mine) == 1
+    return family_name(next(iter(mine))) if alone else comparison.group_name(group)
 
 
 def _recommended(comparison: Comparison, verdict: Recommendation) -> str:
-    name, at = verdict.recommended.trial.name, "" if verdict.budget is None else f"at {_budget(verdict)} "
-    found = f"{comparison.title} {score(verdict.score)}{_seeds(verdict)}"
+    name, at, found = (
+        verdict.recommended.trial.name,
+        "",
+        f"{comparison.title} {wording.score(verdict.score)}{_seeds(verdict)}",
+    )
+    if verdict.budget is not None:
+        more = f"for training and {verdict.draw:,} images" if verdict.draw else "of training"
+        at = f" at {wording.format_amount(verdict.budget.value, verdict.budget.unit)} {more}"
     if verdict.probability is None:
         sure = "" if len(comparison.entries) < 2 else "; how sure that is, is not known"
-        sentence = f"{at}the best is {name}, {found}{sure}"
+        sentence = f"{at} the best is {name}, {found}{sure}"
     else:
-        who, model = (
-            (name, found) if verdict.group is None else (format_group(comparison, verdict, verdict.group), None)
-        )
-        chance = f"with a probability of {format_probability(verdict.probability)}: {model or f'{name}, {found}'}"
-        lead = f"too close to call {at}: {who} leads" if verdict.too_close else f"{at}take {who}, the best"
-        sentence = f"{lead.replace(' :', ':')} {chance}"
+        who = name if verdict.group is None else format_group(comparison, verdict, verdict.group)
+        lead = f"too close to call{at}: {who} leads" if verdict.too_close else f"{at} take {who}, the best"
+        model = found if verdict.group is None else f"{name}, {found}"
+        sentence = f"{lead} with a probability of {wording.format_probability(verdict.probability)}: {model}"
+    sentence = sentence.strip()
     return sentence[:1].upper() + sentence[1:]
 
 
@@ -76,7 +81,7 @@ def format_best_score(comparison: Comparison, verdict: Recommendation) -> str | 
         "cost": "the cost of the best score is not on record",
         "clone": "the settings of the best score changed during training",
     }[verdict.reason]
-    scored = f"{first.trial.name} ({comparison.title} {score(first.score.value)})"
+    scored = f"{first.trial.name} ({comparison.title} {wording.score(first.score.value)})"
     return f"Best score: {scored}; recommended: {verdict.recommended.trial.name}, as {reason}"
 
 
@@ -86,46 +91,39 @@ def _seeds(verdict: Recommendation) -> str:
         return ""
     if verdict.seeds == 1:
         return ", on one seed"
-    interval = verdict.interval
-    words = "" if interval is None else f" (95 %: {rough(interval[0])} to {rough(interval[1])})"
+    words = "" if verdict.interval is None else " (95 %: {} to {})".format(*map(wording.rough, verdict.interval))
     return f" on average of {verdict.seeds} seeds{words}"
-
-
-def _budget(verdict: Recommendation) -> str:
-    assert verdict.budget is not None
-    words = format_amount(verdict.budget.value, verdict.budget.unit)
-    return f"{words} of training" if not verdict.draw else f"{words} for training and {verdict.draw:,} images"
 
 
 def _flip(comparison: Comparison, verdict: Recommendation, flip: Flip) -> str:
     assert verdict.trained is not None
     unit, what = verdict.trained.unit, "" if verdict.draw else " of training"
     below, above = format_group(comparison, verdict, flip.below), format_group(comparison, verdict, flip.above)
-    interval = format_range(flip.low, flip.high, unit)
-    return f"Below {format_amount(flip.value, unit)}{what} take {below}, above it {above} (95 %: {interval})"
+    at, low, high = (wording.format_amount(each, unit) for each in (flip.value, flip.low, flip.high))
+    return f"Below {at}{what} take {below}, above it {above} (95 %: {low} to {high})"
 
 
 def _expected(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
-    """What so many tries of each group are expected to reach."""
+    """The expected best of each group."""
     if verdict.group is None or verdict.budget is None:
         return
     parts = []
     for curve in verdict.curves:
         for point in curve.points:
             if point.budget == verdict.budget.value:
-                ends = [rough(end) for end in (point.low, point.high) if end is not None]
+                ends = [wording.rough(end) for end in (point.low, point.high) if end is not None]
                 band = f" ({' to '.join(ends)})" if ends else ""
-                parts.append(f"{format_group(comparison, verdict, curve.group)} {rough(point.best)}{band}")
+                parts.append(f"{format_group(comparison, verdict, curve.group)} {wording.rough(point.best)}{band}")
     tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations, each"
     yield f"Expected of {tries} trained for that: {', '.join(parts)}"
 
 
 def _cost(verdict: Recommendation) -> Iterator[str]:
-    """What the recommended trial took until its best checkpoint, if that was not the end."""
+    """The cost of the recommended trial until its best checkpoint, if that was not the end."""
     if verdict.trained is not None and verdict.recommended.trial.name in verdict.trained.costs:
         best, whole = verdict.trained.costs[verdict.recommended.trial.name]
         if best < whole:
-            took, of = (format_amount(each, verdict.trained.unit) for each in (best, whole))
+            took, of = (wording.format_amount(each, verdict.trained.unit) for each in (best, whole))
             yield f"Its best checkpoint took {took} of the {of} of its training"
 
 
@@ -133,23 +131,22 @@ def _ties(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
     """Trials whose scores cannot be told from that of the best trial."""
     if comparison.ties and verdict.recommended is comparison.best_score:
         tie = min(comparison.ties, key=lambda each: each.interval[0])
-        low, high = (rough(value) for value in tie.interval)
+        low, high = (wording.rough(value) for value in tie.interval)
         others = "" if len(comparison.ties) == 1 else f" and {len(comparison.ties) - 1} more"
         pairs = ", image by image" if tie.paired else ""
-        who = f"{tie.trial.name}{others}"
-        yield f"By its score {who} may be as good (behind by {low} to {high} at 95 %{pairs})"
+        yield f"By its score {tie.trial.name}{others} may be as good (behind by {low} to {high} at 95 %{pairs})"
 
 
 def _fresh_seeds(verdict: Recommendation) -> Iterator[str]:
     entry = verdict.recommended
     if (again := entry.trial.rescored) is not None:
-        excess = rough(abs(again.value - entry.score.value))
-        worse = "worse" if again.order > entry.score.order else "better"
-        yield f"Scored again on fresh seeds: {score(again.value)}, {excess} {worse}"
+        yield f"Scored again on fresh seeds: {wording.format_rescored(again, entry.score)}"
     if further := entry.trial.further_scores:
-        yield f"Further on fresh seeds: {'; '.join(map(format_further, further))}"
+        yield f"Further on fresh seeds: {'; '.join(map(wording.format_further, further))}"
 
 
 def format_rung(rung: Rung) -> str:
     """Where on the way a rung is: "25 % of the training", "15k images"."""
-    return f"{100 * rung.share:.3g} % of the training" if rung.images is None else f"{count(rung.images)} images"
+    return (
+        f"{100 * rung.share:.3g} % of the training" if rung.images is None else f"{wording.count(rung.images)} images"
+    )

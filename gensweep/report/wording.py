@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def format_identity(identity: Identity, *, name_weights: bool = True) -> str:
-    """What a score was measured with, as a phrase."""
+    """The identity of a score, as a phrase."""
     words = metric_title(identity.metric, identity)
     real = identity.timesteps is not None  # a likelihood
     words += f" of {identity.samples:,} {'real' if real else 'generated'} images"
@@ -31,6 +31,12 @@ def format_identity(identity: Identity, *, name_weights: bool = True) -> str:
     return f"{words}; quantisation: {identity.quantisation}"
 
 
+def format_rescored(again: Score, chosen: Score) -> str:
+    """A score on fresh seeds, beside the best one of the training: "51.2, 1.3 worse"."""
+    worse = "worse" if again.order > chosen.order else "better"
+    return f"{score(again.value)}, {rough(abs(again.value - chosen.value))} {worse}"
+
+
 def format_further(value: Score) -> str:
     """A score that does not rank: "FID 3.21 of 50,000 images against cifar10"."""
     title, reference = metric_title(value.metric, value.identity), value.identity.reference.partition("#")[0]
@@ -41,11 +47,8 @@ def format_guess(value: Score) -> str:
     """Whether the value without bias is partly a guess, as a sentence; "" if it is not."""
     if not value.guessed or value.corrected is None:
         return ""
-    few, enough = f"{value.identity.samples:,}", f"{value.needed:,}"
-    return (
-        f"Values without bias are partly a guess (~): {few} images do not show all directions of these features, "
-        f"{enough} would."
-    )
+    shown = f"{value.identity.samples:,} images do not show all directions of these features, {value.needed:,} would"
+    return f"Values without bias are partly a guess (~): {shown}."
 
 
 def score(value: float | None) -> str:
@@ -72,20 +75,15 @@ def number(value: float | None) -> str:
 
 
 def format_anchors(anchors: Anchors, samples: int) -> str:
-    """What a score of so many images is read beside, as a sentence; "" if that is not known.
-
-    "Real images score 30.6 (28.5 to 32.8), the mean image 340."
-    """
+    """Floor and ceiling of a score as a sentence: "Real images score 30.6 (28.5 to 32.8), the mean image 340."."""
     floor, ceiling = anchors
     words = []
     if floor is not None:
         number = "Real images" if floor.images == samples else f"{floor.images:,} real images, all that there are,"
-        low, high = floor.interval or (None, None)
-        words.append(f"{number} score {rough(floor.value)}")
-        words[0] += "" if low is None or high is None else f" ({rough(low)} to {rough(high)})"
+        ends = "" if floor.interval is None else " ({} to {})".format(*map(rough, floor.interval))
+        words.append(f"{number} score {rough(floor.value)}{ends}")
     if ceiling is not None:
-        value = rough(ceiling.value)
-        source = ceiling.source
+        source, value = ceiling.source, rough(ceiling.value)
         words.append(f"{source} {value}" if words else f"{source[:1].upper()}{source[1:]} scores {value}")
     return f"{', '.join(words)}." if words else ""
 
@@ -104,7 +102,7 @@ def format_probability(probability: float) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """So many things: "1 trial", "2 trials"."""
+    """A number of things: "1 trial", "2 trials"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
@@ -119,7 +117,7 @@ def count(value: float | None) -> str:
 
 
 def format_amount(value: float | None, unit: Unit) -> str:
-    """So much compute: 7.3 TFLOPs, 4 min 10 s, 60k images."""
+    """An amount of compute: 7.3 TFLOPs, 4 min 10 s, 60k images."""
     if unit == "device_seconds":
         return duration(value)
     number = count(value)
@@ -127,11 +125,6 @@ def format_amount(value: float | None, unit: Unit) -> str:
         return f"{number} images" if unit == "images" else number
     prefix = number.lstrip("-0123456789.e+")
     return f"{number.removesuffix(prefix)} {prefix}FLOPs"
-
-
-def format_range(low: float | None, high: float | None, unit: Unit) -> str:
-    """From one amount to another: 25 s to 70 s."""
-    return f"{format_amount(low, unit)} to {format_amount(high, unit)}"
 
 
 def size(amount: float | None) -> str:
@@ -183,21 +176,16 @@ def _number(value: Any) -> str:
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
     """Each dotted key's shortest ending that no other key shares; `a.kind` is shown as `a`."""
-    names = list(dict.fromkeys(keys))
-    plain = {key: key.removesuffix(".kind") for key in names}
-    short: dict[str, str] = {}
-    for key in names:
-        parts = plain[key].split(".")
-        for length in range(1, len(parts) + 1):
-            ending = parts[-length:]
-            if sum(other.split(".")[-length:] == ending for other in plain.values()) == 1:
-                break
-        short[key] = ".".join(ending)
+    names, short = {key: key.removesuffix(".kind").split(".") for key in keys}, dict[str, str]()
+    for key, parts in names.items():
+        lengths = range(1, len(parts))
+        alone = (n for n in lengths if sum(other[-n:] == parts[-n:] for other in names.values()) == 1)
+        short[key] = ".".join(parts[-next(alone, len(parts)) :])
     return short
 
 
 def format_setting_list(params: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    """The named settings as ["rate=0.1", "kind=cnn"]; those that a trial does not have are left out."""
+    """The named settings as ["rate=0.1", "kind=cnn"]; settings that a trial lacks are left out."""
     short = short_names(keys)
     return [f"{short[key]}={_number(params[key])}" for key in keys if key in params]
 
@@ -208,13 +196,10 @@ def format_settings(params: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def format_lineage(lineage: Sequence[Cloned], best_of: str | None = None) -> str:
-    """The clonings of a trial: "after 5k images from t0004 (training.lr 0.001 to 0.0008)" and so on.
-
-    `best_of` is the trial that made its best checkpoint, if another one did.
-    """
+    """The clonings of a trial, such as "after 5k images from t0004 (training.lr 0.001 to 0.0008)"."""
     steps = []
     for step in lineage:
         changes = ", ".join(f"{key} {_number(old)} to {_number(new)}" for key, (old, new) in step.changed.items())
         steps.append(f"after {count(step.images)} images from {step.source} ({changes or 'nothing changed'})")
-    earlier = f"; its best checkpoint is an earlier one of {best_of}" if best_of else ""
+    earlier = f"; its best evaluation is an earlier one of {best_of}" if best_of else ""
     return ", ".join(steps) + earlier

@@ -17,7 +17,7 @@ from gensweep.sweep.trial_state import TrialState
 
 
 class Boards:
-    """Observer that opens a board for each trial that reports something.  Call `close` after the sweep."""
+    """Observer with a board for each trial that reports something.  Call `close` after the sweep."""
 
     def __init__(self, open_board: Callable[[SweepState, TrialState], _TensorBoard | _WandbRun]) -> None:
         self._open_board = open_board
@@ -33,22 +33,17 @@ class Boards:
             case Evaluated():
                 self._board(event.trial).log(event.evaluation.images, event.evaluation.numbers())
             case Ended() if event.trial in self._boards:
-                self._close(event.trial)
+                self._boards.pop(event.trial).close(state.trials[event.trial])
 
     def close(self) -> None:
         """Close the open boards."""
-        for name in list(self._boards):
-            self._close(name)
+        for name, board in self._boards.items():
+            board.close(self._state.trials[name])
 
     def _board(self, name: str) -> _TensorBoard | _WandbRun:
         if name not in self._boards:
             self._boards[name] = self._open_board(self._state, self._state.trials[name])
         return self._boards[name]
-
-    def _close(self, name: str) -> None:
-        trial = self._state.trials[name]
-        objective = None if trial.score is None else trial.score.value
-        self._boards.pop(name).close(trial.status, objective, trial.at_best.params)
 
 
 def boards_of(kind: ObserverKind, folder: SweepFolder) -> Boards:
@@ -75,13 +70,11 @@ class _TensorBoard:
             self._writer.add_scalar(name, value, images)
         self._writer.flush()
 
-    def close(self, status: str, objective: float | None, params: Mapping[str, Any]) -> None:
-        if objective is not None:
-            settings = {
-                key: value if isinstance(value, bool | int | float | str) else str(value)
-                for key, value in params.items()
-            }
-            self._writer.add_hparams(settings | {"status": status}, {"objective": objective}, run_name=".")
+    def close(self, trial: TrialState) -> None:
+        if trial.score is not None:
+            params = trial.at_best.params.items()
+            plain = {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in params}
+            self._writer.add_hparams(plain | {"status": trial.status}, {"objective": trial.score.value}, run_name=".")
         self._writer.close()
 
 
@@ -108,8 +101,9 @@ class _WandbRun:
     def log(self, images: int, numbers: Mapping[str, float]) -> None:
         self._run.log(dict(numbers), step=images)
 
-    def close(self, status: str, objective: float | None, params: Mapping[str, Any]) -> None:
+    def close(self, trial: TrialState) -> None:
         config: Any = self._run.config
-        config.update(dict(params), allow_val_change=True)  # a clone's settings change
-        self._run.summary.update({"status": status, "objective": objective})
-        self._run.finish(exit_code=int(status == "failed"))
+        config.update(dict(trial.at_best.params), allow_val_change=True)  # a clone's settings change
+        objective = None if trial.score is None else trial.score.value
+        self._run.summary.update({"status": trial.status, "objective": objective})
+        self._run.finish(exit_code=int(trial.status == "failed"))

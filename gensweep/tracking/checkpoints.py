@@ -16,11 +16,9 @@ from gensweep.tracking.logged_models import fetch_model
 
 
 def checkpoint_folder(run: str | Path | TrialState, root: Path = SWEEPS) -> Path:
-    """The local folder of a checkpoint: the best one of a trial, a folder, or a registered model.
+    """The local folder of a checkpoint: the best one of a trial, a folder (also as a Path), or a registered model.
 
-    A trial is named as in `find_trial`, a model models:/NAME/VERSION or models:/NAME@ALIAS; a Path is a folder.  The
-    plug-ins of a trial are imported.  Plug-ins of a folder or a model are not: their code may come from anywhere.
-
+    The plug-ins of a trial are imported.  Plug-ins of a folder or a model are not: their code may come from anywhere.
     Raises ConfigError if there is no such run or a plug-in is missing, GensweepError if there is no checkpoint.
     """
     if isinstance(run, TrialState):

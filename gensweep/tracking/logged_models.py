@@ -19,7 +19,6 @@ from gensweep.tracking.store import check_store, current_uri, database_is_missin
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
 #: The module whose `_load_pyfunc` gets the checkpoint.
@@ -36,16 +35,16 @@ def models_of(client: MlflowClient, experiment: str, run_id: str) -> Sequence[Lo
 
 
 def model_of(client: MlflowClient, run: Run, images: int, folder: Path) -> LoggedModel:
-    """The model of a run's checkpoint after some images; if there is none, it is made from a folder.
-
-    Raises GensweepError if the checkpoint is gone or damaged.
-    """
+    """The model of a run's checkpoint, made from a folder if need be.  Raises GensweepError if that is damaged."""
     from mlflow.entities import LoggedModelOutput
 
     for known in models_of(client, run.info.experiment_id, run.info.run_id):
         if known.tags.get(MODEL_IMAGES) == str(images) and str(known.status) == "READY":
             return known
-    label = _example_label(folder)
+    try:
+        parse_json((folder / "checkpoint.json").read_text())
+    except (OSError, ValueError) as error:
+        raise GensweepError(f"the checkpoint {folder} is gone or damaged ({error})") from error
     model = client.create_logged_model(
         run.info.experiment_id,
         name=(run.info.run_name or run.info.run_id).replace("/", "-").replace(".", "_"),
@@ -55,7 +54,7 @@ def model_of(client: MlflowClient, run: Run, images: int, folder: Path) -> Logge
         model_type="image generator",
     )
     with scratch_folder("model") as aside:
-        _write(aside / "model", folder, model, label)
+        _write(aside / "model", folder, model)
         client.log_model_artifacts(model.model_id, str(aside / "model"))
     client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=images)])
     return client.finalize_logged_model(model.model_id, "READY")
@@ -98,47 +97,26 @@ def drop_models(client: MlflowClient, experiment: str, run_id: str, keep: str = 
             get_artifact_repository(model.artifact_location).delete_artifacts()  # type: ignore[no-untyped-call]
 
 
-def _example_label(folder: Path) -> dict[str, str]:
-    """The input of an example: the first class, if the model is conditional.
-
-    Raises GensweepError if the checkpoint is gone or damaged.
-    """
-    try:
-        checkpoint = parse_json((folder / "checkpoint.json").read_text())
-        conditional = checkpoint.get("metadata", {}).get("family", {}).get("conditional")
-        return {"label": checkpoint["class_names"][0]} if conditional else {}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise GensweepError(f"the checkpoint {folder} is gone or damaged ({error})") from error
-
-
-def _write(target: Path, folder: Path, model: LoggedModel, label: dict[str, str]) -> None:
+def _write(target: Path, folder: Path, model: LoggedModel) -> None:
     """Write MLmodel, the checkpoint, an example and the requirements; the run has the pictures."""
     import pandas
     from mlflow import pyfunc
-    from mlflow.models import Model
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema
 
+    asked = {"label": "string", "seed": "long", "images": "long"}
+    drawn = {"image": "string", "label": "string", "seed": "long"}
     pyfunc.save_model(
         target,
         mlflow_model=Model(run_id=model.source_run_id, model_uuid=model.model_id, model_id=model.model_id),
         loader_module=LOADER,
         data_path=str(folder),
-        signature=_signature(labelled=bool(label)),
-        input_example=pandas.DataFrame([{**label, "seed": 0, "images": 4}]),
+        signature=ModelSignature(
+            Schema([ColSpec(kind, name, required=False) for name, kind in asked.items()]),
+            Schema([ColSpec(kind, name) for name, kind in drawn.items()]),
+        ),
+        input_example=pandas.DataFrame([{"seed": 0, "images": 4}]),
         pip_requirements=[f"gensweep=={version('gensweep')}"],
     )
     for key in PICTURES:
         (target / "data" / folder.name / f"{key}.png").unlink(missing_ok=True)
-
-
-def _signature(*, labelled: bool) -> ModelSignature:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
-
-    asked: list[ColSpec | TensorSpec] = [ColSpec("string", "label", required=False)] if labelled else []
-    asked += [ColSpec("long", name, required=False) for name in ("seed", "images")]
-    drawn: list[ColSpec | TensorSpec] = [
-        ColSpec("string", "image"),
-        ColSpec("string", "label"),
-        ColSpec("long", "seed"),
-    ]
-    return ModelSignature(Schema(asked), Schema(drawn))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.redaction import redact_tree
 from gensweep.results import Outcome
-from gensweep.tracking.tags import run_status
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Metrics in one request: a server accepts 1,000 metrics, params and tags together.
-MAX_METRICS = 800
-#: Params that a server takes in one request.
-MAX_PARAMS = 100
 #: Characters of a param's value that a server takes.
 MAX_PARAM_LENGTH = 6000
 #: Characters of a data set's digest that a server takes.
@@ -49,23 +44,13 @@ class RunWriter:
         params: Mapping[str, str] = MappingProxyType({}),
         tags: Mapping[str, str | None] = MappingProxyType({}),
     ) -> None:
-        """Add points to histories, set params, and set tags; None deletes a tag.
-
-        Repeated points change nothing, and a param keeps its first value.
-        """
+        """Add points, set params, which keep their first value, and set tags; None deletes a tag."""
         from mlflow.entities import Param, RunTag
 
         new = [Param(key, value[:MAX_PARAM_LENGTH]) for key, value in params.items() if key not in self._params]
         cut = {key: value[:MAX_TAG_LENGTH] for key, value in tags.items() if value is not None}
         changed = {key: value for key, value in cut.items() if self.tags.get(key) != value}
-        for number in range(max(-(-len(metrics) // MAX_METRICS), -(-len(new) // MAX_PARAMS), bool(changed))):
-            self._client.log_batch(
-                self.id,
-                metrics=metrics[number * MAX_METRICS : (number + 1) * MAX_METRICS],
-                params=new[number * MAX_PARAMS : (number + 1) * MAX_PARAMS],
-                tags=[RunTag(*tag) for tag in changed.items()] if number == 0 else [],
-                synchronous=True,
-            )
+        self._client.log_batch(self.id, metrics, new, [RunTag(*tag) for tag in changed.items()], synchronous=True)
         self._params |= params.keys()
         self.tags.update(changed)
         for key in self.tags.keys() & (tags.keys() - cut.keys()):
@@ -73,8 +58,9 @@ class RunWriter:
             del self.tags[key]
 
     def set_status(self, status: str, ended_at: int | None) -> None:
-        """Show how the sweep or trial stands, and since when (in milliseconds since 1970) if it has ended."""
-        wanted = run_status(status)
+        """Show the status of a sweep or trial, and when it ended, in milliseconds since 1970."""
+        wanted = {"finished": "FINISHED", "failed": "FAILED"}.get(status, "KILLED")
+        wanted = "RUNNING" if status in ("waiting", "paused", "running") else wanted
         if self._status == wanted:
             return
         if wanted == "RUNNING":
@@ -136,11 +122,8 @@ def metrics_of(numbers: Mapping[str, float], time: int, step: int) -> list[Metri
 def _curve_name(outcome: Outcome, score: str) -> str:
     """The name of a score's curve over network evaluations: "evaluate/fd_500/heun-guidance_2-ema@0.25"."""
     sampling, changed = outcome.sampling, outcome.changed
-    words = [sampling.sampler or "", sampling.weights]
-    if sampling.guidance is not None:
-        words.insert(1, f"guidance_{sampling.guidance:g}")
-    if outcome.seed:
-        words.append(f"seed_{outcome.seed}")
+    guidance = "" if sampling.guidance is None else f"guidance_{sampling.guidance:g}"
+    words = [sampling.sampler or "", guidance, sampling.weights, f"seed_{outcome.seed}" if outcome.seed else ""]
     if any(key.startswith("evaluation.extractor") for key in changed):
         words.append(f"by_{(outcome.scores[score].identity.extractor or '').partition('/')[0]}")
     if "evaluation.against" in changed:

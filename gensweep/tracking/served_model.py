@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +62,8 @@ class ServedModel:
                 raise MlflowException.invalid_parameter_value(str(error)) from error
             # Without a label all classes take turns.
             known = (label,) if label else self._model.class_names if self._model.family.classes else ()
-            names = known or ("",)
-            drawn += [
-                {"image": _png(image), "label": names[index % len(names)], "seed": seed}
-                for index, image in enumerate(images)
-            ]
+            names = itertools.cycle(known or ("",))
+            drawn += [{"image": _png(image), "label": next(names), "seed": seed} for image in images]
         return pandas.DataFrame(drawn, columns=["image", "label", "seed"])
 
 
@@ -78,9 +76,8 @@ def _load_pyfunc(data_path: str) -> ServedModel:
 
 def _png(image: Tensor) -> str:
     """An image, uint8 (c, h, w), as a PNG in base64."""
-    from PIL import Image
+    from torchvision.transforms.functional import to_pil_image
 
-    pixels = image.permute(1, 2, 0).numpy()
     file = io.BytesIO()
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    to_pil_image(image).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()

@@ -81,11 +81,6 @@ def tracking_uri() -> str:
     return redact(current_uri())
 
 
-def store_places() -> dict[str, str]:
-    """Where the copies of sweeps go, by title."""
-    return {"mlflow store": tracking_uri(), "mlflow experiment": experiment_name()}
-
-
 def store_name(folder: Path) -> str:
     """URI and experiment; the path of a database is relative to a folder, so that both can move together."""
     database = database_file()
@@ -131,16 +126,13 @@ def runs_of(store: MlflowClient, sweep_id: str, trial: str | None = None) -> lis
 
 
 def experiment_id(store: MlflowClient) -> str:
-    """The id of our experiment, which is created if needed.
-
-    Raises GensweepError if a database was moved or copied from another folder: MLflow keeps absolute paths of
-    artifacts, and would write to the former folder.
-    """
+    """The id of our experiment, made if need be.  Raises GensweepError if its database came from another folder."""
     found = store.get_experiment_by_name(experiment_name())
     if found is None:
         return str(store.create_experiment(experiment_name(), tags=TRAINING_RUNS))
     if found.lifecycle_stage == "deleted":
         store.restore_experiment(found.experiment_id)
+    # MLflow keeps absolute paths, so it would write to the former folder.
     database, artifacts = database_file(), Path(found.artifact_location)
     if database is not None and artifacts.is_absolute() and artifacts.parent.name == "mlruns":
         here, former = database.absolute().parent, artifacts.parents[1]
@@ -153,10 +145,7 @@ def experiment_id(store: MlflowClient) -> str:
 
 
 def check_store() -> None:
-    """Raise GensweepError within seconds if the store cannot be used, where MLflow itself would try for minutes.
-
-    A database that does not exist is made.
-    """
+    """Raise GensweepError within seconds if the store cannot be used; a database that does not exist is made."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -15,38 +15,21 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gensweep.config.yaml import to_yaml
 from gensweep.errors import GensweepError
 from gensweep.files import parse_json, write_text
+from gensweep.redaction import redact_tree
 from gensweep.remote_folder import is_url
 from gensweep.sweep.checkpoints import checkpoint_place
-from gensweep.sweep.events import (
-    Cloned,
-    Ended,
-    Evaluated,
-    Progressed,
-    Retried,
-    ScoredAgain,
-    SessionStarted,
-    Suggested,
-)
+from gensweep.sweep.events import Cloned, Ended, Evaluated, Progressed, Retried, ScoredAgain, SessionStarted, Suggested
 from gensweep.sweep.folder import PICTURES, SweepFolder
 from gensweep.sweep.log import LogEntry
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
+from gensweep.tracking import tags
 from gensweep.tracking.logged_models import drop_models, model_of
 from gensweep.tracking.run_writer import RunWriter, metrics_of
 from gensweep.tracking.store import check_store, client, experiment_id, runs_of, skipping_refused, store_name
-from gensweep.tracking.tags import (
-    SESSION,
-    SWEEP_ID,
-    TRIAL,
-    param_texts,
-    session_text,
-    source_tags,
-    sweep_tags,
-    trial_tags,
-    yaml_text,
-)
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -60,24 +43,23 @@ SWEEP = ""
 
 @dataclass
 class Sent:
-    """The part of a sweep that a store has; all of the log is sent again without the file."""
+    """The part of a sweep that a store has; all of the log is sent again without the file.
+
+    `store` is its `store_name`.  `position` counts bytes of the log, and `mark` is the log's mark there.  `running` is
+    true if MLflow shows the sweep as running.  The filed report covers `report` bytes of the log.  `models` are the
+    training images of each trial's model; None if it has no model any more.
+    """
 
     store: str = ""
-    """As in `store_name`, relative to the sweep's folder."""
     position: int = 0
-    """Bytes of the log."""
     mark: str | None = None
-    """The log's mark at the position: another log has another one there."""
     running: bool = False
-    """True if MLflow shows the sweep as running."""
     report: int = 0
-    """Bytes of the log that the filed report covers."""
     models: dict[str, int | None] = field(default_factory=dict)
-    """By trial, the training images of the checkpoint that is its model; None if it has no model any more."""
 
     @classmethod
     def read(cls, folder: SweepFolder) -> Sent:
-        """The stored state; an empty one if there is none or it is damaged."""
+        """The record in the folder, an empty one if the file is missing or damaged."""
         try:
             return cls(**parse_json((folder.path / FILE).read_bytes()))
         except (OSError, ValueError, TypeError):
@@ -119,7 +101,7 @@ class SweepCopy:
         if entries[-1].end >= self._folder.log.size:
             self._keep_models()
         run = self._runs[SWEEP]
-        run.log(metrics, tags=sweep_tags(self._state, self._folder))
+        run.log(metrics, tags=tags.sweep_tags(self._state, self._folder))
         run.set_status(self._state.status, self._state.changed_at)
         self._sent.position, self._sent.running = entries[-1].end, self._state.status == "running"
         self._sent.mark = self._folder.log.mark(self._sent.position)
@@ -127,17 +109,14 @@ class SweepCopy:
         return True
 
     def _connect(self) -> Sent:
-        """Find the sweep's runs in the store, and apply the records that it has to the state.
-
-        All records are sent again if the store or the log is another one, or a run was deleted.
-        """
+        """The records in the store, applied to the state; none of them if the store or the log is another one."""
         check_store()
         if (sweep_id := self._folder.sweep_id) is None:
             raise GensweepError(f"{self._folder.log.file} does not begin with the sweep; restore it from a backup")
         self._sweep_id, self._client = sweep_id, client()
         self._experiment = experiment_id(self._client)
         for run in runs_of(self._client, sweep_id):  # newest first: of two runs of a trial, the first one counts
-            self._runs[run.data.tags[TRIAL]] = RunWriter(self._client, run)
+            self._runs[run.data.tags[tags.TRIAL]] = RunWriter(self._client, run)
         sent, store = Sent.read(self._folder), store_name(self._folder.path)
         if sent.store == store and sent.mark == self._folder.log.mark(sent.position):
             for entry in self._folder.log.read():
@@ -150,34 +129,31 @@ class SweepCopy:
         return Sent(store)
 
     def _create(self, name: str, started: int) -> RunWriter:
-        sweep = self._folder.name
-        tags = {SWEEP_ID: self._sweep_id, "gensweep.sweep": sweep, TRIAL: name, **source_tags(self._state)}
-        tags["gensweep.kind"] = "trial" if name else "sweep"
+        sweep, kind = self._folder.name, "trial" if name else "sweep"
+        known = {tags.SWEEP_ID: self._sweep_id, tags.TRIAL: name, "gensweep.sweep": sweep, "gensweep.kind": kind}
         title = f"{sweep}/{name}" if name else sweep
-        return RunWriter(self._client, self._client.create_run(self._experiment, started, tags, title))
+        run = self._client.create_run(self._experiment, started, known | tags.source_tags(self._state), title)
+        return RunWriter(self._client, run)
 
     def _send_sweep(self, entries: Sequence[LogEntry]) -> None:
         """Create the sweep's run if needed, and send the files of a new session."""
         run = self._runs[SWEEP] = self._runs.get(SWEEP) or self._create(SWEEP, self._state.started)
-        for event in (entry.event for entry in entries):
-            if isinstance(event, SessionStarted):
-                with skipping_refused(SWEEP):
-                    text = yaml_text(self._folder.settings.get("sweep", {}))
-                    self._client.log_text(run.id, text, "config.yaml")
-                    self._client.log_text(run.id, session_text(event.tags), SESSION)
-                    if (diff := self._folder.path / "git.diff").is_file():
-                        self._client.log_artifact(run.id, str(diff))
+        if any(isinstance(entry.event, SessionStarted) for entry in entries):
+            with skipping_refused(SWEEP):
+                text = to_yaml(redact_tree(self._folder.settings.get("sweep", {})))
+                self._client.log_text(run.id, text, "config.yaml")
+                if (diff := self._folder.path / "git.diff").is_file():
+                    self._client.log_artifact(run.id, str(diff))
 
     def _send_trial(self, name: str, group: Sequence[LogEntry]) -> None:
         """Send events of a trial, and its state now; its first event creates the run."""
-        trial, run = self._state.trials[name], self._runs.get(name)
-        if run is None:
-            run = self._runs[name] = self._create(name, group[0].time)
+        trial = self._state.trials[name]
+        run = self._runs[name] = self._runs.get(name) or self._create(name, group[0].time)
         with skipping_refused(name):
-            tags = trial_tags(self._state, trial, self._folder) | {"mlflow.parentRunId": self._runs[SWEEP].id}
+            shown = tags.trial_tags(self._state, trial) | {"mlflow.parentRunId": self._runs[SWEEP].id}
             # The configuration that a trial starts with, as params never change.
-            params = [param_texts(entry.event.config) for entry in group if isinstance(entry.event, Suggested)]
-            run.log(_metrics(trial, group), params[0] if params else {}, tags)
+            params = [tags.param_texts(entry.event.config) for entry in group if isinstance(entry.event, Suggested)]
+            run.log(_metrics(trial, group), params[0] if params else {}, shown)
             run.set_status(trial.status, trial.ended_at)
             self._send_files(run, trial, group)
 
@@ -185,7 +161,7 @@ class SweepCopy:
         """Send the configuration, pictures, data sets and later scores that came with some events."""
         kinds, config = {type(entry.event) for entry in group}, trial.at_best.config
         if kinds & {Suggested, Retried, Cloned} or (trial.lineage and Evaluated in kinds):
-            self._client.log_text(run.id, yaml_text(config), "config.yaml")
+            self._client.log_text(run.id, to_yaml(redact_tree(config)), "config.yaml")
         for event, time, _ in group:
             if isinstance(event, Evaluated):
                 images = event.evaluation.images

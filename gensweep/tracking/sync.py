@@ -21,27 +21,19 @@ from gensweep.tracking.sweep_copy import Sent, SweepCopy
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a reading command spends on sending at most.
-PATIENCE = 3.0
-#: Events in one step: a look at the clock follows each.
-STEP = 10
+#: Seconds that a reading command spends on sending at most, and events before each look at the clock.
+PATIENCE, STEP = 3.0, 10
 #: Seconds to wait for another process that sends the same sweep.
 LOCK_SECONDS = 2.0
 
 
 def sync(folder: SweepFolder) -> bool:
-    """Send to the current store the records of a sweep that it lacks; True if it has all of them.
-
-    Never raises.
-    """
+    """Send to the current store the records of a sweep that it lacks; True if it has all of them.  Never raises."""
     return _send_all([folder], math.inf)
 
 
 def sync_all(root: Path) -> None:
-    """Send the missing records of all sweeps below a folder, except sweeps of another store.
-
-    Never raises, and does not import MLflow if nothing is missing.
-    """
+    """Send the missing records of all sweeps below a folder.  Never raises; imports MLflow only if some are missing."""
     folders = list[SweepFolder]()
     for file in sorted(root.glob("*/events.jsonl")):
         with suppress(GensweepError):  # a folder that gensweep did not name
@@ -70,10 +62,7 @@ def _send_all(folders: Sequence[SweepFolder], deadline: float) -> bool:
 
 
 def send(folder: SweepFolder, deadline: float = math.inf) -> None:
-    """Send the records that MLflow lacks, unless a driver runs the sweep and sends them.
-
-    Raises GensweepError if some are left at a deadline, and the connection's errors.
-    """
+    """Send the records that MLflow lacks, unless a driver does.  Raises GensweepError if some are left at the end."""
     try:
         with folder.locked():
             if folder.state().status == "running":

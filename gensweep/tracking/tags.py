@@ -1,4 +1,4 @@
-"""The tags, params and statuses of a sweep's runs in MLflow, derived from its state, without secrets."""
+"""The tags and params of a sweep's runs in MLflow, derived from its state, without secrets."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from gensweep.config.tree import flatten
 from gensweep.redaction import redact, redact_tree
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.plugin_copies import PLUGINS
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
@@ -19,25 +16,14 @@ from gensweep.sweep.trial_state import TrialState
 DESCRIPTION = "mlflow.note.content"
 SWEEP_ID = "gensweep.sweep_id"
 TRIAL = "gensweep.trial"
-#: The artifact of the sweep's run that describes the newest session.
-SESSION = "session.json"
-#: Tags of a session that hold JSON; they go into that artifact.
-SESSION_DETAILS = ("gensweep.versions", PLUGINS)
-
-
-def run_status(status: str) -> str:
-    """MLflow's status for that of a sweep or a trial; the tag `gensweep.status` has the exact one."""
-    if status in ("waiting", "paused", "running"):
-        return "RUNNING"
-    return {"finished": "FINISHED", "failed": "FAILED"}.get(status, "KILLED")
 
 
 def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
-    """The tags of the sweep's run; None for those that it should not have."""
+    """The tags of the sweep's run; None deletes a tag."""
     best, score = state.best, state.best_score
     session = state.sessions[-1].tags if state.sessions else {}
     return {
-        **{key: value for key, value in session.items() if key not in SESSION_DETAILS},
+        **session,
         "gensweep.command": state.sessions[0].tags.get("gensweep.command") if state.sessions else None,
         "gensweep.metric": state.metric,
         "gensweep.mode": state.mode,
@@ -49,16 +35,14 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
     }
 
 
-def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dict[str, str | None]:
-    """The tags of a trial's run; None for those that it should not have."""
+def trial_tags(state: SweepState, trial: TrialState) -> dict[str, str | None]:
+    """The tags of a trial's run; None deletes a tag."""
     objective, rescored = trial.score, trial.rescored
     return {
         "gensweep.status": trial.status,
         "gensweep.repeat_of": trial.repeat_of,
-        "gensweep.metric": state.metric,
         "gensweep.family": trial.family,
         "gensweep.seed": str(trial.at_best.config.get("seed", "")),
-        "gensweep.folder": str(folder.path),
         "gensweep.images": str(trial.images),
         "gensweep.error": None if trial.error is None else redact(trial.error),
         "gensweep.objective": None if objective is None else repr(objective.value),
@@ -69,22 +53,10 @@ def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dic
     }
 
 
-def session_text(tags: Mapping[str, str]) -> str:
-    """The content of `SESSION`: the JSON in a session's tags, by their names without "gensweep."."""
-    details = {key.removeprefix("gensweep."): json.loads(tags[key]) for key in SESSION_DETAILS if key in tags}
-    return json.dumps(details, indent=1) + "\n"
-
-
 def param_texts(config: Mapping[str, Any]) -> dict[str, str]:
     """A configuration as MLflow's params: flat, by dotted key."""
     flat = flatten(redact_tree(config))
     return {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in flat}
-
-
-def yaml_text(tree: Mapping[str, Any]) -> str:
-    """A configuration as YAML."""
-    plain = json.loads(json.dumps(redact_tree(tree), default=str))
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
 def source_tags(state: SweepState) -> dict[str, str]:

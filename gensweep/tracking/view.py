@@ -16,10 +16,8 @@ from gensweep.tracking.store import cause_of
 
 logger = logging.getLogger(__name__)
 
-#: Seconds before the second attempt while the server is away; each later pause is twice as long.
-FIRST_PAUSE = 1.0
-#: Seconds between two attempts at most.
-LONGEST_PAUSE = 30.0
+#: Seconds between two attempts while the server is away.
+RETRY_SECONDS = 5.0
 
 
 class Follower(Protocol):
@@ -62,23 +60,18 @@ class LogView:
 
     def _follow(self) -> None:
         with self._lock:
-            pause = 0.0
             while True:
                 finishing = self._finishing.is_set()
                 self._arrived.clear()
                 try:
-                    if self._follower.catch_up():
-                        pause = 0.0
-                        self._finishing.wait(self._interval)
-                        continue
+                    has_more, pause = self._follower.catch_up(), self._interval
                 except Exception as error:
                     logger.info("%s cannot be written now: %s", self.name, cause_of(error))
                     self._follower = self._make()
-                    if finishing:
-                        return
-                    pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+                    has_more, pause = not finishing, RETRY_SECONDS
+                if has_more:
                     self._finishing.wait(pause)
-                    continue
-                if finishing:
+                elif finishing:
                     return
-                self._arrived.wait(1.0)
+                else:
+                    self._arrived.wait(1.0)

@@ -13,20 +13,25 @@ from gensweep.results import Unit
 _SECONDS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 #: Powers of ten, as the decimal prefixes of flops and images.
 _PREFIXES = {"E": 1e18, "P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1.0}
-
+#: What each unit that may be typed counts, and how many.
+_UNITS: dict[str, tuple[Unit, float]] = {
+    **{word: ("device_seconds", seconds) for word, seconds in _SECONDS.items()},
+    **{f"{prefix}flops": ("flops", size) for prefix, size in _PREFIXES.items()},
+    **{f"{prefix}images": ("images", size) for prefix, size in _PREFIXES.items()},
+}
 _EXAMPLES = "2e13flops, 5Tflops, 40s, 10min, 8h, 2d, 60000images, 60kimages"
 _AMOUNT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([A-Za-z_]*)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Amount:
-    """So much compute, above 0."""
+    """An amount of compute, above 0."""
 
     unit: Unit
     value: float
 
     def __str__(self) -> str:
-        """A usual form that `parse_amount` takes back, to four digits."""
+        """A usual form that `parse_amount` reads, to four digits."""
         if self.unit == "flops":
             return f"{self.value:.4g}flops".replace("e+", "e")
         units = {f"{each}images": _PREFIXES[each] for each in ("M", "k", "")} if self.unit == "images" else _SECONDS
@@ -37,28 +42,20 @@ class Amount:
 
 
 def parse_amount(text: str, name: str = "--budget") -> Amount:
-    """The amount that a user typed for the option `name`.  Raises ConfigError with what is allowed."""
+    """The amount that a user typed for the option `name`.  Raises ConfigError that names the units."""
     match = _AMOUNT.fullmatch(text)
     if match is None:
         raise ConfigError(f"{name}: {text!r} is not an amount of compute; give a number and a unit: {_EXAMPLES}")
     number, typed = float(match[1]), match[2]
     if not typed:
         raise ConfigError(f"{name}: {text!r} has no unit; give one, such as {match[1]}flops, {match[1]}s or 60kimages")
-    unit, multiple = _unit(typed, f"{name}: {text!r}")
-    value = number * multiple
+    found = _UNITS.get(typed[:1] + typed[1:].lower()) or _UNITS.get(typed.lower())
+    if found is None:
+        raise ConfigError(
+            f"{name}: {text!r} has the unit {typed!r}, which is none; known: flops and images, also with k, M, G, T, P "
+            f"or E before them, and device time in s, min, h or d (examples: {_EXAMPLES})"
+        )
+    unit, value = found[0], number * found[1]
     if not 0 < value < math.inf:
         raise ConfigError(f"{name}: {text!r} buys nothing that can be trained; give an amount above 0: {_EXAMPLES}")
     return Amount(unit, value)
-
-
-def _unit(typed: str, where: str) -> tuple[Unit, float]:
-    """The unit that was meant, and how many of it one of the typed ones is."""
-    if (seconds := _SECONDS.get(typed.lower())) is not None:
-        return "device_seconds", seconds
-    for word in ("flops", "images"):
-        if typed.lower().endswith(word) and typed[: -len(word)] in _PREFIXES:
-            return word, _PREFIXES[typed[: -len(word)]]
-    raise ConfigError(
-        f"{where} has the unit {typed!r}, which is none; known: flops and images, also with k, M, G, T, P or E before "
-        f"them, and device time in s, min, h or d (examples: {_EXAMPLES})"
-    )

@@ -1,7 +1,4 @@
-"""The scores of a group's configurations if each training gets the same budget.
-
-Shapes: t trainings, n configurations, b budgets.
-"""
+"""The scores of t trainings of n configurations if each training gets one of b budgets."""
 
 from __future__ import annotations
 
@@ -20,10 +17,7 @@ MOST_STOPS = 6
 
 @dataclass(frozen=True)
 class BudgetScores:
-    """Scores of configurations, with the variances of what made them differ from the true ones.
-
-    Of those that `failed` a training has no score within the budget; a part of theirs is that of a failure.
-    """
+    """Scores of configurations, and the variances of their errors; a training of the `failed` ones has no score."""
 
     configurations: tuple[str, ...]
     scores: Float64[ndarray, "b n"]
@@ -38,7 +32,7 @@ def budget_scores(
     failure: Float64[ndarray, " b"] | None = None,
     seed: int = 0,
 ) -> list[BudgetScores]:
-    """What the configurations of a group score at each budget, which must pay for the first score of each.
+    """The scores of a group's configurations at each budget, which must pay for the first score of each.
 
     Where trainings were stopped early there are several draws of what all would have scored, else one.
     A training that failed before the budget scores `failure`, by default the worst score of the group.
@@ -138,7 +132,7 @@ def worst_within(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"
 
 
 def unknown_at(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]) -> Bool[ndarray, "t b"]:
-    """Trainings that were stopped early, before they had spent the budget: what they would score is not known."""
+    """Trainings that were stopped early, before they had spent the budget: their score there is not known."""
     stopped = np.array([curve.stopped_early for curve in curves])
     spent = np.array([curve.spent for curve in curves])
     return np.asarray(stopped[:, None] & (spent[:, None] * (1 + BUDGET_TOLERANCE) < budgets))
@@ -175,10 +169,7 @@ def _continued(
 
 
 def _stops(spent: Float64[ndarray, " r"]) -> tuple[Float64[ndarray, " s"], Int64[ndarray, " r"]]:
-    """The amounts at which trainings were stopped, and of each training which one that is.
-
-    Of more than `MOST_STOPS`, so many of them stand for all, and each training has the next larger one.
-    """
+    """At most `MOST_STOPS` amounts at which trainings were stopped, and the next one of each training."""
     stops = np.unique(spent)
     if len(stops) > MOST_STOPS:
         stops = stops[np.linspace(0, len(stops) - 1, MOST_STOPS).astype(int)]

@@ -79,7 +79,7 @@ class Comparison:
 
     @property
     def anchors(self) -> Anchors:
-        """Floor and ceiling of all scores: the best trial's, or those of the best one that has them on record."""
+        """Floor and ceiling of all scores: those of the best trial that has them on record."""
         return next((each.score.anchors for each in self.entries if any(each.score.anchors)), Anchors())
 
     @property
@@ -94,14 +94,14 @@ class Comparison:
 
     @cached_property
     def groups(self) -> dict[str, list[RankedTrial]]:
-        """The trials by what figures call them: the sweep, or the family where a sweep searched several; best first."""
+        """The trials by group, best first: the sweep, or the family where a sweep searched several."""
         groups: dict[str, list[RankedTrial]] = {}
         for each in self.entries:
             groups.setdefault(self.group_of(each.trial), []).append(each)
         return groups
 
     def group_of(self, trial: TrialState) -> str:
-        """What figures call the group that a trial of these sweeps would belong to, also if it is not ranked."""
+        """The group of a trial of these sweeps, also if it is not ranked."""
         sweep, family = trial.sweep, trial.family
         if self._families.get(sweep, {family}) == {family}:
             return sweep
@@ -125,17 +125,13 @@ class Comparison:
     @cached_property
     def rungs(self) -> list[Rung]:
         """How well early scores ranked the final ones."""
-        trials: dict[str, list[RankedTrial]] = {sweep.name: [] for sweep in self.sweeps}
-        for each in (entry for entry in self.entries if not entry.trial.lineage):
-            trials[each.trial.sweep].append(each)
-        return [rung for name, mine in trials.items() for rung in rungs(name, mine)]
+        ranked = [entry for entry in self.entries if not entry.trial.lineage]
+        names = [sweep.name for sweep in self.sweeps]
+        return [rung for name in names for rung in rungs(name, (each for each in ranked if each.trial.sweep == name))]
 
 
 def compare(sweeps: Sequence[StoredSweep]) -> Comparison:
-    """Rank the trials whose scores have the identity that counts; of equals the newest sweep's.
-
-    Raises NothingToCompareError if no trial has a score.
-    """
+    """Rank the trials of the identity that counts.  Raises NothingToCompareError if no trial has a score."""
     newest_first = sorted(sweeps, key=lambda sweep: sweep.started, reverse=True)
     best_first = ranked(*(sweep.trials for sweep in newest_first))
     if not best_first:

@@ -1,7 +1,4 @@
-"""The expected best of k configurations, and how sure it is, from the scores of n.
-
-Smaller scores are better.  Shapes: ... any number of leading axes, n configurations.
-"""
+"""The expected best of k configurations, and how sure it is, from the scores of n; smaller scores are better."""
 
 from __future__ import annotations
 
@@ -58,10 +55,7 @@ class BestOfK:
 
     @property
     def band(self) -> tuple[Float64[ndarray, "..."], Float64[ndarray, "..."]]:
-        """The ends of the 95 % interval, as scores.
-
-        Half-widths of independent errors add as squares.  Source: Zou & Donner 2008.
-        """
+        """The ends of the 95 % interval, as scores; independent half-widths add as squares (Zou & Donner 2008)."""
         reach = stdtrit(self.freedom, 1 - TAIL) * self.error
         if self.predictions is not None:
             predicted = stdtrit(self.predictions.shape[-1] - 1, 1 - TAIL) * np.sqrt(np.square(self.predictions).sum(-1))
@@ -71,9 +65,8 @@ class BestOfK:
     def draws(self, number: int, generator: np.random.Generator) -> Float64[ndarray, "number ..."]:
         """Values that the expected best may have beside that of another group, on the scale.
 
-        A multiplier bootstrap over configurations: all leading axes share their weights, so that a curve is drawn as a
-        whole.  A difference of two groups has the degrees of freedom of both, so the spread of each is drawn with
-        `COMPARED` times its own; `freedom` must be one number.
+        A multiplier bootstrap over configurations, with the same weights for a whole curve.  A difference of two groups
+        has the degrees of freedom of both: each is drawn with `COMPARED` times its own.  `freedom` must be one number.
         """
         freedom, influences = COMPARED * self.freedom, self.influences
         if influences.shape[-1] > MOST_WEIGHTS:
@@ -121,7 +114,7 @@ def without_each(scores: Float64[ndarray, "... n"], k: int) -> Float64[ndarray, 
 
 
 def tries_for(configurations: int) -> int:
-    """How many tries so many configurations tell of: the most for which a band holds, and two where there is none."""
+    """Number of tries to judge by: the most for which a band holds, and two where there is none."""
     return max(min(MIN_TRIES, configurations - 1), configurations // CONFIGURATIONS_PER_TRY)
 
 
@@ -135,12 +128,11 @@ def best_of_k(
 ) -> BestOfK:
     """The expected best of k configurations by their true scores, of which `scores` are measurements.
 
-    `variances` are those of the measurements: errors of the scores, and chance between trainings.  The best of noisy
-    scores is too good, so they are first drawn together until they vary as the true ones do.  The standard error is
-    the jackknife's over configurations, of the scores as they are: it holds the errors of measurement too, since each
-    configuration has its own.  Its degrees of freedom, (n - 1) / k, are those of the mean for k = 1, and fewer where
-    fewer scores decide.  Needs at least k + 1 configurations.  The scores of those that `failed` are no measurements;
-    they stay as they are.  Source: Efron & Stein 1981 (the jackknife).
+    `variances` are those of the measurements.  The best of noisy scores is too good, so they are first drawn together
+    until they vary as the true ones do; scores of those that `failed` stay.  The standard error is the jackknife's over
+    configurations, of the scores as they are, so it holds the errors of measurement too.  Its degrees of freedom are
+    (n - 1) / k: fewer where fewer scores decide.  Needs at least k + 1 configurations.
+    Source: Efron & Stein 1981 (the jackknife).
     """
     n, scale = scores.shape[-1], scale or Scale.of(scores)
     measured = np.broadcast_to(np.logical_not(failed), scores.shape)
@@ -152,9 +144,8 @@ def best_of_k(
 
 
 def pooled(draws: Sequence[BestOfK]) -> BestOfK:
-    """Pool the estimates from several draws of unknown scores.
+    """Pool the estimates from several draws of unknown scores: the variances within and between draws add.
 
-    Its variance is that within a draw, and that between draws.
     Source: Rubin 1987, "Multiple imputation for nonresponse in surveys", eq. 3.1.
     """
     first, number = draws[0], len(draws)

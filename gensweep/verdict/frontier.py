@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from numpy import ndarray
 
+from gensweep.results import Mode, order_of
 from gensweep.verdict.budget_scores import budget_scores, failed_at, intervals, unknown_at, worst_within
 from gensweep.verdict.expected_best import MIN_CONFIGURATIONS, TAIL, best_of_k, pooled, tries_for
 from gensweep.verdict.standings import DRAWS, shares_of_wins
@@ -41,10 +42,7 @@ class Flip:
 
 
 def flips_between(
-    budgets: Float64[ndarray, " b"],
-    difference: Float64[ndarray, " b"],
-    draws: Float64[ndarray, "r b"],
-    column: int,
+    budgets: Float64[ndarray, " b"], difference: Float64[ndarray, " b"], draws: Float64[ndarray, "r b"], column: int
 ) -> tuple[float, float | None, float | None]:
     """Where the difference, "the group below less the group above", turns from negative to positive, and its interval.
 
@@ -59,8 +57,9 @@ def flips_between(
     nearest = np.take_along_axis(places, np.argmin(np.nan_to_num(distances, nan=np.inf), 1)[:, None], 1)[:, 0]
     without = np.isnan(places[:, :-1]).all(1)
     nearest = np.where(without, places[:, -1], nearest)
-    low, high = (np.quantile(nearest, end, method="inverted_cdf") for end in (TAIL, 1 - TAIL))
-    return float(np.exp(value)), _inside(low), _inside(high)
+    ends = (np.quantile(nearest, end, method="inverted_cdf") for end in (TAIL, 1 - TAIL))
+    low, high = (float(np.exp(end)) if np.isfinite(end) else None for end in ends)
+    return float(np.exp(value)), low, high
 
 
 def _crossings(positions: Float64[ndarray, " b"], differences: Float64[ndarray, "r b"]) -> Float64[ndarray, "r b"]:
@@ -73,10 +72,6 @@ def _crossings(positions: Float64[ndarray, " b"], differences: Float64[ndarray, 
     places = np.full(differences.shape, np.nan)
     places[row, column] = positions[column] + share * np.diff(positions)[column]
     return places
-
-
-def _inside(position: float) -> float | None:
-    return float(np.exp(position)) if np.isfinite(position) else None
 
 
 #: Budgets at which curves are drawn and compared, evenly spaced in their logarithm.
@@ -94,7 +89,7 @@ class GroupCurve:
     """The expected best of a group at each budget that pays for its scores.
 
     `stopped` of its `trainings` were stopped before the budget that is judged, and their scores there are predicted;
-    `failed` of them failed before it, and count as no score.  `configurations` are those that did not.
+    `failed` of them failed before it, and count as no score.  `configurations` counts the others.
     """
 
     group: str
@@ -169,10 +164,7 @@ class Frontier:
 
 
 def group_curves(curves: Sequence[TrainingCurve]) -> dict[str, list[TrainingCurve]]:
-    """Trainings by group, in order of appearance, of groups of which one has not failed.
-
-    Those that failed may have no score.
-    """
+    """Trainings by group, in order of appearance, of groups of which one has not failed; others may lack a score."""
     groups: dict[str, list[TrainingCurve]] = {each.group: [] for each in curves if each.points and not each.failed}
     for curve in curves:
         if curve.group in groups and (curve.points or curve.failed):
@@ -191,7 +183,6 @@ def common_budgets(
 ) -> tuple[float, float] | None:
     """The smallest budget from which all groups have scores, and the largest that all of them reached; None if none.
 
-    A group has reached a budget that is up to `BUDGET_TOLERANCE` more: trainings end with whole batches.
     With `overheads`, which a group pays beside the training, from where the cheapest has scores to where all have
     reached the end.
     """
@@ -209,16 +200,16 @@ def frontier(
     budget: float | None = None,
     *,
     overheads: Mapping[str, float] | None = None,
+    mode: Mode = "min",
     seed: int = 0,
 ) -> Frontier:
     """The curves of all groups in the common range of budgets, of which `budget` is one (by default the largest).
 
-    Each group needs `MIN_TO_COMPARE` configurations, and all a common budget.  `overheads` are what a group pays
-    beside the training, as for the images to be drawn: a budget then holds both.  The draws of different groups are
-    independent, those of a group's budgets belong together.  A training that failed scores the worst that any training
-    of all groups does with the budget.
+    Each group needs `MIN_TO_COMPARE` configurations, and all a common budget, which also pays for the `overheads`.
+    Draws of different groups are independent, those of a group's budgets belong together.  A training that failed
+    scores the worst that any training of all groups does with the budget.  Points are scores of that `mode`.
     """
-    groups, extra = group_curves(curves), overheads or {}
+    groups, extra, sign = group_curves(curves), overheads or {}, order_of(1.0, mode)
     common = common_budgets(curves, extra)
     assert common is not None
     low, high = common
@@ -245,31 +236,23 @@ def frontier(
         draws[row][:, paid] = best.draws(DRAWS, np.random.default_rng((seed, row)))[:, interval]
         scored = np.zeros(len(grid), int)
         scored[paid] = np.sum(~drawn[0].failed, -1)[interval]
-        bands = np.where(scored[paid] >= MIN_CONFIGURATIONS, np.stack(best.band)[:, interval], np.nan).T
-        unknown = unknown_at(trainings, training_budgets)
-        known = np.sum(~unknown & ~failed_at(trainings, training_budgets), 0)
-        too_few[row] = unknown.any(0) & (known < MIN_KNOWN)
-        points = zip(grid[paid], best.value[interval], bands, strict=True)
-        found.append(
-            GroupCurve(
-                group,
-                tuple(
-                    FrontierPoint(float(at), float(value), *(None if np.isnan(each) else float(each) for each in end))
-                    for at, value, end in points
-                ),
-                int(scored[judged]),
-                len(trainings),
-                int(unknown[:, judged].sum()),
-                int(failed_at(trainings, training_budgets[[judged]]).sum()),
-            )
+        ends = np.sort(sign * np.stack(best.band), 0)[:, interval]
+        bands = np.where(scored[paid] >= MIN_CONFIGURATIONS, ends, np.nan).T
+        unknown, failed = unknown_at(trainings, training_budgets), failed_at(trainings, training_budgets)
+        too_few[row] = unknown.any(0) & (np.sum(~unknown & ~failed, 0) < MIN_KNOWN)
+        points = tuple(
+            FrontierPoint(float(at), float(value), *(None if np.isnan(each) else float(each) for each in band))
+            for at, value, band in zip(grid[paid], sign * best.value[interval], bands, strict=True)
         )
+        stopped, lost = (int(ended[:, judged].sum()) for ended in (unknown, failed))
+        found.append(GroupCurve(group, points, int(scored[judged]), len(trainings), stopped, lost))
     return Frontier(k, grid, tuple(found), centres, draws, too_few)
 
 
 def _left_for_training(
     curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"], overhead: float
 ) -> tuple[Float64[ndarray, " b"], Bool[ndarray, " b"]]:
-    """What budgets leave for a training, and whether that pays for a score of each.
+    """The part of each budget that is left for a training, and whether it pays for a score of each.
 
     An overhead that is much larger than a training leaves few of its digits.
     """

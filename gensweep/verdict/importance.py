@@ -1,10 +1,9 @@
 """What mattered in a comparison: shares of the variance of its scores, by analysis of variance, with intervals.
 
 The share of a factor is its first-order term of the functional analysis of variance (Sobol' 1993; Hutter et al. 2014),
-Var(E[y | factor]) / Var(y), estimated without a model of the other factors.  Categories get a one-way analysis of
-variance.  Numbers get a curve in their ranks: a parabola, or a step or kink at the best knot, as in multivariate
-adaptive regression splines (Friedman 1991).  The part that chance alone explains is subtracted (epsilon squared, Kelley
-1935), so factors without an effect have shares around 0.
+Var(E[y | factor]) / Var(y).  Categories get a one-way analysis of variance; numbers a curve in their ranks: a parabola,
+or a step or kink at the best knot, as in multivariate adaptive regression splines (Friedman 1991).  The part that
+chance alone explains is subtracted (epsilon squared, Kelley 1935), so factors without an effect have shares around 0.
 """
 
 from __future__ import annotations
@@ -68,11 +67,12 @@ class ShareInterval:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Shares that add up to 1: of the groups, of the factors within each of them, and the rest."""
+    """Shares that add up to 1: between groups, if there are several; of the factors `within` each, by group and factor,
+    the largest first; and the rest.
+    """
 
     between: ShareInterval | None
     within: Mapping[tuple[str, str], ShareInterval]
-    """By group and factor."""
     rest: ShareInterval
 
 
@@ -101,7 +101,9 @@ def decomposed(population: Population, seed: int = 0) -> Decomposition:
     shares = _feasible(population, _raw_shares(population, np.ones((1, n)), chance=1), variances)
     found = {key: _estimate(share, resampled[key]) for key, share in shares.items()}
     rest = _estimate(1 - sum(shares.values()), 1 - sum(resampled.values(), np.zeros(resamples)))
-    return Decomposition(found.pop(_BETWEEN, None), found, rest)
+    between = found.pop(_BETWEEN, None)
+    largest_first = sorted(found.items(), key=lambda each: each[1].share, reverse=True)
+    return Decomposition(between, dict(largest_first), rest)
 
 
 #: The key of the share between groups.
@@ -119,8 +121,8 @@ def _feasible(
 ) -> dict[tuple[str, str], float]:
     """The shares of one sample from 0 up, those within a group no more together than the group has.
 
-    Factors that depend on each other, as in a search that learns, would be counted twice.  The excess is
-    subtracted in proportion to the `variances` of the shares, so that an uncertain share does not lower a certain one.
+    Factors that depend on each other would be counted twice.  The excess is subtracted in proportion to the `variances`
+    of the shares, so that an uncertain share does not lower a certain one.
     """
     shares = {key: float(np.clip(values[0], 0, 1)) for key, values in raw.items()}
     own = _within_groups(population, np.ones((1, len(population.y))), 1 - np.array([shares.get(_BETWEEN, 0.0)]))
@@ -136,10 +138,7 @@ def _feasible(
 
 
 def _raw_shares(population: Population, weights: Float[np.ndarray, "b n"], chance: int) -> _Shares:
-    """The shares in each of b samples, in which the rows count as often as `weights` says.
-
-    They are below 0 where chance alone would explain more.
-    """
+    """The shares in each of b samples, by the `weights` of rows; below 0 where chance alone would explain more."""
     y, found, left = population.y, _Shares(), np.ones(len(weights))
     if len(population.groups) > 1:
         found[_BETWEEN] = _explained(_groups(population), y, weights, chance)
@@ -162,11 +161,10 @@ def _within_groups(
 
 
 def _groups(population: Population) -> Factor:
-    labels = [""] * len(population.y)
+    labels = np.empty(len(population.y), object)
     for name, rows in population.groups.items():
-        for row in rows:
-            labels[row] = name
-    basis = _categories(labels)
+        labels[rows] = name
+    basis = _categories(labels.tolist())
     return Factor("", np.arange(len(labels)), basis, basis.shape[1])
 
 
@@ -189,8 +187,7 @@ def _explained(
     mean = weights @ y
     r_squared = np.clip(_ratio(fitted - mean**2, weights @ y**2 - mean**2), 0, 1)
     freedom = np.maximum(counts - 1 - factor.freedom - (chance - 1) * factor.basis.shape[1], 1)
-    explained: Float[np.ndarray, " b"] = 1 - (1 - r_squared) * np.maximum(counts - 1, 1) / freedom
-    return explained
+    return np.asarray(1 - (1 - r_squared) * np.maximum(counts - 1, 1) / freedom)
 
 
 def _scatter(
@@ -199,21 +196,18 @@ def _scatter(
     """The weighted sum of squares of some rows around their weighted mean."""
     y, weights = y[rows] - y[rows].mean(), weights[:, rows]
     sums = np.maximum(weights.sum(1), 1)
-    squares: Float[np.ndarray, " b"] = np.maximum(weights @ y**2 - (weights @ y) ** 2 / sums, 0)
-    return squares
+    return np.asarray(np.maximum(weights @ y**2 - (weights @ y) ** 2 / sums, 0))
 
 
 def _ratio(part: Float[np.ndarray, " b"], whole: Float[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
     """A quotient, 0 where there is nothing to divide."""
-    quotient: Float[np.ndarray, " b"] = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
-    return quotient
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0))
 
 
 def _ranks(values: Sequence[float]) -> Float[np.ndarray, " k"]:
     """The ranks, from -1 to 1."""
     ranks = np.array(mean_ranks([float(value) for value in values]))
-    scaled: Float[np.ndarray, " k"] = 2 * (ranks - 1) / max(1, len(ranks) - 1) - 1
-    return scaled
+    return np.asarray(2 * (ranks - 1) / max(1, len(ranks) - 1) - 1)
 
 
 def _powers(ranks: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k p"]:
@@ -248,8 +242,7 @@ def _cross_validated(factor: Factor, y: Float[np.ndarray, " k"]) -> float:
 def _categories(labels: Sequence[str]) -> Float[np.ndarray, "k p"]:
     """A column for each label but the first."""
     _, codes = np.unique(labels, return_inverse=True)
-    columns: Float[np.ndarray, "k p"] = np.eye(codes.max() + 1)[codes][:, 1:]
-    return columns
+    return np.asarray(np.eye(codes.max() + 1)[codes][:, 1:])
 
 
 #: Fewer finished trials tell nothing about what mattered.
@@ -262,34 +255,21 @@ SWEEP = "sweep"
 
 
 @dataclass(frozen=True)
-class SettingShare:
-    """The share of the variance of all scores that one setting explains within its family."""
+class Importance:
+    """Where the variance of a comparison's scores comes from: families, settings within each, interactions and noise.
 
-    setting: str
-    family: str
-    estimate: ShareInterval
-
-
-@dataclass(frozen=True)
-class VarianceShares:
-    """Where the variance of a comparison's scores comes from.
-
-    `family` is the share between families, None if there is one only.  `settings` are within families, largest first;
-    the `rest` is interactions and noise; together they are 1.  Scores of `finished` trials count, and of those that
-    were `stopped` early the scores that they had reached; `log` says whether their logarithm was looked at.  `clones`
-    changed their settings during training and are left out.
+    Scores of `finished` trials count, and of those that were `stopped` early the scores that they had reached; `log`
+    says whether their logarithm was looked at.  `clones` changed their settings during training and are left out.
     """
 
-    family: ShareInterval | None
-    settings: tuple[SettingShare, ...]
-    rest: ShareInterval
+    shares: Decomposition
     finished: int
     stopped: int
     log: bool
     clones: int = 0
 
 
-def importance(comparison: Comparison) -> VarianceShares | None:
+def importance(comparison: Comparison) -> Importance | None:
     """What mattered; None if it cannot be told, as with fewer than MIN_FINISHED finished trials."""
     ended = [entry for entry in comparison.entries if entry.trial.status in ("finished", "pruned")]
     entries = [entry for entry in ended if not entry.trial.lineage]
@@ -308,17 +288,11 @@ def importance(comparison: Comparison) -> VarianceShares | None:
     found = decomposed(Population(y, {family: np.array(listed) for family, listed in rows.items()}, factors))
     if found.between is None and not found.within:
         return None
-    stopped, clones = len(entries) - finished, len(ended) - len(entries)
-    shares = [SettingShare(setting, family, share) for (family, setting), share in found.within.items()]
-    largest_first = tuple(sorted(shares, key=lambda each: each.estimate.share, reverse=True))
-    return VarianceShares(found.between, largest_first, found.rest, finished, stopped, log, clones)
+    return Importance(found, finished, len(entries) - finished, log, len(ended) - len(entries))
 
 
 def _factors(settings: Sequence[Mapping[str, Any]], y: Float[np.ndarray, " n"], rows: Sequence[int]) -> list[Factor]:
-    """The settings that vary among trials of a family.
-
-    One that only a branch has is a factor of the trials that took the branch, however deep it lies.
-    """
+    """The settings that vary among trials of a family; a setting of a branch among the trials of the branch."""
     having: dict[str, list[int]] = {}
     for row in rows:
         for key in settings[row]:

@@ -1,12 +1,9 @@
-"""Trained models that no other one beats in several things at once.
-
-Of every comparison these are score, training, sampling, parameters and memory; of a sweep with several objectives
-they are those, too.
-"""
+"""Trained models that no other one beats in score, costs and size at once, or in all objectives of a sweep."""
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParetoRow:
-    """A trained model: its score, and in a unit what it took to train until its best evaluation.
+    """A trained model, and the cost of its training until its best evaluation, in a unit.
 
-    `sampling` is what an image takes to draw, in the same unit, or in floating point operations if that is images.
-    `memory` is what the process took, or what a training step takes for an image, in bytes.
+    `sampling` is the cost of drawing an image, in that unit or in FLOPs.  `memory` is that of the process, or of a
+    training step for an image, in bytes.
     """
 
     entry: RankedTrial
@@ -38,7 +35,14 @@ class ParetoRow:
 
 def priced_models(comparison: Comparison, verdict: Recommendation) -> list[ParetoRow]:
     """All ranked trials that were trained here, the best score first, and whether they are on the front."""
-    rows = [_row(entry, verdict) for entry in comparison.entries if not entry.trial.imported]
+    unit: Unit = "images" if verdict.trained is None else verdict.trained.unit
+    training = {} if verdict.trained is None else verdict.trained.costs
+    rows = []
+    for entry in (each for each in comparison.entries if not each.trial.imported):
+        cost, (to_best, _) = entry.trial.cost, training.get(entry.trial.name, (None, None))
+        drawing = sampling_cost(entry.trial, sampling_unit(unit))
+        memory = cost.activation_bytes if cost.memory_bytes is None else cost.memory_bytes
+        rows.append(ParetoRow(entry, unit, to_best, drawing, cost.params, memory))
     columns = [(row.entry.score.order, row.training, row.sampling, row.params, row.memory) for row in rows]
     return [replace(row, on_front=on) for row, on in zip(rows, pareto_front(columns), strict=True)]
 
@@ -49,10 +53,7 @@ def pareto_rows(comparison: Comparison, verdict: Recommendation) -> list[ParetoR
 
 
 def objective_rows(comparison: Comparison) -> list[tuple[RankedTrial, bool]]:
-    """The ranked trials that share the objectives of the best trial with several; True if on the front.
-
-    No other trial is at least as good in all objectives as one on the front.  The best score comes first.
-    """
+    """The ranked trials that share the objectives of the best trial with several, best first; True if on the front."""
     several = [entry for entry in comparison.entries if entry.trial.objective_values]
     having = [entry for entry in several if entry.trial.objectives == several[0].trial.objectives]
     columns = [
@@ -67,16 +68,6 @@ def objective_front(comparison: Comparison) -> list[RankedTrial]:
     return [entry for entry, on_front in objective_rows(comparison) if on_front]
 
 
-def _row(entry: RankedTrial, verdict: Recommendation) -> ParetoRow:
-    cost = entry.trial.cost
-    unit: Unit = "images" if verdict.trained is None else verdict.trained.unit
-    known = {} if verdict.trained is None else verdict.trained.costs
-    training = known.get(entry.trial.name, (None, None))[0]
-    sampling = sampling_cost(entry.trial, sampling_unit(unit))
-    memory = cost.activation_bytes if cost.memory_bytes is None else cost.memory_bytes
-    return ParetoRow(entry, unit, training, sampling, cost.params, memory)
-
-
 def sampling_unit(unit: Unit) -> Unit:
     """Drawing images costs no training images."""
     return "flops" if unit == "images" else unit
@@ -88,16 +79,10 @@ def pareto_front(rows: Sequence[Sequence[float | None]]) -> list[bool]:
     What is not known is taken for infinitely large; a column that is unknown everywhere plays no part.
     """
     filled = [tuple(math.inf if value is None else value for value in row) for row in rows]
-    front, on_front = list[tuple[float, ...]](), [False] * len(rows)
+    front = list[tuple[float, ...]]()
     # Whatever beats a row stands before it in this order, and then one of the front does, too.
-    for index in sorted(range(len(rows)), key=filled.__getitem__):
-        row = filled[index]
-        if not any(_beats(other, row) for other in front):
+    for row in sorted(set(filled)):
+        if not any(all(map(operator.le, other, row)) for other in front):
             front.append(row)
-            on_front[index] = True
-    return on_front
-
-
-def _beats(first: Sequence[float], second: Sequence[float]) -> bool:
-    pairs = list(zip(first, second, strict=True))
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+    on_front = set(front)
+    return [row in on_front for row in filled]

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gensweep.errors import ConfigError, NothingToCompareError
-from gensweep.results import Mode, Unit, order_of
+from gensweep.results import Unit, order_of
 from gensweep.verdict.amounts import Amount
 from gensweep.verdict.frontier import MIN_TO_COMPARE, Flip, GroupCurve, common_budgets, frontier, group_curves, reach
 from gensweep.verdict.standings import Standing, chances_of_best, standings
 from gensweep.verdict.training_curves import (
     BUDGET_TOLERANCE,
     CurvePoint,
-    FrontierPoint,
     TrainedCurves,
     TrainingCurve,
     sampling_costs,
@@ -38,22 +37,18 @@ Reason: TypeAlias = Literal["alone", "group", "budget", "seeds", "cost", "clone"
 class Recommendation:
     """The trial with the best score, and the trial to train or use for a budget of one training.
 
-    Without a `budget` there is none that all have in common, and each trial counts with its best score.  `group` is
-    that of the recommended trial, if groups were compared, each by the expected best of `tries` configurations; it is
-    None if trained models were compared one by one, since there were too few.  `probability` is that of the group, or
-    else of the model, to be the best; None if nothing is known of it.  `score` is what the recommended trial scored
-    within the budget, the mean of as many trainings as `seeds`; its `interval`, at 95 %, holds the variance between
-    trainings.  The budget also pays for `draw` images, which cost each group its `overheads`.
-
-    `curves` are those of the groups, as scores.  `flips` are budgets where the best group changes, `unsure` those where
-    it may.
+    Without a `budget` there is none that all have in common, `no_budget` says why, and each trial counts with its best
+    score.  `group` is that of the recommended trial, if groups were compared, each by the expected best of `tries`
+    configurations; None if trained models were compared one by one.  `probability` is that of the group, or else of the
+    model, to be the best; None if unknown.  `score` is what the recommended trial scored within the budget, the mean
+    over `seeds`; its `interval`, at 95 %, is known with several of them.  The budget also pays for `draw` images, which
+    cost each group its `overheads`.  `flips` are budgets where the best group changes, `unsure` those where it may.
     """
 
     best_score: RankedTrial
     recommended: RankedTrial
     score: float
     interval: tuple[float, float] | None = None
-    """None if no configuration was trained with several seeds."""
     seeds: int = 1
     budget: Amount | None = None
     group: str | None = None
@@ -66,7 +61,6 @@ class Recommendation:
     flips: tuple[Flip, ...] = ()
     unsure: tuple[Flip, ...] = ()
     no_budget: str | None = None
-    """Why there is no common budget, or none in the unit that comes first."""
 
     @property
     def reason(self) -> Reason | None:
@@ -141,12 +135,10 @@ class _Compared:
 
 
 def _compared(trained: TrainedCurves) -> _Compared:
-    groups = group_curves(trained.curves + trained.failed)
-    populations = {
-        name: curves
-        for name, curves in groups.items()
-        if len({curve.configuration for curve in curves}) >= MIN_TO_COMPARE
-    }
+    groups, populations = group_curves(trained.curves + trained.failed), dict[str, list[TrainingCurve]]()
+    for name, curves in groups.items():
+        if len({curve.configuration for curve in curves}) >= MIN_TO_COMPARE:
+            populations[name] = curves
     judged = _flat(populations) if len(populations) > 1 else _flat(groups)
     return _Compared(trained, populations, judged, common_budgets(judged))
 
@@ -156,7 +148,7 @@ def _at_budget(
 ) -> Recommendation:
     judged, trained, mode = compared.judged, compared.trained, comparison.score.mode
     population = _flat(compared.populations)
-    found = frontier(population, at, overheads=overheads) if population else None
+    found = frontier(population, at, overheads=overheads, mode=mode) if population else None
     rows = standings(judged, at, overheads)
     if found is None or len(compared.populations) < 2:
         made = _one_by_one(comparison, trained.entries, rows)
@@ -169,14 +161,9 @@ def _at_budget(
             flips=tuple(flip for flip in found.flips if flip.supported),
             unsure=tuple(flip for flip in found.flips if not flip.supported),
         )
-    return replace(
-        made,
-        budget=Amount(trained.unit, at),
-        tries=1 if found is None else found.tries,
-        trained=trained,
-        overheads=overheads,
-        curves=() if found is None else tuple(replace(e, points=_scores(e.points, mode)) for e in found.curves),
-    )
+    if found is not None:
+        made = replace(made, tries=found.tries, curves=found.curves)
+    return replace(made, budget=Amount(trained.unit, at), trained=trained, overheads=overheads)
 
 
 def _one_by_one(comparison: Comparison, entries: Mapping[str, RankedTrial], rows: Sequence[Standing]) -> Recommendation:
@@ -188,15 +175,10 @@ def _one_by_one(comparison: Comparison, entries: Mapping[str, RankedTrial], rows
 
 
 def _of_configuration(comparison: Comparison, entries: Mapping[str, RankedTrial], best: Standing) -> Recommendation:
-    mode = comparison.score.mode
-    ends = [order_of(end, mode) for end in best.interval or ()]
-    return Recommendation(
-        comparison.best_score,
-        entries[best.curve.trial],
-        order_of(best.score, mode),
-        (min(ends), max(ends)) if ends else None,
-        best.trainings,
-    )
+    mode, entry = comparison.score.mode, entries[best.curve.trial]
+    ends = sorted(order_of(end, mode) for end in best.interval or ())
+    interval = (ends[0], ends[1]) if ends else None
+    return Recommendation(comparison.best_score, entry, order_of(best.score, mode), interval, best.trainings)
 
 
 def _without_budget(comparison: Comparison, trained: TrainedCurves | None, why: str | None) -> Recommendation:
@@ -216,21 +198,8 @@ def _flat(groups: Mapping[str, Sequence[TrainingCurve]]) -> list[TrainingCurve]:
     return [curve for curves in groups.values() for curve in curves]
 
 
-def _scores(points: Sequence[FrontierPoint], mode: Mode) -> tuple[FrontierPoint, ...]:
-    """Points whose orders are scores again."""
-    found = []
-    for point in points:
-        ends = [order_of(end, mode) for end in (point.low, point.high) if end is not None]
-        best = order_of(point.best, mode)
-        found.append(FrontierPoint(point.budget, best, min(ends, default=None), max(ends, default=None)))
-    return tuple(found)
-
-
 def _known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:
-    """The budget in the range that all groups have in common, beside the overheads; by default the largest.
-
-    Raises ConfigError if it is beyond.
-    """
+    """The budget in the range that all groups have in common; by default the largest.  Raises ConfigError beyond it."""
     common = common_budgets(judged, overheads)
     assert common is not None
     low, high = common
@@ -239,32 +208,27 @@ def _known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overhe
     if low * (1 - BUDGET_TOLERANCE) <= budget.value <= high * (1 + BUDGET_TOLERANCE):
         return min(max(budget.value, low), high)
     first, last = (Amount(budget.unit, value) for value in common)
-    ends = {name: reach(curves) for name, curves in group_curves(judged).items()}
-    images = " with their images" if overheads else ""
-    if budget.value > high:
-        reached = _listed({name: Amount(budget.unit, end[1] + overheads.get(name, 0.0)) for name, end in ends.items()})
+    beyond, groups = budget.value > high, group_curves(judged)
+    ends = {name: reach(curves)[beyond] + overheads.get(name, 0.0) for name, curves in groups.items()}
+    spent = ", ".join(f"{name} {Amount(budget.unit, end)}" for name, end in ends.items())
+    spent += " with their images" if overheads else ""
+    if beyond:
         raise ConfigError(
-            f"--budget: {budget} is beyond what all were trained for ({reached}{images}); give at most {last}, or "
-            "train longer: gensweep train --continue-from RUN --set training.images=N"
+            f"--budget: {budget} is beyond what all were trained for ({spent}); give at most {last}, or train longer: "
+            "gensweep train --continue-from RUN --set training.images=N"
         )
-    scored = _listed({name: Amount(budget.unit, end[0] + overheads.get(name, 0.0)) for name, end in ends.items()})
     raise ConfigError(
-        f"--budget: {budget} is less than the first scores of all took ({scored}{images}); give at least "
-        f"{first}, or search again with earlier scores (evaluation.at)"
+        f"--budget: {budget} is less than the first scores of all took ({spent}); give at least {first}, or search "
+        "again with earlier scores (evaluation.at)"
     )
 
 
 def _no_common_budget(judged: Sequence[TrainingCurve], unit: Unit) -> str:
     """Why groups have no budget in common, and what to do."""
     ends = {name: reach(curves) for name, curves in group_curves(judged).items()}
-    late = max(ends, key=lambda name: ends[name][0])
-    short = min(ends, key=lambda name: ends[name][1])
+    late, short = max(ends, key=lambda name: ends[name][0]), min(ends, key=lambda name: ends[name][1])
     first, last = Amount(unit, ends[late][0]), Amount(unit, ends[short][1])
     return (
         f"in {unit} they have no budget in common: all of {late} have a score from {first} on, but {short} ended at "
         f"{last}; train {short} longer, or compare in another unit (--budget 60kimages, 10min, 2e13flops)"
     )
-
-
-def _listed(amounts: Mapping[str, Amount]) -> str:
-    return ", ".join(f"{name} {amount}" for name, amount in amounts.items())

@@ -6,8 +6,10 @@ import math
 import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from gensweep.results import order_of
 
 if TYPE_CHECKING:
     from gensweep.verdict.comparison import RankedTrial
@@ -20,10 +22,10 @@ NEAR = 1.1
 
 @dataclass(frozen=True)
 class Rung:
-    """Scores after a share of the training, against those at its end, over `trials` trials.
+    """Scores after a share of the training, against those at its end.
 
-    `images` is None where trials were trained with different numbers of images.  `correlation` is that of
-    their ranks, from -1 to 1; `winner` is the rank, from 1, that the final winner had.
+    `images` is None where it differs between trials.  `correlation` is that of ranks, from -1 to 1; `winner` is the
+    rank, from 1, that the final winner had.
     """
 
     sweep: str
@@ -35,16 +37,13 @@ class Rung:
 
 
 def rungs(sweep: str, entries: Iterable[RankedTrial]) -> list[Rung]:
-    """The rungs of a sweep, from the curves of its ranked trials.
-
-    Trials that were stopped early have no final score and are left out.
-    """
+    """The rungs of a sweep, from its ranked trials that were trained to the end: only these have a final score."""
     curves = []
     for entry in entries:
         if entry.trial.status == "finished" and not entry.trial.imported:
             history = sorted(entry.trial.curve.items())
             if history and history[-1][0] >= (entry.trial.length or 0):
-                curves.append([(images, replace(entry.score, value=value).order) for images, value in history])
+                curves.append([(images, order_of(value, entry.score.mode)) for images, value in history])
     return rungs_of(sweep, curves)
 
 
@@ -63,8 +62,7 @@ def rungs_of(sweep: str, curves: Sequence[Sequence[tuple[int, float]]]) -> list[
         share = images / curves[winner][-1][0]
         early = [point for points in curves if (point := _at(points, share)) is not None]
         scores = [score for _, score in early]
-        correlation = rank_correlation(scores, final) if len(early) == len(curves) else math.nan
-        if not math.isnan(correlation):
+        if len(early) == len(curves) and not math.isnan(correlation := rank_correlation(scores, final)):
             same = all(seen == images for seen, _ in early)
             rank = 1 + sum(score < of_winner for score in scores)
             found.append(Rung(sweep, share, images if same else None, len(curves), correlation, rank))

@@ -22,31 +22,19 @@ DRAWS = 4000
 class Standing:
     """What a configuration scores at a budget: the mean of its `trainings`, with its standard error.
 
-    `freedom` are the degrees of freedom of the variance between trainings that is in the error; 0 if it is not.
     `error_apart` is the part of the error that decides which configuration is the better one, without what trainings of
-    one seed share, and `freedom_apart` its degrees of freedom.
+    one seed share, and `freedom_apart` its degrees of freedom.  `interval` is that of the mean over seeds, at 95 %, or
+    None if nothing is known of other seeds.  `curve` is the first training.
     """
 
     configuration: str
     score: float
     error: float
-    freedom: int
+    interval: tuple[float, float] | None
     error_apart: float
     freedom_apart: int
     trainings: int
     curve: TrainingCurve
-    """Its first training."""
-    scale: Scale
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of its mean over seeds; None if nothing is known of other seeds."""
-        if not self.freedom:
-            return None
-        score = np.array(self.score)
-        reach = stdtrit(self.freedom, 1 - TAIL) * self.scale.relative(np.array(self.error), score)
-        middle = self.scale.forward(score)
-        return float(self.scale.back(middle - reach)), float(self.scale.back(middle + reach))
 
 
 def standings(
@@ -54,8 +42,7 @@ def standings(
 ) -> list[Standing]:
     """The configurations that have a score at the budget, the best first, but for trainings that failed.
 
-    `overheads` are what each group pays of the budget beside its training.  The error is that of scores; where
-    configurations were trained with several seeds, it holds the chance between trainings.
+    `overheads` are what each group pays of the budget beside its training.
     """
     extra = overheads or {}
     points = [(curve, curve.best_within(budget - extra.get(curve.group, 0.0))) for curve in curves if not curve.failed]
@@ -68,13 +55,16 @@ def standings(
     trained: dict[str, list[tuple[TrainingCurve, float]]] = {}
     for curve, point in paid:
         trained.setdefault(curve.configuration, []).append((curve, point.order))
-    freedom, within = len(paid) - len(trained), _error_within_seeds(list(trained.values()), scale)
+    means, errors, freedom = found.scores[0], np.sqrt(found.variances[0]), len(paid) - len(trained)
+    within = _error_within_seeds(list(trained.values()), scale)
+    apart, known = (errors, freedom) if within is None else (within[0] * scale.size(means), within[1])
+    reach = stdtrit(freedom, 1 - TAIL) * scale.relative(errors, means) if freedom else np.zeros_like(means)
+    low, high = (scale.back(scale.forward(means) + end) for end in (-reach, reach))
     rows = []
-    for name, score, variance in zip(found.configurations, found.scores[0], found.variances[0], strict=True):
-        error = float(variance) ** 0.5
-        apart, known = (error, freedom) if within is None else (within[0] * float(scale.size(score)), within[1])
-        mine = [curve for curve, _ in trained[name]]
-        rows.append(Standing(name, float(score), error, freedom, apart, known, len(mine), mine[0], scale))
+    for name, score, error, own, *ends in zip(found.configurations, means, errors, apart, low, high, strict=True):
+        interval = (float(ends[0]), float(ends[1])) if freedom else None
+        first, _ = trained[name][0]
+        rows.append(Standing(name, float(score), float(error), interval, float(own), known, len(trained[name]), first))
     return sorted(rows, key=lambda row: row.score)
 
 

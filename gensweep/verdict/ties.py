@@ -26,9 +26,8 @@ ESTIMATES = "estimates.json"
 class Tie:
     """A trial whose corrected score differs from the best one's by no more than chance would have it.
 
-    `difference` is how much worse it is (below 0: better), with its 95 % `interval`, which holds 0.  It is `paired` if
-    that counts how alike the errors of both are, as their images come from the same noise; else they are taken for
-    unrelated.
+    `difference` is how much worse it is (below 0: better), with its 95 % `interval`, which holds 0.  If `paired`, that
+    counts how alike the errors of both are, as their images come from the same noise.
     """
 
     trial: TrialState
@@ -38,10 +37,7 @@ class Tie:
 
 
 def ties(entries: Sequence[RankedTrial]) -> tuple[Tie, ...]:
-    """Those of the trials, ranked best first by scores of one identity, that cannot be told from the first.
-
-    None if the metric gives no interval.
-    """
+    """The trials, ranked best first, that cannot be told from the first; none if the metric gives no interval."""
     best, *others = entries
     if (first := _corrected_order(best.score)) is None:
         return ()

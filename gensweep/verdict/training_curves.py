@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """What a budget buys: the expected `best` order, and the ends of its 95 % interval where there is one."""
+    """What a budget buys: the expected `best` score, and the ends of its 95 % interval where there is one."""
 
     budget: float
     best: float
@@ -48,9 +48,8 @@ class FrontierPoint:
 class TrainingCurve:
     """The scores of one training, by what it had spent in the unit of the budget, in ascending order.
 
-    Trainings of one `configuration` differ only in their `seed`.  One that was `stopped_early` by the scheduler might
-    have become better; what it would have scored later is not known.  One that `failed` bought nothing beyond its last
-    score, and may have none.
+    Trainings of one `configuration` differ only in their `seed`.  The later scores of a training that was
+    `stopped_early` are not known.  A training that `failed` bought nothing beyond its last score, and may have none.
     """
 
     group: str
@@ -63,7 +62,7 @@ class TrainingCurve:
 
     @property
     def spent(self) -> float:
-        """What the whole training took."""
+        """The cost of the whole training."""
         return self.points[-1].spent if self.points else 0.0
 
     def best_within(self, budget: float) -> CurvePoint | None:
@@ -103,20 +102,19 @@ class Scale:
         return np.abs(scores) if self.sign else np.ones_like(scores)
 
 
-#: How a training ended that would have gone on.
+#: The status of a training that had budget left.
 CUT_SHORT = ("pruned", "stopped", "running", "paused", "waiting")
-#: The units in which a budget may be given, the one that is preferred first.
+#: The units in which a budget may be given, the preferred one first.
 UNITS: tuple[Unit, ...] = ("flops", "device_seconds", "images")
 
 
 @dataclass(frozen=True)
 class TrainedCurves:
-    """The trainings of a comparison, with a curve each in a unit; `entries` are by trial name, which is
-    the name of the curve; the entry of a repeat is the trial that it repeats.
+    """The trainings of a comparison, with a curve each in a unit.
 
-    `uncounted` are names of trials that have no curve, as those that were only scored here, or whose cost in this unit
-    is not known.  `failed` are the curves of trainings that failed, which are not ranked, as far as they got.
-    Clones have no curve either: each changed its settings during training, so it is not one configuration.
+    `entries` are by trial name, that of a repeat is the trial that it repeats.  `uncounted` trials were only scored
+    here, or their cost in this unit is not known.  `failed` are the curves of trainings that failed, until
+    then.  Clones have no curve: each changed its settings during training, so it is not one configuration.
     """
 
     unit: Unit
@@ -133,25 +131,24 @@ class TrainedCurves:
     @cached_property
     def costs(self) -> dict[str, tuple[float, float]]:
         """By trial name, the amount spent until its best evaluation, and in all."""
-        return {
-            curve.trial: (min(curve.points, key=lambda point: point.order).spent, curve.spent) for curve in self.curves
-        }
+        best = {curve.trial: min(curve.points, key=lambda point: point.order) for curve in self.curves}
+        return {curve.trial: (best[curve.trial].spent, curve.spent) for curve in self.curves}
 
 
 def trained_curves(comparison: Comparison) -> list[TrainedCurves]:
-    """The curves of all ranked trials in each unit, in the order of groups and ranks.
+    """The curves of all ranked trials in each unit, from evaluations of the comparison's identity.
 
-    Only evaluations of the comparison's identity count.  The best unit comes first: that in which most trainings are
-    counted, and of several that of the budgets of the sweeps, or else that of `UNITS`.
+    The unit in which most trainings are counted comes first; of several that of the sweeps' budgets, or of `UNITS`.
     """
-    repeats = _repeats(comparison)
-    units = dict.fromkeys([*_unit_of_sweeps(comparison), *UNITS])
-    found = [_in_unit(comparison, repeats, each) for each in units]
+    created = [sweep.state.created for sweep in comparison.sweeps]
+    units = {None if each is None or not each.budget else each.unit for each in created}
+    first = [unit for unit in units if unit is not None] if len(units) == 1 else []
+    found = [_in_unit(comparison, each) for each in dict.fromkeys([*first, *UNITS])]
     return sorted((each for each in found if each.curves), key=lambda each: len(each.uncounted))
 
 
 def _repeats(comparison: Comparison) -> dict[str, list[TrialState]]:
-    """By the name of a ranked trial, those that train its configuration again with other seeds."""
+    """By the name of a ranked trial, the trials that train its configuration again with other seeds."""
     known = {entry.trial.name for entry in comparison.entries}
     found: dict[str, list[TrialState]] = {}
     for trial in (trial for sweep in comparison.sweeps for trial in sweep.trials):
@@ -162,10 +159,7 @@ def _repeats(comparison: Comparison) -> dict[str, list[TrialState]]:
 
 
 def sampling_costs(trained: TrainedCurves, images: int) -> dict[str, float]:
-    """By group, what its best configuration takes to draw images, in the unit of the curves.
-
-    Raises ConfigError if that is not known.
-    """
+    """By group, the cost of images of its best configuration.  Raises ConfigError if that is not known."""
     if trained.unit == "images":
         raise ConfigError(
             "--draw: drawing costs no training images; give --budget in flops or time, as 2e13flops or 8h"
@@ -195,19 +189,8 @@ def sampling_cost(trial: TrialState, unit: Unit) -> float | None:
     return devices * cost.sample_seconds / trial.score.identity.samples
 
 
-def _unit_of_sweeps(comparison: Comparison) -> list[Unit]:
-    """The unit of the budgets, if all sweeps have the same."""
-    created = [sweep.state.created for sweep in comparison.sweeps]
-    units = {None if each is None or not each.budget else each.unit for each in created}
-    return [unit for unit in units if unit is not None] if len(units) == 1 else []
-
-
-def _in_unit(
-    comparison: Comparison,
-    repeats: Mapping[str, Sequence[TrialState]],
-    unit: Unit,
-) -> TrainedCurves:
-    curves, entries, uncounted = [], {}, []
+def _in_unit(comparison: Comparison, unit: Unit) -> TrainedCurves:
+    curves, entries, uncounted, repeats = [], {}, [], _repeats(comparison)
     for group, members in comparison.groups.items():
         for entry in (each for each in members if not each.trial.lineage):
             original = entry.trial.name
@@ -219,21 +202,14 @@ def _in_unit(
                     entries[trial.name] = entry
                 else:
                     uncounted.append(trial.name)
-    failed = _failed(comparison, unit)
-    return TrainedCurves(unit, tuple(curves), entries, tuple(uncounted), failed)
-
-
-def _failed(comparison: Comparison, unit: Unit) -> tuple[TrainingCurve, ...]:
-    """The curves of trainings that failed by themselves, in groups that are compared."""
-    found = []
+    failed = []
     for trial in comparison.failed:
         # What could not even be configured was no training, and has no family.
         if trial.family and not trial.infrastructure_error and not trial.lineage:
-            configuration = f"{trial.sweep}/{trial.repeat_of or trial.trial}"
+            group, original = comparison.group_of(trial), f"{trial.sweep}/{trial.repeat_of or trial.trial}"
             points = _points(trial, comparison.score, unit)
-            group = comparison.group_of(trial)
-            found.append(TrainingCurve(group, trial.name, configuration, points, failed=True))
-    return tuple(found)
+            failed.append(TrainingCurve(group, trial.name, original, points, failed=True))
+    return TrainedCurves(unit, tuple(curves), entries, tuple(uncounted), tuple(failed))
 
 
 def _points(trial: TrialState, like: Score, unit: Unit) -> tuple[CurvePoint, ...]:

@@ -4,11 +4,12 @@ import pytest
 from histories import History, diffusion_law, gan_law
 from recorded import sweep, trial
 
-from gensweep.report.charts import budget_figure, draw_charts
+from gensweep.report.charts import budget_figure, draw_charts, importance_rows
 from gensweep.results import Anchor
 from gensweep.verdict.comparison import compare
+from gensweep.verdict.importance import importance
 from gensweep.verdict.pareto import pareto_rows
-from gensweep.verdict.recommendation import Recommendation, recommend
+from gensweep.verdict.recommendation import recommend
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +66,7 @@ def test_what_mattered_are_the_families_and_the_settings_of_each():
         for n in range(24)
     ]
     comparison = compare([sweep("a", found)])
-    figures = draw_charts(comparison, Recommendation(comparison.best_score, comparison.best_score, 1.0))
-    [figure] = [each for each in figures if each.name == "What mattered"]
-    names = {name for name, _ in figure.bars}
-    assert names == {"family", "VDM: loss", "GAN: loss", "interactions and noise"}
-    assert figure.bars[0][0] == "family"
-    assert sum(shown.share for _, shown in figure.bars) == pytest.approx(1)
+    rows = list(importance_rows(importance(comparison)))
+    assert {name for name, _ in rows} == {"family", "VDM: loss", "GAN: loss", "interactions and noise"}
+    assert rows[0][0] == "family"
+    assert sum(shown.share for _, shown in rows) == pytest.approx(1)

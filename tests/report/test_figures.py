@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gensweep.report.figures import Crossing, Dot, Figure, Level, Line, Panel
-from gensweep.verdict.importance import ShareInterval
 
 NASTY = "<script>alert(1)</script> $x_1$ & \"'"
 
@@ -47,11 +46,6 @@ def panel(**parts):
     return svg
 
 
-def bars(*shown):
-    [svg] = Figure(NASTY, NASTY, bars=shown).svgs("f")
-    return svg
-
-
 def dots(values):
     return [Dot(0, x, y, (f"at {x}",)) for x, y in values]
 
@@ -84,9 +78,8 @@ def test_names_of_users_are_text_and_nothing_else():
         "levels": [Level(NASTY, 2.0)],
         "crossings": [Crossing(NASTY, NASTY, 1.5, (1.0, 2.0))],
     }
-    for svg in (panel(**parts), bars((NASTY, ShareInterval(1.0, 0.9, 1.0)))):
-        assert "<script" not in svg
-        assert any(mark.words.startswith(NASTY) for mark in spoken(svg))
+    assert "<script" not in panel(**parts)
+    assert any(mark.words.startswith(NASTY) for mark in spoken(panel(**parts)))
     assert [element.text for element in ET.fromstring(panel(**parts)).iter("text")].count(NASTY) == 3
 
 

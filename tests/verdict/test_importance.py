@@ -36,19 +36,20 @@ def test_a_family_that_decides_comes_first():
     found = importance(compare([sweep(60, families_differ)]))
     # The logarithms: 1.0986^2 between families, 0.5^2 within.
     assert found.log
-    assert found.family.share == pytest.approx(0.83, abs=0.06)
-    assert found.family.low < 0.83 < found.family.high
-    assert all(each.estimate.share < 0.05 and each.estimate.low == 0 for each in found.settings)
-    total = found.family.share + sum(each.estimate.share for each in found.settings) + found.rest.share
+    family, settings, rest = found.shares.between, found.shares.within.values(), found.shares.rest
+    assert family.share == pytest.approx(0.83, abs=0.06)
+    assert family.low < 0.83 < family.high
+    assert all(each.share < 0.05 and each.low == 0 for each in settings)
+    total = family.share + sum(each.share for each in settings) + rest.share
     assert total == pytest.approx(1)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_settings_that_do_nothing_have_intervals_that_reach_0(seed):
-    found = importance(compare([sweep(24, noise, seed=seed)]))
-    assert found.family.low == 0
-    assert [each for each in found.settings if each.estimate.low > 0.02] == []
-    assert found.rest.high > 0.9
+    shares = importance(compare([sweep(24, noise, seed=seed)])).shares
+    assert shares.between.low == 0
+    assert [each for each in shares.within.values() if each.low > 0.02] == []
+    assert shares.rest.high > 0.9
 
 
 def test_what_mattered_in_a_branch_only_is_a_part_of_that_branch():
@@ -57,10 +58,9 @@ def test_what_mattered_in_a_branch_only_is_a_part_of_that_branch():
     def score(rng, family, params):
         return 10 ** (1 + params.get("only_b", 0.5)) * rng.lognormvariate(0, 0.05)
 
-    found = importance(compare([sweep(80, score)]))
-    assert {each.setting for each in found.settings[:2]} == {"only_b"}
-    assert {each.family for each in found.settings[:2]} == {"diffusion", "gan"}
-    assert sum(each.estimate.share for each in found.settings[:2]) > 0.8
+    within = importance(compare([sweep(80, score)])).shares.within
+    assert {*list(within)[:2]} == {("diffusion", "only_b"), ("gan", "only_b")}
+    assert sum(each.share for each in list(within.values())[:2]) > 0.8
 
 
 def test_finished_and_stopped_trials_count():
@@ -91,7 +91,7 @@ def test_sweeps_of_one_family_are_a_setting_of_it():
         return lambda rng, *_: factor * rng.lognormvariate(0, 0.1)
 
     made = [sweep(20, score(factor), name=name) for name, factor in (("a", 1.0), ("b", 9.0))]
-    found = importance(compare([recorded.sweep(each.name, each.trials[::2]) for each in made]))
-    assert found.family is None
-    assert found.settings[0].setting == "sweep"
-    assert found.settings[0].estimate.share > 0.9
+    shares = importance(compare([recorded.sweep(each.name, each.trials[::2]) for each in made])).shares
+    assert shares.between is None
+    [((_, setting), share), *_] = shares.within.items()
+    assert (setting, share.share > 0.9) == ("sweep", True)

@@ -9,9 +9,8 @@ from made_up import IDENTITY, diffusion, gan, project, write_sweep
 from recorded import judged, trial
 
 from gensweep.cli.main import run
-from gensweep.report.caveats import caveats
+from gensweep.report.caveats import caveats, format_diversity, trial_warnings, warnings_of
 from gensweep.report.html import render
-from gensweep.report.trial_warnings import format_diversity, trial_warnings, warnings_of
 from gensweep.results import Anchor, Evaluation, Score
 from gensweep.sweep.events import Evaluated
 from gensweep.sweep.stored_sweeps import load_sweeps
