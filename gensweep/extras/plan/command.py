@@ -44,8 +44,8 @@ def plan(sweeps: tuple[str, ...], budget: str, output: Path | None, root: Path, 
       gensweep plan ddpm-cifar10 --budget 4e15flops --format json
     """
     from gensweep.errors import UntrustedError
-    from gensweep.extras.plan.family_trainings import trainings_by_family
     from gensweep.extras.plan.next_sweep import check_target, write_next_sweep
+    from gensweep.extras.plan.scored_trainings import trainings_by_family
     from gensweep.extras.plan.spending import plan_spending
     from gensweep.extras.plan.spending_report import backtest_sentence, plan_json, plan_rows, plan_sentences
     from gensweep.report.caveats import clones_left_out

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gensweep.config.loading import load_sweep
 from gensweep.config.points import point_of
 from gensweep.config.ranges import Conditional, Node, Range, on_steps
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.yaml import to_yaml
 from gensweep.errors import ConfigError
-from gensweep.extras.plan.family_trainings import trial_of
+from gensweep.extras.plan.scored_trainings import trial_of
 from gensweep.extras.plan.spending import SpendingPlan
 from gensweep.files import write_text
 from gensweep.report.wording import rough
@@ -61,7 +60,6 @@ def write_next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison,
         f"#   gensweep tune {typed}                the sweep",
     ]
     write_text(path, "\n".join(head) + "\n" + to_yaml(tree))
-    load_sweep(path)
 
 
 def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dict[str, Any]:
@@ -76,8 +74,8 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
         else value
         for section, value in trial_config(trial).items()
     }
-    base["network"] |= {"width": best.width}
-    base["evaluation"] |= {"at": list(EVALUATED_AT)}
+    base["network"]["width"] = best.width
+    base["evaluation"]["at"] = list(EVALUATED_AT)
     limits = [each.model_dump(mode="json", exclude_none=True) for each in former.constraints]
     space = dict(narrowed_ranges(former, trial.at_best.params))
     if len(best.near) > 1:

@@ -20,8 +20,7 @@ from gensweep.extras.plan.backtest import (
     longest,
 )
 from gensweep.extras.plan.forecast import INTERVAL_PART, FittedFamily
-from gensweep.extras.plan.scaling_law import Array
-from gensweep.extras.plan.scored_trainings import ScoredTraining
+from gensweep.extras.plan.scored_trainings import Array, ScoredTraining
 
 #: A budget beyond so many times what the family spent that would be recommended is refused: the square of what the
 #: backtest checks.
