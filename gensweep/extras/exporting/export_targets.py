@@ -63,24 +63,7 @@ def write_diffusers(model: Model, folder: Path) -> dict[str, Any]:
             "diffusers tells a network where a step begins, but not where it ends, which this needs; choose --to onnx"
         )
     chain = _chain(model, family)
-    code = write_pipeline(family, chain, model.class_names, folder)
-    code_files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py"))
-    reasons = [
-        words
-        for name, words in (
-            ("labelled_pipeline.py", "diffusers has no pipeline for images of classes"),
-            ("unet/tabulated_denoiser.py", "its UNet2DModel cannot hold this network"),
-            ("scheduler/exact_scheduler.py", "its schedulers hold their tables in float32"),
-        )
-        if name in code_files
-    ]
-    return _facts(chain) | {
-        "code": code,
-        "code_files": ", ".join(code_files),
-        "reasons": ", and ".join(reasons),
-        "pipeline": "DDIMPipeline" if chain.variance is None else "DDPMPipeline",
-        "guidance": family.guidance,
-    }
+    return _facts(chain) | write_pipeline(family, chain, model.class_names, folder)
 
 
 def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gensweep.build.model import Model, labels_of, load_checkpoint
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.extras.exporting.export_command import TARGETS
 from gensweep.extras.exporting.export_targets import check_packages
-from gensweep.extras.exporting.model_card import CardFacts, model_card
+from gensweep.extras.exporting.model_card import model_card
 from gensweep.files import replace_folder, write_problem
 from gensweep.report.output import progress_bar
 from gensweep.report.sample_files import write_pictures
@@ -75,11 +75,19 @@ def export_run(
         except SafetensorError as error:
             raise GensweepError(f"{folder} cannot be written ({error}); is the disk full?") from error
         _write_picture(model, source, aside / PICTURE_FILE, drawn_before=not changed)
-        facts = CardFacts(
-            target, name, licence, command, "" if trial is None else command_of(trial), usage, changed, trial
+        text = model_card(
+            model,
+            usage,
+            target=target,
+            name=name,
+            licence=licence,
+            command=command,
+            trained_by="" if trial is None else command_of(trial),
+            changes=changed,
+            trial=trial,
         )
         card = aside / CARD_FILE
-        card.write_text(model_card(model, facts), encoding="utf-8")
+        card.write_text(text, encoding="utf-8")
         for file in filter(Path.is_file, aside.rglob("*")):
             file.chmod(card.stat().st_mode)  # some libraries let nobody but the owner read their weights
         has_code = any(aside.rglob("*.py"))

@@ -10,7 +10,7 @@ from typing import Any
 import diffusers
 from diffusers import DDIMScheduler, DDPMScheduler
 
-from gensweep.extras.exporting.denoiser_twin import Twin, twin_of
+from gensweep.extras.exporting.denoiser_twin import twin_of
 from gensweep.extras.exporting.drawing_chain import DrawingChain
 from gensweep.extras.exporting.pipeline_files.exact_scheduler import ExactScheduler
 from gensweep.families.denoising import DenoisingFamily
@@ -21,61 +21,54 @@ MAX_FLOAT32_ERROR = 1e-4
 VARIANCE_TYPES = {"small": "fixed_small", "large": "fixed_large", "learned": "learned_range"}
 
 
-def write_pipeline(family: DenoisingFamily, chain: DrawingChain, class_names: tuple[str, ...], folder: Path) -> bool:
-    """Write a pipeline that draws the family's images along a chain; returns whether it brings code of its own.
+def write_pipeline(
+    family: DenoisingFamily, chain: DrawingChain, class_names: tuple[str, ...], folder: Path
+) -> dict[str, Any]:
+    """Write a pipeline that draws the family's images along a chain; returns values for its model card.
 
-    It brings none for a model without labels whose network and noise levels diffusers can hold.
+    It brings `code` of its own, unless diffusers can hold the network and noise levels of a model without labels.
     Raises ConfigError for a network that has no twin.
     """
     twin = twin_of(family, chain)
-    standard = twin.is_standard and not family.classes and chain.float32_error() <= MAX_FLOAT32_ERROR
     network: Any = twin.network
-    network.save_pretrained(folder / "unet")
-    scheduler = _standard_scheduler(chain, twin) if standard else _exact_scheduler(chain, twin)
-    scheduler.save_pretrained(folder / "scheduler")
-    index: dict[str, Any] = {"_class_name": f"{type(scheduler).__name__.removesuffix('Scheduler')}Pipeline"}
-    if not standard:
-        _copy_code("exact_scheduler", folder / "scheduler")
-        index["_class_name"] = "DDPMPipeline"
-    if family.classes:
-        _copy_code("labelled_pipeline", folder)
-        index["_class_name"] = ["labelled_pipeline", "LabelledPipeline"]
-        index["class_names"] = list(class_names)
-        index["guidance_scale"] = family.guidance
-        index["guided_timesteps"] = list(chain.guided(family.guidance_interval))
-        index["num_inference_steps"] = len(chain)
-    index["_diffusers_version"] = diffusers.__version__
-    index["scheduler"] = ["diffusers" if standard else "exact_scheduler", type(scheduler).__name__]
-    if twin.is_standard:
-        index["unet"] = ["diffusers", "UNet2DModel"]
-    else:
-        _copy_code("tabulated_denoiser", folder / "unet")
-        index["unet"] = ["tabulated_denoiser", "TabulatedDenoiser"]
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-    return not standard
-
-
-def _standard_scheduler(chain: DrawingChain, twin: Twin) -> Any:
-    settings = _settings(chain, twin)
-    if chain.variance is None:
-        return DDIMScheduler(**settings)
-    return DDPMScheduler(**settings, variance_type=VARIANCE_TYPES[chain.variance])
-
-
-def _exact_scheduler(chain: DrawingChain, twin: Twin) -> Any:
-    variance = {"eta": chain.eta} if chain.variance is None else {"variance_type": VARIANCE_TYPES[chain.variance]}
-    return ExactScheduler(**_settings(chain, twin), **variance)
-
-
-def _settings(chain: DrawingChain, twin: Twin) -> dict[str, Any]:
-    return {
+    standard = twin.is_standard and not family.classes and chain.float32_error() <= MAX_FLOAT32_ERROR
+    code = {
+        "labelled_pipeline.py": "diffusers has no pipeline for images of classes" if family.classes else "",
+        "unet/tabulated_denoiser.py": "" if twin.is_standard else "its UNet2DModel cannot hold this network",
+        "scheduler/exact_scheduler.py": "" if standard else "its schedulers hold their tables in float32",
+    }
+    stock = DDIMScheduler if chain.variance is None else DDPMScheduler
+    settings: dict[str, Any] = {
         "num_train_timesteps": len(chain),
         "trained_betas": chain.betas().tolist(),
         "prediction_type": twin.prediction_type,
         "timestep_spacing": "trailing",
     }
-
-
-def _copy_code(name: str, folder: Path) -> None:
-    code = files("gensweep.extras.exporting.pipeline_files").joinpath(f"{name}.py").read_bytes()
-    (folder / f"{name}.py").write_bytes(code)
+    if chain.variance is not None:
+        settings["variance_type"] = VARIANCE_TYPES[chain.variance]
+    elif not standard:
+        settings["eta"] = chain.eta
+    scheduler = (stock if standard else ExactScheduler)(**settings)
+    network.save_pretrained(folder / "unet")
+    scheduler.save_pretrained(folder / "scheduler")
+    pipeline = f"{stock.__name__.removesuffix('Scheduler')}Pipeline"
+    index: dict[str, Any] = {
+        "_class_name": pipeline if standard else "DDPMPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "scheduler": ["diffusers" if standard else "exact_scheduler", type(scheduler).__name__],
+        "unet": ["diffusers" if twin.is_standard else "tabulated_denoiser", type(network).__name__],
+    }
+    if family.classes:
+        index |= {
+            "_class_name": ["labelled_pipeline", "LabelledPipeline"],
+            "class_names": list(class_names),
+            "guidance_scale": family.guidance,
+            "guided_timesteps": list(chain.guided(family.guidance_interval)),
+            "num_inference_steps": len(chain),
+        }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    brought = {file: reason for file, reason in code.items() if reason}
+    for file in brought:
+        source = files("gensweep.extras.exporting.pipeline_files").joinpath(Path(file).name)
+        (folder / file).write_bytes(source.read_bytes())
+    return {"code": brought, "pipeline": pipeline, "guidance": family.guidance}
