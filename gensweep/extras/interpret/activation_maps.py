@@ -5,18 +5,17 @@ Shapes: n images, s noise levels, k labels, u units of all layers, one layer aft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from gensweep.errors import ConfigError
-from gensweep.extras.interpret.recording import recording
+from gensweep.extras.interpret.recording import PathStep, recording
 from gensweep.extras.interpret.selectivity import selectivity
-from gensweep.extras.interpret.trajectory import PathStep
 from gensweep.families.family import Denoising, Family, Judging
 from gensweep.noise import Noise
 
@@ -47,14 +46,10 @@ class ActivationMap:
     effect: Float64[Tensor, "s k u"]
     p: Float64[Tensor, "s k u"]
 
-    def columns(self) -> dict[str, range]:
-        """The indices of each layer's units on the last axis."""
-        ends = [*accumulate(self.widths.values(), initial=0)]
-        return {layer: range(*pair) for layer, pair in zip(self.widths, pairwise(ends), strict=True)}
-
-    def units(self) -> Iterator[Unit]:
+    @cached_property
+    def units(self) -> list[Unit]:
         """All of them, in the order of the last axis."""
-        return (Unit(layer, index) for layer, count in self.widths.items() for index in range(count))
+        return [Unit(layer, index) for layer, count in self.widths.items() for index in range(count)]
 
     def mean_effect(self, label: int) -> Float64[Tensor, " u"]:
         """The effect of a label on each unit, averaged over noise levels."""
@@ -66,13 +61,9 @@ class ActivationMap:
         Each is significant at some level, and raised in the mean over levels.
         """
         mean, significant = self.mean_effect(label), (self.p[:, label] <= SIGNIFICANCE_LEVEL).any(dim=0)
-        units = list(self.units())
         order = mean.argsort(descending=True, stable=True).tolist()
-        return [
-            units[column]
-            for column in order
-            if significant[column] and mean[column] > 0 and network in (None, units[column].layer.partition(".")[0])
-        ][:count]
+        raised = [self.units[column] for column in order if significant[column] and mean[column] > 0]
+        return [unit for unit in raised if network in (None, unit.layer.partition(".")[0])][:count]
 
 
 def map_denoiser(

@@ -78,15 +78,14 @@ def look_into(
     folder: Path, chosen: dict[str, Any], settings: dict[str, Any], output: Path, name: str, command: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Analyse the model in a checkpoint folder and write the page; returns the rows to print, and remarks."""
-    from gensweep.extras.interpret.analysis import AnalysisSettings, analyse, load_labelled
-    from gensweep.extras.interpret.page import write_page
-    from gensweep.extras.interpret.tables import conclusion, unit_rows
+    from gensweep.extras.interpret.analysis import analyse, load_labelled
+    from gensweep.extras.interpret.page import conclusion, unit_rows, write_page
 
     labelled = load_labelled(folder, **chosen)
-    found = analyse(labelled, AnalysisSettings(**settings), lambda stage: click.echo(f"{stage} ...", err=True))
+    found = analyse(labelled, lambda stage: click.echo(f"{stage} ...", err=True), **settings)
     facts = {"images a label": settings["samples"], "permutations": settings["permutations"]}
     write_page(output, name, labelled, found, facts, command)
-    rows, words = unit_rows(found.activation_map, labelled.labels, labelled.names), []
+    rows, words = unit_rows(found.activation_map, labelled.labels, labelled.model.class_names), []
     if not rows:
         words.append("No unit is raised by a label more than by chance.")
     if found.failure is not None:

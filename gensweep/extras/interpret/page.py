@@ -1,4 +1,4 @@
-"""The page of `gensweep interpret`: one HTML file that needs no network, with its pictures and tables beside it."""
+"""What `gensweep interpret` has found: rows, a conclusion in words, and one HTML page with its pictures and tables."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import torch
 
 from gensweep.extras.interpret.activation_maps import SIGNIFICANCE_LEVEL, ActivationMap
-from gensweep.extras.interpret.analysis import Findings, LabelledModel, Trajectory
-from gensweep.extras.interpret.intervention import CHANGES, RANDOM_OFF, Intervention
+from gensweep.extras.interpret.analysis import MAX_LABELS, Findings, LabelledModel, Trajectory
+from gensweep.extras.interpret.intervention import CHANGES, OFF, RANDOM_OFF, Drop, Intervention, drop
 from gensweep.extras.interpret.pictures import layers_picture, level_word, tiles_picture, units_picture
-from gensweep.extras.interpret.tables import activation_map_csv, conclusion, intervention_rows, unit_rows
-from gensweep.extras.interpret.trajectory import evenly_spaced
+from gensweep.extras.interpret.recording import evenly_spaced
 from gensweep.metrics.extractors import to_uint8
 from gensweep.report.html import data_url, environment, write_whole
 from gensweep.report.output import csv_text
 
-HINT = "name another folder: --output DIR"
+#: Units of each class in tables.
+TOP_UNITS = 5
 #: Noise levels in the strip of a trajectory.
 SHOWN_LEVELS = 8
 
@@ -46,8 +46,8 @@ def write_page(
     folder: Path, name: str, labelled: LabelledModel, found: Findings, settings: Mapping[str, int], command: str
 ) -> None:
     """Write index.html, every picture of it, and tables, into a folder.  Raises GensweepError if that fails."""
-    names, widths = labelled.names, found.activation_map.widths
-    sections = {"activation_map": _activation_section(found.activation_map, labelled.shown_labels, names)}
+    names, widths = labelled.model.class_names, found.activation_map.widths
+    sections = {"activation_map": _activation_section(found.activation_map, labelled.labels[:MAX_LABELS], names)}
     files: dict[str, str | bytes] = {"activation_map.csv": activation_map_csv(found.activation_map, names)}
     if found.interventions:
         sections["interventions"] = _intervention_section(found.interventions, found.ceiling, names)
@@ -59,7 +59,7 @@ def write_page(
     files["index.html"] = render_page(f"A look inside {name}", shown, sections, command)
     files |= {picture.file: picture.data for section in sections.values() for picture in section.pictures}
     for file, content in files.items():
-        write_whole(folder / file, content, HINT)
+        write_whole(folder / file, content, "name another folder: --output DIR")
 
 
 def render_page(title: str, facts: Mapping[str, str], sections: Mapping[str, PageSection], command: str) -> str:
@@ -119,3 +119,92 @@ def _trajectory_section(found: Trajectory, names: Sequence[str]) -> PageSection:
 
 def _signed(row: Mapping[str, Any], key: str) -> str:
     return f"{row[key]:+.2f} ± {row[key + '_error']:.2f}" if row["units"] else ""
+
+
+def unit_rows(found: ActivationMap, labels: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The units that each label raises most.
+
+    `effect` is the mean over noise levels, `effect_there` that at the `level` where the label does most; `p` is
+    corrected for all units, labels and levels.
+    """
+    rows = []
+    for label in labels:
+        for unit in found.raised_units(label, TOP_UNITS):
+            column = found.units.index(unit)
+            level = int(found.effect[:, label, column].argmax())
+            noise = found.levels[level]
+            rows.append(
+                {
+                    "class": names[label],
+                    "layer": unit.layer,
+                    "unit": unit.index,
+                    "effect": float(found.mean_effect(label)[column]),
+                    "level": None if noise is None else float(noise),  # plain, as rows travel between machines
+                    "effect_there": float(found.effect[level, label, column]),
+                    "p": float(found.p[:, label, column].min()),
+                }
+            )
+    return rows
+
+
+def activation_map_csv(found: ActivationMap, names: Sequence[str]) -> str:
+    """A row for each unit and label: the mean effect, the smallest p, and the effect at each noise level."""
+    numbers = {"effect": found.effect.mean(dim=0).tolist(), "p": found.p.amin(dim=0).tolist()} | {
+        f"effect_at_{level:.6g}": effect.tolist()
+        for level, effect in zip(found.levels, found.effect, strict=True)
+        if level is not None
+    }
+    return csv_text(
+        [
+            {"layer": unit.layer, "unit": unit.index, "class": name}
+            | {key: f"{values[label][column]:.4g}" for key, values in numbers.items()}
+            for column, unit in enumerate(found.units)
+            for label, name in enumerate(names)
+        ]
+    )
+
+
+def intervention_rows(found: Sequence[Intervention], names: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a class and change: the share of images that are taken for their class, and its mean score.
+
+    Of images of this class, and under `others_` of the other ones.  What ends in `lost` is the difference to the images
+    without the change, with its standard error over images of the same seeds.
+    """
+    rows = []
+    for each in found:
+        row: dict[str, Any] = {"class": names[each.label], "change": each.change, "units": each.units}
+        row["images"] = len(each.measures["score"])
+        of_label = [other for other in found if other.label == each.label]
+        for measure, values in each.measures.items():
+            row[measure] = float(values.mean())
+            row[f"{measure}_lost"], row[f"{measure}_lost_error"] = drop(of_label, each.change, measure)
+        rows.append(row)
+    return rows
+
+
+def conclusion(found: Sequence[Intervention]) -> str:
+    """Whether the units found matter more for their label than random ones, either way, in numbers over all classes.
+
+    The scores decide, as they are finer than the shares.
+    """
+    more = drop(found, OFF, "score", relative_to=RANDOM_OFF)
+    if more.mean > 2 * more.error:
+        begin = "The units found matter"
+    elif more.mean < -2 * more.error:
+        begin = "The units found matter less than random ones"
+    else:
+        begin = "Not shown that the units found matter"
+
+    def lost(change: str, measure: str) -> str:
+        return _with_error(drop(found, change, measure))
+
+    return (
+        f"{begin}: without them the score of a class on its own images falls by {lost(OFF, 'score')}, without random "
+        f"units of the same layers by {lost(RANDOM_OFF, 'score')}, a difference of {_with_error(more)}; the share that "
+        f"is taken for the class falls by {lost(OFF, 'agreement')} and {lost(RANDOM_OFF, 'agreement')}. On images of "
+        f"other classes their score falls by {lost(OFF, 'others_score')} and {lost(RANDOM_OFF, 'others_score')}."
+    )
+
+
+def _with_error(drop: Drop) -> str:
+    return f"{drop.mean:.3f} (standard error {drop.error:.3f})"

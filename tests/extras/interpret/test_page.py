@@ -5,9 +5,8 @@ import re
 import pytest
 import torch
 
-from gensweep.extras.interpret.intervention import OFF, RANDOM_OFF, UNCHANGED, Intervention, Recognition
-from gensweep.extras.interpret.page import PagePicture, PageSection, render_page
-from gensweep.extras.interpret.tables import conclusion, intervention_rows
+from gensweep.extras.interpret.intervention import OFF, RANDOM_OFF, UNCHANGED, Intervention
+from gensweep.extras.interpret.page import PagePicture, PageSection, conclusion, intervention_rows, render_page
 
 NASTY = '<script>alert("x")</script>'
 
@@ -35,11 +34,12 @@ def test_names_of_users_are_escaped_and_nothing_is_fetched():
     ],
 )
 def test_the_conclusion_goes_either_way(off, random, words):
-    images, ones = torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Recognition(*2 * [torch.ones(20).double()])
-    found = [
-        Intervention(0, change, 1, Recognition(*2 * [torch.tensor(own).double()]), ones, images)
-        for change, own in ((UNCHANGED, [1] * 20), (OFF, off), (RANDOM_OFF, random))
-    ]
+    images = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
+    found = []
+    for change, own in ((UNCHANGED, [1] * 20), (OFF, off), (RANDOM_OFF, random)):
+        measures = dict.fromkeys(("agreement", "score"), torch.tensor(own).double())
+        measures |= dict.fromkeys(("others_agreement", "others_score"), torch.ones(20).double())
+        found.append(Intervention(0, change, 1, measures, images))
     assert conclusion(found).startswith(words)
     assert conclusion(found).endswith("falls by 0.000 (standard error 0.000) and 0.000 (standard error 0.000).")
     rows = intervention_rows(found, ["cat"])
