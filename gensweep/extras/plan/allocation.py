@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
@@ -91,8 +90,8 @@ class FamilyPlanner:
         more, wider = budget / self.largest, 1.0
         if more > 1 and not self.free_size:
             # As seconds are measured, a wider network may cost hardly more, or less.
-            enough = more >= MAX_WIDENING**self.cost_exponent
-            wider = MAX_WIDENING if enough else more ** (1 / self.cost_exponent)
+            _, power = self.exponents
+            wider = MAX_WIDENING if more >= MAX_WIDENING**power else more ** (1 / power)
         return list(range(tried[0], int(tried[-1] * wider) + 1, reduce(math.gcd, tried)))
 
     def allocate(self, budget: float) -> Allocation:
@@ -103,17 +102,16 @@ class FamilyPlanner:
         low = max((each for each in misfits if each < width), default=0)
         high = min((each for each in misfits if each > width), default=math.inf)
         widths = [each for each in self.widths(budget) if low < each < high]
-        near = {width: tuple(widths[max(0, index - 1) : index + 2]) for index, width in enumerate(widths)}
-        return min(
-            (self._at(width, near[width], budget, best) for width in widths), key=lambda each: each.forecast.value
-        )
+        near = [tuple(widths[max(0, index - 1) : index + 2]) for index in range(len(widths))]
+        found = [self._at(width, beside, budget, best) for width, beside in zip(widths, near, strict=True)]
+        return min(found, key=lambda each: each.forecast.value)
 
     def _at(self, width: int, near: tuple[int, ...], budget: float, indices: tuple[int, ...]) -> Allocation:
         members = [self.fitted.trainings[index] for index in indices]
         of_width = [each for each in members if each.width == width] or members
-        wider = width / of_width[0].width
-        flops = of_width[0].flops_per_image * wider**self.exponent
-        images = budget / (of_width[0].unit_cost * (1.0 if self.free_size else wider**self.cost_exponent))
+        wider, (power, cost_power) = width / of_width[0].width, self.exponents
+        flops = of_width[0].flops_per_image * wider**power
+        images = budget / (of_width[0].unit_cost * (1.0 if self.free_size else wider**cost_power))
         draws = self.fitted.draws(indices, flops, np.array([images]), anew=True)[:, 0]
         return Allocation(self.group, tuple(members), width, near, images, flops, forecast_of(draws), draws)
 
@@ -137,19 +135,11 @@ class FamilyPlanner:
         return found
 
     @cached_property
-    def exponent(self) -> float:
-        """By which power of the width the FLOPs of an image grow."""
-        return _power([(each.width, each.flops_per_image) for each in self.fitted.trainings])
-
-    @cached_property
-    def cost_exponent(self) -> float:
-        """By which power of the width the cost of an image grows, in the unit of the budget."""
-        return _power([(each.width, each.unit_cost) for each in self.fitted.trainings])
-
-
-def _power(points: Sequence[tuple[int, float]]) -> float:
-    """The slope of a line through logarithms."""
-    x, y = np.log(np.array(points)).T
-    if np.ptp(x) == 0:
-        return WIDTH_EXPONENT
-    return float(np.polyfit(x, y, 1)[0])
+    def exponents(self) -> tuple[float, float]:
+        """By which power of the width the FLOPs of an image grow, and its cost in the unit of the budget."""
+        points = np.array([(each.width, each.flops_per_image, each.unit_cost) for each in self.fitted.trainings])
+        width, *costs = np.log(points).T
+        if np.ptp(width) == 0:
+            return WIDTH_EXPONENT, WIDTH_EXPONENT
+        flops, cost = (float(np.polyfit(width, each, 1)[0]) for each in costs)
+        return flops, cost

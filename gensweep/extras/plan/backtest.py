@@ -31,7 +31,6 @@ MAX_REGRET = 0.2
 class HiddenScore:
     """A hidden score of a training, and what was predicted for it."""
 
-    group: str
     trial: str
     spent: float
     score: float
@@ -53,13 +52,15 @@ class HiddenScore:
 class Backtest:
     """How well laws that were fitted to the first part of the compute predicted the last.
 
-    `coverage` is the part of hidden scores that their 80 % intervals hold, the mean over trainings.  `regret` is how
+    `trainings` of them had hidden scores.  `coverage` is the part of these that 80 % intervals hold, the mean over
+    trainings.  `regret` is how
     much worse the training of which most was expected turned out than the best one, relative to it.  Both are None if
     there was nothing to predict.  With `problems` it is not trusted.
     """
 
     limit: float
     hidden: tuple[HiddenScore, ...]
+    trainings: int
     coverage: float | None
     regret: float | None
     recommended: str | None
@@ -70,11 +71,6 @@ class Backtest:
         """By which factor intervals would have had to be wider, as logarithms, to hold as many scores as they claim."""
         misses = [each.miss for each in self.hidden]
         return max(1.0, float(np.quantile(misses, INTERVAL_PART, method="inverted_cdf"))) if misses else 1.0
-
-    @property
-    def trainings(self) -> int:
-        """How many trainings had hidden scores."""
-        return len({(each.group, each.trial) for each in self.hidden})
 
 
 def backtest(families: Mapping[str, Sequence[ScoredTraining]]) -> Backtest:
@@ -119,7 +115,8 @@ def backtest(families: Mapping[str, Sequence[ScoredTraining]]) -> Backtest:
             "best one"
         )
     hidden = tuple(each for scores, _ in predicted for each in scores)
-    return Backtest(limit, hidden, coverage, regret, None if chosen is None else chosen.trial, tuple(problems))
+    taken = None if chosen is None else chosen.trial
+    return Backtest(limit, hidden, len(held), coverage, regret, taken, tuple(problems))
 
 
 def configurations(trainings: Sequence[ScoredTraining]) -> int:
@@ -139,8 +136,7 @@ def _predicted(fitted: FittedFamily, training: ScoredTraining, limit: float) -> 
     # Another training of the same configuration is known, if this one is not.
     akin = [i for i, each in enumerate(fitted.trainings) if each.curve.configuration == training.curve.configuration]
     draws = fitted.draws(same or akin, training.flops_per_image, images, anew=not same)
-    curve = training.curve
     return [
-        HiddenScore(curve.group, curve.trial, point.spent, point.order, forecast_of(draws[:, column]))
+        HiddenScore(training.curve.trial, point.spent, point.order, forecast_of(draws[:, column]))
         for column, point in enumerate(points)
     ]

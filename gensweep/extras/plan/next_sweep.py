@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from gensweep.config.points import point_of
-from gensweep.config.ranges import Conditional, Node, Range, on_steps
+from gensweep.config.ranges import Range, every_node, on_steps
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.yaml import to_yaml
@@ -31,7 +32,7 @@ NEXT_TRIALS = 6
 #: Shares of a training after which it is evaluated, so that the next plan has scores over a factor of 16 to learn from.
 EVALUATED_AT = (0.0625, 0.125, 0.25, 0.5, 0.75)
 #: Settings of a trial that its budget decides.
-LENGTH_SETTINGS = {"training": ("images", "device_seconds"), "evaluation": ("every", "at")}
+LENGTH_SETTINGS = (("training", "images"), ("training", "device_seconds"), ("evaluation", "every"))
 #: Characters of a name that leave room for what is added, of 64.
 MAX_NAME = 58
 
@@ -68,12 +69,9 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
     trial = trial_of(comparison, best.members[0])
     sweep = next(each for each in comparison.sweeps if each.name == trial.sweep)
     former = checked_sweep(sweep_config(sweep))
-    base: dict[str, Any] = {
-        section: {key: item for key, item in value.items() if key not in LENGTH_SETTINGS.get(section, ())}
-        if isinstance(value, Mapping)
-        else value
-        for section, value in trial_config(trial).items()
-    }
+    base = deepcopy(dict(trial_config(trial)))
+    for section, key in LENGTH_SETTINGS:
+        base[section].pop(key, None)
     base["network"]["width"] = best.width
     base["evaluation"]["at"] = list(EVALUATED_AT)
     limits = [each.model_dump(mode="json", exclude_none=True) for each in former.constraints]
@@ -96,22 +94,13 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
 def narrowed_ranges(sweep: SweepConfig, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Ranges around the best values of what was searched in ranges, by dotted key; what was chosen stays chosen."""
     met = point_of(sweep.nodes(), params).params
-    for node in _ranges(sweep.nodes()):
+    for node in (each for each in every_node(sweep.nodes()) if isinstance(each, Range)):
         value = params.get(node.key) if node.name in met else None
         if node.key != "network.width" and isinstance(value, int | float):
             low, high = narrowed_range(node, value)
             if low < high:
                 kind = "int" if node.integer else "float"
                 yield node.key, {kind: [low, high], "log": node.log} | ({"step": node.step} if node.step else {})
-
-
-def _ranges(nodes: Sequence[Node]) -> Iterator[Range]:
-    for node in nodes:
-        if isinstance(node, Range):
-            yield node
-        elif isinstance(node, Conditional):
-            for branch in node.branches:
-                yield from _ranges(branch.nodes)
 
 
 def narrowed_range(node: Range, value: float) -> tuple[float, float]:

@@ -158,23 +158,17 @@ def law_loss(parameters: Array, data: Observations, weights: Array, prior: LawPr
     loss = float(weights @ (of_means + np.log(variance) / 2 + sums + (counts - 1) * parameters[SCORE_DEVIATION]))
     centred = deviation_slope - (np.bincount(whose, deviation_slope, minlength=len(counts)) / counts)[whose]
     by_residual = weights[whose] * ((of_means_slope / scale / counts)[whose] + centred / scale_within)
-    gradient = _law_gradient(parameters, data, terms, -by_residual)
+    share = -by_residual / (terms.floor + terms.size + terms.images)
+    gradient = np.zeros_like(parameters)
+    gradient[FLOOR], gradient[SIZE], gradient[IMAGES] = share @ terms.floor, share @ terms.size, share @ terms.images
+    gradient[SIZE_EXPONENT] = -np.exp(parameters[SIZE_EXPONENT]) * (share * terms.size) @ data.log_flops
+    gradient[IMAGES_EXPONENT] = -np.exp(parameters[IMAGES_EXPONENT]) * (share * terms.images) @ data.log_images
     unexplained = 1 - of_means_slope * scaled_mean
     products = np.bincount(whose, deviation_slope * deviation, minlength=len(counts))
     gradient[TRIAL_DEVIATION] = weights @ (unexplained * between / variance)
     gradient[SCORE_DEVIATION] = weights @ (unexplained * within / counts / variance + counts - 1 - products)
     distance = (parameters - prior.mean) / prior.deviation
     return loss + float(distance @ distance) / 2, gradient + distance / prior.deviation
-
-
-def _law_gradient(parameters: Array, data: Observations, terms: LawTerms, by_log_score: Array) -> Array:
-    """From the derivatives by each point's log score to those by the parameters."""
-    share = by_log_score / (terms.floor + terms.size + terms.images)
-    gradient = np.zeros_like(parameters)
-    gradient[FLOOR], gradient[SIZE], gradient[IMAGES] = share @ terms.floor, share @ terms.size, share @ terms.images
-    gradient[SIZE_EXPONENT] = -np.exp(parameters[SIZE_EXPONENT]) * (share * terms.size) @ data.log_flops
-    gradient[IMAGES_EXPONENT] = -np.exp(parameters[IMAGES_EXPONENT]) * (share * terms.images) @ data.log_images
-    return gradient
 
 
 def _huber(z: Array) -> tuple[Array, Array]:
