@@ -92,9 +92,7 @@ def intervene(
         yield Intervention(int(own[0]), change, len(sets[0]), means, images[0])
 
 
-def drop(
-    found: Sequence[Intervention], change: str, measure: str = "agreement", *, relative_to: str = UNCHANGED
-) -> Drop:
+def drop(found: Sequence[Intervention], change: str, measure: str, *, relative_to: str = UNCHANGED) -> Drop:
     """How much worse images are recognised under a change than under another one, over all labels.
 
     Differences are taken image by image, as seeds are the same.

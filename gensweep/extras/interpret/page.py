@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -32,93 +31,72 @@ class PagePicture(NamedTuple):
     data: bytes
 
 
-class PageSection(NamedTuple):
-    """A part of a page: pictures, rows that have the same keys, the first of which has words as values, and `words`,
-    what its text in the template names.
-    """
-
-    pictures: Sequence[PagePicture] = ()
-    rows: Sequence[Mapping[str, str]] = ()
-    words: Mapping[str, Any] = MappingProxyType({})
-
-
 def write_page(
     folder: Path, name: str, labelled: LabelledModel, found: Findings, settings: Mapping[str, int], command: str
 ) -> None:
     """Write index.html, every picture of it, and tables, into a folder.  Raises GensweepError if that fails."""
-    names, widths = labelled.model.class_names, found.activation_map.widths
-    sections = {"activation_map": _activation_section(found.activation_map, labelled.labels[:MAX_LABELS], names)}
-    files: dict[str, str | bytes] = {"activation_map.csv": activation_map_csv(found.activation_map, names)}
-    if found.interventions:
-        sections["interventions"] = _intervention_section(found.interventions, found.ceiling, names)
-        files["interventions.csv"] = csv_text(intervention_rows(found.interventions, names))
-    if found.trajectory is not None:
-        sections["trajectory"] = _trajectory_section(found.trajectory, names)
-    facts = {"units": sum(widths.values()), "layers": len(widths), "classes": len(names), **settings}
-    shown = {fact: f"{value:,}" for fact, value in facts.items()} | {"weights": labelled.model.weights}
-    files["index.html"] = render_page(f"A look inside {name}", shown, sections, command)
-    files |= {picture.file: picture.data for section in sections.values() for picture in section.pictures}
+    names, units, shown = labelled.model.class_names, found.activation_map, labelled.labels[:MAX_LABELS]
+    changes = intervention_rows(found.interventions, names)
+    pictures = {
+        "units": _unit_pictures(units, shown, names),
+        "interventions": _intervention_pictures(found.interventions, names),
+        "trajectory": _trajectory_pictures(found.trajectory, names),
+    }
+    facts = {"units": sum(units.widths.values()), "layers": len(units.widths), "classes": len(names), **settings}
+    page = render_page(
+        title=f"A look inside {name}",
+        facts={fact: f"{value:,}" for fact, value in facts.items()} | {"weights": labelled.model.weights},
+        levels=units.levels[0] is not None,
+        significant=100 * float((units.p <= SIGNIFICANCE_LEVEL).double().mean()),
+        limit=SIGNIFICANCE_LEVEL,
+        units=unit_rows(units, shown, names),
+        interventions=changes,
+        conclusion=conclusion(found.interventions) if changes else "",
+        random=RANDOM_OFF,
+        ceiling=found.ceiling,
+        pictures=pictures,
+        command=command,
+    )
+    files: dict[str, str | bytes] = {"index.html": page, "activation_map.csv": activation_map_csv(units, names)}
+    if changes:
+        files["interventions.csv"] = csv_text(changes)
+    files |= {picture.file: picture.data for part in pictures.values() for picture in part}
     for file, content in files.items():
         write_whole(folder / file, content, "name another folder: --output DIR")
 
 
-def render_page(title: str, facts: Mapping[str, str], sections: Mapping[str, PageSection], command: str) -> str:
-    """The page as text, with its pictures inside; sections are known by name.  Whatever users named is escaped."""
+def render_page(**parts: Any) -> str:
+    """The page as text, with its pictures inside.  Whatever users named is escaped."""
     template = environment("gensweep.extras.interpret").get_template("page.html.j2")
-    return template.render(title=title, facts=facts, sections=sections, command=command, data_url=data_url)
+    return template.render(**parts, data_url=data_url, level_word=level_word)
 
 
-def _activation_section(found: ActivationMap, labels: Sequence[int], names: Sequence[str]) -> PageSection:
-    with_levels = found.levels[0] is not None
+def _unit_pictures(found: ActivationMap, labels: Sequence[int], names: Sequence[str]) -> list[PagePicture]:
     pictures = [PagePicture("where.png", "Where labels act: layers in the order of the network", layers_picture(found))]
     for label in labels:
         if (data := units_picture(found, label, names)) is not None:
             caption = f"The units that {names[label]} raises most"
             pictures.append(PagePicture(f"units-{label}.png", caption, data))
-    table = []
-    for row in unit_rows(found, labels, names):
-        cells = {"unit": f"{row['layer']} #{row['unit']}", "class": row["class"], "effect": f"{row['effect']:.2f}"}
-        if with_levels:
-            cells |= {"largest at level": level_word(row["level"]), "there": f"{row['effect_there']:.2f}"}
-        table.append(cells | {"p": f"{row['p']:.3g}"})
-    significant = 100 * float((found.p <= SIGNIFICANCE_LEVEL).double().mean())
-    words = {"levels": with_levels, "significant": significant, "limit": SIGNIFICANCE_LEVEL}
-    return PageSection(pictures, table, words)
+    return pictures
 
 
-def _intervention_section(found: Sequence[Intervention], ceiling: float, names: Sequence[str]) -> PageSection:
-    rows = intervention_rows(found, names)
+def _intervention_pictures(found: Sequence[Intervention], names: Sequence[str]) -> list[PagePicture]:
     pictures = []
     for label in dict.fromkeys(each.label for each in found):
         images = torch.stack([each.images for each in found if each.label == label])
         shown = tiles_picture(images, list(CHANGES), [str(sample) for sample in range(images.shape[1])], "sample")
         caption = f"{names[label]}: the same seeds under every change"
         pictures.append(PagePicture(f"interventions-{label}.png", caption, shown))
-    table = [
-        {
-            "class": row["class"],
-            "change": row["change"],
-            "units": str(row["units"]),
-            "agreement": f"{row['agreement']:.2f}",
-            "score": f"{row['score']:.2f}",
-            "score lost": _signed(row, "score_lost"),
-            "others' score": f"{row['others_score']:.2f}",
-            "lost there": _signed(row, "others_score_lost"),
-        }
-        for row in rows
-    ]
-    return PageSection(pictures, table, {"conclusion": conclusion(found), "random": RANDOM_OFF, "ceiling": ceiling})
+    return pictures
 
 
-def _trajectory_section(found: Trajectory, names: Sequence[str]) -> PageSection:
+def _trajectory_pictures(found: Trajectory | None, names: Sequence[str]) -> list[PagePicture]:
+    if found is None:
+        return []
     path, labels = evenly_spaced(found.path, SHOWN_LEVELS), [names[label] for label in found.labels]
     predicted, levels = [to_uint8(step.x_0).cpu() for step in path], [level_word(step.sigma) for step in path]
     strip = tiles_picture(torch.stack([*predicted, found.images], dim=1), labels, [*levels, "image"], "noise level")
-    return PageSection([PagePicture("trajectory.png", "The image predicted at each noise level", strip)])
-
-
-def _signed(row: Mapping[str, Any], key: str) -> str:
-    return f"{row[key]:+.2f} ± {row[key + '_error']:.2f}" if row["units"] else ""
+    return [PagePicture("trajectory.png", "The image predicted at each noise level", strip)]
 
 
 def unit_rows(found: ActivationMap, labels: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -138,7 +116,7 @@ def unit_rows(found: ActivationMap, labels: Sequence[int], names: Sequence[str])
                     "class": names[label],
                     "layer": unit.layer,
                     "unit": unit.index,
-                    "effect": float(found.mean_effect(label)[column]),
+                    "effect": float(found.effect[:, label, column].mean()),
                     "level": None if noise is None else float(noise),  # plain, as rows travel between machines
                     "effect_there": float(found.effect[level, label, column]),
                     "p": float(found.p[:, label, column].min()),

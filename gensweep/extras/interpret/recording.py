@@ -24,10 +24,8 @@ from gensweep.noise import Noise
 
 T = TypeVar("T")
 
-#: Layers that read (b, c, h, w).
+#: Layers that read (b, c, h, w); linear ones read (b, ..., c).
 CHANNELS_FIRST = (nn.Conv2d, nn.ConvTranspose2d)
-#: Layers that read (b, ..., c).
-CHANNELS_LAST = (nn.Linear,)
 
 
 def reading_layers(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
@@ -36,7 +34,7 @@ def reading_layers(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
         f"{network}.{path}" if path else network: module
         for network, root in networks.items()
         for path, module in root.named_modules()
-        if isinstance(module, CHANNELS_FIRST + CHANNELS_LAST)
+        if isinstance(module, (*CHANNELS_FIRST, nn.Linear))
     }
 
 

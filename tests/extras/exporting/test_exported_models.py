@@ -1,5 +1,6 @@
 """Exported models draw the same images from the same noise as the runs that they come from."""
 
+import importlib.util
 import json
 import os
 import re
@@ -332,7 +333,7 @@ def test_what_cannot_be_exported_is_refused_with_what_can(sections, arguments, w
 
 
 def test_a_missing_package_is_named_with_what_to_type(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(export_targets.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert run(["export", str(tmp_path), "--to", "onnx"]) == 2
     assert "pip install 'gensweep[export]'" in capsys.readouterr().err
 

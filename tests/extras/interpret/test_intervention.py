@@ -57,7 +57,8 @@ def test_known_unit_silences_its_label_alone():
     assert all(torch.equal(each["agreement"], each["score"]) for each in measures)
     assert all(torch.equal(each["others_score"], torch.full((N,), 1 / (CLASSES - 1)).double()) for each in measures)
     assert torch.equal(draw(own)[:8], found[UNCHANGED].images)
-    assert drop([*found.values()], OFF, relative_to=RANDOM_OFF) == drop([*found.values()], OFF, "score") == (1.0, 0.0)
+    every = [*found.values()]
+    assert drop(every, OFF, "score", relative_to=RANDOM_OFF) == drop(every, OFF, "score") == (1.0, 0.0)
 
 
 def made(label, change, own, others):
@@ -74,11 +75,11 @@ def test_losses_are_means_of_paired_differences_over_labels_and_images():
         made(1, OFF, [0, 1, 0, 1], [0, 0, 0, 0]),
     ]
     differences = torch.tensor([1.0, 1, 0, 0, 1, -1, 0, 0])
-    assert drop(found, OFF) == pytest.approx((0.25, float(differences.std()) / 8**0.5))
+    assert drop(found, OFF, "agreement") == pytest.approx((0.25, float(differences.std()) / 8**0.5))
     assert drop(found, OFF, "score") == pytest.approx((0.125, float(differences.std()) / 8**0.5 / 2))
     assert drop(found, OFF, "others_agreement").mean == pytest.approx(1 / 8)
-    assert drop(found, UNCHANGED) == (0.0, 0.0)
-    assert torch.isnan(torch.tensor(drop([made(0, c, [1], [1]) for c in (UNCHANGED, OFF)], OFF).error))
+    assert drop(found, UNCHANGED, "score") == (0.0, 0.0)
+    assert torch.isnan(torch.tensor(drop([made(0, c, [1], [1]) for c in (UNCHANGED, OFF)], OFF, "score").error))
 
 
 def test_random_units_are_others_of_the_same_layers():
