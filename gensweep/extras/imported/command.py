@@ -17,7 +17,7 @@ from gensweep.report.output import format_option
 
 #: The file that makes a folder a pipeline of diffusers.
 PIPELINE_FILE = "model_index.json"
-FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+FILE = click.Path(path_type=Path, dir_okay=False)
 #: What can be scored, and the options that it takes beside those of all.
 PICTURES, PIPELINE, GENERATOR = "a folder of pictures", "a pipeline of diffusers", "an exported generator"
 USED: dict[str, tuple[str, ...]] = {
@@ -55,9 +55,9 @@ class ImportedOptions:
     def check(self) -> None:
         """Raise ConfigError for options that do not fit together, or not to a folder or its absence."""
         if (self.folder is None) == (self.torchscript is None):
-            raise click.UsageError(
-                "Give either FOLDER or --torchscript FILE; for example: gensweep evaluate-images generated/"
-            )
+            raise click.UsageError("Give either FOLDER or --torchscript FILE: gensweep evaluate-images generated/")
+        if (given := self.folder or self.torchscript) and not given.exists():
+            raise ConfigError(f"there is no {given}; name a folder, or a file with --torchscript")
         source = GENERATOR
         if self.folder is not None:
             source = PIPELINE if is_pipeline(self.folder) else PICTURES
@@ -102,7 +102,7 @@ def _range(context: click.Context, option: click.Parameter, text: str | None) ->
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
 @scoring_options
 @click.option("--name", help="File the score of FOLDER or --torchscript beside the sweeps, for best --compare.")
 @click.option("--replace", is_flag=True, help="With --name: put it in the place of what was filed before.")
