@@ -32,7 +32,7 @@ import numpy as np
 from dated_results import RESULTS, dated
 from truths.trainings import KnownLaw, MadeUpSweep, flops_of
 
-from gensweep.extras.plan import law_fit
+from gensweep.extras.plan import scaling_law
 from gensweep.extras.plan.backtest import HIDDEN_FACTOR
 from gensweep.extras.plan.forecast import FittedFamily
 from gensweep.extras.plan.scaling_law import PRIOR, TRIAL_DEVIATION, LawPrior
@@ -142,7 +142,7 @@ def _methods(trainings: Sequence[ScoredTraining], limit: float) -> tuple[float, 
     without = PRIOR.mean.copy(), PRIOR.deviation.copy()
     without[0][TRIAL_DEVIATION], without[1][TRIAL_DEVIATION] = -6.5, 1e-3
     predicted = [_best_of(early, trainings, end)]
-    with mock.patch.object(law_fit, "PRIOR", LawPrior(*without)):
+    with mock.patch.object(scaling_law, "PRIOR", LawPrior(*without)):
         predicted.append(_best_of(early, trainings, end))
     return predicted[0] - found, predicted[1] - found, _through_best(early, end) - found
 
@@ -150,7 +150,7 @@ def _methods(trainings: Sequence[ScoredTraining], limit: float) -> tuple[float, 
 def _best_of(early: Sequence[ScoredTraining], trainings: Sequence[ScoredTraining], end: float) -> float:
     """The best expectation of those trainings that went on to the end."""
     observations = observe(early)
-    best = law_fit.fit_law(observations)
+    best = scaling_law.fit_law(observations)
     fitted, names = FittedFamily(observations, best, best[None]), [each.curve.trial for each in early]
     return min(
         float(

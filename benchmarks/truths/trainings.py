@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gensweep.extras.plan.scaling_law import Array
-from gensweep.extras.plan.scored_trainings import ScoredTraining
+from gensweep.extras.plan.scored_trainings import Array, ScoredTraining
 from gensweep.verdict.training_curves import CurvePoint, TrainingCurve
 
 #: FLOPs of an image at width 1, about those of a small U-Net.

@@ -1,6 +1,6 @@
 """Watch for the notice that AWS takes this spot machine away: `python -m gensweep.extras.cluster.spot_notice`.
 
-AWS gives it two minutes before, on the machine itself.  A file then tells the trials here to save a checkpoint, and Ray
+AWS gives it two minutes before, on the machine itself.  A file then tells the trials here to save their state, and Ray
 drains the node, so that it places no more trials there; for that Ray has a command and no other public way.
 Source: Amazon EC2 User Guide, spot instance interruption notices.
 """
@@ -46,31 +46,15 @@ def announced_end(metadata: str = METADATA) -> datetime | None:
 def drain(cluster: str, node: str, end: datetime, ray_command: Path) -> None:
     """Let Ray drain a node of the cluster at an address until then."""
     seconds = max(0, int((end - datetime.now(UTC)).total_seconds()))
-    options = {
-        "--address": cluster,
-        "--node-id": node,
-        "--reason": "DRAIN_NODE_REASON_PREEMPTION",
-        "--reason-message": "the spot machine is taken away",
-        "--deadline-remaining-seconds": str(seconds),
-    }
-    command = [str(ray_command), "drain-node", *(word for option in options.items() for word in option)]
+    why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the spot machine is taken away"]
+    until = ["--deadline-remaining-seconds", str(seconds)]
+    command = [str(ray_command), "drain-node", "--address", cluster, "--node-id", node, *why, *until]
     subprocess.run(command, check=True)
 
 
 def _answer(request: urllib.request.Request) -> str:
     with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT) as answer:
         return str(answer.read().decode())
-
-
-def _cluster_and_node() -> tuple[str, str]:
-    import ray
-
-    ray.init("auto", log_to_driver=False)
-    try:
-        context = ray.get_runtime_context()
-        return str(context.gcs_address), str(context.get_node_id())
-    finally:
-        ray.shutdown()
 
 
 def main() -> None:
@@ -84,7 +68,13 @@ def main() -> None:
         while (end := announced_end()) is None:
             time.sleep(LOOK_INTERVAL)
         notice_file().touch()
-        drain(*_cluster_and_node(), end, Path(sys.executable).with_name("ray"))
+        import ray
+
+        ray.init("auto", log_to_driver=False)
+        context = ray.get_runtime_context()
+        cluster, node = str(context.gcs_address), str(context.get_node_id())
+        ray.shutdown()
+        drain(cluster, node, end, Path(sys.executable).with_name("ray"))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import click
 
 from gensweep.errors import GensweepError
 from gensweep.files import scratch_folder
@@ -38,82 +40,68 @@ Piece: TypeAlias = tuple[Literal["begun", "out", "err", "failed", "done"], Any]
 
 
 def run_as_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Run a function as a task.  Raises ConfigError if no node can run it, and the errors of the function."""
-    from gensweep.run.cluster import connected
+    """Run a function as a task, on a GPU if the cluster has any.
 
-    output = sys.stdout  # which goes nowhere while Ray is connected
-    with last_words(f"Error: {LOST_CLUSTER}"), connected():
-        return _run_task(work, arguments, output)
-
-
-CLUSTER_RUNNERS.append(run_as_task)
-
-
-def _run_task(work: Callable[..., Any], arguments: tuple[Any, ...], output: TextIO) -> Any:
-    """Asks for a GPU if the cluster has any.  Raises ConfigError if no node can ever hold the task."""
+    Raises ConfigError if no node can ever hold the task, and the errors of the function.
+    """
     import ray
 
     from gensweep.config.sweep_config import Resources
     from gensweep.run.allotment import allot, bundle, scarce_words
+    from gensweep.run.cluster import connected
     from gensweep.run.messages import Carried
     from gensweep.run.nodes import addable_nodes, node_resources
 
-    nodes = node_resources()
-    asked = Resources(gpus_per_worker=1.0 if any(node.get("GPU") for node in nodes) else 0.0)
-    allot(asked, nodes, grows=addable_nodes() > 0)
-    targets: list[Path] = []
+    output = sys.stdout  # which goes nowhere while Ray is connected
+    with last_words(f"Error: {LOST_CLUSTER}"), connected():
+        nodes = node_resources()
+        asked = Resources(gpus_per_worker=1.0 if any(node.get("GPU") for node in nodes) else 0.0)
+        allot(asked, nodes, grows=addable_nodes() > 0)
+        targets: list[Path] = []
 
-    def pack(each: SentPath | ReturnedPath) -> Any:
-        if isinstance(each, SentPath):
-            return _Packed(each.path.name, _pack(each.path))
-        targets.append(each.path)
-        return _Wanted(each.path.name)
+        def pack(each: SentPath | ReturnedPath) -> Any:
+            if isinstance(each, SentPath):
+                return _Files(each.path.name, _pack(each.path))
+            targets.append(each.path)
+            return _Files(each.path.name, None)
 
-    sent = replaced(arguments, pack)
-    given = bundle(asked)
-    task: Any = ray.remote(num_cpus=given["CPU"], num_gpus=given.get("GPU", 0))(_perform)
-    stream = task.options(num_returns="streaming").remote(Carried((work, sent)))
-    try:
-        for kind, content in _pieces(stream, scarce_words(asked)):
-            if kind == "failed":
-                raise content
-            if kind == "done":
-                result, files = content
-                for target, packed in zip(targets, files, strict=True):
-                    _unpack(packed, target.parent)
-                return result
-            print(content, end="", file=output if kind == "out" else sys.stderr, flush=True)
-    finally:
-        with contextlib.suppress(Exception):  # it may have ended
-            ray.cancel(stream, force=True)
-    raise GensweepError("the task on the cluster ended without a result; is a node lost? Run the command again")
+        sent = replaced(arguments, pack)
+        given = bundle(asked)
+        task: Any = ray.remote(num_cpus=given["CPU"], num_gpus=given.get("GPU", 0))(_perform)
+        stream = task.options(num_returns="streaming").remote(Carried((work, sent)))
+        try:
+            ready, _ = ray.wait([stream], timeout=PATIENCE)
+            if not ready:
+                click.echo(f"waiting for a node of the cluster with {scarce_words(asked)} ...", err=True)
+            for reference in stream:
+                kind, content = ray.get(reference)
+                if kind == "failed":
+                    raise content
+                if kind == "done":
+                    result, files = content
+                    for target, packed in zip(targets, files, strict=True):
+                        _unpack(packed, target.parent)
+                    return result
+                if kind != "begun":
+                    click.echo(content, file=output if kind == "out" else sys.stderr, nl=False)
+        finally:
+            with contextlib.suppress(Exception):  # it may have ended
+                ray.cancel(stream, force=True)
+        raise GensweepError("the task on the cluster ended without a result; is a node lost? Run the command again")
 
 
-def _pieces(stream: Any, awaited: str) -> Iterator[Piece]:
-    """What the task sends; says what it waits for until it has begun."""
-    import ray
-
-    ready, _ = ray.wait([stream], timeout=PATIENCE)
-    if not ready:
-        print(f"waiting for a node of the cluster with {awaited} ...", file=sys.stderr, flush=True)  # noqa: T201
-    for reference in stream:
-        piece: Piece = ray.get(reference)
-        if piece[0] != "begun":
-            yield piece
+CLUSTER_RUNNERS.append(run_as_task)
 
 
 # -- on the node of the task -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Packed:
-    name: str
-    content: bytes
+class _Files:
+    """A file or folder that the work reads; without content, one that it writes."""
 
-
-@dataclass(frozen=True)
-class _Wanted:
     name: str
+    content: bytes | None
 
 
 class _Text(io.TextIOBase):
@@ -148,18 +136,18 @@ def _work(
 ) -> None:
     wanted: list[Path] = []
 
-    def unpack(each: _Packed | _Wanted) -> Path:
+    def unpack(each: _Files) -> Path:
         folder = Path(tempfile.mkdtemp(dir=scratch))
-        if isinstance(each, _Packed):
-            _unpack(each.content, folder)
-        else:
+        if each.content is None:
             wanted.append(folder / each.name)
+        else:
+            _unpack(each.content, folder)
         return folder / each.name
 
     try:
         with contextlib.redirect_stdout(_Text("out", pieces)), contextlib.redirect_stderr(_Text("err", pieces)):
             work, arguments = carried.open()
-            result = work(*replaced(arguments, unpack, (_Packed, _Wanted)))
+            result = work(*replaced(arguments, unpack, (_Files,)))
         pieces.put(("done", (result, [_pack(path) for path in wanted])))
     except BaseException as error:
         pieces.put(("failed", error))

@@ -30,8 +30,7 @@ FILE = click.Path(path_type=Path)
 @click.option("-n", "--count", type=click.IntRange(1), default=8, show_default=True, help="How many images.")
 @click.option(
     "--strength",
-    type=float,
-    metavar="0..1",
+    type=click.FloatRange(0, 1),
     help=f"How much of it is lost in noise first: 0 nothing, 1 all of it.  [default: {DEFAULT_STRENGTH}; "
     f"{DEFAULT_MASK_STRENGTH:g} with --inpaint]",
 )
@@ -60,7 +59,7 @@ def edit(
 ) -> None:
     """Draw versions of a picture, a part of it, or the way to another one.
 
-    RUN is SWEEP (its best score), SWEEP/TRIAL, a checkpoint folder, such as ./FOLDER, or a registered model.
+    RUN is SWEEP (its best score), SWEEP/TRIAL, a folder with a model, such as ./FOLDER, or a registered model.
 
     \b
     Examples:
@@ -68,6 +67,8 @@ def edit(
       gensweep edit ddpm-cifar10 car.jpg --inpaint mask.png --rounds 10
       gensweep edit ddpm-cifar10 car.jpg --interpolate ship.jpg -n 9
     """
+    from gensweep.data.picture_decoding import read_picture
+    from gensweep.extras.editing.drawing import Pictures
     from gensweep.report.sample_files import check_output
 
     others = {"--strength": strength, "--inpaint": inpaint, "--rounds": rounds}
@@ -76,8 +77,6 @@ def edit(
         for option, value in others.items()
         if interpolate is not None and value is not None
     ]
-    if strength is not None and not 0 <= strength <= 1:
-        problems.append(f"--strength {strength:g} must lie in 0..1; 0 keeps the picture and 1 forgets it")
     if rounds is not None and not (inpaint or interpolate):
         problems.append("--rounds makes the kept and the drawn part agree; say what to draw with --inpaint MASK")
     guided = how["guidance"] is not None or any(each.startswith("family.guidance") for each in how["overrides"])
@@ -86,7 +85,16 @@ def edit(
     if problems:
         raise ConfigError(problems)
     check_output(output, count, [file for file in (picture, inpaint, interpolate) if file is not None])
-    pictures = _read(picture, strength, inpaint, rounds, interpolate)
+    image = read_picture(picture)
+    mask, other = (None if file is None else read_picture(file) for file in (inpaint, interpolate))
+    if mask is not None and mask.size != image.size:
+        sizes = [f"{width} x {height}" for width, height in (mask.size, image.size)]
+        raise ConfigError(
+            f"--inpaint {inpaint}: the mask has {sizes[0]} pixels and the picture {sizes[1]}; make them equally large"
+        )
+    if strength is None:
+        strength = DEFAULT_STRENGTH if mask is None else DEFAULT_MASK_STRENGTH
+    pictures = Pictures(image, strength, mask, rounds or 1, other)
     draw_near_gpus(draw_pictures, run, count, output, pictures, **how)
 
 
@@ -97,29 +105,3 @@ def draw_pictures(model: Model, count: int, output: Path, pictures: Pictures, **
 
     before, images, after = draw_from_pictures(model, pictures, count, **drawing)
     return write_pictures(images, output, before=before, after=after)
-
-
-def _read(
-    picture: Path, strength: float | None, inpaint: Path | None, rounds: int | None, interpolate: Path | None
-) -> Pictures:
-    """The pictures in files.  Raises ConfigError for files that cannot be used."""
-    from gensweep.data.picture_decoding import read_picture
-    from gensweep.extras.editing.drawing import MIN_WHITE_OF_MASK, Pictures
-
-    image = read_picture(picture)
-    if interpolate is not None:
-        return Pictures(image, DEFAULT_STRENGTH, other=read_picture(interpolate))
-    if inpaint is None:
-        return Pictures(image, DEFAULT_STRENGTH if strength is None else strength)
-    mask = read_picture(inpaint)
-    if mask.size != image.size:
-        (width, height), (mask_width, mask_height) = image.size, mask.size
-        raise ConfigError(
-            f"--inpaint {inpaint}: the mask has {mask_width} x {mask_height} pixels and the picture has "
-            f"{width} x {height}; make the mask as large as the picture"
-        )
-    if not any(mask.convert("L").histogram()[MIN_WHITE_OF_MASK:]):
-        raise ConfigError(
-            f"--inpaint {inpaint}: the mask has no white, so there is nothing to draw; paint a part white"
-        )
-    return Pictures(image, DEFAULT_MASK_STRENGTH if strength is None else strength, mask, rounds=rounds or 1)

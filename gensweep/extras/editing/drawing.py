@@ -13,7 +13,6 @@ from torch import Tensor
 
 from gensweep.build.model import Model, in_batches, labels_of
 from gensweep.data.picture_decoding import squared
-from gensweep.diffusion.samplers.sampler import Denoise, Sampler
 from gensweep.diffusion.sdedit import edit
 from gensweep.errors import ConfigError
 from gensweep.extras.editing.interpolation import decode, encode, encoding_levels, slerp
@@ -59,10 +58,7 @@ def draw_from_pictures(
 
     Before come the picture, as the model gets it, and the picture with the masked part in grey.  At strength 1 and
     without a mask the images are those that `Model.sample` draws.
-    Raises ConfigError for a family that neither denoises nor encodes, a class that the model does not know, a mask of
-    which nothing is left, or for a family that encodes, and rounds of a sampler that finds its own levels; on the way
-    to another picture also for a sampler that draws noise, an encoder that must be told the class, and fewer than two
-    frames.
+    Raises ConfigError for pictures that do not suit each other, the family or its sampler, and for an unknown class.
     """
     family = model.family
     if not isinstance(family, Denoising | Encoding):
@@ -84,21 +80,15 @@ def draw_from_pictures(
         ends = _in_range(torch.cat([image[None], after]), model)
         labels = None if label is None else labels_of(model, count, label)
         t = torch.linspace(0, 1, count, dtype=torch.float64, device=model.device)
-        if isinstance(family, Denoising):
-            draw = _frames(family, ends, t, labels)
-        else:
-            draw = _encoded_frames(family, ends, t, labels, seed)
+        draw = _frames(family, ends, t, labels, seed)
     else:
         labels, redraw = labels_of(model, count, label), None
         if pictures.mask is not None:
             redraw = _redraw_for(model, pictures.mask)
             before.append(torch.where(redraw, UNDRAWN_GREY, image).to(image.dtype))
             redraw = redraw.to(model.device)
-        if isinstance(family, Denoising):
-            sampler = family.sampler if pictures.rounds == 1 else repainting(family.sampler, pictures.rounds)
-            draw = _versions(family, sampler, _in_range(image, model), labels, seed, pictures.strength, redraw)
-        else:
-            draw = _encoded_versions(family, _in_range(image, model), labels, seed, pictures.strength)
+        shown = labels if family.classes else None
+        draw = _versions(family, _in_range(image, model), shown, seed, pictures, redraw)
     return torch.stack(before), in_batches(draw, count, batch_size, model.device, progress), after
 
 
@@ -114,98 +104,71 @@ def _redraw_for(model: Model, mask: Image.Image) -> Bool[Tensor, "h w"]:
     redraw = torch.from_numpy(squared(mask, size, 1)[0] >= MIN_WHITE_OF_MASK)
     if not redraw.any():
         raise ConfigError(
-            f"the mask has no white left in the middle square at {size} x {size} pixels, so there is nothing to draw; "
-            "paint a larger area"
+            f"the mask has no white in the middle square at {size} x {size} pixels, so there is nothing to draw; paint "
+            "a larger area"
         )
     return redraw
 
 
 def _versions(
-    family: Denoising,
-    sampler: Sampler,
+    family: Denoising | Encoding,
     x_0: Float[Tensor, "c h w"],
-    labels: Int[Tensor, " n"],
+    labels: Int[Tensor, " n"] | None,
     seed: int,
-    strength: float,
+    pictures: Pictures,
     redraw: Bool[Tensor, "h w"] | None,
 ) -> Draw:
-    """Versions of an image, see `diffusion.sdedit.edit`."""
+    """Versions of an image: see `diffusion.sdedit.edit`.
+
+    A family that encodes mixes latents: sqrt(1 - s^2) of those of the image, under each label, and s of what samples
+    have.  At strength s = 0 it encodes and decodes, nothing else.
+    """
+    network, s = family.networks[family.sampled], pictures.strength
 
     @torch.no_grad()
     def draw(indices: Tensor) -> Tensor:
-        noise, denoise = Noise(seed, indices), _denoise(family, labels[indices])
-        return to_uint8(edit(family.process, sampler, denoise, noise, x_0, strength=strength, redraw=redraw))
+        noise, shown = Noise(seed, indices), None if labels is None else labels[indices]
+        if isinstance(family, Denoising):
+            sampler = family.sampler if pictures.rounds == 1 else repainting(family.sampler, pictures.rounds)
+            denoise = family.denoise(network, shown)
+            return to_uint8(edit(family.process, sampler, denoise, noise, x_0, strength=s, redraw=redraw))
+        own = family.encode(network, x_0.expand(len(indices), -1, -1, -1), shown)
+        return to_uint8(family.decode(network, math.sqrt(1 - s**2) * own + s * family.prior(noise), noise, shown))
 
     return draw
 
 
 def _frames(
-    family: Denoising, ends: Float[Tensor, "2 c h w"], t: Float[Tensor, " n"], labels: Int[Tensor, " n"] | None
-) -> Draw:
-    """Frames from one image (t = 0) to another (t = 1), through the noise that they come from.
-
-    The ends are what the model makes of the images, not copies.  Without a class, a conditional model predicts without
-    a label.
-    """
-    sigmas = encoding_levels(family.process, family.sampler)
-    with torch.no_grad():
-        a, b = encode(sigmas, _denoise(family, None if labels is None else labels[:2]), ends)
-
-    @torch.no_grad()
-    def draw(indices: Tensor) -> Tensor:
-        denoise = _denoise(family, None if labels is None else labels[indices])
-        return to_uint8(decode(family.process, family.sampler, denoise, slerp(a, b, t[indices])))
-
-    return draw
-
-
-def _encoded_versions(
-    family: Encoding, x_0: Float[Tensor, "c h w"], labels: Int[Tensor, " n"], seed: int, strength: float
-) -> Draw:
-    """Versions of an image: sqrt(1 - s^2) of what it is encoded as, under each label, and s of what samples have.
-
-    At s = 0 it is encoded and decoded, nothing else.
-    """
-    network = family.networks[family.sampled]
-
-    @torch.no_grad()
-    def draw(indices: Tensor) -> Tensor:
-        noise, shown = Noise(seed, indices), labels[indices] if family.classes else None
-        own = family.encode(network, x_0.expand(len(indices), -1, -1, -1), shown)
-        latents = math.sqrt(1 - strength**2) * own + strength * family.prior(noise)
-        return to_uint8(family.decode(network, latents, noise, shown))
-
-    return draw
-
-
-def _encoded_frames(
-    family: Encoding,
+    family: Denoising | Encoding,
     ends: Float[Tensor, "2 c h w"],
     t: Float[Tensor, " n"],
     labels: Int[Tensor, " n"] | None,
     seed: int,
 ) -> Draw:
-    """Frames from one image (t = 0) to another (t = 1), through the latents that they are encoded as.
+    """Frames from one image (t = 0) to another (t = 1), through the noise or the latents that they are encoded as.
 
-    Raises ConfigError without a class that the model needs.
+    The ends are what the model makes of the images, not copies.  Without a class, a conditional model that denoises
+    predicts without a label.  Raises ConfigError for one that encodes.
     """
-    if family.classes and labels is None:
+    network, of_ends = family.networks[family.sampled], None if labels is None else labels[:2]
+    if isinstance(family, Denoising):
+        sigmas = encoding_levels(family.process, family.sampler)
+        with torch.no_grad():
+            a, b = encode(sigmas, family.denoise(network, of_ends), ends)
+    elif family.classes and labels is None:
         raise ConfigError("this model encodes a picture as one of a class; name that of the frames with --class")
-    network = family.networks[family.sampled]
-    with torch.no_grad():
-        a, b = family.encode(network, ends, None if labels is None else labels[:2])[:, :, None, None]
+    else:
+        with torch.no_grad():
+            a, b = family.encode(network, ends, of_ends)[:, :, None, None]
 
     @torch.no_grad()
     def draw(indices: Tensor) -> Tensor:
-        latents = slerp(a, b, t[indices]).flatten(1)
-        shown = None if labels is None else labels[indices]
-        return to_uint8(family.decode(network, latents, Noise(seed, indices), shown))
+        between, shown = slerp(a, b, t[indices]), None if labels is None else labels[indices]
+        if isinstance(family, Denoising):
+            return to_uint8(decode(family.process, family.sampler, family.denoise(network, shown), between))
+        return to_uint8(family.decode(network, between.flatten(1), Noise(seed, indices), shown))
 
     return draw
-
-
-def _denoise(family: Denoising, labels: Int[Tensor, " n"] | None) -> Denoise:
-    return family.denoise(family.networks[family.sampled], labels if family.classes else None)
 
 
 def _in_range(images: UInt8[Tensor, "*n c h w"], model: Model) -> Float[Tensor, "*n c h w"]:

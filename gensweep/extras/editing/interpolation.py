@@ -24,14 +24,12 @@ MIN_ENCODING_LEVELS = 100
 def encoding_levels(levels: Levels, sampler: Sampler) -> list[float]:
     """The levels to encode along: those that a deterministic sampler visits, or more of the process if they are few.
 
-    They begin where the sampler begins.  Few steps down may be exact, as a network can know the mean of the slope over
-    each (mean velocities); the way up knows the slopes at its levels alone.
-    Raises ConfigError if the sampler draws noise on its way.
+    Few steps down may be exact, as a network can know the mean of the slope over each (mean velocities); the way up
+    knows the slopes at its levels alone.  Raises ConfigError if the sampler draws noise on its way.
     """
     sigmas, every = deterministic_levels(levels, sampler), levels.sigmas(None)
-    if len(sigmas) > MIN_ENCODING_LEVELS:
-        return sigmas
-    return levels.sigmas(MIN_ENCODING_LEVELS) if len(every) > MIN_ENCODING_LEVELS else every
+    few = levels.sigmas(MIN_ENCODING_LEVELS) if len(every) > MIN_ENCODING_LEVELS else every
+    return sigmas if len(sigmas) > MIN_ENCODING_LEVELS else few
 
 
 def deterministic_levels(levels: Levels, sampler: Sampler) -> list[float]:
@@ -39,7 +37,7 @@ def deterministic_levels(levels: Levels, sampler: Sampler) -> list[float]:
 
     Raises ConfigError if the sampler draws noise on its way.
     """
-    return visited(levels, sampler, _silent(1, "cpu"))
+    return visited(levels, sampler, _Silent(0, torch.arange(1)))
 
 
 def encode(sigmas: Sequence[float], denoise: Denoise, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -67,7 +65,7 @@ def decode(
 
     Raises ConfigError if the sampler draws noise on its way.
     """
-    return sampler(levels, denoise, lambda _: codes, _silent(len(codes), codes.device))
+    return sampler(levels, denoise, lambda _: codes, _Silent(0, torch.arange(len(codes), device=codes.device)))
 
 
 def slerp(a: Float[Tensor, "c h w"], b: Float[Tensor, "c h w"], t: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
@@ -93,7 +91,3 @@ class _Silent(Noise):
             "noise as it goes; set sampler.kind to euler or dpmpp_2m, or to ddim with sampler.eta 0, or to heun with "
             "sampler.churn 0"
         )
-
-
-def _silent(samples: int, device: torch.device | str) -> Noise:
-    return _Silent(0, torch.arange(samples, device=device))

@@ -33,8 +33,10 @@ def repainting(sampler: Sampler, rounds: int) -> Sampler:
 
     def sample(levels: Levels, denoise: Denoise, start: Start, noise: Noise) -> Float[Tensor, "b c h w"]:
         sigmas = visited(levels, sampler, Noise(0, torch.zeros(1, dtype=torch.int64)))
+        count = min(PARTS, len(sigmas) - 1)
+        cuts = [round(number * (len(sigmas) - 1) / count) for number in range(count + 1)]
         x, ways = start(sigmas[0]), 0
-        for part in _parts(sigmas):
+        for part in (_Part(sigmas[first : last + 1], sigmas) for first, last in pairwise(cuts)):
             for again in range(rounds):
                 fresh = _LaterNoise(noise.key, noise.samples, ways * STREAMS_OF_A_WAY)
                 if again:
@@ -67,9 +69,3 @@ class _LaterNoise(Noise):
 
     def normal(self, *shape: int, stream: int) -> Float[Tensor, "n ..."]:
         return super().normal(*shape, stream=stream + self.further)
-
-
-def _parts(sigmas: list[float]) -> list[_Part]:
-    count = min(PARTS, len(sigmas) - 1)
-    cuts = [round(number * (len(sigmas) - 1) / count) for number in range(count + 1)]
-    return [_Part(sigmas[first : last + 1], sigmas) for first, last in pairwise(cuts)]

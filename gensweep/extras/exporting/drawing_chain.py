@@ -10,11 +10,11 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float64
-from torch import Tensor
+from torch import Tensor, nn
 
 from gensweep.diffusion.process import posterior
-from gensweep.diffusion.samplers.sampler import Levels
 from gensweep.errors import ConfigError
+from gensweep.families.denoising import DenoisingFamily
 
 Variance: TypeAlias = Literal["small", "large"]
 
@@ -37,9 +37,6 @@ class DrawingChain:
     eta: float = 0.0
     variance: Variance | None = None
 
-    def __len__(self) -> int:
-        return len(self.sigmas)
-
     @property
     def rising(self) -> Float64[Tensor, " t"]:
         """The levels as those of timesteps 0, 1, ..."""
@@ -58,7 +55,7 @@ class DrawingChain:
     def guided(self, interval: tuple[float, float] | None) -> tuple[int, int]:
         """The first timestep whose level lies in (low, high], and the one after the last."""
         if interval is None:
-            return 0, len(self)
+            return 0, len(self.sigmas)
         low, high = (int((self.rising <= end).sum()) for end in interval)
         return low, high
 
@@ -77,8 +74,8 @@ class DrawingChain:
         return found
 
 
-def drawing_chain(settings: Mapping[str, Any], levels: Levels) -> DrawingChain:
-    """The chain of a sampler with these settings, `kind` and all of its own, on the levels of a process.
+def drawing_chain(settings: Mapping[str, Any], family: DenoisingFamily, network: nn.Module) -> DrawingChain:
+    """The chain of a sampler with these settings, `kind` and all of its own, on the levels of a network's process.
 
     Raises ConfigError for a sampler that is none of EXPRESSIBLE_SAMPLERS.
     """
@@ -89,7 +86,7 @@ def drawing_chain(settings: Mapping[str, Any], levels: Levels) -> DrawingChain:
             f"{', '.join(EXPRESSIBLE_SAMPLERS)}, such as --set sampler.kind=ddim --set sampler.steps=50, or --to "
             "safetensors, which keeps every sampler"
         )
-    *sigmas, _ = levels.sigmas(settings["steps"], settings.get("spacing", "time"))
+    *sigmas, _ = family.process_of(network).sigmas(settings["steps"], settings.get("spacing", "time"))
     if kind != "ancestral":
         return DrawingChain(kind, tuple(sigmas), eta=settings.get("eta", 0.0))
     return DrawingChain(kind, tuple(sigmas), variance=settings["variance"])

@@ -8,62 +8,29 @@ from typing import Any
 import click
 
 from gensweep import plugins
+from gensweep.cli.sweep_options import set_option
 from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, print_rows
 
 #: Entry points of this group are what a model is exported to, functions such as those in `export_targets`.
 TARGETS = "gensweep.export_targets"
-#: The hub's word for a licence that is not known.
-UNKNOWN_LICENCE = "unknown"
+FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command()
 @click.argument("run", shell_complete=run_names)
-@click.option(
-    "--to",
-    "target",
-    type=click.Choice([*plugins.offered(TARGETS)]),
-    required=True,
-    help="What the model is for.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to write.  [default: exported/RUN-TO]",
-)
+@click.option("--to", "target", type=click.Choice([*plugins.offered(TARGETS)]), required=True, help="What it is for.")
+@click.option("-o", "--output", type=FOLDER, help="Folder to write.  [default: exported/RUN-TO]")
 @click.option("--force", is_flag=True, help="Put it in the place of an earlier export.")
 @click.option(
     "--ema",
     metavar="FACTOR",
     help="Averaged weights by a multiple of training.ema_half_life, such as 0.25; raw for none.  [default: 1]",
 )
-@click.option(
-    "--license",
-    "licence",
-    metavar="ID",
-    default=UNKNOWN_LICENCE,
-    show_default=True,
-    help="Licence of the model in its card, by the hub's identifiers, such as apache-2.0.",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a setting of sampling, for example --set sampler.kind=ddim --set sampler.steps=50.",
-)
+@click.option("--license", "licence", default="unknown", show_default=True, help="Its licence, such as apache-2.0.")
+@set_option("Change a setting of sampling, for example --set sampler.kind=ddim --set sampler.steps=50.")
 @format_option
-def export(
-    run: str,
-    target: str,
-    output: Path | None,
-    force: bool,
-    ema: str | None,
-    licence: str,
-    overrides: tuple[str, ...],
-    format: str,
-) -> None:
+def export(run: str, target: str, output: Path | None, format: str, **settings: Any) -> None:
     """Write a trained model as a folder that others can open, with a model card (README.md).
 
     RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. A model that denoises step by step becomes a
@@ -79,21 +46,9 @@ def export(
       gensweep export dcgan-cifar10 --to onnx --ema 0.25
       gensweep export meanflow-digits --to onnx --set sampler.steps=2
     """
-    from gensweep.config import parse_overrides
     from gensweep.extras.exporting.exported_folder import export_run
-    from gensweep.sweep.provenance import command_line
 
-    folder, code = export_run(
-        run,
-        target,
-        output,
-        force=force,
-        weights=ema,
-        changes=parse_overrides(overrides),
-        licence=licence,
-        command=command_line(),
-    )
+    folder, code = export_run(run, target, output, **settings)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    row: dict[str, Any] = {"folder": str(folder), "to": target, "bytes": size, "own_code": code}
-    print_rows([row], format)
+    print_rows([{"folder": str(folder), "to": target, "bytes": size, "own_code": code}], format)
     click.echo(f"To publish it: hf upload USER/NAME {folder}", err=True)

@@ -6,7 +6,6 @@ A target is a function of a model and an empty folder.  It returns values for th
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,19 +15,10 @@ from gensweep.build.model import Model
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.extras.exporting.drawing_chain import DrawingChain, drawing_chain
-from gensweep.extras.exporting.traced_modules import traceable_denoiser, traceable_generator, write_onnx
+from gensweep.extras.exporting.traced_modules import write_denoiser, write_generator
 from gensweep.families.denoising import DenoisingFamily
 from gensweep.training.checkpoint import save
 from gensweep.training.learner_state import weights_prefix
-
-#: Targets that need the package of their name, of the optional dependencies `export`.
-PACKAGES = ("diffusers", "onnx")
-
-
-def check_packages(target: str) -> None:
-    """Raise ConfigError, with what to type, if a package is missing that a target needs."""
-    if target in PACKAGES and importlib.util.find_spec(target) is None:
-        raise ConfigError(f"--to {target} needs the package {target}; type: pip install 'gensweep[export]'")
 
 
 def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
@@ -50,7 +40,7 @@ def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
 
 def write_diffusers(model: Model, folder: Path) -> dict[str, Any]:
     """A pipeline of diffusers.  Raises ConfigError for a model whose way to draw it does not have."""
-    from gensweep.extras.exporting.pipeline_folder import write_pipeline
+    from gensweep.extras.exporting.diffusers_pipeline import write_pipeline
 
     family = model.family
     if not isinstance(family, DenoisingFamily):
@@ -62,25 +52,8 @@ def write_diffusers(model: Model, folder: Path) -> dict[str, Any]:
         raise ConfigError(
             "diffusers tells a network where a step begins, but not where it ends, which this needs; choose --to onnx"
         )
-    chain = _chain(model, family)
-    code = write_pipeline(family, chain, model.class_names, folder)
-    code_files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py"))
-    reasons = [
-        words
-        for name, words in (
-            ("labelled_pipeline.py", "diffusers has no pipeline for images of classes"),
-            ("unet/tabulated_denoiser.py", "its UNet2DModel cannot hold this network"),
-            ("scheduler/exact_scheduler.py", "its schedulers hold their tables in float32"),
-        )
-        if name in code_files
-    ]
-    return _facts(chain) | {
-        "code": code,
-        "code_files": ", ".join(code_files),
-        "reasons": ", and ".join(reasons),
-        "pipeline": "DDIMPipeline" if chain.variance is None else "DDPMPipeline",
-        "guidance": family.guidance,
-    }
+    chain = drawing_chain(model.config.as_dict()["sampler"], family, model.network)
+    return _facts(chain) | write_pipeline(family, chain, model.class_names, folder)
 
 
 def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:
@@ -88,25 +61,13 @@ def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:
     family = model.family
     # Other samplers than Euler's take a network that is told intervals as one that is not.
     if not isinstance(family, DenoisingFamily) or (family.told_intervals and model.config.kind("sampler") == "euler"):
-        generator = traceable_generator(family)
-        write_onnx(generator, folder / "model.onnx")
-        return {"z": generator.inputs["z"].shape[1:]}
-    chain = _chain(model, family)
-    write_onnx(traceable_denoiser(family, chain), folder / "model.onnx")
+        return {"z": write_generator(family, folder / "model.onnx")}
+    chain = drawing_chain(model.config.as_dict()["sampler"], family, model.network)
+    write_denoiser(family, chain, folder / "model.onnx")
     steps = {"sampler": chain.sampler, "steps": chain.steps(), "class_names": model.class_names}
     (folder / "drawing.json").write_text(json.dumps(steps, indent=1) + "\n")
     return _facts(chain)
 
 
-def _chain(model: Model, family: DenoisingFamily) -> DrawingChain:
-    levels = family.process_of(model.network)
-    return drawing_chain(model.config.as_dict()["sampler"], levels)
-
-
 def _facts(chain: DrawingChain) -> dict[str, Any]:
-    return {
-        "z": None,
-        "sampler": chain.sampler,
-        "steps": len(chain),
-        "eta": chain.eta,
-    }
+    return {"z": None, "sampler": chain.sampler, "steps": len(chain.sigmas), "eta": chain.eta}

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 
 from gensweep import plugins
 from gensweep.build.model import Model, labels_of, load_checkpoint
+from gensweep.config import parse_overrides
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.extras.exporting.export_command import TARGETS
-from gensweep.extras.exporting.export_targets import check_packages
-from gensweep.extras.exporting.model_card import CardFacts, model_card
+from gensweep.extras.exporting.model_card import model_card
 from gensweep.files import replace_folder, write_problem
 from gensweep.report.output import progress_bar
 from gensweep.report.sample_files import write_pictures
+from gensweep.sweep.provenance import command_line
 from gensweep.sweep.stored_sweeps import command_of, find_trial, names_folder
 from gensweep.tracking.checkpoints import checkpoint_folder
 from gensweep.training.learner_state import weights_prefix
@@ -29,25 +29,21 @@ SHOWN_IMAGES = 32
 PICTURE_FILE = "samples.png"
 CARD_FILE = "README.md"
 ROOT = Path("exported")
+#: Targets that need the package of their name, of the optional dependencies `export`.
+PACKAGES = ("diffusers", "onnx")
 
 
 def export_run(
-    run: str,
-    target: str,
-    output: Path | None,
-    *,
-    force: bool,
-    weights: str | None,
-    changes: Mapping[str, Any],
-    licence: str,
-    command: str,
+    run: str, target: str, output: Path | None, force: bool, ema: str | None, licence: str, overrides: tuple[str, ...]
 ) -> tuple[Path, bool]:
     """Export a run, or a checkpoint folder; returns the folder, and whether it brings Python code.
 
     An interrupted export leaves nothing.  Raises ConfigError for what cannot be expressed, a missing package, and a
     folder that is there and not to be replaced; GensweepError if the checkpoint or the disk fails.
     """
-    check_packages(target)
+    if target in PACKAGES and importlib.util.find_spec(target) is None:
+        raise ConfigError(f"--to {target} needs the package {target}; type: pip install 'gensweep[export]'")
+    changes = parse_overrides(overrides)
     trial = None if names_folder(run) else find_trial(run)
     source = checkpoint_folder(trial or run)
     name = source.resolve().name if trial is None else trial.name.replace("/", "-")
@@ -58,14 +54,15 @@ def export_run(
         raise ConfigError(f"--output {folder}: the model that is exported lies there; name a folder of its own")
     if folder.exists() and not force:
         raise ConfigError(f"--output {folder}: it is there already; name another folder, or add --force to replace it")
-    if folder.exists() and not _is_export(folder):
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if names and not names >= {CARD_FILE, PICTURE_FILE}:
         raise ConfigError(f"--output {folder}: it is not an export, which --force replaces; name another folder")
     if (problem := write_problem(folder)) is not None:
         raise GensweepError(f"--output {folder}: {problem}")
-    model = load_checkpoint(source, overrides=changes, weights=weights, device="cpu")
-    changed = tuple(f"{key}={value}" for key, value in changes.items())
-    others = weights_prefix(model.weights, model.family.sampled) != model.checkpoint.weights
-    changed += (f"the weights {model.weights}",) if others else ()
+    model = load_checkpoint(source, overrides=changes, weights=ema, device="cpu")
+    changed = [f"{key}={value}" for key, value in changes.items()]
+    if weights_prefix(model.weights, model.family.sampled) != model.checkpoint.weights:
+        changed.append(f"the weights {model.weights}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         aside = Path(scratch) / folder.name
@@ -75,22 +72,24 @@ def export_run(
         except SafetensorError as error:
             raise GensweepError(f"{folder} cannot be written ({error}); is the disk full?") from error
         _write_picture(model, source, aside / PICTURE_FILE, drawn_before=not changed)
-        facts = CardFacts(
-            target, name, licence, command, "" if trial is None else command_of(trial), usage, changed, trial
+        text = model_card(
+            model,
+            usage,
+            target=target,
+            name=name,
+            licence=licence,
+            command=command_line(),
+            trained_by="" if trial is None else command_of(trial),
+            changes=changed,
+            trial=trial,
         )
         card = aside / CARD_FILE
-        card.write_text(model_card(model, facts), encoding="utf-8")
+        card.write_text(text, encoding="utf-8")
         for file in filter(Path.is_file, aside.rglob("*")):
             file.chmod(card.stat().st_mode)  # some libraries let nobody but the owner read their weights
         has_code = any(aside.rglob("*.py"))
         replace_folder(aside, folder)
     return folder, has_code
-
-
-def _is_export(folder: Path) -> bool:
-    """Whether a folder looks like an earlier export, or is empty."""
-    names = {path.name for path in folder.iterdir()}
-    return not names or {CARD_FILE, PICTURE_FILE} <= names
 
 
 def _write_picture(model: Model, source: Path, file: Path, *, drawn_before: bool) -> None:

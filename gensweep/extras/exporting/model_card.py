@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import PurePath
 from typing import Any
@@ -15,16 +14,8 @@ from gensweep.build.model import Model
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.titles import metric_title
 from gensweep.redaction import redact_tree
-from gensweep.report.wording import (
-    count,
-    format_anchors,
-    format_further,
-    format_guess,
-    format_identity,
-    format_interval,
-)
-from gensweep.report.wording import score as score_words
-from gensweep.results import Anchor, Identity, Score, family_name
+from gensweep.report import wording
+from gensweep.results import UNBIASED_PARTS, Anchor, Identity, Score, family_name
 from gensweep.sweep.trial_state import TrialState
 from gensweep.training.checkpoint import Checkpoint
 
@@ -46,26 +37,23 @@ DATA_LICENCES = {
 UNKNOWN_TERMS = "the terms of its owner; please write them here before you publish"
 
 
-@dataclass(frozen=True)
-class CardFacts:
-    """What a card says that the model itself does not know.
+def model_card(
+    model: Model,
+    usage: Mapping[str, Any],
+    *,
+    target: str,
+    name: str,
+    licence: str,
+    command: str,
+    trained_by: str,
+    changes: Sequence[str] = (),
+    trial: TrialState | None = None,
+) -> str:
+    """The text of README.md.
 
     `usage` are values for the part of the template that is about the target.  `changes` are settings that are not those
-    of the training, whose score is then another model's.
+    of the training, whose score is then another model's.  `trained_by` is the command of the training, or "".
     """
-
-    target: str
-    name: str
-    licence: str
-    command: str
-    training_command: str
-    usage: Mapping[str, Any]
-    changes: tuple[str, ...] = ()
-    trial: TrialState | None = None
-
-
-def model_card(model: Model, facts: CardFacts) -> str:
-    """The text of README.md."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -76,113 +64,67 @@ def model_card(model: Model, facts: CardFacts) -> str:
         autoescape=False,  # Markdown
         keep_trailing_newline=True,
     )
-    checkpoint, tree = model.checkpoint, redact_tree(model.config.as_dict())
-    classes = model.family.classes
-    scores = [] if facts.changes else checkpoint_scores(checkpoint)
-    family = family_name(checkpoint.family)
-    data = tree["data"]["kind"]
+    environment.filters |= {name: each for name, each in vars(wording).items() if callable(each)}
+    record, tree = model.checkpoint, redact_tree(model.config.as_dict())
+    scores = [] if changes else _scores(record)
+    family, data = family_name(record.family), tree["data"]["kind"]
     source, terms = DATA_LICENCES.get(data, ("", UNKNOWN_TERMS))
-    channels, size, _ = checkpoint.shape
-    images = f"{size} x {size} {'grey' if channels == 1 else 'RGB'} images"
-    kind = f"{'A class-conditional' if classes else 'An unconditional'} {family} model"
-    return environment.get_template("model_card.j2").render(
-        metadata=yaml.safe_dump(_metadata(facts, data, family, scores), sort_keys=False, allow_unicode=True),
-        title=facts.name,
-        summary=f"{kind} of {images}, trained on {_data_words(data, tree)} with gensweep.",
-        target=facts.target,
-        classes=classes,
-        class_names=list(checkpoint.class_names),
-        class_list=repr(list(checkpoint.class_names)),
-        shape=checkpoint.shape,
-        data=f"{_data_words(data, tree)}, {sum(checkpoint.class_counts):,} images" + (f"; {source}" if source else ""),
-        terms=terms,
-        trained=f"Trained on {checkpoint.images:,} images, counted each time that they came; seed {checkpoint.seed}",
-        network=tree.get("network", {}).get("kind", type(model.network).__name__),
-        params=count(sum(parameter.numel() for parameter in model.network.parameters())),
-        weights="of the last step" if model.weights == "raw" else f"averaged ({model.weights})",
-        config=yaml.safe_dump(
-            {name: _public(section) for name, section in tree.items() if name != "evaluation"},
-            sort_keys=False,
-            allow_unicode=True,
-        ),
-        scores=[
-            {
-                "title": metric_title(each.metric, each.identity),
-                "value": score_words(each.value),
-                "interval": format_interval(each),
-                "identity": format_identity(each.identity),
-            }
-            for each in scores
-        ],
-        beside=" ".join(
-            filter(None, (format_anchors(scores[0].anchors, scores[0].identity.samples), format_guess(scores[0])))
-        )
-        if scores
-        else "",
-        fresh=_fresh_words(facts.trial),
-        unscored=f"It was not scored with {', '.join(facts.changes)}." if facts.changes else "It was not scored.",
-        training_command=_public_command(facts.training_command),
-        command=_public_command(facts.command),
-        version=version("gensweep"),
-        **facts.usage,
-    )
-
-
-def checkpoint_scores(checkpoint: Checkpoint) -> list[Score]:
-    """The scores that came with a checkpoint, the main metric first."""
-    numbers = checkpoint.metrics
-    return [
-        Score(
-            value=numbers[name],
-            mode=METRICS[name].mode,
-            identity=Identity.from_dict(identity),
-            corrected=numbers.get(f"{name}/corrected"),
-            error=numbers.get(f"{name}/error"),
-            floor=_anchor(numbers, f"{name}/floor", "real images", identity["samples"]),
-            low=numbers.get(f"{name}/low"),
-            high=numbers.get(f"{name}/high"),
-            needed=_whole(numbers.get(f"{name}/needed")),
-        )
-        for name, identity in checkpoint.identities.items()
-        if name in numbers and name in METRICS
-    ]
-
-
-def _anchor(numbers: Mapping[str, float], name: str, source: str, images: int) -> Anchor | None:
-    if name not in numbers:
-        return None
-    return Anchor(numbers[name], source, images, numbers.get(f"{name}_corrected"), numbers.get(f"{name}_error"))
-
-
-def _whole(number: float | None) -> int | None:
-    return None if number is None else int(number)
-
-
-def _metadata(facts: CardFacts, data: str, family: str, scores: list[Score]) -> dict[str, Any]:
-    """The block of metadata; scores stand in it as results of the model, as the hub's `model-index` wants them."""
-    block: dict[str, Any] = {
-        "license": facts.licence,
-        "library_name": "gensweep" if facts.target == "safetensors" else facts.target,
+    shown = {name: _public(section) for name, section in tree.items() if name != "evaluation"}
+    metadata = {
+        "license": licence,
+        "library_name": "gensweep" if target == "safetensors" else target,
         "pipeline_tag": TASK,
         "tags": ["gensweep", family.lower().replace(" ", "-"), "image-generation", data],
     }
     if scores:
-        results = [
-            {
-                "task": {"type": TASK},
-                "dataset": {"type": data, "name": each.identity.reference.partition("#")[0]},
-                "metrics": [
-                    {
-                        "type": each.metric,
-                        "name": f"{metric_title(each.metric, each.identity)} ({each.identity.short()})",
-                        "value": each.value,
-                    }
-                ],
-            }
-            for each in scores
-        ]
-        block["model-index"] = [{"name": facts.name, "results": results}]
-    return block
+        metadata["model-index"] = [{"name": name, "results": [_result(each, data) for each in scores]}]
+    return environment.get_template("model_card.j2").render(
+        metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True),
+        name=name,
+        target=target,
+        family=family,
+        record=record,
+        classes=model.family.classes,
+        data=_data_words(data, tree),
+        source=source,
+        terms=terms,
+        network=tree.get("network", {}).get("kind", type(model.network).__name__),
+        params=sum(parameter.numel() for parameter in model.network.parameters()),
+        weights="of the last step" if model.weights == "raw" else f"averaged ({model.weights})",
+        config=yaml.safe_dump(shown, sort_keys=False, allow_unicode=True),
+        scores=scores,
+        changes=changes,
+        trial=trial,
+        trained_by=_public_command(trained_by),
+        command=_public_command(command),
+        version=version("gensweep"),
+        **usage,
+    )
+
+
+def _scores(record: Checkpoint) -> list[Score]:
+    """The scores that came with a model, the main metric first."""
+    found = []
+    for name, identity in record.identities.items():
+        if name not in METRICS:  # a plug-in's
+            continue
+        numbers = record.metrics
+        parts: dict[str, Any] = {part: numbers.get(f"{name}/{part}") for part in UNBIASED_PARTS}
+        if (real := numbers.get(f"{name}/floor")) is not None:
+            ends = (numbers.get(f"{name}/floor_{part}") for part in ("corrected", "error"))
+            parts["floor"] = Anchor(real, "real images", identity["samples"], *ends)
+        found.append(Score(numbers[name], METRICS[name].mode, Identity.from_dict(identity), **parts))
+    return found
+
+
+def _result(score: Score, data: str) -> dict[str, Any]:
+    """A score as the hub's `model-index` wants it."""
+    title = f"{metric_title(score.metric, score.identity)} ({score.identity.short()})"
+    return {
+        "task": {"type": TASK},
+        "dataset": {"type": data, "name": score.identity.reference.partition("#")[0]},
+        "metrics": [{"type": score.metric, "name": title, "value": score.value}],
+    }
 
 
 def _public(value: Any) -> Any:
@@ -203,12 +145,3 @@ def _data_words(kind: str, tree: Mapping[str, Any]) -> str:
     data = tree["data"]
     name = _public(data["dataset"]) if data.get("dataset") else kind
     return f"{name} ({', '.join(data['classes'])})" if data.get("classes") else str(name)
-
-
-def _fresh_words(trial: TrialState | None) -> str:
-    """The scores on fresh seeds, without the luck of the best of many; "" if there are none."""
-    if trial is None:
-        return ""
-    again = "" if trial.rescored is None else f"On fresh seeds it scores {score_words(trial.rescored.value)}."
-    further = "; ".join(map(format_further, trial.further_scores))
-    return f"{again} Further on fresh seeds: {further}.".strip() if further else again

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -28,23 +28,6 @@ EXAMPLES = 2
 ONNX_OPSET = 17
 #: A graph holds every step by itself, about a hundred operations of a small network each.
 MAX_STEPS_OF_GRAPH = 32
-#: What ONNX calls int64.
-_ONNX_INT64 = 7
-
-
-class Traceable(NamedTuple):
-    """A module with example inputs and the names of inputs and outputs; the first axis of all is the batch."""
-
-    module: nn.Module
-    inputs: dict[str, Tensor]
-    outputs: tuple[str, ...]
-
-    @classmethod
-    def of(cls, module: nn.Module, inputs: dict[str, Tensor], *outputs: str) -> Traceable:
-        """Ready to be traced: what a first call makes and keeps, such as tables on a device, is made."""
-        with torch.no_grad():
-            module.eval()(**inputs)
-        return cls(module, inputs, outputs)
 
 
 class GuidedDenoiser(nn.Module):
@@ -74,16 +57,16 @@ class GuidedDenoiser(nn.Module):
         return denoised(predict, family.parameterisation, network_time, x, sigma)
 
 
-def traceable_denoiser(family: DenoisingFamily, chain: DrawingChain) -> Traceable:
-    """The denoiser, with labels if the family has classes."""
+def write_denoiser(family: DenoisingFamily, chain: DrawingChain, file: Path) -> None:
+    """Write the denoiser as ONNX, with labels if the family has classes."""
     inputs = {"x": torch.zeros(EXAMPLES, *family.shape), "sigma": torch.full((EXAMPLES,), chain.sigmas[0])}
     if family.classes:
         inputs["labels"] = torch.zeros(EXAMPLES, dtype=torch.int64)
-    return Traceable.of(GuidedDenoiser(family), inputs, "x_0")
+    _write_onnx(GuidedDenoiser(family), inputs, ("x_0",), file)
 
 
-def traceable_generator(family: Family) -> Traceable:
-    """What draws images from z alone, with labels if the family has classes.
+def write_generator(family: Family, file: Path) -> tuple[int, ...]:
+    """Write what draws images from z alone as ONNX, with labels if the family has classes; returns the shape of a z.
 
     Raises ConfigError for one that draws with more random numbers than z, or in more than MAX_STEPS_OF_GRAPH steps.
     """
@@ -100,7 +83,8 @@ def traceable_generator(family: Family) -> Traceable:
 
     with torch.no_grad(), generator.network.register_forward_pre_hook(check_steps):
         generator.family.sample(generator.network.eval(), drawn, labels.get("labels"))
-    return Traceable.of(generator, {"z": drawn.z[0]} | labels, "images")
+    _write_onnx(generator, {"z": drawn.z[0]} | labels, ("images",), file)
+    return tuple(drawn.z[0].shape[1:])
 
 
 @dataclass(frozen=True)
@@ -148,21 +132,21 @@ class Generator(nn.Module):
         return self.family.sample(self.network, Draws(0, torch.arange(EXAMPLES), [z]), labels)
 
 
-def write_onnx(traceable: Traceable, file: Path) -> None:
+def _write_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], file: Path) -> None:
     """Write a module with a batch of any size; inputs and outputs have their names."""
-    names = [*traceable.inputs, *traceable.outputs]
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # that exporters are deprecated, that a number became a constant
+        module.eval()(**inputs)  # makes what a first call keeps, such as tables on a device
         torch.onnx.register_custom_op_symbolic("aten::searchsorted", _position_in_table, ONNX_OPSET)  # type: ignore[attr-defined]
         torch.onnx.export(
-            traceable.module,
-            tuple(traceable.inputs.values()),
+            module,
+            tuple(inputs.values()),
             str(file),
             dynamo=False,  # torch.export makes the size of the batch a constant where labels are guided
             opset_version=ONNX_OPSET,
-            input_names=list(traceable.inputs),
-            output_names=list(traceable.outputs),
-            dynamic_axes={name: {0: "batch"} for name in names},
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "batch"} for name in (*inputs, *outputs)},
         )
 
 
@@ -173,5 +157,5 @@ def _position_in_table(graph: Any, table: Any, values: Any, *settings: Any) -> A
         return graph.op("Constant", value_t=torch.tensor([number]))
 
     smaller = graph.op("Less", graph.op("Unsqueeze", table, axis(0)), graph.op("Unsqueeze", values, axis(1)))
-    counted = graph.op("Cast", smaller, to_i=_ONNX_INT64)
+    counted = graph.op("Cast", smaller, to_i=torch.onnx.TensorProtoDataType.INT64)
     return graph.op("ReduceSum", counted, axis(1), keepdims_i=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,12 +11,12 @@ from gensweep.cli.sweep_options import root_option, set_option, storage_option
 from gensweep.errors import ConfigError
 from gensweep.report.completion import run_names
 
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
 
 @click.command()
 @click.argument("run", shell_complete=run_names)
-@click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of pictures; its name is the new class."
-)
+@click.option("--data", type=FOLDER, help="Folder of pictures; its name is the new class.")
 @click.option("--class", "class_name", metavar="NAME", help="A class of the base's own data set.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take the first N images only.")
 @click.option("--rank", type=click.IntRange(1), help="Rank of the updates.  [default: 4]")
@@ -23,8 +24,7 @@ from gensweep.report.completion import run_names
 @click.option(
     "--target",
     metavar="LAYERS",
-    help="all, attention, conv, linear, labels (no layer), or a regular expression for names of layers.  "
-    "[default: all]",
+    help="all, attention, conv, linear, labels (no layer), or a regular expression for layers.  [default: all]",
 )
 @click.option(
     "--update",
@@ -43,21 +43,18 @@ def finetune(
     data: Path | None,
     class_name: str | None,
     limit: int | None,
-    rank: int | None,
-    alpha: float | None,
-    target: str | None,
     update: str,
     name: str | None,
     workers: int,
     overrides: tuple[str, ...],
     root: Path,
     storage: str | None,
+    **given: Any,
 ) -> int:
     """Teach a trained model new images by low-rank updates (LoRA).
 
-    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. Its weights stay as they are; the
-    update is a small file, adapter.safetensors, in each checkpoint. A class that RUN does not know becomes
-    a new label.
+    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. Its weights stay as they are; the update is a
+    small file, adapter.safetensors, in each checkpoint. A class that RUN does not know becomes a new label.
 
     \b
     Examples:
@@ -69,21 +66,19 @@ def finetune(
       gensweep tune --resume ddpm-cifar10-horse            go on after an interruption
     """
     if (data is None) == (class_name is None):
-        raise click.UsageError(
-            f"Give either --data FOLDER or --class NAME; such as: gensweep finetune {run} --class cat"
-        )
+        raise click.UsageError(f"Give either --data FOLDER or --class NAME: gensweep finetune {run} --class cat")
     from gensweep.api.sweeps import tune
     from gensweep.config import parse_overrides
+    from gensweep.config.sweep_config import name_like
     from gensweep.extras.finetuning.inherited_settings import trial_for_few_images, with_base
     from gensweep.run.planning import single_trial
+    from gensweep.sweep.stored_sweeps import names_folder
     from gensweep.tracking.checkpoints import checkpoint_folder
 
-    given = {"rank": rank, "alpha": alpha, "target": target}
     settings = {name: value for name, value in given.items() if value is not None}
     if update != "lora" and settings:
-        raise ConfigError(
-            [f"--{name}: belongs to low-rank updates; leave it out, or --update {update}" for name in settings]
-        )
+        idle = "belongs to low-rank updates; leave it out, or --update"
+        raise ConfigError([f"--{name}: {idle} {update}" for name in settings])
     limited = {} if limit is None else {"data.limit": limit}
     trial = trial_for_few_images(
         checkpoint_folder(run, root).resolve(),
@@ -93,15 +88,7 @@ def finetune(
         changes=limited | parse_overrides(overrides),
         workers=workers,
     )
-    sweep = single_trial(name or _name(run, data, class_name, root), trial, workers)
-    return tune(with_base(sweep), root=root, storage=storage).exit_code
-
-
-def _name(run: str, data: Path | None, class_name: str | None, root: Path) -> str:
-    """Names of the base and of the images, as a sweep's name."""
-    from gensweep.config.sweep_config import name_like
-    from gensweep.sweep.stored_sweeps import names_folder
-
     images = class_name if data is None else data.resolve().name
     base = Path(run).resolve().parent.name if names_folder(run, root) else run
-    return name_like(f"{base}-{images}")
+    sweep = single_trial(name or name_like(f"{base}-{images}"), trial, workers)
+    return tune(with_base(sweep), root=root, storage=storage).exit_code

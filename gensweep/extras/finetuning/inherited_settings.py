@@ -92,8 +92,7 @@ def with_base(sweep: SweepConfig) -> SweepConfig:
     """
     if any(key.startswith("start.base") for key, _ in flatten(sweep.space)):
         raise ConfigError("start.base: cannot be searched, as trials inherit its settings; run a sweep for each base")
-    section = sweep.base["start"]
-    run = section["base"]
+    section, run = sweep.base["start"], sweep.base["start"]["base"]
     base = read_base(checkpoint_folder(run).resolve())
     expected = section.get("sha256", base.sha256)
     if expected not in (None, base.sha256):

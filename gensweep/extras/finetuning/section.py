@@ -100,7 +100,7 @@ class Finetuning(Start):
             names = (self.name,)
         if not _conditional(trial):
             return replace(images, class_names=names)
-        every = tuple(dict.fromkeys((*self._known, *names)))
+        every = tuple(dict.fromkeys((*(self.classes or ()), *names)))
         new_labels = torch.tensor([every.index(name) for name in names])
         return replace(images, labels=new_labels[images.labels], class_names=every)
 
@@ -116,7 +116,7 @@ class Finetuning(Start):
 
     def family(self, build: Callable[[int], Family], classes: int, weights: Weights | None) -> Family:
         """The family of the base, with what is trained beside its weights, or instead of them."""
-        family = build(len(self._known))
+        family = build(len(self.classes or ()))
         known = family.classes
         for name, network in family.networks.items():
             load = partial(_load, network, name, None if weights is None else weights[name])
@@ -127,7 +127,7 @@ class Finetuning(Start):
     def writer(self, trial: Mapping[str, Any], images: Images) -> Callable[[nn.Module, Path], None]:
         """A function that writes the adapter into the folder of a checkpoint."""
         settings = {**trial["start"]["update"], "data": images.name, "images": len(images)}
-        known = self._known if _conditional(trial) else ()
+        known = self.classes if self.classes and _conditional(trial) else ()
         new = images.class_names[len(known) :] if _conditional(trial) else ()
 
         def write(network: nn.Module, folder: Path) -> None:
@@ -136,11 +136,6 @@ class Finetuning(Start):
                 write_adapter(adapter, folder / ADAPTER_FILE)
 
         return write
-
-    @property
-    def _known(self) -> tuple[str, ...]:
-        """The classes that the base knows."""
-        return self.classes or ()
 
 
 def _conditional(trial: Mapping[str, Any]) -> bool:

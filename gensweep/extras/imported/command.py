@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,14 @@ from gensweep.report.output import format_option
 
 #: The file that makes a folder a pipeline of diffusers.
 PIPELINE_FILE = "model_index.json"
+FILE = click.Path(path_type=Path, dir_okay=False)
+#: What can be scored, and the options that it takes beside those of all.
+PICTURES, PIPELINE, GENERATOR = "a folder of pictures", "a pipeline of diffusers", "an exported generator"
+USED: dict[str, tuple[str, ...]] = {
+    PICTURES: (),
+    PIPELINE: ("seed", "trust", "classes", "call"),
+    GENERATOR: ("seed", "trust", "classes", "latent", "output_range"),
+}
 
 
 def is_pipeline(folder: Path) -> bool:
@@ -46,25 +55,18 @@ class ImportedOptions:
     def check(self) -> None:
         """Raise ConfigError for options that do not fit together, or not to a folder or its absence."""
         if (self.folder is None) == (self.torchscript is None):
-            raise click.UsageError(
-                "Give either FOLDER or --torchscript FILE; for example: gensweep evaluate-images generated/"
-            )
-        if self.folder is not None and not self.folder.is_dir():
-            raise ConfigError(f"there is no folder {self.folder}")
-        problems = []
-        folder, pipeline = self.folder, self.folder is not None and is_pipeline(self.folder)
-        if self.call and not pipeline:
-            problems.append("--call is for a pipeline of diffusers, a folder with model_index.json; leave it out")
-        if folder is not None:
-            of_generators = ("latent", "output_range") if pipeline else ("trust", "latent", "classes", "output_range")
-            problems += [
-                f"--{name.replace('_', '-')} belongs to a generator: give --torchscript FILE instead of a folder"
-                for name in of_generators
-                if getattr(self, name) not in (None, False)
-            ]
-        if folder is not None and not pipeline and self.seed:
-            problems.append(f"--seed {self.seed}: the pictures of a folder are drawn already; leave it out")
-        if folder is None and self.latent is None:
+            raise click.UsageError("Give either FOLDER or --torchscript FILE: gensweep evaluate-images generated/")
+        if (given := self.folder or self.torchscript) and not given.exists():
+            raise ConfigError(f"there is no {given}; name a folder, or a file with --torchscript")
+        source = GENERATOR
+        if self.folder is not None:
+            source = PIPELINE if is_pipeline(self.folder) else PICTURES
+        problems = [
+            f"--{name.replace('_', '-')}: of no use for {source}; leave it out"
+            for name in ("seed", "trust", "classes", "latent", "output_range", "call")
+            if getattr(self, name) and name not in USED[source]
+        ]
+        if self.torchscript is not None and self.latent is None:
             problems.append("--torchscript needs the length of z, or its shape: --latent 512")
         if self.torchscript is not None and not self.trust:
             problems.append(
@@ -79,13 +81,11 @@ class ImportedOptions:
 
 def _latent(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
     """Shape of z, from a text such as "512" or "100,1,1"."""
-    try:
-        shape = None if text is None else tuple(int(part) for part in text.split(","))
-    except ValueError:
-        shape = (0,)
-    if shape is not None and min(shape) < 1:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
         raise click.BadParameter(f"{text}: give whole numbers from 1, such as 512 or 100,1,1")
-    return shape
+    return tuple(map(int, text.split(",")))
 
 
 def _range(context: click.Context, option: click.Parameter, text: str | None) -> tuple[float, float] | None:
@@ -106,33 +106,12 @@ def _range(context: click.Context, option: click.Parameter, text: str | None) ->
 @scoring_options
 @click.option("--name", help="File the score of FOLDER or --torchscript beside the sweeps, for best --compare.")
 @click.option("--replace", is_flag=True, help="With --name: put it in the place of what was filed before.")
-@click.option(
-    "--torchscript",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Score an exported generator; see --trust.",
-)
-@click.option(
-    "--trust", is_flag=True, help="Run the code in --torchscript or a pipeline folder, with all that you may do."
-)
-@click.option(
-    "--call",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Argument of a diffusers pipeline, as num_inference_steps=50.",
-)
-@click.option(
-    "--latent", callback=_latent, metavar="N[,N...]", help="With --torchscript: shape of z, as 512 or 100,1,1."
-)
-@click.option(
-    "--classes", type=click.IntRange(1), metavar="K", help="With --torchscript or a pipeline: it takes labels, too."
-)
-@click.option(
-    "--output-range",
-    callback=_range,
-    metavar="LOW,HIGH",
-    help="With --torchscript: what black and white are.  [default: -1,1]",
-)
+@click.option("--torchscript", type=FILE, metavar="FILE", help="Score an exported generator; see --trust.")
+@click.option("--trust", is_flag=True, help="Run the code in --torchscript or a pipeline, with all that you may do.")
+@click.option("--call", multiple=True, metavar="KEY=VALUE", help="Argument of a pipeline, as num_inference_steps=50.")
+@click.option("--latent", callback=_latent, metavar="N[,N...]", help="With --torchscript: shape of z, 512 or 100,1,1.")
+@click.option("--classes", type=click.IntRange(1), metavar="K", help="Labels that --torchscript or a pipeline takes.")
+@click.option("--output-range", callback=_range, metavar="LOW,HIGH", help="What black and white are.  [default: -1,1]")
 @click.option("--like", metavar="RUN", help="Evaluate FOLDER or --torchscript as this run was.")
 @set_option("One value of data or evaluation changed.")
 @format_option

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,94 +14,154 @@ from uuid import uuid4
 import click
 import torch
 
-from gensweep.build.parts import load_images
+from gensweep.build.parts import build_evaluator, load_images
 from gensweep.config import parse_overrides
+from gensweep.config.tree import override_all
+from gensweep.config.trial_config import common_sections
 from gensweep.data.image_folder import check_one_set
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.extras.imported.command import ImportedOptions, is_pipeline
 from gensweep.extras.imported.exported import ExportedGenerator
 from gensweep.extras.imported.pipelines import DiffusersPipeline
-from gensweep.extras.imported.protocols import EvaluationProtocol, trial_to_follow
 from gensweep.extras.imported.scoring import ImportedEvaluation, evaluate_folder, evaluate_generator
 from gensweep.files import replace_folder
+from gensweep.metrics.metric import METRICS
 from gensweep.report.output import print_rows, progress_bar
-from gensweep.results import Cost, Evaluation
+from gensweep.results import Cost, Evaluation, Identity
+from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.events import Created, Ended, Evaluated, SessionEnded, SessionStarted, Started, Suggested
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.provenance import git_state, provenance_tags
-from gensweep.sweep.stored_sweeps import trial_config
+from gensweep.sweep.stored_sweeps import find_trial, import_plugins, load_sweeps, trial_config
+from gensweep.sweep.trial_state import TrialState
 from gensweep.tracking.sync import sync_all
 from gensweep.training.device import default_device
+from gensweep.training.evaluation import Evaluator
 from gensweep.training.result_files import write_pictures
 
 #: The only trial of an entry.
 TRIAL = "t0000"
-#: The folder of all sweeps.
-ROOT = Path("sweeps")
+#: What to type where no run says how images are evaluated.
+SPELT_OUT = "--set data.kind=KIND, or --against FOLDER with real pictures"
 
 
 def evaluate_imported(options: ImportedOptions, format: str) -> None:
     """Score a folder, or a generator if there is none; print the score, and file it if it has a name."""
     if options.name is not None:
         _check_name(options.name, replace=options.replace)
-    protocol = _protocol(options, _changes(options))
+    sections, metric, weights = _protocol(options, _changes(options))
     device = default_device()
-    evaluation = _evaluate(options, protocol, device)
-    run, metric = options.name or str(options.folder or options.torchscript), protocol.metric
+    evaluation = _evaluate(options, _evaluator(sections, metric, weights, device), device)
+    run = options.name or str(options.folder or options.torchscript)
     row = evaluation.row(run, metric) if format == "table" else evaluation.as_json(run, metric, device)
     print_rows([row], format)
-    notes = (*evaluation.evaluator.images.notes, *evaluation.notes)
-    for line in (*(f"Note: {note}" for note in notes), *evaluation.words(metric)):
+    notes = [f"Note: {note}" for note in (*evaluation.evaluator.images.notes, *evaluation.notes)]
+    for line in (*notes, *evaluation.words(metric)):
         click.echo(line, err=True)
     if options.name is None:
         click.echo("Not filed; --name NAME files it for gensweep best --compare.", err=True)
     else:
-        _file_entry(options.name, evaluation, protocol)
+        _file_entry(options.name, evaluation, sections, metric)
         click.echo(f"Filed as {options.name}. Next: gensweep best --compare", err=True)
 
 
-def _evaluate(options: ImportedOptions, protocol: EvaluationProtocol, device: torch.device) -> ImportedEvaluation:
-    folder = options.folder
+def _evaluate(options: ImportedOptions, evaluator: Evaluator, device: torch.device) -> ImportedEvaluation:
+    folder, file, latent = options.folder, options.torchscript, options.latent
     source: DiffusersPipeline | ExportedGenerator | None = None
-    if folder is None:
-        assert options.torchscript is not None
-        assert options.latent is not None
-        source = ExportedGenerator(
-            options.torchscript, device, options.latent, classes=options.classes, output_range=options.output_range
-        )
-    elif is_pipeline(folder):
+    if file is not None and latent is not None:
+        source = ExportedGenerator(file, device, latent, classes=options.classes, output_range=options.output_range)
+    elif folder is not None and is_pipeline(folder):
         call = parse_overrides(options.call)
         source = DiffusersPipeline(folder, device, trusted=options.trust, classes=options.classes, call=call)
-    evaluator = protocol.evaluator(device)
     steps = evaluator.samples * (2 if source is None else 1)  # reading a picture counts, too
-    with progress_bar(str(folder or options.torchscript), steps) as progress:
-        if source is not None:
-            return evaluate_generator(source, evaluator, options.seed, progress)
-        assert folder is not None
-        return evaluate_folder(folder, evaluator, device, progress)
+    with progress_bar(str(folder or file), steps) as progress:
+        if source is None and folder is not None:
+            return evaluate_folder(folder, evaluator, device, progress)
+        assert source is not None
+        return evaluate_generator(source, evaluator, options.seed, progress)
 
 
-def _protocol(options: ImportedOptions, changes: dict[str, Any]) -> EvaluationProtocol:
-    """The protocol of a run, the only one that there is, or one that the options spell out."""
+def _protocol(options: ImportedOptions, changes: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
+    """How images are evaluated: as a run was, the only one that there is, or as the options spell out.
+
+    That is the sections `data` and `evaluation`, the main metric, and what the scores' identity says of weights: the
+    same as those of the runs with which they are to be ranked, since only gensweep's own models have averaged and raw
+    weights to choose from.
+    """
     if options.like is None and "data.kind" in changes:
-        return EvaluationProtocol.of({"data": {"kind": changes["data.kind"]}, "evaluation": {}}, changes)
+        sections = _sections({"data": {"kind": changes["data.kind"]}, "evaluation": {}}, changes)
+        return sections, sections["evaluation"]["metrics"][0], "ema"
     trial, identity = trial_to_follow(options.like)
     click.echo(f"Evaluated as {trial.name} was{', with changes' if changes else ''}.", err=True)
-    metrics = changes.get("evaluation.metrics")
-    metric = identity.metric if metrics is None or identity.metric in metrics else None
-    followed = _followed(trial_config(trial), options)
-    return EvaluationProtocol.of(followed, changes, metric=metric, weights=identity.weights)
+    tree = trial_config(trial)
+    if options.against is not None and options.against.endswith("/"):  # of the trial's data only the shape of images
+        shape = {key: tree["data"][key] for key in ("size", "channels") if key in tree["data"]}
+        if len(shape) < 2:
+            images = load_images(common_sections(_sections(tree, {})))
+            shape = {"size": images.size, "channels": images.channels}
+        tree = {**tree, "data": {"kind": "image_folder", **shape}}
+    sections = _sections(tree, changes)
+    metrics = sections["evaluation"]["metrics"]
+    return sections, identity.metric if identity.metric in metrics else metrics[0], identity.weights
 
 
-def _followed(tree: Mapping[str, Any], options: ImportedOptions) -> Mapping[str, Any]:
-    """A trial's values; with a folder to compare with, of its data only the shape of the images."""
-    if options.against is None or not options.against.endswith("/"):
-        return tree
-    shape = {key: tree["data"][key] for key in ("size", "channels") if key in tree["data"]}
-    if len(shape) < 2:
-        images = load_images(EvaluationProtocol.of(tree, {}).config)
-        shape = {"size": images.size, "channels": images.channels}
-    return {**tree, "data": {"kind": "image_folder", **shape}}
+def _sections(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Data and evaluation of a trial's values, with some changed, complete with every default.
+
+    Raises ConfigError with all problems.
+    """
+    names = ("data", "evaluation")
+    whole = common_sections(override_all({name: tree[name] for name in names}, changes)).as_dict()
+    return {name: whole[name] for name in names}
+
+
+def _evaluator(sections: Mapping[str, Any], metric: str, weights: str, device: torch.device) -> Evaluator:
+    """The evaluator, with metrics of samples alone."""
+    names = [name for name in sections["evaluation"]["metrics"] if METRICS[name].needs == "samples"]
+    if metric not in names:
+        known = ", ".join(name for name in METRICS.kinds() if METRICS[name].needs == "samples")
+        raise ConfigError(
+            f"{metric} is not a metric of images without a model (known: {known}); set evaluation.metrics=[fd], or "
+            "name a run that has it with --like RUN"
+        )
+    trial = common_sections(override_all(sections, {"evaluation.metrics": names}))
+    evaluator = build_evaluator(trial, load_images(trial), device)
+    identities = {name: replace(each, weights=weights) for name, each in evaluator.identities.items()}
+    return replace(evaluator, identities=identities)
+
+
+def trial_to_follow(run: str | None) -> tuple[TrialState, Identity]:
+    """A run named as in `find_trial`, and the identity of its score; without a name, any if all were evaluated alike.
+
+    Raises GensweepError if there is no such run, ConfigError, with the choices, if none or several can be followed.
+    """
+    if run is not None:
+        trial = find_trial(run)
+        import_plugins(trial)
+        if (identity := _samples_identity(trial)) is None:
+            raise ConfigError(
+                f"--like {run}: {trial.name} has no score of samples; name another run, or give {SPELT_OUT}"
+            )
+        return trial, identity
+    newest: dict[Identity, TrialState] = {}
+    with suppress(NothingToCompareError):
+        trials = [trial for sweep in load_sweeps() for trial in sweep.trials if trial.status != "failed"]
+        for trial in sorted(trials, key=lambda trial: trial.imported):
+            if (identity := _samples_identity(trial)) is not None:
+                newest.setdefault(identity, trial)
+    if not newest:
+        raise ConfigError(f"no run has a score yet, so say what to compare the images with: {SPELT_OUT}")
+    if len(newest) > 1:
+        choices = ", or ".join(f"--like {trial.sweep} ({identity.short()})" for identity, trial in newest.items())
+        raise ConfigError(f"the runs were not all evaluated alike; choose one: {choices}")
+    ((identity, trial),) = newest.items()
+    return trial, identity
+
+
+def _samples_identity(trial: TrialState) -> Identity | None:
+    """The identity of its best score, unless that is a likelihood."""
+    score = trial.score
+    return None if score is None or score.identity.timesteps is not None else score.identity
 
 
 def _changes(options: ImportedOptions) -> dict[str, Any]:
@@ -107,22 +169,18 @@ def _changes(options: ImportedOptions) -> dict[str, Any]:
     changes = parse_overrides(options.overrides)
     if other := [key for key in changes if key.partition(".")[0] not in ("data", "evaluation")]:
         raise ConfigError([f"--set {key}: only data.* and evaluation.* say how images are evaluated" for key in other])
-    if options.samples is not None:
-        changes["evaluation.samples"] = options.samples
-    if options.metrics:
-        changes["evaluation.metrics"] = options.metrics
-    if options.against is not None and not options.against.endswith("/"):
-        changes["evaluation.against"] = options.against
-    elif options.against is not None:
-        check_one_set(options.against)
-        real = {"data.kind": "image_folder", "data.path": options.against, "data.test_fraction": 0}
-        changes = real | {"evaluation.against": "train"} | changes
-    return changes
+    given: dict[str, Any] = {"evaluation.samples": options.samples, "evaluation.metrics": options.metrics}
+    if (against := options.against) is None or not against.endswith("/"):
+        given["evaluation.against"] = against
+        return changes | {key: value for key, value in given.items() if value}
+    check_one_set(against)
+    real = {"data.kind": "image_folder", "data.path": against, "data.test_fraction": 0, "evaluation.against": "train"}
+    return real | changes | {key: value for key, value in given.items() if value}
 
 
 def _check_name(name: str, *, replace: bool) -> None:
     """Raises ConfigError if an entry cannot have that name, or if it replaces an entry only with `replace`."""
-    folder = SweepFolder(ROOT, name)
+    folder = SweepFolder(SWEEPS, name)
     if not folder.path.exists():
         return
     trials = folder.state().trials.values() if folder.exists else ()
@@ -132,21 +190,20 @@ def _check_name(name: str, *, replace: bool) -> None:
         raise ConfigError(f"--name {name} is taken; choose another name, or give --replace to put this in its place")
 
 
-def _file_entry(name: str, imported: ImportedEvaluation, protocol: EvaluationProtocol) -> None:
+def _file_entry(name: str, imported: ImportedEvaluation, sections: Mapping[str, Any], metric: str) -> None:
     """File scores under a name, with pictures of the first images, in place of an older entry of that name."""
     result = imported.result
-    tree = {"seed": imported.seed, **protocol.sections(), "family": dict(imported.origin)}
-    cost = Cost(
-        sample_seconds=imported.sample_seconds, evaluate_seconds=result.evaluate_seconds, params=imported.params
-    )
+    tree = {"seed": imported.seed, **sections, "family": dict(imported.origin)}
+    drawing, scoring = imported.sample_seconds, result.evaluate_seconds
+    cost = Cost(sample_seconds=drawing, evaluate_seconds=scoring, params=imported.params)
     evaluation = Evaluation(0, result.scores, cost, result.signals)
-    ROOT.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{name}-", dir=ROOT) as aside:
+    SWEEPS.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{name}-", dir=SWEEPS) as aside:
         folder = SweepFolder(Path(aside), name)
         folder.create({"sweep": {"name": name, "base": tree}})
-        mode = result.scores[protocol.metric].mode
+        mode = result.scores[metric].mode
         for event in (
-            Created(uuid4().hex, name, protocol.metric, mode, trials=1, keep_best=0),
+            Created(uuid4().hex, name, metric, mode, trials=1, keep_best=0),
             SessionStarted(1, provenance_tags(git_state(), {"base": tree})),
             Suggested(TRIAL, 0, {}, {}, tree),
             Started(TRIAL),
@@ -158,5 +215,5 @@ def _file_entry(name: str, imported: ImportedEvaluation, protocol: EvaluationPro
         file_of = partial(folder.picture, TRIAL, evaluation.images)
         file_of("samples").parent.mkdir(parents=True, exist_ok=True)
         write_pictures(result, imported.evaluator.images, file_of)
-        replace_folder(folder.path, ROOT / name)
-    sync_all(ROOT)
+        replace_folder(folder.path, SWEEPS / name)
+    sync_all(SWEEPS)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 
 from gensweep.data.picture_decoding import squared
 from gensweep.errors import ConfigError, GensweepError
@@ -51,11 +51,7 @@ class ExportedGenerator:
     ) -> None:
         self.file, self.device, self.latent = file, device, latent
         self.classes, self.output_range = classes, output_range
-        try:
-            self.sha256 = file_sha256(file)
-        except OSError as error:
-            raise ConfigError(f"--torchscript {file}: cannot be read ({error.strerror}); name a file") from None
-        self._module = _load(file, device)
+        self.sha256, self._module = file_sha256(file), _load(file, device)
         self.params = sum(p.numel() for p in self._module.parameters())
         self._drawn = 0
 
@@ -68,39 +64,36 @@ class ExportedGenerator:
             "sha256": self.sha256,
             "latent": list(self.latent),
             "classes": self.classes,
-            "output_range": None if self.output_range is None else list(self.output_range),
+            "output_range": self.output_range and list(self.output_range),
         }
 
     def draw(self, key: int, indices: Int[Tensor, " n"], labels: Int[Tensor, " n"] | None) -> UInt8[Tensor, "n c h w"]:
         """Images of these indices.  Raises GensweepError for NaN, or values that cannot be in the range."""
         z = Noise(key, indices).normal(*self.latent, stream=LATENT_STREAM)
-        raw = self._checked(self._call(z, labels, image_seeds(key, indices[:1])[0]), len(indices))
+        devices = [self.device] if self.device.type == "cuda" else []
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices):
+                torch.manual_seed(image_seeds(key, indices[:1])[0])
+                found = self._module(z) if labels is None else self._module(z, labels)
+        except Exception as error:  # the code of somebody else raises what it likes
+            arguments = f"z of shape {tuple(z.shape)}" + ("" if labels is None else f" and {len(labels)} labels")
+            raise self._error(
+                f"the generator does not take {arguments}: {_cause(error)}; --latent and --classes say what it is given"
+            ) from None
+        raw = self._checked(found, len(indices))
         images = raw if raw.dtype == torch.uint8 else to_uint8(self._to_unit(raw.float()))
         self._drawn += len(indices)
         return images
 
-    def _call(self, z: Tensor, labels: Tensor | None, seed: int) -> Any:
-        """What the code makes of z; what it draws itself is by PyTorch's own generator, from a seed."""
-        devices = [self.device] if self.device.type == "cuda" else []
-        try:
-            with torch.no_grad(), torch.random.fork_rng(devices):
-                torch.manual_seed(seed)
-                return self._module(z) if labels is None else self._module(z, labels)
-        except Exception as error:  # the code of somebody else raises what it likes
-            arguments = f"z of shape {_shape(z)}" + ("" if labels is None else f" and {len(labels)} labels")
-            raise self._error(
-                f"the generator does not take {arguments}: {_cause(error)}; --latent and --classes say what it is given"
-            ) from None
-
     def _checked(self, raw: Any, n: int) -> Tensor:
-        if not isinstance(raw, Tensor) or raw.ndim != 4 or raw.shape[0] != n or 0 in raw.shape:
-            given = f"a tensor of shape {_shape(raw)}" if isinstance(raw, Tensor) else f"a {type(raw).__name__}"
+        if not isinstance(raw, Tensor):
+            raise self._error(f"the generator should give a tensor of images, but it gave a {type(raw).__name__}")
+        numbers = raw.dtype == torch.uint8 or raw.is_floating_point()
+        if not numbers or raw.ndim != 4 or raw.shape[0] != n or 0 in raw.shape:
             raise self._error(
-                f"the generator should give images of shape ({n}, channels, height, width), but it gave {given}; "
-                "export one that does"
+                f"the generator should give floats or uint8 of shape ({n}, channels, height, width), but it gave "
+                f"{raw.dtype} of shape {tuple(raw.shape)}; export one that does"
             )
-        if raw.dtype != torch.uint8 and not raw.is_floating_point():
-            raise self._error(f"the generator gives {raw.dtype}; it should give floats, or uint8")
         if broken := int((~torch.isfinite(raw).flatten(1).all(1)).sum()):
             raise self._error(
                 f"{broken} of the images {self._drawn}..{self._drawn + n - 1} hold NaN or infinite values; there is no "
@@ -155,15 +148,8 @@ def image_seeds(key: int, indices: Int[Tensor, " n"]) -> list[int]:
 
 def resized_pictures(images: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n c size size"]:
     """The squares in the middle of images, at another size, as those of pictures in files are resized."""
-    pictures = images.permute(0, 2, 3, 1).cpu().numpy()
-    if pictures.shape[-1] == 1:
-        pictures = pictures[..., 0]
-    rows = [squared(Image.fromarray(picture), size, images.shape[1]) for picture in pictures]
+    rows = [squared(to_pil_image(picture), size, images.shape[1]) for picture in images.cpu()]
     return torch.from_numpy(np.stack(rows)).to(images.device)
-
-
-def _shape(tensor: Tensor) -> str:
-    return f"({', '.join(map(str, tensor.shape))})"
 
 
 def _cause(error: Exception) -> str:

@@ -37,8 +37,7 @@ def read_folder(
 
     So of more pictures than are needed a fair mix is taken, whatever sub-folders they lie in.  Pictures are brought to
     `size` x `size` pixels and `channels` like those of the data set image_folder, see `picture_decoding`.
-    `progress` gets the number that has been read.
-    Raises ConfigError if there is no such folder or fewer pictures in it.
+    `progress` gets the number that has been read.  Raises ConfigError if there are fewer pictures, or no such folder.
     """
 
     def read(path: Path) -> tuple[UInt8[np.ndarray, "c h w"], tuple[str, ...]]:
@@ -53,7 +52,16 @@ def read_folder(
     found, unreadable = decode_files(folder, names, read, limit=count, progress=progress)
     notes = skipped_notes(unreadable, listing)
     if len(found) < count:
-        raise ConfigError(_too_few(folder, len(found), count, "; ".join(notes)))
+        skipped = "; ".join(notes)
+        if not found:
+            raise ConfigError(
+                f"{folder}: there is nothing to score: {skipped or 'no file in it is a picture, by its name'}"
+            )
+        some = f", or score {len(found)} with --samples {len(found)}: then it is ranked only with such scores"
+        raise ConfigError(
+            f"{folder} holds {len(found):,} pictures, but {count:,} are needed{f' ({skipped})' if skipped else ''}; "
+            f"add {count - len(found):,}{some if len(found) > 1 else ''}"
+        )
     if len(names) > count + len(unreadable):
         notes = (f"{count:,} of its {len(names):,} pictures are scored, chosen by a hash of their names", *notes)
     # Decoded pictures lie in memory pixel by pixel, and their stack would, too.
@@ -75,13 +83,3 @@ def _changes(picture: Image.Image, size: int, channels: int) -> Iterator[str]:
         yield "transparent: laid on white"
     if grey != (channels == 1):
         yield "grey: taken as RGB" if grey else "coloured: turned grey"
-
-
-def _too_few(folder: Path, found: int, count: int, skipped: str) -> str:
-    if not found:
-        return f"{folder}: there is nothing to score: {skipped or 'no file in it is a picture, by its name'}"
-    why = f" ({skipped})" if skipped else ""
-    problem = f"{folder} holds {found:,} pictures, but {count:,} are needed{why}; add {count - found:,}"
-    if found == 1:
-        return problem
-    return f"{problem}, or score {found} with --samples {found}: then it is ranked only with scores of {found}"

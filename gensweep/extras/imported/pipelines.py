@@ -42,23 +42,23 @@ class DiffusersPipeline:
     ) -> None:
         self.folder, self.device, self.call, self.trusted = folder, device, dict(call or {}), trusted
         self._pipeline = _load(folder, device, trusted=trusted)
-        takes = inspect.signature(self._pipeline.__call__).parameters
-        if unknown := [name for name in self.call if name not in takes or name in GIVEN]:
-            usable = ", ".join(name for name in takes if name not in GIVEN)
-            raise ConfigError(f"--call {unknown[0]}: {type(self._pipeline).__name__} takes {usable}")
-        needed = [
-            name for name, each in takes.items() if each.default is each.empty and name not in (*GIVEN, *self.call)
-        ]
-        if needed:
+        kind, takes = type(self._pipeline).__name__, inspect.signature(self._pipeline.__call__).parameters
+        own = {name: each for name, each in takes.items() if name not in GIVEN}
+        if unknown := [name for name in self.call if name not in own]:
+            raise ConfigError(f"--call {unknown[0]}: {kind} takes {', '.join(own)}")
+        if needed := [name for name, each in own.items() if each.default is each.empty and name not in self.call]:
             raise ConfigError(
-                f"{folder}: {type(self._pipeline).__name__} needs {', '.join(needed)}, so it does not draw from noise "
-                f"and labels alone; give what it needs with --call {needed[0]}=VALUE"
+                f"{folder}: {kind} needs {', '.join(needed)}, so it does not draw from noise and labels alone; give "
+                f"what it needs with --call {needed[0]}=VALUE"
             )
         if classes is not None and "class_labels" not in takes:
-            raise ConfigError(
-                f"--classes {classes}: {type(self._pipeline).__name__} takes no class_labels; leave it out"
-            )
-        self.classes = self._classes(classes) if "class_labels" in takes else None
+            raise ConfigError(f"--classes {classes}: {kind} takes no class_labels; leave it out")
+        self.classes = classes
+        if classes is None and "class_labels" in takes:
+            names = self._pipeline.config.get("class_names")
+            if names is None:
+                raise ConfigError(f"{folder}: it draws images of classes; say how many it knows: --classes K")
+            self.classes = len(names)
         levels = getattr(getattr(self._pipeline, "scheduler", None), "config", {}).get("num_train_timesteps")
         usual = takes["num_inference_steps"].default if "num_inference_steps" in takes else None
         if levels is not None and isinstance(usual, int) and usual > levels:
@@ -94,23 +94,13 @@ class DiffusersPipeline:
             ) from None
         images = torch.as_tensor(raw).movedim(-1, 1).float().to(self.device)
         if not images.isfinite().all():
-            raise GensweepError(
-                f"{self.folder}: images of the pipeline hold NaN or infinite values; they have no score"
-            )
+            raise GensweepError(f"{self.folder}: the pipeline draws NaN or infinite values, which have no score")
         return to_uint8(2 * images - 1)
-
-    def _classes(self, given: int | None) -> int:
-        names = self._pipeline.config.get("class_names")
-        if given is None and names is None:
-            raise ConfigError(f"{self.folder}: it draws images of classes; say how many it knows: --classes K")
-        return len(names) if given is None else given
 
 
 def _load(folder: Path, device: torch.device, *, trusted: bool) -> Any:
     if importlib.util.find_spec("diffusers") is None:
-        raise ConfigError(
-            f"{folder} is a pipeline of diffusers, which is missing; type: pip install 'gensweep[export]'"
-        )
+        raise ConfigError(f"{folder}: diffusers, which it needs, is missing; type: pip install 'gensweep[export]'")
     if not trusted and (code := next(folder.rglob("*.py"), None)) is not None:
         raise ConfigError(
             f"{folder}: the pipeline brings code ({code.relative_to(folder)}): to load it is to run that, with all "

@@ -84,8 +84,7 @@ class ImportedEvaluation:
                 lines.append(f"{name} {score.value:.4g}" + (f" ({details})" if details else ""))
         score = self.result.scores[metric]
         lines.append(f"Measured as {format_identity(score.identity)}. {format_guess(score)}".rstrip())
-        beside = format_anchors(score.anchors, score.identity.samples)
-        return [*lines, beside] if beside else lines
+        return [*lines, *filter(None, [format_anchors(score.anchors, score.identity.samples)])]
 
 
 def evaluate_folder(
@@ -93,7 +92,7 @@ def evaluate_folder(
 ) -> ImportedEvaluation:
     """Evaluate the pictures in a folder, by classes if they lie in folders that are called like these.
 
-    `progress` gets the number of pictures read so far, and after that of those that are also scored on top of it.
+    `progress` gets the number of pictures that were read, then plus those that were scored.
     Raises ConfigError if they are fewer than the evaluator looks at.
     """
     channels, size, _ = evaluator.images.shape
@@ -132,19 +131,13 @@ def evaluate_generator(
         if images.shape[1] != real.channels:
             raise GensweepError(
                 f"{generator.origin['path']}: the generator gives images of {images.shape[1]} channels, but those that "
-                f"they are compared with have {real.channels}; compare it with others: --like RUN, or --set "
-                "data.kind=KIND"
+                f"they are compared with have {real.channels}; choose others: --like RUN, or --set data.kind=KIND"
             )
         sizes.add((images.shape[3], images.shape[2]))
         return images if images.shape[1:] == real.shape else resized_pictures(images, real.size)
 
-    result = evaluate_images(
-        evaluator,
-        draw,
-        generator.device,
-        labels=labels if classes == real.classes else None,
-        progress=progress,
-    )
+    known = labels if classes == real.classes else None
+    result = evaluate_images(evaluator, draw, generator.device, labels=known, progress=progress)
     notes += [
         f"its images are {width}x{height}: the square in the middle is resized to {real.size}x{real.size}"
         for width, height in sorted(sizes - {(real.size, real.size)})

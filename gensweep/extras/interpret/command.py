@@ -11,6 +11,8 @@ from gensweep.errors import GensweepError
 from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, print_rows
 
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
 
 @click.command(context_settings={"show_default": True})
 @click.argument("run", shell_complete=run_names)
@@ -18,34 +20,20 @@ from gensweep.report.output import format_option, print_rows
 @click.option("--layer", metavar="REGEX", help="Only layers in whose name this is found, such as 'up' or 'middle.0'.")
 @click.option("--levels", type=click.IntRange(1, 50), default=5, help="Noise levels (diffusion).")
 @click.option("--samples", type=click.IntRange(4), default=32, help="Images for each label.")
-@click.option(
-    "--permutations", type=click.IntRange(19), default=999, help="Sign flips of the test; p is at least 1/(flips + 1)."
-)
-@click.option(
-    "--units",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Switch off this many units of a class.  [default: one in 30 of those that draw samples]",
-)
-@click.option(
-    "--draws", type=click.IntRange(0), default=32, help="Images of a class for every change of units; 0 changes none."
-)
+@click.option("--permutations", type=click.IntRange(19), default=999, help="Sign flips; p is at least 1/(flips + 1).")
+@click.option("--units", type=click.IntRange(1), metavar="N", help="Units to switch off.  [default: one in 30]")
+@click.option("--draws", type=click.IntRange(0), default=32, help="Images of a class for every change; 0 changes none.")
 @click.option("--seed", type=int, default=0, help="Everything depends on this seed alone.")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("interpretation"),
-    help="Folder for index.html, activation_map.csv and pictures.",
+    "-o", "--output", type=FOLDER, default=Path("interpretation"), help="For index.html, tables and pictures."
 )
 @format_option
 def interpret(run: str, class_name: str | None, layer: str | None, output: Path, format: str, **settings: Any) -> None:
     """Look into a class-conditional model: which units react to a label.
 
-    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. The units that
-    each class raises most are printed. Then they are switched off, to see whether images of the class suffer more than
-    without random units of the same layers; that takes the images of the training. index.html, which needs no
-    network, shows all of it.
+    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. The units that each class raises most are
+    printed. Then they are switched off, to see whether images of the class suffer more than without random units of the
+    same layers; that takes the images of the training. index.html, which needs no network, shows all of it.
 
     \b
     Examples:
@@ -78,17 +66,15 @@ def look_into(
     folder: Path, chosen: dict[str, Any], settings: dict[str, Any], output: Path, name: str, command: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Analyse the model in a checkpoint folder and write the page; returns the rows to print, and remarks."""
-    from gensweep.extras.interpret.analysis import AnalysisSettings, analyse, load_labelled
-    from gensweep.extras.interpret.page import write_page
-    from gensweep.extras.interpret.tables import conclusion, unit_rows
+    from gensweep.extras.interpret.analysis import analyse, load_labelled
+    from gensweep.extras.interpret.page import conclusion, unit_rows, write_page
 
     labelled = load_labelled(folder, **chosen)
-    found = analyse(labelled, AnalysisSettings(**settings), lambda stage: click.echo(f"{stage} ...", err=True))
+    found = analyse(labelled, lambda stage: click.echo(f"{stage} ...", err=True), **settings)
     facts = {"images a label": settings["samples"], "permutations": settings["permutations"]}
     write_page(output, name, labelled, found, facts, command)
-    rows, words = unit_rows(found.activation_map, labelled.labels, labelled.names), []
-    if not rows:
-        words.append("No unit is raised by a label more than by chance.")
+    rows = unit_rows(found.activation_map, labelled.labels, labelled.model.class_names)
+    words = [] if rows else ["No unit is raised by a label more than by chance."]
     if found.failure is not None:
         words.append(f"Note: no units are switched off, as images cannot be classified: {found.failure}")
     if found.interventions:

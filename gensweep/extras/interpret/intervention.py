@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64, Int, UInt8
@@ -21,10 +21,6 @@ from gensweep.noise import Noise
 Draw = Callable[[Tensor], Tensor]
 #: Images (n, c, h, w), uint8 -> a classifier's scores of the labels (n, k); the highest is its prediction.
 Classify = Callable[[Tensor], Tensor]
-#: Images of the label itself, or of the other labels.
-Of = Literal["own", "others"]
-#: Parts of a Recognition.
-By = Literal["hits", "scores"]
 
 UNCHANGED = "as it is"
 OFF = "off"
@@ -38,31 +34,20 @@ SHOWN_IMAGES = 8
 MIN_LABELS_FOR_ERROR = 4
 
 
-class Recognition(NamedTuple):
-    """Whether each image is taken for its label, 0 or 1, and the classifier's score of that label, which is finer."""
-
-    hits: Float64[Tensor, " n"]
-    scores: Float64[Tensor, " n"]
-
-
 @dataclass(frozen=True, eq=False)
 class Intervention:
     """What one change did to images of its label, and to images of the other labels.
 
+    `measures` have a number for each image: "agreement", 1 if it is taken for its label, else 0, and "score", the
+    classifier's score of that label, which is finer; "others_agreement" and "others_score" are of the other labels.
     All changes use the same seeds, so image i of one is paired with image i of another.
     """
 
     label: int
     change: str
     units: int
-    own: Recognition
-    others: Recognition
+    measures: Mapping[str, Float64[Tensor, " n"]]
     images: UInt8[Tensor, "d c h w"]
-
-    def values(self, of: Of, by: By) -> Float64[Tensor, " n"]:
-        """Hits or scores of images of the label itself or of the other labels."""
-        values: Tensor = getattr(getattr(self, of), by)
-        return values
 
 
 class Drop(NamedTuple):
@@ -72,51 +57,47 @@ class Drop(NamedTuple):
     error: float
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """A label and the units found for it; `n` images are drawn under it and `n` under the others in turn.
+def intervene(
+    units: Sequence[Unit],
+    own: Int[Tensor, " n"],
+    others: Int[Tensor, " n"],
+    layers: Mapping[str, nn.Module],
+    widths: Mapping[str, int],
+    draw: Draw,
+    classify: Classify,
+    random: Sequence[Noise],
+) -> Iterator[Intervention]:
+    """Every change of CHANGES to the units found for a label, one after the other.
 
-    Random units are drawn `repeats` times, and the results averaged.
+    Images are drawn under `own`, the label, and under `others`.  Random units are drawn with each noise of `random`,
+    and the results averaged.
     """
 
-    label: int
-    units: Sequence[Unit]
-    classes: int
-    n: int
-    repeats: int
-    seed: int
-
-
-def intervene(
-    task: Task, layers: Mapping[str, nn.Module], widths: Mapping[str, int], draw: Draw, classify: Classify
-) -> Iterator[Intervention]:
-    """Every change of CHANGES, one after the other."""
-    own = torch.full((task.n,), task.label)
-    others = (task.label + 1 + torch.arange(task.n) % (task.classes - 1)) % task.classes
-
-    def recognise(units: Sequence[Unit], factor: float) -> tuple[Recognition, Recognition, Tensor]:
+    def measure(units: Sequence[Unit], factor: float) -> tuple[dict[str, Tensor], Tensor]:
         with scaling(layers, unit_factors(widths, units, factor)):
             of_own, of_others = draw(own), draw(others)
-        return _recognition(classify(of_own), own), _recognition(classify(of_others), others), of_own[:SHOWN_IMAGES]
+        found = {}
+        for prefix, images, labels in (("", of_own, own), ("others_", of_others, others)):
+            scores = classify(images)
+            found[f"{prefix}agreement"] = (scores.argmax(dim=1) == labels).double()
+            found[f"{prefix}score"] = scores.gather(1, labels[:, None])[:, 0]
+        return found, of_own[:SHOWN_IMAGES]
 
     for change, factor in CHANGES.items():
+        sets = [[] if factor == 1 else list(units)]
         if change == RANDOM_OFF:
-            seeds = [Noise(task.seed, torch.tensor([repeat])) for repeat in range(task.repeats)]
-            sets = [random_units(widths, task.units, noise) for noise in seeds]
-        else:
-            sets = [list(task.units)] if factor != 1 else [[]]
-        of_own, of_others, images = zip(*(recognise(units, factor) for units in sets), strict=True)
-        yield Intervention(task.label, change, len(sets[0]), _mean(of_own), _mean(of_others), images[0])
+            sets = [random_units(widths, units, noise) for noise in random]
+        measured, images = zip(*(measure(each, factor) for each in sets), strict=True)
+        means = {key: torch.stack([each[key] for each in measured]).mean(dim=0) for key in measured[0]}
+        yield Intervention(int(own[0]), change, len(sets[0]), means, images[0])
 
 
-def drop(
-    found: Sequence[Intervention], change: str, *, relative_to: str = UNCHANGED, of: Of = "own", by: By = "hits"
-) -> Drop:
+def drop(found: Sequence[Intervention], change: str, measure: str, *, relative_to: str = UNCHANGED) -> Drop:
     """How much worse images are recognised under a change than under another one, over all labels.
 
     Differences are taken image by image, as seeds are the same.
     """
-    values = {(each.label, each.change): each.values(of, by) for each in found}
+    values = {(each.label, each.change): each.measures[measure] for each in found}
     differences = [value - values[label, change] for (label, other), value in values.items() if other == relative_to]
     means = torch.stack([each.mean() for each in differences])
     sample = means if len(means) >= MIN_LABELS_FOR_ERROR else torch.cat(differences)
@@ -145,11 +126,3 @@ def unit_factors(widths: Mapping[str, int], units: Sequence[Unit], factor: float
     for unit in units:
         factors.setdefault(unit.layer, torch.ones(widths[unit.layer]))[unit.index] = factor
     return factors
-
-
-def _recognition(scores: Float64[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Recognition:
-    return Recognition((scores.argmax(dim=1) == labels).double(), scores.gather(1, labels[:, None])[:, 0])
-
-
-def _mean(each: Sequence[Recognition]) -> Recognition:
-    return Recognition(*(torch.stack(values).mean(dim=0) for values in zip(*each, strict=True)))

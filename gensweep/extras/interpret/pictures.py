@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,7 +33,7 @@ def level_word(level: float | None) -> str:
 def layers_picture(found: ActivationMap) -> bytes:
     """Layers by noise levels: the mean size of effects over a layer's units and all labels."""
     size = found.effect.abs().mean(dim=1)
-    rows = [size[:, each].mean(dim=1).tolist() for each in found.columns().values()]
+    rows = [layer.mean(dim=1).tolist() for layer in torch.split(size, [*found.widths.values()], dim=1)]
     with _figure(2.6 + 0.45 * len(found.levels), max(1.8, 1.0 + 0.16 * len(rows))) as (figure, png):
         axes = figure.subplots()
         drawn = axes.imshow(np.array(rows), aspect="auto", cmap="viridis", vmin=0)
@@ -46,8 +47,7 @@ def units_picture(found: ActivationMap, label: int, names: Sequence[str]) -> byt
     units = found.raised_units(label, _PICTURED_UNITS)
     if not units:
         return None
-    columns = found.columns()
-    index = [columns[unit.layer][unit.index] for unit in units]
+    index = [found.units.index(unit) for unit in units]
     by_level = found.effect[:, label, index].T.numpy()
     by_label = found.effect.mean(dim=0)[:, index].T.numpy()
     ratios = [max(2, by_level.shape[1]), by_label.shape[1]]

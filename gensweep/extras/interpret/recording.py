@@ -1,23 +1,30 @@
-"""Recording and scaling the units of a network by hooks; the network itself is not changed.
+"""Looking on while a network draws: its units by hooks, its predictions by a denoiser that keeps them.
 
-A unit is a channel that a layer reads: after norm, label and activation, as the next convolution sees it.  Inputs are
-recorded, not outputs, because a fused norm and activation is not a module with an output of its own.
-Shapes: b images, c channels.
+The network itself is not changed.  A unit is a channel that a layer reads: after norm, label and activation, as the
+next convolution sees it.  Inputs are recorded, not outputs, because a fused norm and activation is not a module with an
+output of its own.
+Shapes: b or n images, c channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import NamedTuple, TypeVar
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-#: Layers that read (b, c, h, w).
+from gensweep.diffusion.sdedit import edit
+from gensweep.families.family import Denoising
+from gensweep.noise import Noise
+
+T = TypeVar("T")
+
+#: Layers that read (b, c, h, w); linear ones read (b, ..., c).
 CHANNELS_FIRST = (nn.Conv2d, nn.ConvTranspose2d)
-#: Layers that read (b, ..., c).
-CHANNELS_LAST = (nn.Linear,)
 
 
 def reading_layers(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
@@ -26,7 +33,7 @@ def reading_layers(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
         f"{network}.{path}" if path else network: module
         for network, root in networks.items()
         for path, module in root.named_modules()
-        if isinstance(module, CHANNELS_FIRST + CHANNELS_LAST)
+        if isinstance(module, (*CHANNELS_FIRST, nn.Linear))
     }
 
 
@@ -63,3 +70,38 @@ def scaling(layers: Mapping[str, nn.Module], factors: Mapping[str, Float[Tensor,
         for name, factor in factors.items():
             hooks.enter_context(layers[name].register_forward_pre_hook(partial(scale, factor)))
         yield
+
+
+class PathStep(NamedTuple):
+    """One noise level of the path: the noisy images x = x_0 + sigma eps, and the x_0 predicted from them."""
+
+    sigma: float
+    x: Float[Tensor, "n c h w"]
+    x_0: Float[Tensor, "n c h w"]
+
+
+@torch.no_grad()
+def record_path(
+    family: Denoising, noise: Noise, labels: Int[Tensor, " n"] | None, shape: tuple[int, int, int]
+) -> tuple[list[PathStep], Float[Tensor, "n c h w"]]:
+    """The steps of the family's own sampler, from the highest level down, and the images that come out.
+
+    Of a level that the sampler visits twice, the last visit is kept.
+    """
+    steps: dict[float, PathStep] = {}
+    denoise = family.denoise(family.networks[family.sampled], labels)
+
+    def recorded(x: Tensor, sigma: float, *until: float) -> Tensor:
+        x_0 = denoise(x, sigma, *until)
+        steps[sigma] = PathStep(sigma, x.clone(), x_0.clone())
+        return x_0
+
+    grey = torch.zeros(shape, device=noise.samples.device)
+    images = edit(family.process, family.sampler, recorded, noise, grey, strength=1.0)
+    return sorted(steps.values(), key=lambda step: -step.sigma), images
+
+
+def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items, the first and last among them."""
+    indices = torch.linspace(0, len(items) - 1, min(count, len(items))).round().long()
+    return [items[index] for index in indices.tolist()]

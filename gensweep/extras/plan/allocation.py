@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
 import numpy as np
 
-from gensweep.extras.plan.forecast import FittedFamily, ScoreForecast, forecast_of
-from gensweep.extras.plan.scaling_law import Array
-from gensweep.extras.plan.scored_trainings import ScoredTraining
+from gensweep.extras.plan.forecast import FittedFamily, ScoreForecast, forecast_of, pooled_deviation
+from gensweep.extras.plan.scored_trainings import Array, ScoredTraining
 
 #: Widths of a family that it takes before others are proposed: two of them fit any exponent.
 MIN_WIDTHS = 3
@@ -89,82 +87,59 @@ class FamilyPlanner:
         tried = sorted({each.width for each in self.fitted.trainings})
         if len(tried) < MIN_WIDTHS:
             return tried
-        return list(range(tried[0], int(tried[-1] * self._widening(budget)) + 1, reduce(math.gcd, tried)))
-
-    def _widening(self, budget: float) -> float:
-        """How much wider a network becomes than any that was tried."""
-        more = budget / self.largest
-        if more <= 1 or self.free_size:
-            return 1.0
-        # As seconds are measured, a wider network may cost hardly more, or less.
-        if more >= MAX_WIDENING**self.cost_exponent:
-            return MAX_WIDENING
-        return float(more ** (1 / self.cost_exponent))
+        more, wider = budget / self.largest, 1.0
+        if more > 1 and not self.free_size:
+            # As seconds are measured, a wider network may cost hardly more, or less.
+            _, power = self.exponents
+            wider = MAX_WIDENING if more >= MAX_WIDENING**power else more ** (1 / power)
+        return list(range(tried[0], int(tried[-1] * wider) + 1, reduce(math.gcd, tried)))
 
     def allocate(self, budget: float) -> Allocation:
-        """The width that is expected to score best."""
+        """The width that is expected to score best, of those between the nearest two that misfit."""
         best = self.members(budget)
-        widths = self._without_misfits(self.widths(budget), self.fitted.trainings[best[0]].width)
-        near = {width: tuple(widths[max(0, index - 1) : index + 2]) for index, width in enumerate(widths)}
-        return min(
-            (self._at(width, near[width], budget, best) for width in widths), key=lambda each: each.forecast.value
-        )
+        width = self.fitted.trainings[best[0]].width
+        misfits = self.misfits(width)
+        low = max((each for each in misfits if each < width), default=0)
+        high = min((each for each in misfits if each > width), default=math.inf)
+        widths = [each for each in self.widths(budget) if low < each < high]
+        near = [tuple(widths[max(0, index - 1) : index + 2]) for index in range(len(widths))]
+        found = [self._at(width, beside, budget, best) for width, beside in zip(widths, near, strict=True)]
+        return min(found, key=lambda each: each.forecast.value)
 
     def _at(self, width: int, near: tuple[int, ...], budget: float, indices: tuple[int, ...]) -> Allocation:
         members = [self.fitted.trainings[index] for index in indices]
         of_width = [each for each in members if each.width == width] or members
-        wider = width / of_width[0].width
-        flops = of_width[0].flops_per_image * wider**self.exponent
-        images = budget / (of_width[0].unit_cost * (1.0 if self.free_size else wider**self.cost_exponent))
+        wider, (power, cost_power) = width / of_width[0].width, self.exponents
+        flops = of_width[0].flops_per_image * wider**power
+        images = budget / (of_width[0].unit_cost * (1.0 if self.free_size else wider**cost_power))
         draws = self.fitted.draws(indices, flops, np.array([images]), anew=True)[:, 0]
         return Allocation(self.group, tuple(members), width, near, images, flops, forecast_of(draws), draws)
 
     def misfits(self, width: int) -> dict[int, float]:
         """By tried width, the factor by which its own trials are worse than the law predicts; only widths that misfit.
 
-        The prediction starts from the trials of another `width`: only the difference between the two is tested.
+        The prediction starts from the trials of another `width`: only the difference between the two is tested.  If the
+        law is right, the effects of trials are independent of width.
         """
         from scipy.stats import t
 
-        own, freedom = self._effects[width], len(self.fitted.trainings) - len(self._effects)
-        if freedom < 1:
+        tried = np.array([each.width for each in self.fitted.trainings])
+        groups = {int(each): self.fitted.effects[tried == each] for each in np.unique(tried)}
+        if (spread := pooled_deviation([*groups.values()])) is None:
             return {}
-        spread = math.sqrt(sum(float(((each - each.mean()) ** 2).sum()) for each in self._effects.values()) / freedom)
-        chance, found = spread * float(t.ppf(MISFIT_CONFIDENCE, freedom)), {}
-        for other, effects in self._effects.items():
+        own, chance, found = groups[width], spread * float(t.ppf(MISFIT_CONFIDENCE, len(tried) - len(groups))), {}
+        for other, effects in groups.items():
             worse = float(effects.mean() - own.mean())
             if worse > max(math.log(MAX_MISFIT), chance * math.sqrt(1 / len(effects) + 1 / len(own))):
                 found[other] = math.exp(worse)
         return found
 
-    def _without_misfits(self, widths: Sequence[int], width: int) -> list[int]:
-        """The widths between the nearest two that misfit, below and above the best trial's `width`."""
-        misfits = self.misfits(width)
-        low = max((each for each in misfits if each < width), default=0)
-        high = min((each for each in misfits if each > width), default=math.inf)
-        return [each for each in widths if low < each < high]
-
     @cached_property
-    def _effects(self) -> dict[int, Array]:
-        """By tried width, the effects of its trials, which are independent of width if the law is right."""
-        effects = np.array([self.fitted.effect(index) for index in range(len(self.fitted.trainings))])
-        tried = np.array([each.width for each in self.fitted.trainings])
-        return {int(width): effects[tried == width] for width in np.unique(tried)}
-
-    @cached_property
-    def exponent(self) -> float:
-        """By which power of the width the FLOPs of an image grow."""
-        return _power([(each.width, each.flops_per_image) for each in self.fitted.trainings])
-
-    @cached_property
-    def cost_exponent(self) -> float:
-        """By which power of the width the cost of an image grows, in the unit of the budget."""
-        return _power([(each.width, each.unit_cost) for each in self.fitted.trainings])
-
-
-def _power(points: Sequence[tuple[int, float]]) -> float:
-    """The slope of a line through logarithms."""
-    x, y = np.log(np.array(points)).T
-    if np.ptp(x) == 0:
-        return WIDTH_EXPONENT
-    return float(np.polyfit(x, y, 1)[0])
+    def exponents(self) -> tuple[float, float]:
+        """By which power of the width the FLOPs of an image grow, and its cost in the unit of the budget."""
+        points = np.array([(each.width, each.flops_per_image, each.unit_cost) for each in self.fitted.trainings])
+        width, *costs = np.log(points).T
+        if np.ptp(width) == 0:
+            return WIDTH_EXPONENT, WIDTH_EXPONENT
+        flops, cost = (float(np.polyfit(width, each, 1)[0]) for each in costs)
+        return flops, cost

@@ -31,7 +31,6 @@ MAX_REGRET = 0.2
 class HiddenScore:
     """A hidden score of a training, and what was predicted for it."""
 
-    group: str
     trial: str
     spent: float
     score: float
@@ -53,13 +52,15 @@ class HiddenScore:
 class Backtest:
     """How well laws that were fitted to the first part of the compute predicted the last.
 
-    `coverage` is the part of hidden scores that their 80 % intervals hold, the mean over trainings.  `regret` is how
+    `trainings` of them had hidden scores.  `coverage` is the part of these that 80 % intervals hold, the mean over
+    trainings.  `regret` is how
     much worse the training of which most was expected turned out than the best one, relative to it.  Both are None if
     there was nothing to predict.  With `problems` it is not trusted.
     """
 
     limit: float
     hidden: tuple[HiddenScore, ...]
+    trainings: int
     coverage: float | None
     regret: float | None
     recommended: str | None
@@ -71,16 +72,11 @@ class Backtest:
         misses = [each.miss for each in self.hidden]
         return max(1.0, float(np.quantile(misses, INTERVAL_PART, method="inverted_cdf"))) if misses else 1.0
 
-    @property
-    def trainings(self) -> int:
-        """How many trainings had hidden scores."""
-        return len({(each.group, each.trial) for each in self.hidden})
-
 
 def backtest(families: Mapping[str, Sequence[ScoredTraining]]) -> Backtest:
     """Hide, fit and predict the trainings of each family."""
     limit = LIMIT_TOLERANCE * longest(families) / HIDDEN_FACTOR
-    hidden, problems, ends = list[HiddenScore](), list[str](), list[tuple[HiddenScore, bool]]()
+    problems, predicted = list[str](), list[tuple[list[HiddenScore], bool]]()
     for name, trainings in families.items():
         late = [each for each in trainings if each.curve.spent > limit]
         if len(late) < MIN_HIDDEN_OF_FAMILY:
@@ -97,11 +93,30 @@ def backtest(families: Mapping[str, Sequence[ScoredTraining]]) -> Backtest:
             )
             continue
         fitted = FittedFamily.of(early)
-        for training in late:
-            found = _predicted(fitted, training, limit)
-            hidden += found
-            ends.append((found[-1], training.curve.stopped_early))
-    return _judged(limit, hidden, ends, problems)
+        predicted += [(_predicted(fitted, each, limit), each.curve.stopped_early) for each in late]
+    held = [np.mean([each.inside for each in scores]) for scores, _ in predicted]
+    coverage = float(np.mean(held)) if held else None
+    whole = [scores[-1] for scores, stopped in predicted if not stopped] or [scores[-1] for scores, _ in predicted]
+    chosen = min(whole, key=lambda end: end.forecast.value, default=None)
+    regret = None if chosen is None else chosen.score / min(end.score for end in whole) - 1
+    if not problems and len(held) < MIN_HIDDEN_TRAININGS:
+        problems.append(
+            f"{len(held)} trials went on into the last factor of {HIDDEN_FACTOR:g} of compute, fewer than the "
+            f"{MIN_HIDDEN_TRAININGS} that it takes to check a law"
+        )
+    if coverage is not None and coverage < MIN_COVERAGE:
+        problems.append(
+            f"{100 * INTERVAL_PART:.0f} % intervals held only {100 * coverage:.0f} % of the hidden scores: these "
+            "trainings follow no saturating power law"
+        )
+    if chosen is not None and regret is not None and regret > MAX_REGRET:
+        problems.append(
+            f"the configuration of which most was expected ({chosen.trial}) scored {100 * regret:.0f} % worse than the "
+            "best one"
+        )
+    hidden = tuple(each for scores, _ in predicted for each in scores)
+    taken = None if chosen is None else chosen.trial
+    return Backtest(limit, hidden, len(held), coverage, regret, taken, tuple(problems))
 
 
 def configurations(trainings: Sequence[ScoredTraining]) -> int:
@@ -121,37 +136,7 @@ def _predicted(fitted: FittedFamily, training: ScoredTraining, limit: float) -> 
     # Another training of the same configuration is known, if this one is not.
     akin = [i for i, each in enumerate(fitted.trainings) if each.curve.configuration == training.curve.configuration]
     draws = fitted.draws(same or akin, training.flops_per_image, images, anew=not same)
-    curve = training.curve
     return [
-        HiddenScore(curve.group, curve.trial, point.spent, point.order, forecast_of(draws[:, column]))
+        HiddenScore(training.curve.trial, point.spent, point.order, forecast_of(draws[:, column]))
         for column, point in enumerate(points)
     ]
-
-
-def _judged(
-    limit: float, hidden: Sequence[HiddenScore], ends: Sequence[tuple[HiddenScore, bool]], problems: list[str]
-) -> Backtest:
-    held: dict[tuple[str, str], list[bool]] = {}
-    for each in hidden:
-        held.setdefault((each.group, each.trial), []).append(each.inside)
-    coverage = float(np.mean([np.mean(inside) for inside in held.values()])) if held else None
-    whole = [end for end, stopped in ends if not stopped] or [end for end, _ in ends]
-    chosen = min(whole, key=lambda end: end.forecast.value, default=None)
-    regret = None if chosen is None else chosen.score / min(end.score for end in whole) - 1
-    if not problems and len(held) < MIN_HIDDEN_TRAININGS:
-        problems.append(
-            f"{len(held)} trials went on into the last factor of {HIDDEN_FACTOR:g} of compute, fewer than the "
-            f"{MIN_HIDDEN_TRAININGS} that it takes to check a law"
-        )
-    if coverage is not None and coverage < MIN_COVERAGE:
-        problems.append(
-            f"{100 * INTERVAL_PART:.0f} % intervals held only {100 * coverage:.0f} % of the hidden scores: these "
-            "trainings follow no saturating power law"
-        )
-    if chosen is not None and regret is not None and regret > MAX_REGRET:
-        problems.append(
-            f"the configuration of which most was expected ({chosen.trial}) scored {100 * regret:.0f} % worse than the "
-            "best one"
-        )
-    name = None if chosen is None else chosen.trial
-    return Backtest(limit, tuple(hidden), coverage, regret, name, tuple(problems))

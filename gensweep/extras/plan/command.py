@@ -11,23 +11,15 @@ from gensweep.cli.sweep_options import root_option
 from gensweep.report.completion import sweep_names
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+
 
 @click.command()
 @click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...", shell_complete=sweep_names)
 @click.option(
-    "--budget",
-    required=True,
-    metavar="AMOUNT",
-    help="What one training may spend: 2e13flops, 40s, 10min or 8h of device time, or 60kimages.",
+    "--budget", required=True, metavar="AMOUNT", help="What one training may spend: 2e13flops, 8h, 60kimages."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write a sweep of the recommended family around the recommended width, ready for gensweep tune, to a .yaml "
-    "file.",
-)
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write the recommended sweep, for gensweep tune.")
 @root_option
 @format_option
 def plan(sweeps: tuple[str, ...], budget: str, output: Path | None, root: Path, format: str) -> None:
@@ -44,8 +36,8 @@ def plan(sweeps: tuple[str, ...], budget: str, output: Path | None, root: Path, 
       gensweep plan ddpm-cifar10 --budget 4e15flops --format json
     """
     from gensweep.errors import UntrustedError
-    from gensweep.extras.plan.family_trainings import trainings_by_family
     from gensweep.extras.plan.next_sweep import check_target, write_next_sweep
+    from gensweep.extras.plan.scored_trainings import trainings_by_family
     from gensweep.extras.plan.spending import plan_spending
     from gensweep.extras.plan.spending_report import backtest_sentence, plan_json, plan_rows, plan_sentences
     from gensweep.report.caveats import clones_left_out

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
-from gensweep.extras.plan.law_fit import fit_law, fit_replicates
-from gensweep.extras.plan.scaling_law import SCORE_DEVIATION, TRIAL_DEVIATION, Array, law_terms
-from gensweep.extras.plan.scored_trainings import Observations, ScoredTraining, observe
+from gensweep.extras.plan.scaling_law import SCORE_DEVIATION, TRIAL_DEVIATION, fit_law, fit_replicates, law_terms
+from gensweep.extras.plan.scored_trainings import Array, Observations, ScoredTraining, observe
 
 #: Laws that stand for what is not known: the ends of an 80 % interval are their 20th and 180th.
 REPLICATES = 200
@@ -45,6 +45,13 @@ def forecast_of(log_scores: Array) -> ScoreForecast:
     return ScoreForecast(float(middle), float(low), float(high))
 
 
+def pooled_deviation(groups: Sequence[Array]) -> float | None:
+    """The standard deviation of numbers within groups; None if each group has one number."""
+    freedom = sum(len(group) - 1 for group in groups)
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
+    return math.sqrt(squares / freedom) if freedom else None
+
+
 @dataclass(frozen=True)
 class FittedFamily:
     """A law of one family, the laws that may be true instead (replicates, parameters), and what they were fitted to."""
@@ -57,29 +64,27 @@ class FittedFamily:
     def of(cls, trainings: Sequence[ScoredTraining]) -> FittedFamily:
         """Fit a law to trainings that have a point each at least."""
         observations = observe(trainings)
-        best = fit_law(observations)
-        return cls(
-            observations, best, fit_replicates(observations, best, np.random.default_rng(FORECAST_SEED), REPLICATES)
-        )
+        # Vectors are short: what a second thread of the linear algebra would do is wait, at seventy times the cost.
+        with threadpool_limits(limits=1, user_api="blas"):
+            best, rng = fit_law(observations), np.random.default_rng(FORECAST_SEED)
+            return cls(observations, best, fit_replicates(observations, best, rng, REPLICATES))
 
     @property
     def trainings(self) -> tuple[ScoredTraining, ...]:
         """What the law was fitted to."""
         return self.observations.trainings
 
-    def effect(self, index: int) -> float:
-        """How much better (below 0) or worse than the law a training is, as a logarithm above the floor, drawn to 0."""
-        mean, _ = self._effects(self.best[None], [index])
-        return float(mean[0])
+    @cached_property
+    def effects(self) -> Array:
+        """How much worse than the law each training is, as a logarithm above the floor, drawn to 0."""
+        means = [self._effects(self.best[None], [index])[0] for index in range(len(self.trainings))]
+        return np.concatenate(means)
 
     @cached_property
     def seed_deviation(self) -> float | None:
         """The deviation of effects between trainings of one configuration; None if each was trained once."""
-        effects = np.array([self.effect(index) for index in range(len(self.trainings))])
         names = self.observations.configurations
-        groups = [effects[names == name] for name in np.unique(names)]
-        freedom = sum(len(group) - 1 for group in groups)
-        return math.sqrt(sum(float(((g - g.mean()) ** 2).sum()) for g in groups) / freedom) if freedom else None
+        return pooled_deviation([self.effects[names == name] for name in np.unique(names)])
 
     def draws(self, members: Sequence[int], flops_per_image: float, images: Array, *, anew: bool = False) -> Array:
         """Logarithms of the scores of one more training after those images, (draws, images).
@@ -103,8 +108,8 @@ class FittedFamily:
         deviation, noise = (np.repeat(each, DRAWS_PER_LAW)[:, None] for each in (deviation, noise))
         of_training, of_score = rng.standard_t(freedom, (2, count, 1))
         drawn: Array = certain + deviation * of_training + noise * of_score + drift * rng.normal(size=(count, 1))
-        above = math.log(scale.score) + drawn
-        return above if scale.floor == 0 else np.logaddexp(math.log(scale.floor), above)
+        floor = math.log(scale.floor) if scale.floor else -math.inf
+        return np.logaddexp(floor, math.log(scale.score) + drawn)
 
     def _effects(self, laws: Array, members: Sequence[int]) -> tuple[Array, Array]:
         """Mean and deviation of the effect of some trainings given their scores, by each law."""
@@ -115,7 +120,7 @@ class FittedFamily:
         for index in members:
             own = self._late & (self.observations.training == index)
             shrinkage = between / (between + within / own.sum())
-            means.append(shrinkage * self._residuals(laws, own).mean(axis=1))
+            means.append(shrinkage * self._residuals(laws)[:, own].mean(axis=1))
             variances.append(between * (1 - shrinkage))
         return np.mean(means, axis=0), np.sqrt(np.mean(variances, axis=0))
 
@@ -148,15 +153,13 @@ class FittedFamily:
         sloped = lever > 0
         if sloped.sum() < MIN_SLOPES:
             return np.zeros(len(self.laws))
-        residuals = self._residuals(self.laws, np.ones(len(data.log_images), dtype=bool))
-        products = (residuals * from_centre) @ np.eye(len(data.counts))[data.training]
+        products = (self._residuals(self.laws) * from_centre) @ np.eye(len(data.counts))[data.training]
         squares = (products[:, sloped] ** 2 / lever[sloped]).sum(axis=1)
         excess = squares - sloped.sum() * np.exp(2 * self.laws[:, SCORE_DEVIATION])
         deviation: Array = np.sqrt(np.maximum(excess, 0) / lever.sum())
         return deviation
 
-    def _residuals(self, laws: Array, chosen: npt.NDArray[np.bool_]) -> Array:
+    def _residuals(self, laws: Array) -> Array:
         data = self.observations
-        expected = law_terms(laws, data.log_flops[chosen], data.log_images[chosen]).log_score
-        residuals: Array = data.log_score[chosen] - expected
+        residuals: Array = data.log_score - law_terms(laws, data.log_flops, data.log_images).log_score
         return residuals

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from gensweep.config.loading import load_sweep
-from gensweep.config.ranges import Conditional, Node, Range, on_steps, point_of
+from gensweep.config.ranges import Range, every_node, on_steps, point_of
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.yaml import to_yaml
 from gensweep.errors import ConfigError
-from gensweep.extras.plan.family_trainings import trial_of
+from gensweep.extras.plan.scored_trainings import trial_of
 from gensweep.extras.plan.spending import SpendingPlan
 from gensweep.files import write_text
 from gensweep.report.wording import rough
@@ -31,7 +31,7 @@ NEXT_TRIALS = 6
 #: Shares of a training after which it is evaluated, so that the next plan has scores over a factor of 16 to learn from.
 EVALUATED_AT = (0.0625, 0.125, 0.25, 0.5, 0.75)
 #: Settings of a trial that its budget decides.
-LENGTH_SETTINGS = {"training": ("images", "device_seconds"), "evaluation": ("every", "at")}
+LENGTH_SETTINGS = (("training", "images"), ("training", "device_seconds"), ("evaluation", "every"))
 #: Characters of a name that leave room for what is added, of 64.
 MAX_NAME = 58
 
@@ -60,7 +60,6 @@ def write_next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison,
         f"#   gensweep tune {typed}                the sweep",
     ]
     write_text(path, "\n".join(head) + "\n" + to_yaml(tree))
-    load_sweep(path)
 
 
 def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dict[str, Any]:
@@ -69,14 +68,11 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
     trial = trial_of(comparison, best.members[0])
     sweep = next(each for each in comparison.sweeps if each.name == trial.sweep)
     former = checked_sweep(sweep_config(sweep))
-    base: dict[str, Any] = {
-        section: {key: item for key, item in value.items() if key not in LENGTH_SETTINGS.get(section, ())}
-        if isinstance(value, Mapping)
-        else value
-        for section, value in trial_config(trial).items()
-    }
-    base["network"] |= {"width": best.width}
-    base["evaluation"] |= {"at": list(EVALUATED_AT)}
+    base = deepcopy(dict(trial_config(trial)))
+    for section, key in LENGTH_SETTINGS:
+        base[section].pop(key, None)
+    base["network"]["width"] = best.width
+    base["evaluation"]["at"] = list(EVALUATED_AT)
     limits = [each.model_dump(mode="json", exclude_none=True) for each in former.constraints]
     space = dict(narrowed_ranges(former, trial.at_best.params))
     if len(best.near) > 1:
@@ -97,22 +93,13 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
 def narrowed_ranges(sweep: SweepConfig, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Ranges around the best values of what was searched in ranges, by dotted key; what was chosen stays chosen."""
     met = point_of(sweep.nodes(), params).params
-    for node in _ranges(sweep.nodes()):
+    for node in (each for each in every_node(sweep.nodes()) if isinstance(each, Range)):
         value = params.get(node.key) if node.name in met else None
         if node.key != "network.width" and isinstance(value, int | float):
             low, high = narrowed_range(node, value)
             if low < high:
                 kind = "int" if node.integer else "float"
                 yield node.key, {kind: [low, high], "log": node.log} | ({"step": node.step} if node.step else {})
-
-
-def _ranges(nodes: Sequence[Node]) -> Iterator[Range]:
-    for node in nodes:
-        if isinstance(node, Range):
-            yield node
-        elif isinstance(node, Conditional):
-            for branch in node.branches:
-                yield from _ranges(branch.nodes)
 
 
 def narrowed_range(node: Range, value: float) -> tuple[float, float]:

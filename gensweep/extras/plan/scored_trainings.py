@@ -6,12 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from gensweep.extras.plan.scaling_law import Array, LawScale
-from gensweep.verdict.training_curves import CurvePoint, TrainingCurve
+from gensweep.errors import ConfigError, NothingToCompareError
+from gensweep.results import Unit, family_name
+from gensweep.sweep.trial_state import TrialState
+from gensweep.verdict.comparison import Comparison
+from gensweep.verdict.training_curves import CurvePoint, TrainingCurve, trained_curves
+
+Array: TypeAlias = npt.NDArray[np.float64]
 
 #: A score at less than so many times more compute than the last one is passed over: best-so-far scores that are near
 #: each other share their errors, and would make a law look surer than it is.
@@ -40,11 +47,8 @@ class ScoredTraining:
     @property
     def envelope(self) -> tuple[CurvePoint, ...]:
         """The best score so far at each point: that of its model if it had ended there."""
-        best, points = math.inf, []
-        for point in self.curve.points:
-            best = min(best, point.order)
-            points.append(replace(point, order=best))
-        return tuple(points)
+        best = accumulate((point.order for point in self.curve.points), min)
+        return tuple(replace(point, order=order) for point, order in zip(self.curve.points, best, strict=True))
 
     def within(self, amount: float) -> ScoredTraining:
         """The part of it that an amount pays for; it may have no points."""
@@ -54,6 +58,63 @@ class ScoredTraining:
     def images(self, spent: float) -> float:
         """Training images for that much of the unit."""
         return spent / self.unit_cost
+
+
+def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[ScoredTraining]]:
+    """The trainings of each family with curves in that unit; where a family has several networks, of each of them.
+
+    Raises ConfigError for scores that no law of this kind fits, NothingToCompareError if no cost is on record.
+    """
+    if comparison.score.order != comparison.score.value:
+        raise ConfigError(
+            f"{comparison.title} is better the higher it is, and a law needs scores that fall towards a floor; "
+            "name sweeps whose objective is fd, kid or bpd"
+        )
+    trained, real = {each.unit: each for each in trained_curves(comparison)}, comparison.anchors.floor
+    # Fewer real images than generated ones have more bias, and models may score less.
+    as_many = real is not None and real.images == comparison.score.identity.samples
+    floor = max(0.0, real.value) if real is not None and as_many else 0.0
+    ends = {name: {curve.trial: curve.spent for curve in each.curves} for name, each in trained.items()}
+    found: dict[tuple[str, str], list[ScoredTraining]] = {}
+    for curve in trained[unit].curves if unit in trained else ():
+        trial = trained[unit].entries[curve.trial].trial
+        if any(point.order <= 0 for point in curve.points):
+            raise ConfigError(
+                f"{trial.name} has a {comparison.title} that is not above 0, of which there is no power law; name "
+                "sweeps whose objective is fd"
+            )
+        flops, images = (ends.get(name, {}).get(curve.trial) for name in ("flops", "images"))
+        network = trial.at_best.config.get("network", {})
+        width = network.get("width")
+        if images and flops and isinstance(width, int):
+            family = found.setdefault((trial.family, network.get("kind", "")), [])
+            seed = sum(each.curve.configuration == curve.configuration for each in family)
+            named = replace(curve, trial=trial.name + (f" (repeat {seed})" if seed else ""))
+            family.append(ScoredTraining(named, flops / images, curve.spent / images, width, floor))
+    if not found:
+        raise NothingToCompareError(
+            f"none of {len(comparison.entries)} scored trials has its {unit}, FLOPs and width of network on record; "
+            f"a plan needs trials that were trained here: gensweep trials {comparison.sweeps[0].name}"
+        )
+    families = [family for family, _ in found]
+    return {
+        family_name(family) + (f" ({network})" if families.count(family) > 1 else ""): trainings
+        for (family, network), trainings in found.items()
+    }
+
+
+def trial_of(comparison: Comparison, training: ScoredTraining) -> TrialState:
+    """The ranked trial with the configuration of a training."""
+    return next(entry.trial for entry in comparison.entries if entry.trial.name == training.curve.configuration)
+
+
+class LawScale(NamedTuple):
+    """The units in which a law is written: FLOPs an image, images, and score above the known `floor` F."""
+
+    flops_per_image: float
+    images: float
+    score: float
+    floor: float
 
 
 @dataclass(frozen=True)
@@ -94,18 +155,16 @@ def observe(trainings: Sequence[ScoredTraining]) -> Observations:
         for index, (each, points) in enumerate(kept)
         for point in points
     ]
-    training = np.array([row[0] for row in rows], dtype=np.intp)
-    log_score, log_flops, log_images = np.array([row[1:] for row in rows]).T
-    middle = LawScale(
-        float(np.exp(log_flops.mean())), float(np.exp(log_images.mean())), float(np.exp(np.median(log_score))), floor
-    )
+    training, log_score, log_flops, log_images = np.array(rows).T
+    middles = log_flops.mean(), log_images.mean(), np.median(log_score)
+    flops, images, score = map(float, np.exp(middles))
     return Observations(
         tuple(each for each, _ in kept),
-        middle,
-        log_score - math.log(middle.score),
-        log_flops - math.log(middle.flops_per_image),
-        log_images - math.log(middle.images),
-        training,
+        LawScale(flops, images, score, floor),
+        log_score - middles[2],
+        log_flops - middles[0],
+        log_images - middles[1],
+        training.astype(np.intp),
     )
 
 

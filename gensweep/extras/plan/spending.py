@@ -20,7 +20,6 @@ from gensweep.extras.plan.backtest import (
     longest,
 )
 from gensweep.extras.plan.forecast import INTERVAL_PART, FittedFamily
-from gensweep.extras.plan.scaling_law import Array
 from gensweep.extras.plan.scored_trainings import ScoredTraining
 
 #: A budget beyond so many times what the family spent that would be recommended is refused: the square of what the
@@ -76,22 +75,20 @@ def plan_spending(
     allocations = sorted(spent, key=lambda each: each.forecast.value)
     best = allocations[0]
     reach = budget / planners[best.group].largest
-    level = {name: words for name, family in enough.items() if (words := _level_words(name, family))}
-    return SpendingPlan(
-        tuple(allocations),
-        _probability_of_first([each.draws for each in allocations]),
-        tested,
-        (*tested.problems, *_trend_problems(best, enough[best.group], level), *_problems(best, reach)),
-        (
-            *(
-                f"{name} is left out: {configurations(family)} trials with scores are too few for a law"
-                for name, family in families.items()
-                if name not in enough
-            ),
-            *(f"the score of {name} is overestimated: {words}" for name, words in level.items() if name != best.group),
-            *_remarks(planners[best.group], best, reach, tested.widening),
-        ),
-    )
+    remarks = [
+        f"{name} is left out: {configurations(family)} trials with scores are too few for a law"
+        for name, family in families.items()
+        if name not in enough
+    ]
+    for name, family in enough.items():
+        if name != best.group and (words := _level_words(name, family)):
+            remarks.append(f"the score of {name} is overestimated: {words}")
+    remarks += _remarks(planners[best.group], best, reach, tested.widening)
+    problems = *tested.problems, *_problems(best, enough[best.group], reach)
+    # All families are drawn with the same random numbers; in another order they are independent.
+    mixed = [np.random.default_rng(index).permutation(each.draws) for index, each in enumerate(allocations)]
+    probability = float(np.mean(np.argmin(mixed, axis=0) == 0))
+    return SpendingPlan(tuple(allocations), probability, tested, problems, tuple(remarks))
 
 
 def lawful_families(families: Mapping[str, Sequence[ScoredTraining]]) -> dict[str, tuple[ScoredTraining, ...]]:
@@ -104,13 +101,6 @@ def lawful_families(families: Mapping[str, Sequence[ScoredTraining]]) -> dict[st
             "some: gensweep tune --extend SWEEP --trials 8"
         )
     return enough
-
-
-def _probability_of_first(draws: Sequence[Array]) -> float:
-    """How often the first of several independent scores is the lowest."""
-    # All families are drawn with the same random numbers; in another order they are independent.
-    mixed = [np.random.default_rng(index).permutation(each) for index, each in enumerate(draws)]
-    return float(np.mean(np.argmin(mixed, axis=0) == 0))
 
 
 def score_trend(trainings: Sequence[ScoredTraining]) -> float:
@@ -147,18 +137,15 @@ def _level_words(name: str, family: Sequence[ScoredTraining]) -> str | None:
     )
 
 
-def _trend_problems(best: Allocation, family: Sequence[ScoredTraining], level: Mapping[str, str]) -> Iterator[str]:
+def _problems(best: Allocation, family: Sequence[ScoredTraining], reach: float) -> Iterator[str]:
     width = best.members[0].width
-    if best.group in level:
-        yield level[best.group]
+    if words := _level_words(best.group, family):
+        yield words
     elif score_trend([each for each in family if each.width == width]) <= -MIN_TREND:
         yield (
             f"scores of {best.group} at width {width}, the width of its best trial, get worse in the last factor of "
             f"{HIDDEN_FACTOR:g} of compute"
         )
-
-
-def _problems(best: Allocation, reach: float) -> Iterator[str]:
     if reach > MAX_REACH:
         yield (
             f"the budget is {reach:.0f} times what any trial of {best.group} has spent; laws are trusted up to "

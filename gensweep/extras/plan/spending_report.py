@@ -11,11 +11,10 @@ from markupsafe import Markup
 from gensweep.errors import GensweepError
 from gensweep.extras.plan.allocation import Allocation
 from gensweep.extras.plan.backtest import HIDDEN_FACTOR, longest
-from gensweep.extras.plan.family_trainings import trainings_by_family, trial_of
 from gensweep.extras.plan.forecast import INTERVAL_PART
+from gensweep.extras.plan.scored_trainings import trainings_by_family, trial_of
 from gensweep.extras.plan.spending import SpendingPlan, lawful_families
 from gensweep.report.wording import count, format_probability, format_settings, rough
-from gensweep.sweep.trial_state import TrialState
 from gensweep.verdict.amounts import Amount
 from gensweep.verdict.comparison import Comparison
 from gensweep.verdict.recommendation import SURE, Recommendation
@@ -33,25 +32,21 @@ def report_part(comparison: Comparison, judged: Recommendation) -> str:
 
 def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dict[str, Any]:
     """Everything, as `gensweep plan --format json` prints it; without trust nothing is recommended or expected."""
-    trusted = plan.trusted
+    trusted, best = plan.trusted, plan.best
+    trial = trial_of(comparison, best.members[0])
+    params = trial.at_best.params
+    settings = {**params, **({"network.width": best.width} if "network.width" in params else {})}
+    named = {"sweep": trial.sweep, "trial": trial.trial, "settings": settings}
+    others = [
+        _option(each, comparison) | {"expected": each.forecast._asdict()} for each in plan.allocations[1:] if trusted
+    ]
     return {
         "budget": {"unit": budget.unit, "value": budget.value},
         "metric": comparison.score.metric,
-        "recommendation": _recommendation(plan.best, comparison) if trusted else None,
-        "expected": plan.best.forecast._asdict() if trusted else None,
+        "recommendation": _option(best, comparison) | named if trusted else None,
+        "expected": best.forecast._asdict() if trusted else None,
         "probability": plan.probability if trusted else None,
-        "others": [
-            {
-                **_kind(trial_of(comparison, each.members[0])),
-                "width": each.width,
-                "images": round(each.images),
-                "flops": each.flops,
-                "expected": each.forecast._asdict(),
-            }
-            for each in plan.allocations[1:]
-        ]
-        if trusted
-        else [],
+        "others": others,
         "backtest": {
             "coverage": plan.backtest.coverage,
             "regret": plan.backtest.regret,
@@ -101,9 +96,8 @@ def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison) -
             f"{other.group} may reach {rough(other.forecast.value)}."
         )
     trial = trial_of(comparison, best.members[0])
-    if settings := format_settings(
-        trial.at_best.params, [key for key in trial.at_best.params if key != "network.width"]
-    ):
+    params = trial.at_best.params
+    if settings := format_settings(params, [key for key in params if key != "network.width"]):
         said.append(f"Settings of {trial.name}: {settings}.")
     return said
 
@@ -121,20 +115,12 @@ def backtest_sentence(plan: SpendingPlan) -> str:
     )
 
 
-def _recommendation(best: Allocation, comparison: Comparison) -> dict[str, Any]:
-    trial = trial_of(comparison, best.members[0])
-    params = trial.at_best.params
+def _option(found: Allocation, comparison: Comparison) -> dict[str, Any]:
+    trial = trial_of(comparison, found.members[0])
     return {
-        **_kind(trial),
-        "width": best.width,
-        "images": round(best.images),
-        "flops": best.flops,
-        "sweep": trial.sweep,
-        "trial": trial.trial,
-        "settings": {**params, **({"network.width": best.width} if "network.width" in params else {})},
+        "family": trial.family,
+        "network": trial.at_best.config.get("network", {}).get("kind"),
+        "width": found.width,
+        "images": round(found.images),
+        "flops": found.flops,
     }
-
-
-def _kind(trial: TrialState) -> dict[str, Any]:
-    """What it trained."""
-    return {"family": trial.family, "network": trial.at_best.config.get("network", {}).get("kind")}

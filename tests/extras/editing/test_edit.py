@@ -117,11 +117,10 @@ def test_what_is_not_white_in_the_mask_is_kept_to_the_bit(checkpoints, files, ro
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["car.png", "--strength", "1.5"], ["1.5", "0..1"]),
         (["car.png", "--rounds", "2"], ["--rounds", "--inpaint MASK"]),
         (["torn.png"], ["torn.png", "cannot be read"]),
         (["car.png", "--inpaint", "narrow.png"], ["30 x 24", "40 x 24"]),
-        (["car.png", "--inpaint", "black.png"], ["black.png", "nothing to draw"]),
+        (["car.png", "--inpaint", "black.png"], ["the mask", "nothing to draw"]),
         (["car.png", "--interpolate", "ship.png", "--strength", "0.5"], ["--strength", "--interpolate"]),
         (["car.png", "--interpolate", "ship.png", "-n", "1"], ["at least 2"]),
         (["car.png", "--interpolate", "ship.png", "--set", "sampler.kind=ancestral"], ["deterministic", "ddim"]),
@@ -137,6 +136,11 @@ def test_mistakes_are_one_line_and_nothing_is_written(checkpoints, files, capsys
     assert len(problems) == 1, captured.err
     assert all(word in captured.err for word in words), captured.err
     assert sorted(files.iterdir()) == before
+
+
+def test_strength_is_a_share(checkpoints, files, capsys):
+    assert edit(checkpoints["diffusion"], "car.png", "--strength", "1.5", "-o", "out.png") == 2
+    assert "1.5 is not in the range 0<=x<=1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("extra", [(), ("--inpaint", "mask.png"), ("--interpolate", "ship.png")])

@@ -1,5 +1,6 @@
 """Exported models draw the same images from the same noise as the runs that they come from."""
 
+import importlib.util
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from gensweep.build.model import load_checkpoint
 from gensweep.cli.main import run
 from gensweep.diffusion.samplers.sampler import FIRST_STEP_STREAM, START_STREAM
 from gensweep.extras.exporting import export_targets
-from gensweep.extras.exporting.model_card import CardFacts, model_card
+from gensweep.extras.exporting.model_card import model_card
 from gensweep.noise import Noise
 from gensweep.training.result_files import write_grid
 
@@ -290,7 +291,8 @@ def test_a_card_shows_neither_local_paths_nor_secrets(tmp_path, monkeypatch):
     made = load_checkpoint(checkpoint(tmp_path, untrained.FAMILIES["gan"] | {"data": data}), device="cpu")
     training = shlex.join(["gensweep", "tune", "~/a.yaml", "--set", f"data.path={tmp_path}/some one/photos"])
     command = f"gensweep export {tmp_path}/mine --to safetensors -o models/mine"
-    card = model_card(made, CardFacts("safetensors", "m", "mit", command, training, {"left_out": ()}))
+    words = {"target": "safetensors", "name": "m", "licence": "mit", "command": command, "trained_by": training}
+    card = model_card(made, {"left_out": ()}, **words)
     assert not [words for words in (str(tmp_path), "some one", secret, "~") if words in card]
     assert "path: photos-***" in card
     assert "gensweep tune a.yaml --set data.path=photos\n" in card.replace("'", "")
@@ -325,7 +327,7 @@ def test_what_cannot_be_exported_is_refused_with_what_can(sections, arguments, w
 
 
 def test_a_missing_package_is_named_with_what_to_type(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(export_targets.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert run(["export", str(tmp_path), "--to", "onnx"]) == 2
     assert "pip install 'gensweep[export]'" in capsys.readouterr().err
 

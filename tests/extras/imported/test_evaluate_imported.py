@@ -169,7 +169,10 @@ def test_a_folder_that_cannot_be_scored_is_told_in_a_line(store, capsys, name):
 BAD_GENERATORS = {
     "nan": (lambda x: x / x.new_zeros(()) * 0, "5 of the images 0..4 hold NaN or infinite values"),
     "unit": (lambda x: (x + 1) / 2, "looks like 0..1 and not like -1..1; say which: --output-range 0,1"),
-    "flat": (lambda x: x.flatten(1), "should give images of shape (5, channels, height, width), but it gave a tensor"),
+    "flat": (
+        lambda x: x.flatten(1),
+        "floats or uint8 of shape (5, channels, height, width), but it gave torch.float32",
+    ),
     "colour": (
         lambda x: x.expand(-1, 3, 8, 8),
         "gives images of 3 channels, but those that they are compared with have 1",
@@ -219,7 +222,7 @@ def test_a_program_of_torch_export_is_taken_too(store, capsys):
         (["--trust", "--torchscript", "G.pt", "--latent", "4", "--output-range", "1,0"], 2, "two numbers that rise"),
         (["--trust", "--torchscript", "sweeps/tiny/events.jsonl", "--latent", "4"], 2, "torch cannot load it"),
         (["--torchscript", "G.pt", "--latent", "4"], 2, "to run the code in it, with all that you may do; add "),
-        (["real", "--trust"], 2, "--trust belongs to a generator"),
+        (["real", "--trust"], 2, "--trust: of no use for a folder of pictures"),
         (["real", "--replace"], 2, "--replace needs --name"),
         (["real", "--name", "a/b"], 2, "'a/b'"),
         (["real", "--set", "training.images=3"], 2, "--set training.images: only data.* and evaluation.*"),

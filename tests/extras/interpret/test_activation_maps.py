@@ -6,8 +6,7 @@ from known_label import LABEL, LAYER, UNIT, WIDTH, family
 from tiny import CLASSES, SIZE, build
 
 from gensweep.extras.interpret.activation_maps import Unit, map_denoiser, map_generator
-from gensweep.extras.interpret.recording import reading_layers
-from gensweep.extras.interpret.trajectory import evenly_spaced, record_path
+from gensweep.extras.interpret.recording import evenly_spaced, reading_layers, record_path
 from gensweep.noise import Noise
 
 CHANCE = Noise(9, torch.arange(199))
@@ -25,7 +24,7 @@ def test_the_known_unit_is_found_at_every_level_and_no_other_one():
     assert found.widths == {"denoiser.first": 1, LAYER: WIDTH}
     assert len(found.levels) == 3
     assert found.raised_units(LABEL, 10) == [Unit(LAYER, UNIT)]
-    place = [*found.units()].index(Unit(LAYER, UNIT))
+    place = found.units.index(Unit(LAYER, UNIT))
     assert (found.p[:, LABEL, place] == 1 / 200).all()
     others = torch.ones(WIDTH + 1, dtype=torch.bool)
     others[place] = False

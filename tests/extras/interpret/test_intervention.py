@@ -12,14 +12,11 @@ from gensweep.extras.interpret.intervention import (
     RANDOM_OFF,
     UNCHANGED,
     Intervention,
-    Recognition,
-    Task,
     drop,
     intervene,
     random_units,
 )
-from gensweep.extras.interpret.recording import reading_layers
-from gensweep.extras.interpret.trajectory import evenly_spaced, record_path
+from gensweep.extras.interpret.recording import evenly_spaced, reading_layers, record_path
 from gensweep.metrics.extractors import to_uint8
 from gensweep.noise import Noise
 
@@ -43,28 +40,31 @@ def test_known_unit_silences_its_label_alone():
         scores = (1 - bright)[:, None].expand(-1, CLASSES) / (CLASSES - 1)
         return scores.index_put((torch.arange(N), torch.tensor(LABEL)), bright)
 
-    task = Task(LABEL, activation_map.raised_units(LABEL, 5), CLASSES, n=N, repeats=2, seed=0)
-    assert task.units == [Unit(LAYER, UNIT)]
-    found = {each.change: each for each in intervene(task, layers, activation_map.widths, draw, classify)}
+    units = activation_map.raised_units(LABEL, 5)
+    assert units == [Unit(LAYER, UNIT)]
+    own, others = torch.full((N,), LABEL), (LABEL + 1 + torch.arange(N) % (CLASSES - 1)) % CLASSES
+    random = [Noise(0, torch.tensor([repeat])) for repeat in range(2)]
+    done = intervene(units, own, others, layers, activation_map.widths, draw, classify, random)
+    found = {each.change: each for each in done}
     assert [*found] == [*CHANGES]
-    assert {change: float(each.own.scores.mean()) for change, each in found.items()} == {
+    assert {change: float(each.measures["score"].mean()) for change, each in found.items()} == {
         UNCHANGED: 1.0,
         OFF: 0.0,
         RANDOM_OFF: 1.0,
         "doubled": 1.0,
     }
-    assert all(torch.equal(each.own.hits, each.own.scores) for each in found.values())
-    assert all(torch.equal(each.others.scores, torch.full((N,), 1 / (CLASSES - 1)).double()) for each in found.values())
-    assert torch.equal(draw(torch.full((N,), LABEL))[:8], found[UNCHANGED].images)
-    assert (
-        drop([*found.values()], OFF, relative_to=RANDOM_OFF) == drop([*found.values()], OFF, by="scores") == (1.0, 0.0)
-    )
+    measures = [each.measures for each in found.values()]
+    assert all(torch.equal(each["agreement"], each["score"]) for each in measures)
+    assert all(torch.equal(each["others_score"], torch.full((N,), 1 / (CLASSES - 1)).double()) for each in measures)
+    assert torch.equal(draw(own)[:8], found[UNCHANGED].images)
+    every = [*found.values()]
+    assert drop(every, OFF, "score", relative_to=RANDOM_OFF) == drop(every, OFF, "score") == (1.0, 0.0)
 
 
 def made(label, change, own, others):
     hits, rest = torch.tensor(own).double(), torch.tensor(others).double()
-    images = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
-    return Intervention(label, change, 1, Recognition(hits, hits / 2), Recognition(rest, rest / 2), images)
+    measures = {"agreement": hits, "score": hits / 2, "others_agreement": rest, "others_score": rest / 2}
+    return Intervention(label, change, 1, measures, torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
 
 
 def test_losses_are_means_of_paired_differences_over_labels_and_images():
@@ -75,11 +75,11 @@ def test_losses_are_means_of_paired_differences_over_labels_and_images():
         made(1, OFF, [0, 1, 0, 1], [0, 0, 0, 0]),
     ]
     differences = torch.tensor([1.0, 1, 0, 0, 1, -1, 0, 0])
-    assert drop(found, OFF) == pytest.approx((0.25, float(differences.std()) / 8**0.5))
-    assert drop(found, OFF, by="scores") == pytest.approx((0.125, float(differences.std()) / 8**0.5 / 2))
-    assert drop(found, OFF, of="others").mean == pytest.approx(1 / 8)
-    assert drop(found, UNCHANGED) == (0.0, 0.0)
-    assert torch.isnan(torch.tensor(drop([made(0, c, [1], [1]) for c in (UNCHANGED, OFF)], OFF).error))
+    assert drop(found, OFF, "agreement") == pytest.approx((0.25, float(differences.std()) / 8**0.5))
+    assert drop(found, OFF, "score") == pytest.approx((0.125, float(differences.std()) / 8**0.5 / 2))
+    assert drop(found, OFF, "others_agreement").mean == pytest.approx(1 / 8)
+    assert drop(found, UNCHANGED, "score") == (0.0, 0.0)
+    assert torch.isnan(torch.tensor(drop([made(0, c, [1], [1]) for c in (UNCHANGED, OFF)], OFF, "score").error))
 
 
 def test_random_units_are_others_of_the_same_layers():

@@ -5,17 +5,31 @@ import re
 import pytest
 import torch
 
-from gensweep.extras.interpret.intervention import OFF, RANDOM_OFF, UNCHANGED, Intervention, Recognition
-from gensweep.extras.interpret.page import PagePicture, PageSection, render_page
-from gensweep.extras.interpret.tables import conclusion, intervention_rows
+from gensweep.extras.interpret.intervention import OFF, RANDOM_OFF, UNCHANGED, Intervention
+from gensweep.extras.interpret.page import PagePicture, conclusion, intervention_rows, render_page
 
 NASTY = '<script>alert("x")</script>'
 
 
 def test_names_of_users_are_escaped_and_nothing_is_fetched():
-    words = {"conclusion": NASTY, "random": NASTY, "ceiling": 0.5}
-    section = PageSection([PagePicture("a.png", NASTY, b"")], [{NASTY: NASTY, "n": "1"}], words)
-    page = render_page(NASTY, {NASTY: NASTY}, {"interventions": section}, NASTY)
+    unit = {"layer": NASTY, "unit": 1, "class": NASTY, "effect": 1.0, "level": 2.0, "effect_there": 1.0, "p": 0.01}
+    numbers = dict.fromkeys(("units", "agreement", "score", "others_score"), 1)
+    lost = dict.fromkeys((f"{key}_lost{end}" for key in ("score", "others_score") for end in ("", "_error")), 0.5)
+    page = render_page(
+        title=NASTY,
+        facts={NASTY: NASTY},
+        levels=True,
+        significant=5.0,
+        limit=0.05,
+        units=[unit],
+        interventions=[{"class": NASTY, "change": NASTY} | numbers | lost],
+        conclusion=NASTY,
+        random=NASTY,
+        ceiling=0.5,
+        pictures={"units": [PagePicture("a.png", NASTY, b"")], "interventions": [], "trajectory": []},
+        command=NASTY,
+    )
+    assert "+0.50 ± 0.50" in page
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 8
     assert re.findall(r'src="(.{14})', page) == ["data:image/png"]
@@ -35,11 +49,12 @@ def test_names_of_users_are_escaped_and_nothing_is_fetched():
     ],
 )
 def test_the_conclusion_goes_either_way(off, random, words):
-    images, ones = torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Recognition(*2 * [torch.ones(20).double()])
-    found = [
-        Intervention(0, change, 1, Recognition(*2 * [torch.tensor(own).double()]), ones, images)
-        for change, own in ((UNCHANGED, [1] * 20), (OFF, off), (RANDOM_OFF, random))
-    ]
+    images = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
+    found = []
+    for change, own in ((UNCHANGED, [1] * 20), (OFF, off), (RANDOM_OFF, random)):
+        measures = dict.fromkeys(("agreement", "score"), torch.tensor(own).double())
+        measures |= dict.fromkeys(("others_agreement", "others_score"), torch.ones(20).double())
+        found.append(Intervention(0, change, 1, measures, images))
     assert conclusion(found).startswith(words)
     assert conclusion(found).endswith("falls by 0.000 (standard error 0.000) and 0.000 (standard error 0.000).")
     rows = intervention_rows(found, ["cat"])

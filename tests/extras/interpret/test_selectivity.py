@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.extras.interpret.selectivity import selectivity
+from gensweep.extras.interpret.activation_maps import selectivity
 from gensweep.noise import Noise
 
 N, K, U = 12, 4, 30

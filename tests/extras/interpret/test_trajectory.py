@@ -5,7 +5,7 @@ import torch
 from tiny import CLASSES, SIZE, build
 
 from gensweep.diffusion.samplers.sampler import SAMPLERS
-from gensweep.extras.interpret.trajectory import record_path
+from gensweep.extras.interpret.recording import record_path
 from gensweep.families.denoising import DenoisingFamily
 from gensweep.families.family import FAMILIES
 from gensweep.noise import Noise

@@ -10,8 +10,7 @@ from truths.trainings import KnownLaw, MadeUpSweep, flops_of
 
 from gensweep.extras.plan import forecast
 from gensweep.extras.plan.forecast import FittedFamily, forecast_of
-from gensweep.extras.plan.law_fit import fit_law, law_loss
-from gensweep.extras.plan.scaling_law import FLOOR, PRIOR, SCORE_DEVIATION, TRIAL_DEVIATION
+from gensweep.extras.plan.scaling_law import FLOOR, PRIOR, SCORE_DEVIATION, TRIAL_DEVIATION, fit_law, law_loss
 from gensweep.extras.plan.scored_trainings import observe
 
 CLEAR = KnownLaw(trainings=0.05, speeds=0.0, noise=0.003)

@@ -47,13 +47,11 @@ class TabulatedDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ) -> Any:
         """The network's prediction from images x_t at a timestep; of a labelled model, for these labels."""
         t = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
-        skip = out = into = None
-        x = sample
         if self.config.preconditioned:
             skip, out, into = self.preconditioning[:, t].view(3, -1, 1, 1, 1)
-            x = into * x
-        output = self.network(x, t, class_labels, return_dict=False)[0]
-        if skip is not None:
-            mean, variance = output[:, : x.shape[1]], output[:, x.shape[1] :]
+            output = self.network(into * sample, t, class_labels, return_dict=False)[0]
+            mean, variance = output[:, : sample.shape[1]], output[:, sample.shape[1] :]
             output = torch.cat([skip * sample + out * mean, variance], dim=1)
+        else:
+            output = self.network(sample, t, class_labels, return_dict=False)[0]
         return UNet2DOutput(sample=output) if return_dict else (output,)

@@ -1,21 +1,28 @@
-"""The twin of a trained denoiser in diffusers: a UNet2DModel where that can hold it, else a TabulatedDenoiser."""
+"""Pipeline folders of diffusers: the twin of a trained denoiser, and a scheduler of its noise levels.
+
+The twin is a UNet2DModel where that can hold it, else a TabulatedDenoiser.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeVar
 
+import diffusers
 import torch
-from diffusers import UNet2DModel
-from jaxtyping import Float, Float64
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Coefficients
 from gensweep.errors import ConfigError
 from gensweep.extras.exporting.drawing_chain import DrawingChain
+from gensweep.extras.exporting.pipeline_files.exact_scheduler import ExactScheduler
 from gensweep.extras.exporting.pipeline_files.tabulated_denoiser import TabulatedDenoiser
 from gensweep.families.denoising import DenoisingFamily
-from gensweep.nn.layers import Conditioning
 from gensweep.nn.unet import Attention, UNet, UNetBlock
 
 M = TypeVar("M", bound=nn.Module)
@@ -24,23 +31,70 @@ Pairs = Iterator[tuple[nn.Module, nn.Module]]
 
 #: What diffusers calls the predictions that it knows.
 PREDICTION_TYPES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
+#: How far an image may move by float32 tables of the schedulers of diffusers.
+MAX_FLOAT32_ERROR = 1e-4
+#: What the schedulers of diffusers call the variance of a step.
+VARIANCE_TYPES = {"small": "fixed_small", "large": "fixed_large"}
 
 
-class Twin(NamedTuple):
-    """A network of diffusers whose timestep t is level t of a chain, and what its schedulers call its prediction."""
+def write_pipeline(
+    family: DenoisingFamily, chain: DrawingChain, class_names: tuple[str, ...], folder: Path
+) -> dict[str, Any]:
+    """Write a pipeline that draws the family's images along a chain; returns values for its model card.
 
-    network: nn.Module
-    prediction_type: str
+    It brings `code` of its own, unless diffusers can hold the network and noise levels of a model without labels.
+    Raises ConfigError for a network that has no twin.
+    """
+    network: Any
+    network, prediction_type = twin_of(family, chain)
+    known = isinstance(network, UNet2DModel)
+    standard = known and not family.classes and chain.float32_error() <= MAX_FLOAT32_ERROR
+    code = {
+        "labelled_pipeline.py": "diffusers has no pipeline for images of classes" if family.classes else "",
+        "unet/tabulated_denoiser.py": "" if known else "its UNet2DModel cannot hold this network",
+        "scheduler/exact_scheduler.py": "" if standard else "its schedulers hold their tables in float32",
+    }
+    stock = DDIMScheduler if chain.variance is None else DDPMScheduler
+    settings: dict[str, Any] = {
+        "num_train_timesteps": len(chain.sigmas),
+        "trained_betas": chain.betas().tolist(),
+        "prediction_type": prediction_type,
+        "timestep_spacing": "trailing",
+    }
+    if chain.variance is not None:
+        settings["variance_type"] = VARIANCE_TYPES[chain.variance]
+    elif not standard:
+        settings["eta"] = chain.eta
+    scheduler = (stock if standard else ExactScheduler)(**settings)
+    network.save_pretrained(folder / "unet")
+    scheduler.save_pretrained(folder / "scheduler")
+    pipeline = f"{stock.__name__.removesuffix('Scheduler')}Pipeline"
+    index: dict[str, Any] = {
+        "_class_name": pipeline if standard else "DDPMPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "scheduler": ["diffusers" if standard else "exact_scheduler", type(scheduler).__name__],
+        "unet": ["diffusers" if known else "tabulated_denoiser", type(network).__name__],
+    }
+    if family.classes:
+        index |= {
+            "_class_name": ["labelled_pipeline", "LabelledPipeline"],
+            "class_names": list(class_names),
+            "guidance_scale": family.guidance,
+            "guided_timesteps": list(chain.guided(family.guidance_interval)),
+            "num_inference_steps": len(chain.sigmas),
+        }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    brought = {file: reason for file, reason in code.items() if reason}
+    for file in brought:
+        source = files("gensweep.extras.exporting.pipeline_files").joinpath(Path(file).name)
+        (folder / file).write_bytes(source.read_bytes())
+    return {"code": brought, "pipeline": pipeline, "guidance": family.guidance}
 
-    @property
-    def is_standard(self) -> bool:
-        """Whether diffusers knows the network, so that a pipeline needs no modelling file."""
-        return isinstance(self.network, UNet2DModel)
 
+def twin_of(family: DenoisingFamily, chain: DrawingChain) -> tuple[nn.Module, str]:
+    """The twin of the network that draws a family's samples, and what schedulers of diffusers call its prediction.
 
-def twin_of(family: DenoisingFamily, chain: DrawingChain) -> Twin:
-    """The twin of the network that draws a family's samples; it gives a variance only where the chain wants one.
-
+    Its timestep t is level t of the chain.
     Raises ConfigError for a network that is not a U-Net of gensweep.
     """
     network = family.plain(family.networks[family.sampled])
@@ -50,7 +104,10 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> Twin:
             "Fourier features; choose --to onnx or safetensors"
         )
     channels, size, _ = family.shape
-    coefficients, time = family.parameterisation(chain.rising), _network_times(family, chain)
+    coefficients, sigma = family.parameterisation(chain.rising), chain.rising.float()  # float32 as where it draws
+    time = family.parameterisation(sigma).time
+    if time is None:
+        time = family.process_of(family.networks[family.sampled]).network_time(sigma)
     prediction_type = _prediction_type(coefficients, chain.rising)
     arguments = _unet_arguments(network, size) | {
         "in_channels": channels,
@@ -74,28 +131,19 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> Twin:
         )
         inner = twin.network
         if prediction_type is None:
-            twin.preconditioning.data.copy_(_preconditioning(coefficients, chain.rising))
+            # Its images x_t are those of sigma times sqrt(alpha_bar) = 1 / sqrt(1 + sigma^2).
+            unscaled = (1 + chain.rising.square()).sqrt()
+            skip, out, into = (each.flatten() for each in coefficients[:3])
+            twin.preconditioning.data.copy_(torch.stack([skip * unscaled, out, into * unscaled]))
     with torch.no_grad():
         for source, target in _unet_pairs(network, inner):
-            _copy(source, target)
+            own = dict(source.named_parameters())
+            for name, parameter in target.named_parameters():
+                parameter.copy_(own[name])
         if isinstance(inner.time_proj, nn.Embedding):
-            inner.time_proj.weight.copy_(_time_features(network.condition, time))
-    return Twin(twin.eval(), prediction_type or "sample")
-
-
-def _network_times(family: DenoisingFamily, chain: DrawingChain) -> Float[Tensor, " t"]:
-    """The times that the network is given at the levels of a chain, in float32 as where it draws."""
-    sigma = chain.rising.float()
-    time = family.parameterisation(sigma).time
-    if time is None:
-        time = family.process_of(family.networks[family.sampled]).network_time(sigma)
-    return time.detach()
-
-
-def _preconditioning(found: Coefficients, sigma: Float64[Tensor, " t"]) -> Float64[Tensor, "3 t"]:
-    """skip, out and into of images x_t, which are those of sigma times sqrt(alpha_bar) = 1 / sqrt(1 + sigma^2)."""
-    unscaled = (1 + sigma.square()).sqrt()
-    return torch.stack([found.skip.flatten() * unscaled, found.out.flatten(), found.into.flatten() * unscaled])
+            angles = time.float()[:, None] * network.condition.frequencies
+            inner.time_proj.weight.copy_(torch.cat([angles.cos(), angles.sin()], dim=1))
+    return twin.eval(), prediction_type or "sample"
 
 
 def _uniform_arguments(network: UNet) -> dict[str, Any] | None:
@@ -120,12 +168,8 @@ def _prediction_type(found: Coefficients, sigma: Tensor) -> str | None:
 
 def _unet_arguments(network: UNet, size: int) -> dict[str, Any]:
     """Arguments of a UNet2DModel that depend on the trained network alone."""
-    levels: list[list[UNetBlock]] = [[]]
-    for layer in network.down:
-        if isinstance(layer, UNetBlock):
-            levels[-1].append(layer)
-        else:
-            levels.append([])
+    runs = groupby(network.down, key=lambda layer: isinstance(layer, UNetBlock))
+    levels: list[list[Any]] = [list(layers) for are_blocks, layers in runs if are_blocks]
     attends = ["Attn" if isinstance(blocks[0].attention, Attention) else "" for blocks in levels]
     middle = network.middle[0]
     assert isinstance(middle, UNetBlock)
@@ -188,25 +232,12 @@ def _layer_pairs(layer: nn.Module, target: Any, attention: Any) -> Pairs:
         yield layer.attention.out, attention.to_out[0]
 
 
-def _copy(source: nn.Module, target: nn.Module) -> None:
-    """Copy parameters of equal names; of more outputs than the target has, the first."""
-    parameters = dict(source.named_parameters())
-    for name, parameter in target.named_parameters():
-        parameter.copy_(parameters[name][: len(parameter)])
-
-
 def _thirds(qkv: nn.Linear) -> Iterator[nn.Linear]:
     """A projection to queries, keys and values as three."""
     for weight, bias in zip(qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True):
         part = nn.Linear(qkv.in_features, len(bias))
         part.weight, part.bias = nn.Parameter(weight), nn.Parameter(bias)
         yield part
-
-
-def _time_features(condition: Conditioning, time: Float[Tensor, " t"]) -> Float[Tensor, "t features"]:
-    """What the first layer of the time's embedding sees."""
-    angles = time.float()[:, None] * condition.frequencies
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 def _all(network: nn.Module, kind: type[M]) -> list[M]:
