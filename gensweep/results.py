@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
@@ -333,21 +332,9 @@ class Outcome(Record):
     as_trained: bool = False
     changed: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def key(self) -> tuple[SamplingConfig, int, int, str]:
-        """By what an outcome of a checkpoint is known."""
-        return outcome_key(self.sampling, self.samples, self.seed, self.changed)
-
     def order(self, metric: str) -> tuple[float, int]:
         """Smaller is better; of equal scores by a metric, fewer evaluations of the network."""
         return self.scores[metric].order, self.sampling.evaluations
-
-
-def outcome_key(
-    sampling: SamplingConfig, samples: int, seed: int, changed: Mapping[str, Any]
-) -> tuple[SamplingConfig, int, int, str]:
-    """By what an outcome of a checkpoint is known."""
-    return sampling, samples, seed, json.dumps(dict(changed), sort_keys=True)
 
 
 def better(score: Score, best: Score | None) -> bool:

@@ -10,7 +10,6 @@ from logged import evaluation
 
 from gensweep.build.model import load_checkpoint
 from gensweep.errors import ConfigError
-from gensweep.rescoring import rescorer as module
 from gensweep.rescoring.rescorer import Axes, Rescorer
 from gensweep.rescoring.sampling_axes import SamplingResult, sample_command
 from gensweep.results import Outcome
@@ -23,7 +22,7 @@ def configs(folder, axes):
 
 
 def rescore(folder, sampling, **settings):
-    """The outcomes of some configurations."""
+    """Score some configurations."""
     return list(Rescorer(folder, device="cpu", **settings).run(sampling))
 
 
@@ -88,24 +87,17 @@ def test_the_command_that_draws_so_names_what_differs_from_the_training(folder, 
     assert sample_command(SamplingResult("tiny", outcome, Rescorer(folder).overrides(sampling), "fd")) == command
 
 
-def test_known_outcomes_are_not_computed_again(folder, monkeypatch):
+def test_known_outcomes_are_not_missing(folder):
     sampled, drawn = configs(folder, Axes(steps=(3, 1, 2), ema=("1", "4"))), []
-
-    def run(known=()):
-        return Rescorer(folder, device="cpu", known=known).run(sampled, drawn.append)
-
-    one = next(run())
-    assert one.sampling.steps == 1
-    assert drawn == [5, 8]
-    outcomes = list(run([one]))
-    assert outcomes[0] == one
+    outcomes = list(Rescorer(folder, device="cpu").run(sampled, drawn.append))
+    assert drawn[:2] == [5, 8]
     assert len(drawn) == 2 * len(sampled)
     assert [outcome.sampling.evaluations for outcome in outcomes] == [1, 1, 2, 2, 3, 3]
     assert len({outcome.scores["fd"].value for outcome in outcomes}) == len(sampled)
     assert {outcome.scores["fd"].identity.weights for outcome in outcomes} == {"ema", "ema@4"}
-    monkeypatch.setattr(module, "build_evaluator", None)
-    assert list(run(outcomes)) == outcomes
-    assert Rescorer(folder, known=[replace(one, checkpoint="another")]).known == []
+    assert Rescorer(folder, known=outcomes).missing(sampled) == []
+    assert Rescorer(folder, known=outcomes[1:]).missing(sampled) == [outcomes[0].sampling]
+    assert Rescorer(folder, known=[replace(outcomes[0], checkpoint="another")]).known == {}
 
 
 def test_scores_against_changed_statistics_are_computed_anew(folder, tmp_path):
@@ -136,9 +128,10 @@ def test_other_sampler_settings_samples_and_noise_are_other_outcomes(folder):
     assert dict(sampling.settings)["spacing"] == "log_snr"
     found = []
     for settings in ({}, {"samples": 6}, {"seed": 1}):
+        assert Rescorer(folder, known=found, **settings).missing([sampling]) == [sampling]
         found += rescore(folder, [sampling], known=found, **settings)
         assert found[-1].scores["fd"].identity.samples == settings.get("samples", 8)
-    assert len({outcome.scores["fd"].value for outcome in found}) == len({outcome.key for outcome in found}) == 3
+    assert len({outcome.scores["fd"].value for outcome in found}) == 3
     other = replace(found[0], sampling=replace(sampling, settings=(("spacing", "time"),)))
     assert Rescorer(folder, known=[other]).missing([sampling]) == [sampling]
 
