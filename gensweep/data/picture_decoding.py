@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import warnings
 from functools import cache
@@ -32,12 +31,11 @@ MAX_PIXELS = 64_000_000
 
 
 class Original(NamedTuple):
-    """The picture in a file: its size in pixels, its kind of pixels, and the BLAKE2 digest of the square made of it."""
+    """The picture in a file: its size in pixels and its kind of pixels."""
 
     width: int
     height: int
     mode: str
-    digest: bytes
 
 
 @cache
@@ -78,8 +76,7 @@ def decode_with_original(path: Path | BytesIO, size: int, channels: int) -> tupl
         # A JPEG decoder can skip detail that the resizing would throw away; twice the size leaves enough of it.
         file.draft(None, (2 * size, 2 * size))
         file.load()
-        square = squared(_upright(file), size, channels)
-    return square, Original(width, height, mode, hashlib.blake2b(square.tobytes(), digest_size=16).digest())
+        return squared(_upright(file), size, channels), Original(width, height, mode)
 
 
 def read_picture(path: Path) -> Image.Image:
