@@ -14,7 +14,27 @@ BETTER: Mapping[str, str] = {"min": "lower", "max": "higher"}
 Unit: TypeAlias = Literal["images", "flops", "device_seconds"]
 """What compute is counted in: training images, floating point operations of training, or its seconds times devices."""
 
-#: Training images that nobody can pay for; a training of so many is bounded by something else.
+Phase: TypeAlias = Literal[
+    "starting",
+    "fetching checkpoints",
+    "loading data",
+    "reading the feature extractor",
+    "computing reference statistics",
+    "building the networks",
+    "compiling",
+    "training",
+    "drawing samples",
+    "scoring",
+    "saving",
+]
+"""What the workers of a trial do, in the words of the display."""
+
+#: Phases in which a trial may have trained on since its last checkpoint.
+UNSAVED: tuple[Phase, ...] = ("training", "drawing samples", "scoring", "saving")
+#: Phases that one trial goes through for all others, and that may take many minutes.
+DONE_ONCE: tuple[Phase, ...] = ("computing reference statistics", "compiling")
+
+#: More training images than anybody pays for: the limit of a training that something else bounds.
 MAX_IMAGES = 10**12
 
 #: Standard errors on each side of a 95 % interval.
@@ -127,6 +147,10 @@ def _part_words(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def _interval(mean: float, error: float) -> tuple[float, float]:
+    return mean - STANDARD_ERRORS * error, mean + STANDARD_ERRORS * error
+
+
 @dataclass(frozen=True)
 class Anchor(Record):
     """The score of images that no model drew, beside which those of models are read.
@@ -143,9 +167,7 @@ class Anchor(Record):
     @property
     def interval(self) -> tuple[float, float] | None:
         """The ends of the 95 % interval of `value`, the mean of many scores of so many images."""
-        if self.error is None:
-            return None
-        return self.value - STANDARD_ERRORS * self.error, self.value + STANDARD_ERRORS * self.error
+        return None if self.error is None else _interval(self.value, self.error)
 
 
 class Anchors(NamedTuple):
@@ -156,11 +178,10 @@ class Anchors(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON, with the ends `low` and `high` of each interval; what is not known is None."""
-        found = dict[str, Any]()
-        for name, anchor in self._asdict().items():
-            low, high = (None, None) if anchor is None or anchor.interval is None else anchor.interval
-            found[name] = None if anchor is None else asdict(anchor) | {"low": low, "high": high}
-        return found
+        return {
+            name: anchor and asdict(anchor) | dict(zip(("low", "high"), anchor.interval or (None, None), strict=True))
+            for name, anchor in self._asdict().items()
+        }
 
 
 def order_of(value: float, mode: Mode) -> float:
@@ -174,9 +195,8 @@ class Score(Record):
 
     `corrected` is what it would be for endless images, with its standard `error`, where the metric can tell.  The
     ends of its 95 % interval are `low` and `high`; without them it is as wide on either side.  With fewer than `needed`
-    images a part of `corrected` is guessed.  The
-    `floor` is the score of as many held-out real images, the `ceiling` that of noise or of the mean image, where these
-    are known.
+    images a part of `corrected` is guessed.  The `floor` is the score of the same number of held-out real images, the
+    `ceiling` that of noise or of the mean image, where these are known.
     """
 
     value: float
@@ -200,9 +220,7 @@ class Score(Record):
         """The ends of the 95 % interval of `corrected`."""
         if self.low is not None and self.high is not None:
             return self.low, self.high
-        if self.corrected is None or self.error is None:
-            return None
-        return self.corrected - STANDARD_ERRORS * self.error, self.corrected + STANDARD_ERRORS * self.error
+        return None if self.corrected is None or self.error is None else _interval(self.corrected, self.error)
 
     @property
     def guessed(self) -> bool:

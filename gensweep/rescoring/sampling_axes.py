@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,30 +135,22 @@ def _outcomes(
     name: str, model: Rescorer, configs: Sequence[SamplingConfig], settings: Mapping[str, Any]
 ) -> Iterator[Outcome]:
     """Score a model in this process as the outcomes are asked for, or all at once on the cluster at RAY_ADDRESS."""
-    from gensweep.run.near_gpus import ReturnedPath, SentPath, has_cluster, run_near_gpus
-    from gensweep.training.result_files import SUSPECTS_FILE
+    from gensweep.run.near_gpus import SentPath, has_cluster, run_near_gpus
 
     if not configs:
         return
     if has_cluster():
-        suspects = ReturnedPath(model.folder / SUSPECTS_FILE)
-        yield from run_near_gpus(score_folder, SentPath(model.folder), settings, list(configs), suspects)
+        yield from run_near_gpus(score_folder, SentPath(model.folder), settings, list(configs))
         return
     with progress_bar(name, sum(each.evaluations for each in configs) * model.drawn) as show:
         yield from model.run(configs, show)
 
 
-def score_folder(
-    folder: Path, settings: Mapping[str, Any], configs: Sequence[SamplingConfig], suspects: Path
-) -> list[Outcome]:
-    """Score the model in a checkpoint folder, on the node where this runs; pictures of suspects go to a file."""
+def score_folder(folder: Path, settings: Mapping[str, Any], configs: Sequence[SamplingConfig]) -> list[Outcome]:
+    """Score the model in a checkpoint folder, on the node where this runs."""
     from gensweep.rescoring.rescorer import Rescorer
-    from gensweep.training.result_files import SUSPECTS_FILE
 
-    outcomes = list(Rescorer(folder, **settings).run(configs))
-    if (folder / SUSPECTS_FILE).is_file():
-        shutil.copyfile(folder / SUSPECTS_FILE, suspects)
-    return outcomes
+    return list(Rescorer(folder, **settings).run(configs))
 
 
 #: A score is nearly as good as the best if it is no more than this share worse.

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gensweep.phases import Phase
+from gensweep.results import Phase
 from gensweep.sweep.events import Report
 
 
