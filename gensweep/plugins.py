@@ -195,9 +195,7 @@ def _explained(name: str, module: str) -> Iterator[None]:
     """Turns what an import raises into a ConfigError of one line."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"plug-in {name}: {_cause(error, module)}") from error
 
 

@@ -122,14 +122,6 @@ class Identity(Record):
         """The inverse of `as_dict`."""
         return super().from_dict({"extractor": None, "labels": None} | dict(values))
 
-    def short(self) -> str:
-        """One line for tables: "fd, 500 samples, efficientnet_lite0/1280@128px, against digits"."""
-        looks = f"{self.timesteps} timesteps or {self.latents} latents"
-        extractor = looks if self.extractor is None else self.extractor.partition("/sha256:")[0]
-        weights = "" if self.weights == "ema" else f", {self.weights} weights"
-        reference = self.reference.partition("#")[0]
-        return f"{self.metric}, {self.samples:,} samples, {extractor}, against {reference}{weights}"
-
     def differences(self, other: Identity) -> dict[str, str]:
         """Where two identities differ, by name of the part: "generated images: 500 against 2,000"."""
         words = PARTS if self.timesteps is None else PARTS | {"samples": "images"}
@@ -349,10 +341,6 @@ class Outcome(Record):
     signals: Mapping[str, float] = field(default_factory=dict)
     as_trained: bool = False
     changed: Mapping[str, Any] = field(default_factory=dict)
-
-    def order(self, metric: str) -> tuple[float, int]:
-        """Smaller is better; of equal scores by a metric, fewer evaluations of the network."""
-        return self.scores[metric].order, self.sampling.evaluations
 
 
 def better(score: Score, best: Score | None) -> bool:

@@ -26,7 +26,6 @@ from gensweep.last_words import last_words
 from gensweep.redaction import check_without_secret
 from gensweep.report.display import ProgressDisplay
 from gensweep.report.wording import counted, format_further, score
-from gensweep.rescoring.rescorer import Axes
 from gensweep.rescoring.sampling_axes import rescore
 from gensweep.run.allotment import allot, local_nodes
 from gensweep.run.driver import run_plan
@@ -215,7 +214,7 @@ def _rescore(sweep: SweepConfig, root: Path, settings: dict[str, Any]) -> None:
         return
     try:
         best = read_sweep(SweepFolder(root, sweep.name)).best
-        (found,) = rescore(best, Axes(), command, seed=FRESH_SEED, **settings)
+        (found,) = rescore(best, {}, command, seed=FRESH_SEED, **settings)
     except NothingToCompareError:
         return
     except GensweepError as error:

@@ -11,7 +11,8 @@ from typing import Any
 
 from gensweep.data.image_folder import FolderSplit, read_split
 from gensweep.data.images import SPLIT_WORDS, Images, Split
-from gensweep.data.picture_files import counted, printable
+from gensweep.data.picture_decoding import original
+from gensweep.data.picture_files import counted, decode_files, printable
 
 #: Kinds of pixels that decoding converts, with the conversion.
 CONVERSIONS = {
@@ -76,7 +77,7 @@ def inspect_folder(
 
 
 def _report(parts: Mapping[Split, FolderSplit], allow_skipped: bool) -> FolderReport:
-    originals = [original for part in parts.values() for original in part.decoded.originals]
+    originals = [each for part in parts.values() for each in decode_files(part.root, part.names, original)[0].values()]
     sizes = sorted(((each.width, each.height) for each in originals), key=lambda each: (each[0] * each[1], each))
     size = int(parts["train"].settings["size"])
     leaked = _equal(parts["test"], parts["train"])

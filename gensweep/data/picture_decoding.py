@@ -57,12 +57,13 @@ def picture_formats() -> tuple[str, ...]:
     return tuple(name for name in Image.ID if name in wanted)
 
 
+def original(path: Path) -> Original:
+    """Read the header of a picture."""
+    with Image.open(path, formats=picture_formats()) as file:
+        return Original(*file.size, _mode(file))
+
+
 def decoded(path: Path | BytesIO, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:
-    """The square of `decode_with_original` alone."""
-    return decode_with_original(path, size, channels)[0]
-
-
-def decode_with_original(path: Path | BytesIO, size: int, channels: int) -> tuple[UInt8[np.ndarray, "c h w"], Original]:
     """Read a picture as `channels` (1: grey, 3: RGB) planes of `size` x `size` pixels.
 
     The largest square in the middle is kept and resized bicubically, antialiased.  Transparent pictures lie on white;
@@ -72,11 +73,10 @@ def decode_with_original(path: Path | BytesIO, size: int, channels: int) -> tupl
     """
     with Image.open(path, formats=picture_formats()) as file:
         _check_pixels(file)
-        width, height, mode = *file.size, _mode(file)
         # A JPEG decoder can skip detail that the resizing would throw away; twice the size leaves enough of it.
         file.draft(None, (2 * size, 2 * size))
         file.load()
-        return squared(_upright(file), size, channels), Original(width, height, mode)
+        return squared(_upright(file), size, channels)
 
 
 def read_picture(path: Path) -> Image.Image:

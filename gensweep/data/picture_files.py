@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
@@ -20,14 +21,7 @@ import PIL
 from jaxtyping import Int64, UInt8
 from PIL import UnidentifiedImageError
 
-from gensweep.data.picture_decoding import (
-    HEIC_NEEDED,
-    PICTURE_SUFFIXES,
-    Original,
-    decode_with_original,
-    heic_version,
-    lacks_heic_reader,
-)
+from gensweep.data.picture_decoding import HEIC_NEEDED, PICTURE_SUFFIXES, decoded, heic_version, lacks_heic_reader
 from gensweep.errors import ConfigError
 from gensweep.files import locked, replacing
 
@@ -37,8 +31,6 @@ T = TypeVar("T")
 MAX_NAMED = 5
 #: Files that the threads read between two reports of progress.
 FILES_PER_BATCH = 1024
-#: An `Original` in a file of NumPy.
-ORIGINAL = [("width", "i8"), ("height", "i8"), ("mode", "U16")]
 
 
 class FolderListing(NamedTuple):
@@ -159,11 +151,10 @@ def first_of(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class DecodedPictures:
-    """Pictures of a folder as squares, with labels and what their files hold; and why other files are unreadable."""
+    """Pictures of a folder as squares, with labels; and why other files are unreadable."""
 
     pixels: UInt8[np.ndarray, "n c h w"]
     labels: Int64[np.ndarray, " n"]
-    originals: tuple[Original, ...]
     unreadable: dict[str, str]
 
 
@@ -182,20 +173,12 @@ def cached_pictures(folder: Path, pictures: Mapping[str, int], root: Path, use: 
         torn = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
         with suppress(*torn), entry.open("rb") as file, np.load(file) as arrays:
             if str(arrays["key"]) == key:
-                originals = tuple(Original(*each) for each in arrays["originals"].tolist())
-                unreadable = json.loads(str(arrays["unreadable"]))
-                return DecodedPictures(arrays["pixels"], arrays["labels"], originals, unreadable)
+                return DecodedPictures(arrays["pixels"], arrays["labels"], json.loads(str(arrays["unreadable"])))
         found = _decode(folder, pictures, use)
         # A full disk costs the next call its time, and nothing else.
         with suppress(OSError), replacing(entry) as path:
-            np.savez(
-                path,
-                key=key,
-                pixels=found.pixels,
-                labels=found.labels,
-                originals=np.array(list(found.originals), dtype=ORIGINAL),
-                unreadable=json.dumps(found.unreadable),
-            )
+            unreadable = json.dumps(found.unreadable)
+            np.savez(path, key=key, pixels=found.pixels, labels=found.labels, unreadable=unreadable)
     return found
 
 
@@ -211,12 +194,8 @@ def _state(path: Path) -> tuple[int, int, int]:
 def _decode(folder: Path, pictures: Mapping[str, int], use: Mapping[str, Any]) -> DecodedPictures:
     """Decode pictures in their order until `limit` could be read; the others are named with a reason."""
     size, channels = use["size"], use["channels"]
-
-    def decode(path: Path) -> tuple[UInt8[np.ndarray, "c h w"], Original]:
-        return decode_with_original(path, size, channels)
-
+    decode = partial(decoded, size=size, channels=channels)
     found, unreadable = decode_files(folder, list(pictures), decode, limit=use["limit"])
-    squares = [square for square, _ in found.values()]
-    pixels = np.stack(squares) if squares else np.empty((0, channels, size, size), dtype=np.uint8)
+    pixels = np.stack([*found.values()]) if found else np.empty((0, channels, size, size), dtype=np.uint8)
     labels = np.array([pictures[file] for file in found], dtype=np.int64)
-    return DecodedPictures(pixels, labels, tuple(original for _, original in found.values()), unreadable)
+    return DecodedPictures(pixels, labels, unreadable)

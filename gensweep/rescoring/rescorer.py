@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -25,19 +25,6 @@ from gensweep.training.evaluation import Evaluator, evaluate
 from gensweep.training.learner_state import weights_in
 from gensweep.training.result_files import SUSPECTS_FILE, write_pairs
 from gensweep.training.settings import EvaluationSettings
-
-
-@dataclass(frozen=True)
-class Axes:
-    """The values to try of each setting, in all combinations; without any, a setting stays as it was in training.
-
-    A number of steps of None means every step that there is.  `ema` are multiples of the main half-life, or "raw".
-    """
-
-    sampler: tuple[str, ...] = ()
-    steps: tuple[int | None, ...] = ()
-    guidance: tuple[float, ...] = ()
-    ema: tuple[str, ...] = ()
 
 
 class Rescorer:
@@ -66,24 +53,34 @@ class Rescorer:
         #: Earlier outcomes of the same checkpoint, images, seed and settings, by their way of sampling.
         self.known = {each.sampling: each for each in known if _asked(each) == asked}
 
-    def configs(self, axes: Axes) -> list[SamplingConfig]:
+    def configs(
+        self,
+        *,
+        sampler: Sequence[str] = (),
+        steps: Sequence[int | None] = (),
+        guidance: Sequence[float] = (),
+        ema: Sequence[str] = (),
+    ) -> list[SamplingConfig]:
         """Every combination of the values, each checked, in the order of the values; steps change fastest.
 
-        Raises ConfigError with all problems if the model cannot draw images with one of them.
+        A setting without values stays as in the training.  A number of steps of None means every step that there is.
+        `ema` are multiples of the main half-life, or "raw".  Raises ConfigError with all problems if the model cannot
+        draw images with one of the combinations.
         """
-        self._check(axes)
         trained, kept = self.trained, weights_in(tensor_names(self.folder))
+        if guidance and trained.guidance is None and "guidance" in self.trial.as_dict()["family"]:
+            raise ConfigError(f"guidance={guidance[0]:g}: this model was trained without labels; leave it out")
         weights, found, problems = list[str](), list[SamplingConfig](), list[str]()
-        for text in axes.ema or kept[:1]:
+        for text in ema or kept[:1]:
             try:
                 weights.append(weights_name(text, kept))
             except ConfigError as error:
                 problems += error.problems
-        for sampler, guidance in product(axes.sampler or [trained.sampler], axes.guidance or [trained.guidance]):
+        for kind, scale in product(sampler or (trained.sampler,), guidance or (trained.guidance,)):
             combinations = []
-            for steps in axes.steps or [trained.steps]:
+            for number in steps or (trained.steps,):
                 try:
-                    trial = self.trial_of(SamplingConfig(sampler, steps, guidance))
+                    trial = self.trial_of(SamplingConfig(kind, number, scale))
                     family = build_family(trial, self.checkpoint.shape, len(self.checkpoint.class_names))
                     combinations.append(replace(_sampling_of(trial), evaluations=counted_calls(family).calls))
                 except ConfigError as error:
@@ -135,20 +132,6 @@ class Rescorer:
         for sampling in sorted(configs, key=lambda each: each.evaluations):
             yield self._score(sampling, evaluator, done, progress)
             done += sampling.evaluations * self.drawn
-
-    def _check(self, axes: Axes) -> None:
-        """Raise ConfigError for settings that the model does not have at all."""
-        trained, family, problems = self.trained, self.trial.kind("family"), []
-        if trained.sampler is None and axes.sampler:
-            problems.append(f"sampler={axes.sampler[0]}: the family {family} draws images without a sampler")
-        if trained.sampler is None and axes.steps:
-            problems.append(f"steps={axes.steps[0]}: the family {family} draws an image in one step")
-        if trained.guidance is None and axes.guidance:
-            labels = "this model was trained without labels"
-            reason = labels if trained.sampler else f"the family {family} has no guidance"
-            problems.append(f"guidance={axes.guidance[0]:g}: {reason}")
-        if problems:
-            raise ConfigError([f"{problem}; leave it out" for problem in problems])
 
     @property
     def drawn(self) -> int:

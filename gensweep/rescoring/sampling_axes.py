@@ -20,7 +20,7 @@ from gensweep.report.wording import counted, format_anchors, format_guess, forma
 from gensweep.results import Outcome, Score
 
 if TYPE_CHECKING:
-    from gensweep.rescoring.rescorer import Axes, Rescorer
+    from gensweep.rescoring.rescorer import Rescorer
     from gensweep.results import SamplingConfig
     from gensweep.sweep.trial_state import TrialState
 
@@ -39,10 +39,8 @@ axes_options = option_bundle(
 )
 
 
-def parse_axes(texts: Mapping[str, str | None]) -> Axes:
+def parse_axes(texts: Mapping[str, str | None]) -> dict[str, Any]:
     """Lists with commas, by the name of the option, as values.  Raises ConfigError with all problems."""
-    from gensweep.rescoring.rescorer import Axes
-
     readers: dict[str, tuple[Callable[[str], Any], str]] = {
         "sampler": (_word, "one value or several with commas between them"),
         "steps": (_steps, "whole numbers from 1, such as 10,20,50, or all"),
@@ -59,7 +57,7 @@ def parse_axes(texts: Mapping[str, str | None]) -> Axes:
                 problems.append(f"{name}={text}: give {expected}")
     if problems:
         raise ConfigError(problems)
-    return Axes(**values)
+    return values
 
 
 def _word(text: str) -> str:
@@ -82,12 +80,15 @@ def _guidance(text: str) -> float:
     return float(text)
 
 
-def rescore(run: str | TrialState, axes: Axes, command: str | None = None, **settings: Any) -> list[SamplingResult]:
+def rescore(
+    run: str | TrialState, axes: Mapping[str, Any], command: str | None = None, **settings: Any
+) -> list[SamplingResult]:
     """Score a run or a checkpoint folder with every combination of the values, in their order.
 
-    The settings are those of `Rescorer`.  All combinations are checked before the first is scored.  The log of the
-    sweep gets each score at once, so after an interruption the `command`, by default the running one, computes only
-    the rest.  Raises GensweepError if there is no such run, or if its checkpoint was not kept.
+    The values are those of `Rescorer.configs`, the settings those of `Rescorer`.  All combinations are checked before
+    the first is scored.  The log of the sweep gets each score at once, so after an interruption the `command`, by
+    default the running one, computes only the rest.  Raises GensweepError if there is no such run, or if its checkpoint
+    was not kept.
     """
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.files import cache_folder
@@ -97,10 +98,10 @@ def rescore(run: str | TrialState, axes: Axes, command: str | None = None, **set
     from gensweep.sweep.stored_sweeps import find_trial, names_folder
     from gensweep.tracking.checkpoints import checkpoint_folder
 
-    trial = run if not isinstance(run, str) else None if names_folder(run) else find_trial(run)
+    trial = (None if names_folder(run) else find_trial(run)) if isinstance(run, str) else run
     name = str(run) if trial is None else trial.name
     model = Rescorer(checkpoint_folder(trial or name), known=trial.outcomes if trial else (), **settings)
-    configs = model.configs(axes)
+    configs = model.configs(**axes)
     print_warnings(sampler_warnings(map(model.trial_of, configs)))
     missing = model.missing(configs)
     if not missing:
@@ -182,8 +183,8 @@ class SamplingResult:
 
     @property
     def order(self) -> tuple[float, int]:
-        """Smaller is better."""
-        return self.outcome.order(self.metric)
+        """Smaller is better; of equal scores the cheaper one is."""
+        return self.score.order, self.sampling.evaluations
 
 
 def result_rows(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:

@@ -174,7 +174,7 @@ def _metadata(facts: CardFacts, data: str, family: str, scores: list[Score]) -> 
                 "metrics": [
                     {
                         "type": each.metric,
-                        "name": f"{metric_title(each.metric, each.identity)} ({each.identity.short()})",
+                        "name": f"{metric_title(each.metric, each.identity)} ({each.identity.samples:,} images)",
                         "value": each.value,
                     }
                 ],

@@ -15,6 +15,7 @@ from gensweep.config.tree import override_all
 from gensweep.config.trial_config import common_sections
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.metrics.metric import METRICS
+from gensweep.report.wording import format_identity
 from gensweep.results import Identity
 from gensweep.sweep.stored_sweeps import find_trial, import_plugins, load_sweeps
 from gensweep.sweep.trial_state import TrialState
@@ -90,7 +91,7 @@ def trial_to_follow(run: str | None) -> tuple[TrialState, Identity]:
     if not newest:
         raise ConfigError(f"no run has a score yet, so say what to compare the images with: {SPELT_OUT}")
     if len(newest) > 1:
-        choices = ", or ".join(f"--like {trial.sweep} ({identity.short()})" for identity, trial in newest.items())
+        choices = ", or ".join(f"--like {trial.sweep} ({format_identity(each)})" for each, trial in newest.items())
         raise ConfigError(f"the runs were not all evaluated alike; choose one: {choices}")
     return next((trial, identity) for identity, trial in newest.items())
 
