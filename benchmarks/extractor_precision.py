@@ -25,7 +25,7 @@ import numpy as np
 from dated_results import write_result
 from scipy.stats import spearmanr
 
-from gensweep.rescoring.rescorer import Axes, Rescorer
+from gensweep.rescoring.rescorer import Rescorer
 from gensweep.results import Score
 
 SEEDS = 3
@@ -40,7 +40,7 @@ def scores_of(checkpoint: Path) -> tuple[list[dict[str, Score]], dict[str, float
         for seed in range(SEEDS):
             changed = {"evaluation.extractor.precision": precision}
             model = Rescorer(checkpoint, seed=seed + 1, changed=changed, device="cpu")
-            (outcome,) = model.run(model.configs(Axes()))
+            (outcome,) = model.run(model.configs())
             (found[seed][precision],) = outcome.scores.values()
             seconds[precision] += outcome.evaluate_seconds
     return found, seconds

@@ -15,33 +15,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gensweep.api.sweeps import resume, retry, train, tune
-    from gensweep.api.verdicts import Verdict, best, compare, load, trials
-    from gensweep.build.model import Model
-    from gensweep.config.sweep_config import Repeats
-    from gensweep.errors import ConfigError, GensweepError
-    from gensweep.search.sweep_plan import SweepResult
-    from gensweep.sweep.trial_state import TrialState
+    from gensweep.api.sweeps import resume as resume
+    from gensweep.api.sweeps import retry as retry
+    from gensweep.api.sweeps import train as train
+    from gensweep.api.sweeps import tune as tune
+    from gensweep.api.verdicts import Verdict as Verdict
+    from gensweep.api.verdicts import best as best
+    from gensweep.api.verdicts import compare as compare
+    from gensweep.api.verdicts import load as load
+    from gensweep.api.verdicts import trials as trials
+    from gensweep.build.model import Model as Model
+    from gensweep.config.sweep_config import Repeats as Repeats
+    from gensweep.errors import ConfigError as ConfigError
+    from gensweep.errors import GensweepError as GensweepError
+    from gensweep.search.sweep_plan import SweepResult as SweepResult
+    from gensweep.sweep.trial_state import TrialState as TrialState
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "ConfigError",
-    "GensweepError",
-    "Model",
-    "Repeats",
-    "SweepResult",
-    "TrialState",
-    "Verdict",
-    "best",
-    "compare",
-    "load",
-    "resume",
-    "retry",
-    "train",
-    "trials",
-    "tune",
-]
 
 _MODULES = {
     **dict.fromkeys(("tune", "resume", "retry", "train"), "gensweep.api.sweeps"),
@@ -52,6 +42,9 @@ _MODULES = {
     "TrialState": "gensweep.sweep.trial_state",
     **dict.fromkeys(("ConfigError", "GensweepError"), "gensweep.errors"),
 }
+
+
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> Any:

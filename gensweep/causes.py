@@ -1,14 +1,14 @@
-"""What lies outside of the program when something fails: files, disks, databases, memory.  In plain words, one line."""
+"""Causes of failures outside of the program (files, disks, databases, memory), in one plain line each."""
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from gensweep.errors import OutsideError
 from gensweep.redaction import redact
 
 #: What to do about an error of a file, by its number; FILE and REASON are replaced.
@@ -25,53 +25,35 @@ FILE_ADVICE = {
     ),
 }
 
-#: SQLite's primary result codes for a database that cannot be used now, but is not damaged, and what to do.
-UNAVAILABLE = {
-    **dict.fromkeys((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED), "end the process that has it"),
-    **dict.fromkeys((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR), "make room"),
-    **dict.fromkeys(
-        (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH),
-        "make it and its folder writable",
-    ),
-}
-
-#: Characters that are shown of what a library says.
+#: Characters that are shown of the message of a library.
 LONGEST_CAUSE = 300
 
 
 def file_problem(error: BaseException, likely: Path | None = None) -> str | None:
-    """What to do about an error that a file or disk is the cause of, in one line; None for any other.
+    """What to do about an error of a file or disk, in one line; None for any other.
 
-    If it names no file it is taken to be the `likely` one.
+    An error that names no file is taken to be of the `likely` one.
     """
     for each in chain(error):
         if isinstance(each, OSError) and each.errno in FILE_ADVICE:
             name = each.filename if each.filename2 is None else each.filename2  # where a copy was to go
             file = Path(os.fsdecode(name)).absolute() if isinstance(name, str | bytes) else likely
             words = FILE_ADVICE[each.errno].replace("REASON", os.strerror(each.errno).lower())
-            return words.replace("FILE", "a file" if file is None else _with_room(file, each.errno))
+            return words.replace("FILE", "a file" if file is None else str(file))
     return None
 
 
-def _with_room(file: Path, number: int) -> str:
-    """The file, and how much is free there if its disk is full."""
-    if number != errno.ENOSPC:
-        return str(file)
-    folder = next(each for each in file.parents if each.is_dir())
-    return f"{file} ({shutil.disk_usage(folder).free / 2**20:,.0f} MiB are free)"
-
-
 def database_problem(error: BaseException) -> str | None:
-    """What SQLite said, and what to do, if a database cannot be used now; None if it is damaged, or for others."""
+    """SQLite's message, and what to do, if a database is in order but cannot be used now; None for other errors."""
     for each in chain(error):
-        code = getattr(each, "sqlite_errorcode", 0) & 0xFF
-        if isinstance(each, sqlite3.Error) and code in UNAVAILABLE:
-            return f"({redact(str(each))}); {UNAVAILABLE[code]}"
+        code = getattr(each, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if isinstance(each, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
+            return f"({redact(str(each))}); end the process that has it, make room, or make it and its folder writable"
     return None
 
 
 def memory_problem(error: BaseException) -> str | None:
-    """What ran out of memory, in one line, if that is the cause of an error: a GPU, or the machine."""
+    """Which memory ran out, that of a GPU or of the machine, if that is the cause of an error; else None."""
     for each in chain(error):
         line = str(each).partition("\n")[0]
         if type(each).__name__ == "OutOfMemoryError" and type(each).__module__.startswith("torch"):
@@ -86,7 +68,7 @@ def memory_problem(error: BaseException) -> str | None:
 
 
 def plain_cause(error: BaseException) -> str | None:
-    """What an error that is no defect of the program says to a person, with the next thing to do; None for a defect."""
+    """The cause of an error and what to do next, for the user; None for a defect of the program."""
     if (words := file_problem(error)) is not None:
         return words
     if (memory := memory_problem(error)) is not None:
@@ -101,6 +83,11 @@ def plain_cause(error: BaseException) -> str | None:
                 "command again"
             )
     return None
+
+
+def is_outside(error: BaseException | None) -> bool:
+    """True if an error has its cause outside of the program: files, network, storage."""
+    return any(isinstance(each, OutsideError | OSError) for each in chain(error))
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -39,15 +39,6 @@ class OutsideError(GensweepError):
     """What a trial needs is away or broken, such as its storage or its data: another try may work.  Exit code 1."""
 
 
-def is_outside(error: BaseException | None) -> bool:
-    """Whether an error has its cause outside of the program: files, network, storage."""
-    while error is not None:
-        if isinstance(error, OutsideError | OSError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 class NothingToCompareError(GensweepError):
     """There is no finished run that answers the question.  Exit code 4."""
 

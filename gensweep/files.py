@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
@@ -213,41 +213,32 @@ SCRATCH_PREFIX = "gensweep-scratch-"
 def scratch_folder(name: str) -> Iterator[Path]:
     """An empty folder for this process, which is removed at the end; `name` is for people who find it."""
     remove_dead_scratch()
-    with _locked(Path(tempfile.gettempdir()).resolve(), fcntl.LOCK_EX):  # so that none is removed before it is locked
-        folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{name}-"))
-        held = os.open(folder, os.O_RDONLY)
-        fcntl.flock(held, fcntl.LOCK_EX)
-    try:
+    with ExitStack() as held:
+        with _locked(_temporary()):  # so that none is removed before it is locked
+            folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{name}-"))
+            held.enter_context(_locked(folder))
+        held.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(held)
 
 
 def remove_dead_scratch() -> None:
     """Remove this user's scratch folders whose processes have ended."""
-    temporary = Path(tempfile.gettempdir()).resolve()
-    with _locked(temporary, fcntl.LOCK_EX):
-        for folder in temporary.glob(f"{SCRATCH_PREFIX}*"):
-            with suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as held:  # its process lives
+    with _locked(_temporary()):
+        for folder in _temporary().glob(f"{SCRATCH_PREFIX}*"):
+            with suppress(OSError), _locked(folder, fcntl.LOCK_NB) as held:  # else its process lives
                 if os.fstat(held).st_uid == os.getuid():
                     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir()).resolve()
+
+
 @contextmanager
-def _locked(folder: Path, how: int) -> Iterator[int]:
+def _locked(folder: Path, further: int = 0) -> Iterator[int]:
     held = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
     try:
-        fcntl.flock(held, how)
+        fcntl.flock(held, fcntl.LOCK_EX | further)
         yield held
     finally:
         os.close(held)
-
-
-@contextmanager
-def removing_dead_scratch() -> Iterator[None]:
-    """Remove at the end what processes have left that were killed inside."""
-    try:
-        yield
-    finally:
-        remove_dead_scratch()

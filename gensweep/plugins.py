@@ -1,7 +1,7 @@
-"""Plug-ins: modules of other people that register schedules, networks, data sets and the like, and their code.
+"""Plug-ins: the user's modules that register schedules, networks, data sets and the like, and their code.
 
-A plug-in is a module or a file.  Importing it is all that it takes, in each process: what it registers then is there.
-Its code is read before it is imported, so that what is sent to other machines is what runs here.
+A plug-in is a module or a file, which each process imports.  Its code is read before the import, so that other machines
+get what runs here.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in that is loaded: its name as the user wrote it, its module, and the files that importing it takes.
+    """A plug-in: its name as the user wrote it, its module, and the content of the files of its package.
 
-    They are those of its whole package, by path below a folder on Python's path.
+    The files have paths relative to a folder on Python's path.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Plugin:
     files: Mapping[str, bytes]
 
     def covers(self, other: Plugin) -> bool:
-        """Whether it is the other one, or a package that imports it."""
+        """True for the other plug-in itself, and for a package that holds it."""
         return f"{other.module}.".startswith(f"{self.module}.")
 
     @cached_property
@@ -57,7 +57,7 @@ class Plugin:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def install(self) -> None:
-        """Import this code in a process that may not have it.  Raises ConfigError if it cannot be imported here."""
+        """Import this code in a process that may lack it.  Raises ConfigError if the import fails."""
         if self.module in _loaded:
             return
         folder = cache_folder() / "plugins" / self.sha256[:16]
@@ -91,44 +91,30 @@ def loaded() -> tuple[Plugin, ...]:
 
 
 def load(name: str) -> Plugin:
-    """Import a module, or a file whose name ends in .py, unless this process has done so.
+    """Import a module, or a file whose name ends in .py, once in a process.
 
-    A module is looked for where Python looks, and in the current folder.  Raises ConfigError if there is none, if it
-    raises, or if it registers a name that is taken.
+    A module is found where Python looks, and in the current folder.  Raises ConfigError if there is none, if it raises,
+    or if it registers a name that is taken.
     """
     path, module = expanded(name), module_of(name)
     if module in _loaded:
         other = expanded(_loaded[module].name)
-        are_files = path.suffix == other.suffix == ".py" and path.is_file() and other.is_file()
-        if are_files and not path.samefile(other):
+        if path.is_file() and other.is_file() and not path.samefile(other):
             raise ConfigError(f"plug-in {path}: {module!r} is the name of another plug-in, {other}; rename the file")
         return _loaded[module]
     if not _MODULE.fullmatch(module):
         raise ConfigError(f"plug-in {name!r}: name a module, such as my_package.schedules, or a file, such as mine.py")
-    if path.suffix == ".py":
-        file = path if path.is_file() else Path(path.name)
-        if file.is_file():
-            plugin = _load_file(name, module, file.resolve())
-        elif module in sys.modules:
-            plugin = Plugin(name, module, _files_of(module))
-        else:
-            raise ConfigError(
-                f"plug-in {name}: there is no such file, seen from {Path.cwd()}; say where it is with "
-                f"--import FOLDER/{path.name}"
-            )
-    else:
-        plugin = _load_module(name)
-    _loaded[module] = plugin
-    return plugin
+    _loaded[module] = _load_file(name, module, path) if path.suffix == ".py" else _load_module(name)
+    return _loaded[module]
 
 
 def is_here(name: str) -> bool:
-    """Whether a plug-in is imported, or lies where its name says, where Python looks, or in the current folder."""
-    module = module_of(name)
+    """True if a plug-in is imported, or if `load` would find its code."""
+    module, path = module_of(name), expanded(name)
+    if module in _loaded or path.suffix == ".py":
+        return module in _loaded or path.is_file()
     top = module.partition(".")[0]
-    if module in _loaded or top in sys.modules or importlib.util.find_spec(top) is not None:
-        return True
-    return any(path.is_file() for path in (expanded(name), Path(f"{top}.py"))) or Path(top).is_dir()
+    return importlib.util.find_spec(top) is not None or Path(f"{top}.py").is_file() or Path(top).is_dir()
 
 
 def module_of(name: str) -> str:
@@ -209,9 +195,7 @@ def _explained(name: str, module: str) -> Iterator[None]:
     """Turns what an import raises into a ConfigError of one line."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"plug-in {name}: {_cause(error, module)}") from error
 
 
@@ -230,15 +214,17 @@ def _cause(error: BaseException, module: str) -> str:
 
 
 def _load_file(name: str, module: str, file: Path) -> Plugin:
-    other = sys.modules.get(module)
-    found = getattr(other, "__file__", None)
-    if other is None:  # what an import of this name would run instead
-        found = getattr(importlib.util.find_spec(module.partition(".")[0]), "origin", None)
-    if (other, found) != (None, None) and (found is None or Path(found).resolve() != file):
-        raise ConfigError(f"plug-in {name}: {module} is the name of another module ({found}); rename the file")
+    if not file.is_file():
+        raise ConfigError(
+            f"plug-in {name}: there is no such file, seen from {Path.cwd()}; say where it is with "
+            f"--import FOLDER/{file.name}"
+        )
+    other = importlib.util.find_spec(module.partition(".")[0])  # what an import of this name runs or has run
+    if other is not None and other.origin is not None and Path(other.origin).resolve() != file.resolve():
+        raise ConfigError(f"plug-in {name}: {module} is the name of another module ({other.origin}); rename the file")
     plugin = Plugin(name, module, {file.name: file.read_bytes()})
-    if other is None:
-        spec = importlib.util.spec_from_file_location(module, file)
+    if module not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module, file.resolve())
         assert spec is not None
         assert spec.loader is not None
         sys.modules[module] = made = importlib.util.module_from_spec(spec)
@@ -265,30 +251,22 @@ def _load_module(name: str) -> Plugin:
 
 def _files_of(module: str) -> Mapping[str, bytes]:
     """The files of a module's package, or the file of one that is in none.  Raises ConfigError if they are large."""
-    top = sys.modules[module.partition(".")[0]]
-    paths = list(getattr(top, "__path__", ()))
-    files: dict[str, bytes] = {}
-    if not paths:
+    top, files, size = sys.modules[module.partition(".")[0]], dict[str, bytes](), 0
+    if not (folders := [*map(Path, getattr(top, "__path__", ()))]):
         if (file := getattr(top, "__file__", None)) is None:
             raise ConfigError("it is built into Python, and registers nothing")
         return {Path(file).name: Path(file).read_bytes()}
-    size = 0
-    for folder in map(Path, paths):
-        for file in sorted(_code_in(folder)):
-            size += file.stat().st_size
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            relative = path.relative_to(folder)
+            hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
+            if hidden or path.suffix == ".pyc" or not path.is_file():
+                continue
+            size += path.stat().st_size
             if size > MAX_BYTES:
                 raise ConfigError(
                     f"{folder} holds more than {MAX_BYTES >> 20} MiB, and all of it would go to every "
                     "worker; keep data out of the package"
                 )
-            files[f"{top.__name__}/{file.relative_to(folder).as_posix()}"] = file.read_bytes()
+            files[f"{top.__name__}/{relative.as_posix()}"] = path.read_bytes()
     return files
-
-
-def _code_in(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.is_dir():
-            if path.name != "__pycache__" and not path.name.startswith("."):
-                yield from _code_in(path)
-        elif path.suffix != ".pyc" and path.is_file():
-            yield path

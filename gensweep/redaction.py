@@ -1,4 +1,4 @@
-"""What looks like a secret: found in what would be written down, or taken out of it."""
+"""Find text that looks like a secret, or replace it, before it is written down."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gensweep.errors import ConfigError
 #: What stands in place of a secret.
 HIDDEN = "***"
 
-#: Variables in which a shell keeps folders, which are called like passwords.
+#: Variables in which a shell keeps folders; their names look like those of passwords.
 SHELL_FOLDERS = ("PWD", "OLDPWD")
 
 _NAME = (
@@ -21,42 +21,37 @@ _NAME = (
     r"|(?:api|access|private|secret|account|storage|shared|encryption|signing)[_-]?key)"
 )
 _SECRET_NAME = re.compile(rf"(?i){_NAME}(?:[_-]?id)?$")
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), HIDDEN),
-    # user@ and user:password@ in a URL: a password may hold anything and ends at the last @, but digits may be a port
-    (
-        re.compile(
-            r"(?P<keep>[a-zA-Z][a-zA-Z0-9+.-]*://)"
-            r"(?:[^/\s:'\"\[]*:(?!\d+(?![^/?#\s'\",;)\]}>]))\S*|[^/\s'\"]+)@"
-        ),
-        rf"\g<keep>{HIDDEN}@",
-    ),
-    (re.compile(r"(?i)(?P<keep>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"), rf"\g<keep>{HIDDEN}"),
-    # --api-key VALUE, and name=value, name: value, "name": "value" for names that end like a secret's
-    (re.compile(rf"(?i)(?P<keep>--?[\w.-]*{_NAME}\s+)(?:'[^']*'|\"[^\"]*\"|[^\s'\"-]\S*)"), rf"\g<keep>{HIDDEN}"),
-    (
-        re.compile(rf"(?i)(?P<keep>{_NAME}(?:[_-]?id)?['\"]?\s*[=:]\s*)(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s'\"&,;]+)"),
-        rf"\g<keep>{HIDDEN}",
-    ),
-    (re.compile(r"(?P<keep>[?&]sig=)[^\s'\"&,;]+"), rf"\g<keep>{HIDDEN}"),  # of a URL that Azure has signed
-    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|hf_|sk-|xox[abprs]-|dapi)[A-Za-z0-9_-]{16,}"), HIDDEN),
-    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), HIDDEN),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), HIDDEN),
+#: What looks like a secret, after what is kept of it (`keep`).
+_PATTERNS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+        # user@ and user:password@ in a URL: a password ends at the last @; digits after a colon may be a port
+        r"(?P<keep>[a-zA-Z][a-zA-Z0-9+.-]*://)"
+        r"(?:[^/\s:'\"\[]*:(?!\d+(?![^/?#\s'\",;)\]}>]))\S*|[^/\s'\"]+)(?=@)",
+        r"(?i)(?P<keep>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}",
+        # --api-key VALUE, and name=value, name: value, "name": "value" for names that end like a secret's
+        rf"(?i)(?P<keep>--?[\w.-]*{_NAME}\s+)(?:'[^']*'|\"[^\"]*\"|[^\s'\"-]\S*)",
+        rf"(?i)(?P<keep>{_NAME}(?:[_-]?id)?['\"]?\s*[=:]\s*)(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s'\"&,;]+)",
+        r"(?P<keep>[?&]sig=)[^\s'\"&,;]+",  # of a URL that Azure has signed
+        r"\b(?:gh[pousr]_|github_pat_|glpat-|hf_|sk-|xox[abprs]-|dapi)[A-Za-z0-9_-]{16,}",
+        r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+        r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
+    )
 )
 
 
 def redact(text: str) -> str:
     """Text with what looks like a secret replaced: URL credentials, tokens, values of secret-like names or variables.
 
-    Idempotent.  Too much is hidden rather than too little.  Bytes of names that are no UTF-8, which nothing could be
-    told of, are written as escapes.
+    Idempotent.  Too much is hidden rather than too little.  Bytes that are not UTF-8 are written as escapes.
     """
     text = text.encode("utf-8", "backslashreplace").decode()
     found = {value for name, value in os.environ.items() if len(value) >= 8 and _names_a_secret(name)}
     for value in sorted(found, key=len, reverse=True):  # one may be a part of another
         text = text.replace(value, HIDDEN)
-    for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
+    for pattern in _PATTERNS:
+        text = pattern.sub(lambda found: found.groupdict().get("keep", "") + HIDDEN, text)
     return text
 
 
@@ -76,7 +71,7 @@ def _names_a_secret(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and name not in SHELL_FOLDERS
 
 
-#: What to do with one that was found in a setting or an option.
+#: What to do about a secret in a setting or an option.
 ADVICE = (
     "holds what looks like a secret, which would be written into the sweep's folder; let the environment or a "
     "credentials file hold it (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws/credentials)"
@@ -84,11 +79,11 @@ ADVICE = (
 
 
 def check_without_secret(name: str, value: str) -> None:
-    """Raises ConfigError for an option or argument, by its name, whose value holds a secret."""
+    """Raise ConfigError if the value of an option or argument holds a secret."""
     if holds_secret(value):
         raise ConfigError(f"{name} {ADVICE}")
 
 
 def holds_secret(text: str) -> bool:
-    """Whether a part of a text looks like a secret, whatever the environment holds."""
-    return any(pattern.search(text) for pattern, _ in _PATTERNS)
+    """True if a part of a text looks like a secret; values of the environment are not looked for."""
+    return any(pattern.search(text) for pattern in _PATTERNS)

@@ -130,9 +130,6 @@ class Registry(Generic[F]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.kinds())
 
-    def __contains__(self, kind: object) -> bool:
-        return kind in self.kinds()
-
     def _discover(self) -> None:
         if self._discovered:
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
@@ -15,7 +14,27 @@ BETTER: Mapping[str, str] = {"min": "lower", "max": "higher"}
 Unit: TypeAlias = Literal["images", "flops", "device_seconds"]
 """What compute is counted in: training images, floating point operations of training, or its seconds times devices."""
 
-#: Training images that nobody can pay for; a training of so many is bounded by something else.
+Phase: TypeAlias = Literal[
+    "starting",
+    "fetching checkpoints",
+    "loading data",
+    "reading the feature extractor",
+    "computing reference statistics",
+    "building the networks",
+    "compiling",
+    "training",
+    "drawing samples",
+    "scoring",
+    "saving",
+]
+"""What the workers of a trial do, in the words of the display."""
+
+#: Phases in which a trial may have trained on since its last checkpoint.
+UNSAVED: tuple[Phase, ...] = ("training", "drawing samples", "scoring", "saving")
+#: Phases that one trial goes through for all others, and that may take many minutes.
+DONE_ONCE: tuple[Phase, ...] = ("computing reference statistics", "compiling")
+
+#: More training images than anybody pays for: the limit of a training that something else bounds.
 MAX_IMAGES = 10**12
 
 #: Standard errors on each side of a 95 % interval.
@@ -103,14 +122,6 @@ class Identity(Record):
         """The inverse of `as_dict`."""
         return super().from_dict({"extractor": None, "labels": None} | dict(values))
 
-    def short(self) -> str:
-        """One line for tables: "fd, 500 samples, efficientnet_lite0/1280@128px, against digits"."""
-        looks = f"{self.timesteps} timesteps or {self.latents} latents"
-        extractor = looks if self.extractor is None else self.extractor.partition("/sha256:")[0]
-        weights = "" if self.weights == "ema" else f", {self.weights} weights"
-        reference = self.reference.partition("#")[0]
-        return f"{self.metric}, {self.samples:,} samples, {extractor}, against {reference}{weights}"
-
     def differences(self, other: Identity) -> dict[str, str]:
         """Where two identities differ, by name of the part: "generated images: 500 against 2,000"."""
         words = PARTS if self.timesteps is None else PARTS | {"samples": "images"}
@@ -126,6 +137,10 @@ def _part_words(value: Any) -> str:
     if value is None:
         return "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _interval(mean: float, error: float) -> tuple[float, float]:
+    return mean - STANDARD_ERRORS * error, mean + STANDARD_ERRORS * error
 
 
 @dataclass(frozen=True)
@@ -144,9 +159,7 @@ class Anchor(Record):
     @property
     def interval(self) -> tuple[float, float] | None:
         """The ends of the 95 % interval of `value`, the mean of many scores of so many images."""
-        if self.error is None:
-            return None
-        return self.value - STANDARD_ERRORS * self.error, self.value + STANDARD_ERRORS * self.error
+        return None if self.error is None else _interval(self.value, self.error)
 
 
 class Anchors(NamedTuple):
@@ -157,11 +170,10 @@ class Anchors(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON, with the ends `low` and `high` of each interval; what is not known is None."""
-        found = dict[str, Any]()
-        for name, anchor in self._asdict().items():
-            low, high = (None, None) if anchor is None or anchor.interval is None else anchor.interval
-            found[name] = None if anchor is None else asdict(anchor) | {"low": low, "high": high}
-        return found
+        return {
+            name: anchor and asdict(anchor) | dict(zip(("low", "high"), anchor.interval or (None, None), strict=True))
+            for name, anchor in self._asdict().items()
+        }
 
 
 def order_of(value: float, mode: Mode) -> float:
@@ -175,9 +187,8 @@ class Score(Record):
 
     `corrected` is what it would be for endless images, with its standard `error`, where the metric can tell.  The
     ends of its 95 % interval are `low` and `high`; without them it is as wide on either side.  With fewer than `needed`
-    images a part of `corrected` is guessed.  The
-    `floor` is the score of as many held-out real images, the `ceiling` that of noise or of the mean image, where these
-    are known.
+    images a part of `corrected` is guessed.  The `floor` is the score of the same number of held-out real images, the
+    `ceiling` that of noise or of the mean image, where these are known.
     """
 
     value: float
@@ -201,9 +212,7 @@ class Score(Record):
         """The ends of the 95 % interval of `corrected`."""
         if self.low is not None and self.high is not None:
             return self.low, self.high
-        if self.corrected is None or self.error is None:
-            return None
-        return self.corrected - STANDARD_ERRORS * self.error, self.corrected + STANDARD_ERRORS * self.error
+        return None if self.corrected is None or self.error is None else _interval(self.corrected, self.error)
 
     @property
     def guessed(self) -> bool:
@@ -332,22 +341,6 @@ class Outcome(Record):
     signals: Mapping[str, float] = field(default_factory=dict)
     as_trained: bool = False
     changed: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def key(self) -> tuple[SamplingConfig, int, int, str]:
-        """By what an outcome of a checkpoint is known."""
-        return outcome_key(self.sampling, self.samples, self.seed, self.changed)
-
-    def order(self, metric: str) -> tuple[float, int]:
-        """Smaller is better; of equal scores by a metric, fewer evaluations of the network."""
-        return self.scores[metric].order, self.sampling.evaluations
-
-
-def outcome_key(
-    sampling: SamplingConfig, samples: int, seed: int, changed: Mapping[str, Any]
-) -> tuple[SamplingConfig, int, int, str]:
-    """By what an outcome of a checkpoint is known."""
-    return sampling, samples, seed, json.dumps(dict(changed), sort_keys=True)
 
 
 def better(score: Score, best: Score | None) -> bool:

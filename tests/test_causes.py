@@ -29,11 +29,10 @@ def said(mounts, file):
 
 
 @needs_mounts
-def test_a_full_disk_is_told_with_its_file_and_what_is_free(tmp_path):
+def test_a_full_disk_is_told_with_its_file(tmp_path):
     words = said([small(tmp_path, 512)], tmp_path / "a.bin")
     assert words.startswith("no space is left for")
     assert str(tmp_path) in words
-    assert "0 MiB are free" in words
 
 
 def test_a_locked_database_is_told_through_what_was_raised_from_it(tmp_path):

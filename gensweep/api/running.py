@@ -25,8 +25,7 @@ from gensweep.last_words import last_words
 from gensweep.redaction import check_without_secret
 from gensweep.report.display import ProgressDisplay
 from gensweep.report.wording import counted, format_further, score
-from gensweep.rescoring.rescorer import Axes
-from gensweep.rescoring.sampling_axes import rescore, subject_of
+from gensweep.rescoring.sampling_axes import rescore
 from gensweep.run.allotment import allot
 from gensweep.run.driver import run_plan
 from gensweep.run.near_gpus import has_cluster
@@ -206,7 +205,7 @@ def _rescore(sweep: SweepConfig, root: Path, settings: dict[str, Any]) -> None:
         return
     try:
         best = read_sweep(SweepFolder(root, sweep.name)).best
-        (found,) = rescore(subject_of(best, seed=FRESH_SEED, **settings), Axes(), command)
+        (found,) = rescore(best, {}, command, seed=FRESH_SEED, **settings)
     except NothingToCompareError:
         return
     except GensweepError as error:

@@ -26,9 +26,8 @@ from gensweep.metrics.real import Real, reference_name, spread
 from gensweep.metrics.statistics import STATISTICS_SUFFIX, Statistics, read_statistics
 from gensweep.metrics.weights import PUBLISHED
 from gensweep.noise import Noise
-from gensweep.phases import Phase
 from gensweep.remote_folder import is_url
-from gensweep.results import Anchors, Identity
+from gensweep.results import Anchors, Identity, Phase
 from gensweep.training.anchors import anchors_of
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import Evaluator, sample_labels

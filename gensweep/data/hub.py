@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -105,10 +104,10 @@ def hub_images(
 
 def _loaded(dataset: str, subset: str | None, revision: str | None, root: Path) -> Mapping[str, Any]:
     """All splits of a data set, by their names."""
-    if importlib.util.find_spec("datasets") is None:
-        raise ConfigError("data: kind hub needs the library datasets; run: pip install 'gensweep[hub]'")
-    from datasets import load_dataset
-
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise ConfigError("data: kind hub needs the library datasets; run: pip install 'gensweep[hub]'") from None
     folder = expanded(dataset)
     place = str(folder.resolve()) if folder.is_dir() else dataset
     try:

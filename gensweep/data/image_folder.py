@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from annotated_types import doc
@@ -27,14 +28,13 @@ from gensweep.data.images import (
 from gensweep.data.picture_decoding import PICTURE_SUFFIXES
 from gensweep.data.picture_files import (
     DecodedPictures,
-    FolderListing,
     cached_pictures,
     counted,
+    first_of,
     is_picture,
     list_files,
     shuffle_key,
     skipped_notes,
-    suffixes_note,
 )
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
@@ -74,63 +74,36 @@ def image_folder(
     Of a folder at a URL a machine fetches what is new into its cache.
     Raises ConfigError if there is no such folder, nothing in it that can be read, or too much that cannot.
     """
-    part = read_split(
-        split, root, path=path, classes=classes, limit=limit, size=size, channels=channels, test_fraction=test_fraction
-    )
-    return part.images(flip, allow_skipped)
+    settings: dict[str, Any] = {"classes": classes, "limit": limit, "size": size, "channels": channels}
+    return read_split(split, root, path=path, test_fraction=test_fraction, **settings).images(flip, allow_skipped)
 
 
 @dataclass(frozen=True, eq=False)
 class FolderSplit:
-    """A split of a folder of pictures, also if training refuses it."""
+    """A split of a folder of pictures, also if training refuses it.
+
+    `names` are the files of the decoded pictures, relative to the folder of all splits.  `notes` are lines on the split
+    and on files that are not pictures, `skipped` on each kind of file and link that is left out.  `refusal` is why
+    training refuses the split until the user allows it, or "".
+    """
 
     root: Path
-    """The folder of all splits."""
-    folder: Path
-    """The folder that the files and links are relative to: the root, or the split's sub-folder."""
     split: Split
     class_names: tuple[str, ...]
-    listing: FolderListing
     decoded: DecodedPictures
-    files: tuple[str, ...]
-    """The files of the decoded pictures."""
+    names: tuple[str, ...]
     notes: tuple[str, ...]
-    """Lines on the split and on files that are not pictures."""
+    skipped: tuple[str, ...]
+    refusal: str
     settings: Mapping[str, Any]
-    """Arguments of `read_split`."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files of the decoded pictures, relative to the root."""
-        return tuple((self.folder / file).relative_to(self.root).as_posix() for file in self.files)
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """A line on each kind of file and link that is left out."""
-        return skipped_notes(self.decoded.unreadable, self.listing)
-
-    @property
-    def refusal(self) -> str:
-        """Why training refuses the split until the user allows it, or ""."""
-        skipped = len(self.decoded.unreadable) + len(self.listing.links)
-        share = skipped / max(1, len(self.files) + skipped)
-        if share <= MAX_SKIPPED_SHARE:
-            return ""
-        return (
-            f"{100 * share:.2g} % would be skipped, which is more than {100 * MAX_SKIPPED_SHARE:g} %; fix or remove "
-            "these files and links, or set data.allow_skipped: true"
-        )
 
     def images(self, flip: bool, allow_skipped: bool) -> Images:
         """The data set.  Raises ConfigError if it is empty, or too much is skipped."""
         details = f": {'; '.join(self.skipped)}" if self.skipped else ""
-        if not self.files:
-            unreadable = len(self.decoded.unreadable)
-            what = (
-                f"no picture file of {unreadable} can be read"
-                if unreadable
-                else f"it has no picture for {self.split}ing"
-            )
+        if not self.names:
+            what = f"it has no picture for {self.split}ing"
+            if unreadable := len(self.decoded.unreadable):
+                what = f"no picture file of {unreadable} can be read"
             known = f"known: {', '.join(sorted(PICTURE_SUFFIXES))}; test_fraction: {self.settings['test_fraction']}"
             raise ConfigError(f"image_folder: {self.root}: {what} ({known}){details}")
         if self.refusal and not allow_skipped:
@@ -140,11 +113,9 @@ class FolderSplit:
             self.decoded.labels,
             self.class_names,
             name=f"{self.root.name}/{self.split}",
-            classes=self.settings["classes"],
-            limit=self.settings["limit"],
-            size=self.settings["size"],
             flip=flip,
             notes=(*self.notes, *self.skipped),
+            **{key: self.settings[key] for key in ("classes", "limit", "size")},
         )
 
 
@@ -167,9 +138,8 @@ def read_split(
     folders = dict(zip(SPLIT_WORDS, given, strict=False)) if given else {split: folder}
     for each in folders.values():
         if not each.resolve().is_relative_to(folder):
-            raise ParameterError(
-                "path", f"{each} is a link that leads out of the folder; let it hold both splits itself"
-            )
+            problem = f"{each} is a link that leads out of the folder; let it hold both splits itself"
+            raise ParameterError("path", problem)
     listings = {name: list_files(each) for name, each in folders.items()}
     # Both splits count, so that their labels mean the same even if one lacks a class.
     class_names = _class_names([file for listing in listings.values() for file in listing.files])
@@ -186,13 +156,32 @@ def read_split(
         if test_fraction:
             total = counted(everything, "picture", "pictures")
             notes = (*notes, f"{total}, split by their names: {train} to train on, {test} to test on")
-    use: dict[str, Any] = {"size": size, "channels": channels, "limit": limit}
-    use |= {"split": split, "classes": classes}
+    use: dict[str, Any] = {"size": size, "channels": channels, "limit": limit, "split": split, "classes": classes}
     decoded = cached_pictures(folders[split], wanted, root, use)
     # Files are decoded in their order until there are enough.
-    files = tuple(islice((file for file in wanted if file not in decoded.unreadable), len(decoded.labels)))
-    use |= {"test_fraction": test_fraction}
-    return FolderSplit(folder, folders[split], split, class_names, listings[split], decoded, files, notes, use)
+    files = islice((file for file in wanted if file not in decoded.unreadable), len(decoded.labels))
+    names = tuple((folders[split] / file).relative_to(folder).as_posix() for file in files)
+    return FolderSplit(
+        folder,
+        split,
+        class_names,
+        decoded,
+        names,
+        notes,
+        skipped_notes(decoded.unreadable, listings[split]),
+        _refusal(len(decoded.unreadable) + len(listings[split].links), len(names)),
+        {**use, "test_fraction": test_fraction},
+    )
+
+
+def _refusal(skipped: int, read: int) -> str:
+    share = skipped / max(1, read + skipped)
+    if share <= MAX_SKIPPED_SHARE:
+        return ""
+    return (
+        f"{100 * share:.2g} % would be skipped, which is more than {100 * MAX_SKIPPED_SHARE:g} %; fix or remove "
+        "these files and links, or set data.allow_skipped: true"
+    )
 
 
 def splits_in(folder: Path) -> list[Path]:
@@ -218,9 +207,10 @@ def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[dict[
     names = sorted((file for file in files if is_picture(file)), key=lambda file: (shuffle_key(file), file))
     labels = {name: 0 if one else class_names.index(name.partition("/")[0]) for name in names if one or "/" in name}
     notes = []
-    if others := len(files) - len(names):
-        is_none = counted(others, "other file is not a picture", "other files are not pictures")
-        notes.append(f"{is_none}, by name ({suffixes_note(file for file in files if not is_picture(file))})")
+    if others := [file for file in files if not is_picture(file)]:
+        is_none = counted(len(others), "other file is not a picture", "other files are not pictures")
+        suffixes = Counter(PurePosixPath(file).suffix.lower() or "no suffix" for file in others)
+        notes.append(f"{is_none}, by name ({first_of([suffix for suffix, _ in suffixes.most_common()])})")
     if loose := len(names) - len(labels):
         is_loose = counted(
             loose, "picture is outside the class folders and is", "pictures are outside the class folders and are"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import warnings
 from functools import cache
@@ -32,12 +31,11 @@ MAX_PIXELS = 64_000_000
 
 
 class Original(NamedTuple):
-    """The picture in a file: its size in pixels, its kind of pixels, and the BLAKE2 digest of the square made of it."""
+    """The picture in a file: its size in pixels and its kind of pixels."""
 
     width: int
     height: int
     mode: str
-    digest: bytes
 
 
 @cache
@@ -59,12 +57,13 @@ def picture_formats() -> tuple[str, ...]:
     return tuple(name for name in Image.ID if name in wanted)
 
 
+def original(path: Path) -> Original:
+    """Read the header of a picture."""
+    with Image.open(path, formats=picture_formats()) as file:
+        return Original(*file.size, _mode(file))
+
+
 def decoded(path: Path | BytesIO, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:
-    """The square of `decode_with_original` alone."""
-    return decode_with_original(path, size, channels)[0]
-
-
-def decode_with_original(path: Path | BytesIO, size: int, channels: int) -> tuple[UInt8[np.ndarray, "c h w"], Original]:
     """Read a picture as `channels` (1: grey, 3: RGB) planes of `size` x `size` pixels.
 
     The largest square in the middle is kept and resized bicubically, antialiased.  Transparent pictures lie on white;
@@ -74,12 +73,10 @@ def decode_with_original(path: Path | BytesIO, size: int, channels: int) -> tupl
     """
     with Image.open(path, formats=picture_formats()) as file:
         _check_pixels(file)
-        width, height, mode = *file.size, _mode(file)
         # A JPEG decoder can skip detail that the resizing would throw away; twice the size leaves enough of it.
         file.draft(None, (2 * size, 2 * size))
         file.load()
-        square = squared(_upright(file), size, channels)
-    return square, Original(width, height, mode, hashlib.blake2b(square.tobytes(), digest_size=16).digest())
+        return squared(_upright(file), size, channels)
 
 
 def read_picture(path: Path) -> Image.Image:

@@ -7,11 +7,11 @@ import json
 import os
 import warnings
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
@@ -21,21 +21,14 @@ import PIL
 from jaxtyping import Int64, UInt8
 from PIL import UnidentifiedImageError
 
-from gensweep.data.picture_decoding import (
-    HEIC_NEEDED,
-    PICTURE_SUFFIXES,
-    Original,
-    decode_with_original,
-    heic_version,
-    lacks_heic_reader,
-)
+from gensweep.data.picture_decoding import HEIC_NEEDED, PICTURE_SUFFIXES, decoded, heic_version, lacks_heic_reader
 from gensweep.errors import ConfigError
 from gensweep.files import locked, replacing
 
 T = TypeVar("T")
 
-#: Unreadable files that a message names; it counts the others.
-MAX_FILES_NAMED = 5
+#: Files that a message names; it counts the others.
+MAX_NAMED = 5
 #: Files that the threads read between two reports of progress.
 FILES_PER_BATCH = 1024
 
@@ -126,27 +119,18 @@ def decode_files(
 def skipped_notes(unreadable: Mapping[str, str], listing: FolderListing) -> tuple[str, ...]:
     """A line on each kind of file and link that is left out."""
     heic = [file for file, reason in unreadable.items() if reason == HEIC_NEEDED]
-    broken = {file: reason for file, reason in unreadable.items() if reason != HEIC_NEEDED}
+    broken = [f"{printable(file)} ({reason})" for file, reason in unreadable.items() if reason != HEIC_NEEDED]
     notes = []
     if heic:
         suffixes = " and ".join(sorted({PurePosixPath(file).suffix.lower() for file in heic}))
         notes.append(f"{counted(len(heic), f'{suffixes} file needs', f'{suffixes} files need')}: {HEIC_NEEDED}")
     if broken:
-        reasons = [f"{name} ({reason})" for name, reason in zip(_shown(broken), broken.values(), strict=False)]
         files = counted(len(broken), "file cannot be read and is left out", "files cannot be read and are left out")
-        notes.append(f"{files}: {_first(reasons, len(broken))}")
-    if links := listing.links:
-        what = counted(len(links), "link is not followed", "links are not followed")
-        notes.append(f"{what}: {_first(_shown(links), len(links))}")
+        notes.append(f"{files}: {first_of(broken)}")
+    if listing.links:
+        links = counted(len(listing.links), "link is not followed", "links are not followed")
+        notes.append(f"{links}: {first_of([printable(file) for file in listing.links])}")
     return tuple(notes)
-
-
-def suffixes_note(files: Iterable[str]) -> str:
-    """The suffixes of some files, the most frequent first: ".txt, .mov"."""
-    found = Counter(PurePosixPath(file).suffix.lower() or "no suffix" for file in files)
-    return ", ".join(
-        [suffix for suffix, _ in found.most_common(MAX_FILES_NAMED)] + ["..."] * (len(found) > MAX_FILES_NAMED)
-    )
 
 
 def counted(number: int, one: str, many: str) -> str:
@@ -159,21 +143,18 @@ def printable(file: str) -> str:
     return os.fsencode(file).decode(errors="replace")
 
 
-def _shown(files: Iterable[str]) -> list[str]:
-    return [printable(file) for file in islice(files, MAX_FILES_NAMED)]
-
-
-def _first(told: Sequence[str], count: int) -> str:
-    return "; ".join(told) + (f"; and {count - len(told)} more" if count > len(told) else "")
+def first_of(words: Sequence[str]) -> str:
+    """The first MAX_NAMED of the words, and how many there are besides."""
+    more = [f"and {len(words) - MAX_NAMED} more"] if len(words) > MAX_NAMED else []
+    return "; ".join([*words[:MAX_NAMED], *more])
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedPictures:
-    """Pictures of a folder as squares, with labels and what their files hold; and why other files are unreadable."""
+    """Pictures of a folder as squares, with labels; and why other files are unreadable."""
 
     pixels: UInt8[np.ndarray, "n c h w"]
     labels: Int64[np.ndarray, " n"]
-    originals: tuple[Original, ...]
     unreadable: dict[str, str]
 
 
@@ -188,12 +169,16 @@ def cached_pictures(folder: Path, pictures: Mapping[str, int], root: Path, use: 
     # One entry for a folder and its settings: it is replaced when a file changes, so the cache does not grow.
     entry = root / "image_folder" / f"{hashlib.sha256(purpose.encode()).hexdigest()[:16]}.npz"
     with locked(entry):
-        if (found := _read(entry, key)) is not None:
-            return found
+        # An entry that is missing or torn is made anew.
+        torn = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+        with suppress(*torn), entry.open("rb") as file, np.load(file) as arrays:
+            if str(arrays["key"]) == key:
+                return DecodedPictures(arrays["pixels"], arrays["labels"], json.loads(str(arrays["unreadable"])))
         found = _decode(folder, pictures, use)
         # A full disk costs the next call its time, and nothing else.
         with suppress(OSError), replacing(entry) as path:
-            _write(path, key, found)
+            unreadable = json.dumps(found.unreadable)
+            np.savez(path, key=key, pixels=found.pixels, labels=found.labels, unreadable=unreadable)
     return found
 
 
@@ -206,42 +191,11 @@ def _state(path: Path) -> tuple[int, int, int]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _write(path: Path, key: str, found: DecodedPictures) -> None:
-    np.savez(
-        path,
-        key=key,
-        pixels=found.pixels,
-        labels=found.labels,
-        sizes=np.array([(each.width, each.height) for each in found.originals], dtype=np.int64).reshape(-1, 2),
-        modes=np.array([each.mode for each in found.originals], dtype=str),
-        digests=np.frombuffer(b"".join(each.digest for each in found.originals), dtype=np.uint8),
-        unreadable=json.dumps(found.unreadable),
-    )
-
-
-def _read(entry: Path, key: str) -> DecodedPictures | None:
-    try:
-        with entry.open("rb") as file, np.load(file) as arrays:
-            if str(arrays["key"]) != key:
-                return None
-            digests = arrays["digests"].reshape(len(arrays["sizes"]), -1)
-            rows = zip(*arrays["sizes"].T.tolist(), arrays["modes"].tolist(), digests, strict=True)
-            originals = tuple(Original(width, height, mode, digest.tobytes()) for width, height, mode, digest in rows)
-            unreadable = json.loads(str(arrays["unreadable"]))
-            return DecodedPictures(arrays["pixels"], arrays["labels"], originals, unreadable)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # none yet, or torn: it is made anew
-
-
 def _decode(folder: Path, pictures: Mapping[str, int], use: Mapping[str, Any]) -> DecodedPictures:
     """Decode pictures in their order until `limit` could be read; the others are named with a reason."""
     size, channels = use["size"], use["channels"]
-
-    def decode(path: Path) -> tuple[UInt8[np.ndarray, "c h w"], Original]:
-        return decode_with_original(path, size, channels)
-
+    decode = partial(decoded, size=size, channels=channels)
     found, unreadable = decode_files(folder, list(pictures), decode, limit=use["limit"])
-    squares = [square for square, _ in found.values()]
-    pixels = np.stack(squares) if squares else np.empty((0, channels, size, size), dtype=np.uint8)
+    pixels = np.stack([*found.values()]) if found else np.empty((0, channels, size, size), dtype=np.uint8)
     labels = np.array([pictures[file] for file in found], dtype=np.int64)
-    return DecodedPictures(pixels, labels, tuple(original for _, original in found.values()), unreadable)
+    return DecodedPictures(pixels, labels, unreadable)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
@@ -32,8 +31,6 @@ Arrays: TypeAlias = tuple[UInt8[np.ndarray, "n c h0 w0"], Int64[np.ndarray, " n"
 
 #: Pictures whose mirror images look like the data: no digits, letters, or shoes that all point to the left.
 MIRRORED = ("STL10", "CelebA")
-#: Where torchvision keeps the files of a data set, in the folder of all.
-PLACES = {"SVHN": "*_32x32.mat", "STL10": "stl10_binary", "CelebA": "celeba"}
 
 
 @DATASETS.register("torchvision")
@@ -80,10 +77,15 @@ def opened(dataset: str, root: Path, *, download: bool = False, **settings: Any)
         if not download and "not found" in str(error).lower():
             raise ConfigError(f"{dataset} is not in {folder_of(root)}; run: gensweep data fetch {dataset}") from None
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        what = "could not be fetched" if download else "cannot be read"
-        again = "bring its files here by other means and run" if download else "to fetch it again, remove them and run"
-        command = f"gensweep data fetch {dataset}" + (" --from FOLDER" if download else "")
-        raise GensweepError(f"{dataset} in {folder_of(root)} {what} ({cause}); {again}: {command}") from error
+        if download:
+            raise GensweepError(
+                f"{dataset} could not be fetched ({cause}); copy the files that torchvision has elsewhere into "
+                f"{folder_of(root)}"
+            ) from error
+        raise GensweepError(
+            f"{dataset} in {folder_of(root)} cannot be read ({cause}); to fetch it again, remove its files and run: "
+            f"gensweep data fetch {dataset}"
+        ) from error
 
 
 def _read(dataset: str, split: Split, root: Path) -> Arrays:
@@ -107,19 +109,6 @@ def _celeba(split: Split, root: Path, size: int, limit: int | None) -> Arrays:
     return decoded.pixels, decoded.labels, ("face",)
 
 
-def _take_over(dataset: str, source: Path, folder: Path) -> None:
-    """Copy the files of a data set, and nothing else that lies beside them."""
-    place = PLACES.get(dataset, f"{dataset}/raw")
-    if not (found := sorted(source.glob(place))):
-        raise ConfigError(f"{source} has no {place}; name the folder in which torchvision keeps {dataset}")
-    for each in found:
-        target = folder / each.relative_to(source)
-        if target.exists() and target.samefile(each):
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(each, target, dirs_exist_ok=True) if each.is_dir() else shutil.copy(each, target)
-
-
 def _part(dataset: str, split: str) -> dict[str, Any]:
     """The argument by which torchvision knows a split."""
     return {"train": split == "train"} if dataset.endswith("MNIST") else {"split": split}
@@ -132,18 +121,18 @@ def _fetcher(dataset: str) -> Callable[..., Path]:
         source: Path | None = None,
         report: Callable[[str], None] = lambda line: None,
     ) -> Path:
-        """Put a data set of torchvision into the cache folder, by torchvision, which checks it.
+        """Let torchvision fetch a data set into the cache folder and check it.
 
-        If it is there it is only checked.  `source` is a folder that torchvision has filled elsewhere.  Raises
-        ConfigError for a source without the data set, GensweepError if it cannot be had.
+        Raises ConfigError if a `source` is named, GensweepError if the data set cannot be had.
         """
-        with locked(folder_of(root)):
-            if source is not None:
-                _take_over(dataset, source, folder_of(root))
+        folder = folder_of(root)
+        if source is not None:
+            raise ConfigError(f"--from is for cifar10; copy the files of {dataset} that torchvision has into {folder}")
+        with locked(folder):
             for split in SPLIT_WORDS:
-                opened(dataset, root, download=source is None, **_part(dataset, split))
-        report(f"{dataset} is whole" if source is None else f"{dataset} came from {source}")
-        return folder_of(root)
+                opened(dataset, root, download=True, **_part(dataset, split))
+        report(f"{dataset} is whole")
+        return folder
 
     return fetch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -78,17 +78,13 @@ def _download(remote: RemoteFolder, files: dict[str, tuple[Path, int]], report: 
         flush(aside)
         aside.replace(kept)
 
-    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-        _count(pool.map(fetch, files), len(files), report)
-    report(f"fetched {len(files):,} files")
-
-
-def _count(done: Iterable[None], total: int, report: Callable[[str], None]) -> None:
     said = time.monotonic()
-    for count, _ in enumerate(done, 1):
-        if time.monotonic() - said > REPORT_INTERVAL:
-            said = time.monotonic()
-            report(f"{count:,} of {total:,} files fetched")
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        for count, _ in enumerate(pool.map(fetch, files), 1):
+            if time.monotonic() - said > REPORT_INTERVAL:
+                said = time.monotonic()
+                report(f"{count:,} of {len(files):,} files fetched")
+    report(f"fetched {len(files):,} files")
 
 
 def _known(folder: Path) -> dict[str, list[Any]]:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from gensweep.metrics.titles import metric_title
-from gensweep.phases import DONE_ONCE
 from gensweep.report.caveats import trial_warnings
 from gensweep.report.wording import count, counted, duration, format_amount, format_settings, score
+from gensweep.results import DONE_ONCE
 from gensweep.sweep import events
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gensweep.causes import file_problem
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import removing_dead_scratch, scratch_folder
+from gensweep.files import remove_dead_scratch, scratch_folder
 from gensweep.run.allotment import bundle
 from gensweep.run.cluster import connected, is_local
 from gensweep.run.core_claims import claimed_share
@@ -65,8 +65,7 @@ def run_plan(
     with (
         set_by(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
         folder.locked(),
-        # Workers may still be in a trial when the sweep ends.
-        removing_dead_scratch(),
+        ExitStack() as after_ray,
         removing_partial(folder.path),
         claimed_share(plan.name, plan.resources, stop, trials) if local else nullcontext() as share,
         connected(share.cpus if share else None),
@@ -75,6 +74,7 @@ def run_plan(
     ):
         from gensweep.run.nodes import Capacity
 
+        after_ray.callback(remove_dead_scratch)  # workers may still be in a trial when the sweep ends
         if local:
             _hand_on_no_keys()
         capacity = Capacity(plan.resources)

@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import ray.cloudpickle
 
 from gensweep import plugins
-from gensweep.phases import Phase
+from gensweep.results import Phase
 from gensweep.sweep.events import Report
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from gensweep.phases import UNSAVED
+from gensweep.results import UNSAVED
 from gensweep.run.nodes import NODE_LOST, Capacity, has_died, own_node
 from gensweep.run.out_of_memory import memory_cause, memory_used, oom_kills, what_fits
 from gensweep.search.session import Session

@@ -19,11 +19,9 @@ from typing import Any
 import torch
 import torch.distributed
 
-from gensweep.causes import file_problem, memory_problem
-from gensweep.errors import is_outside
+from gensweep.causes import file_problem, is_outside, memory_problem
 from gensweep.files import scratch_folder
-from gensweep.phases import Phase
-from gensweep.results import Evaluation
+from gensweep.results import Evaluation, Phase
 from gensweep.run.cluster import notice_file
 from gensweep.run.messages import Assignment, Done, Mailbox, TrialSettings
 from gensweep.run.out_of_memory import what_fits

@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
-from gensweep.phases import Phase
 from gensweep.redaction import redact
-from gensweep.results import Evaluation, Outcome, Unit
+from gensweep.results import Evaluation, Outcome, Phase, Unit
 
 TrialStatus = Literal["finished", "pruned", "failed", "infeasible", "stopped"]
 """How a trial ended: its budget used up; stopped early by the scheduler; an error; not trained, as it breaks a limit

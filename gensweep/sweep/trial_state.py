@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gensweep.config.objectives import Constraint, Objective
-from gensweep.phases import Phase
-from gensweep.results import COSTS, Cost, Identity, Outcome, Score, better
+from gensweep.results import COSTS, Cost, Identity, Outcome, Phase, Score, better
 from gensweep.sweep import events
 
 if TYPE_CHECKING:

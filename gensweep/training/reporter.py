@@ -9,8 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from gensweep.phases import Phase
-from gensweep.results import Evaluation
+from gensweep.results import Evaluation, Phase
 
 
 class StopTrial(Exception):  # noqa: N818  (a decision, not an error)

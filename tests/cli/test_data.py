@@ -28,6 +28,7 @@ def official(tmp_path, monkeypatch):
         data[:, 0] = np.arange(10)
         (folder / name).write_bytes(data.tobytes())
         monkeypatch.setitem(cifar10.SHA256, name, sha256(data.tobytes()))
+    monkeypatch.setattr(cifar10, "RECORDS", 10)
     return folder
 
 

@@ -186,5 +186,5 @@ def test_the_winner_gets_its_final_score(store, capsys, monkeypatch):
     assert "of 12 images against digits/train" in capsys.readouterr().out
 
 
-def broken(*_):
+def broken(*_, **__):
     raise GensweepError("the disk is full")

@@ -91,18 +91,25 @@ def test_planes_labels_and_splits_are_read_as_they_are_laid_out(tiny, root):
 
 def test_a_damaged_and_a_missing_file_are_both_named(tiny, root):
     folder = binary_folder(folder_in(root), tiny)
-    broken = bytearray(tiny["data_batch_2.bin"])
-    broken[1000] ^= 1
-    (folder / "data_batch_2.bin").write_bytes(broken)
+    (folder / "data_batch_2.bin").write_bytes(tiny["data_batch_2.bin"][:-1])
     (folder / "test_batch.bin").unlink()
     with pytest.raises(GensweepError) as caught:
         cifar10("train", root)
     first, second = str(caught.value).splitlines()
-    assert "data_batch_2.bin is damaged" in first
-    assert SHA256["data_batch_2.bin"] in first
-    assert sha256(bytes(broken)) in first
+    assert "data_batch_2.bin is damaged: it should have 92,190 bytes" in first
     assert "test_batch.bin is missing" in second
     assert first.endswith("run: gensweep data fetch cifar10")
+
+
+def test_a_file_with_another_hash_is_not_stored(tiny, root, tmp_path):
+    broken = bytearray(tiny["data_batch_2.bin"])
+    broken[1000] ^= 1
+    made = binary_folder(tmp_path / "downloads", tiny | {"data_batch_2.bin": bytes(broken)})
+    with pytest.raises(GensweepError, match=r"data_batch_2.bin is damaged") as caught:
+        fetch_cifar10(root, source=made)
+    assert SHA256["data_batch_2.bin"] in str(caught.value)
+    assert sha256(bytes(broken)) in str(caught.value)
+    assert not (folder_in(root) / "data_batch_2.bin").exists()
 
 
 @pytest.mark.parametrize("given", ["folder itself", "folder above", "binary archive", "archive above"])

@@ -1,7 +1,7 @@
 """Data sets of the Hugging Face hub through its library, offline: splits that are found, and what is refused."""
 
-import importlib.util
 import io
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -99,6 +99,6 @@ def _cut_off(*_, **__):
 
 
 def test_without_the_library_it_is_said_how_to_install_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ConfigError, match=r"pip install 'gensweep\[hub\]'"):
         hub_images("train", tmp_path, dataset="ylecun/mnist")

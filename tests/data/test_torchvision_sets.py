@@ -77,26 +77,12 @@ def test_a_damaged_file_is_told(svhn):
         torchvision_images("train", svhn.parent, dataset="SVHN")
 
 
-def test_files_from_elsewhere_are_taken_over(svhn, tmp_path):
-    cache = tmp_path / "cache"
-    lines = []
-    (svhn / "diary.txt").write_text("mine")
-    for source in (svhn, cache / "torchvision"):  # from where they are, too
-        FETCHERS["SVHN"](cache, source=source, report=lines.append)
-    assert len(torchvision_images("test", cache, dataset="SVHN")) == 6
-    assert lines[0] == f"SVHN came from {svhn}"
-    assert sorted(file.name for file in (cache / "torchvision").glob("*.*")) == ["test_32x32.mat", "train_32x32.mat"]
-
-
-@pytest.mark.parametrize(("dataset", "place"), [("MNIST", "MNIST/raw"), ("CelebA", "celeba")])
-def test_a_folder_without_the_data_set_is_told_and_left_alone(tmp_path, dataset, place):
-    (tmp_path / "diary.txt").write_text("mine")
-    with pytest.raises(ConfigError, match=f"{tmp_path} has no {place}; name the folder in which torchvision keeps"):
-        FETCHERS[dataset](tmp_path / "cache", source=tmp_path)
-    assert not list((tmp_path / "cache").rglob("diary.txt"))
+def test_files_from_elsewhere_are_copied_by_hand(tmp_path):
+    with pytest.raises(ConfigError, match=f"copy the files of SVHN that torchvision has into {tmp_path}/torchvision"):
+        FETCHERS["SVHN"](tmp_path, source=tmp_path)
 
 
 def test_a_host_that_does_not_answer_is_told_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(GensweepError, match=r"could not be fetched .*: gensweep data fetch MNIST --from FOLDER"):
+    with pytest.raises(GensweepError, match=r"could not be fetched .*; copy the files that torchvision has elsewhere"):
         FETCHERS["MNIST"](tmp_path)

@@ -119,7 +119,7 @@ def _scores(record: Checkpoint) -> list[Score]:
 
 def _result(score: Score, data: str) -> dict[str, Any]:
     """A score as the hub's `model-index` wants it."""
-    title = f"{metric_title(score.metric, score.identity)} ({score.identity.short()})"
+    title = f"{metric_title(score.metric, score.identity)} ({score.identity.samples:,} images)"
     return {
         "task": {"type": TASK},
         "dataset": {"type": data, "name": score.identity.reference.partition("#")[0]},

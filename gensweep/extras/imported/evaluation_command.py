@@ -27,6 +27,7 @@ from gensweep.extras.imported.scoring import ImportedEvaluation, evaluate_folder
 from gensweep.files import replace_folder
 from gensweep.metrics.metric import METRICS
 from gensweep.report.output import print_rows, progress_bar
+from gensweep.report.wording import format_identity
 from gensweep.results import Cost, Evaluation, Identity
 from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.events import Created, Ended, Evaluated, SessionEnded, SessionStarted, Started, Suggested
@@ -152,7 +153,7 @@ def trial_to_follow(run: str | None) -> tuple[TrialState, Identity]:
     if not newest:
         raise ConfigError(f"no run has a score yet, so say what to compare the images with: {SPELT_OUT}")
     if len(newest) > 1:
-        choices = ", or ".join(f"--like {trial.sweep} ({identity.short()})" for identity, trial in newest.items())
+        choices = ", or ".join(f"--like {trial.sweep} ({format_identity(each)})" for each, trial in newest.items())
         raise ConfigError(f"the runs were not all evaluated alike; choose one: {choices}")
     ((identity, trial),) = newest.items()
     return trial, identity
