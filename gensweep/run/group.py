@@ -33,7 +33,7 @@ CALLS_AT_ONCE = 64  # of a mailbox: each rank may wait in one and report its mov
 COLLECTIVE_SECONDS = 1800  # a rank waits for the others, which may be evaluating or saving
 PLACING_SECONDS = 2.0  # Ray places bundles within tenths of a second where there is room
 WAITING_INTERVAL = 5.0  # seconds between two looks whether a worker waits for another process
-# Newer versions of Ray start the workers of a reclaimed node again by themselves: not from the last checkpoint.
+# Newer versions of Ray start the workers of a reclaimed node again by themselves, and training would begin anew.
 NO_RETRIES: dict[str, Any] = {
     key: 0 for key in ("max_failures", "max_preemption_failures") if key in FailureConfig.__dataclass_fields__
 }

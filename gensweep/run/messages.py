@@ -143,7 +143,7 @@ class Mailbox:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Ask the workers to save a checkpoint, because the sweep is about to stop."""
+        """Ask the workers to save where they are, because the sweep is about to stop."""
         self._closing = True
 
     def is_closing(self) -> bool:

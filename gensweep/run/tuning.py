@@ -204,7 +204,7 @@ class SessionCallback(_NotStored, Callback):
 class SessionStopper(_NotStored, Stopper):
     """Hands reports to the session, which decides when a trial or the sweep stops.
 
-    Once `stop` is set, or the session gives up, the trials may save a checkpoint before everything ends.
+    Once `stop` is set, or the session gives up, the trials may save where they are before everything ends.
     """
 
     def __init__(self, stop: threading.Event, session: Session, watch: Watch, bell: Any) -> None:
@@ -240,7 +240,7 @@ class SessionStopper(_NotStored, Stopper):
         return self._session.interrupted
 
     def _close(self) -> None:
-        """Ask the trials that train for a checkpoint, and end everything once they have saved, or after a while."""
+        """Ask the trials that train to save, and end everything once they have, or after a while."""
         running = {trial.trial for trial in self._session.state.running}
         if self._closes_at is None:
             self._closes_at = time.monotonic() + SAVING_SECONDS

@@ -1,4 +1,4 @@
-"""Trials that run again: failed ones from their last checkpoint, and the best ones with other seeds."""
+"""Trials that run again: failed ones from where they were, and the best ones with other seeds."""
 
 from __future__ import annotations
 

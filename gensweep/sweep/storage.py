@@ -186,7 +186,7 @@ def _complete(folder: SweepFolder, settings: dict[str, Any], storage: str | None
 
 def _unused(folder: SweepFolder) -> list[str]:
     """Checkpoints of no more use, which a driver that died has left."""
-    state = folder.state()  # without a log there may be the checkpoint with which the first trial is to begin
+    state = folder.state()  # without a log, what lies there may be the start of the first trial
     return [] if state.created is None else unused_checkpoints(folder.root, state.useful_checkpoints)
 
 
