@@ -36,7 +36,7 @@ def test_the_rayjob_runs_a_valid_command_with_a_tested_ray():
     program, _, words = RAYJOB["spec"]["entrypoint"].partition(" ")
     command = parse(words)
     assert (program, command.command, command.values["storage"]) == ("gensweep", "tune", "s3://EDIT-ME-BUCKET/sweeps")
-    assert (ROOT / command.values["file"].relative_to("/home/ray/gensweep")).is_file()
+    assert (ROOT / Path(command.values["file"]).relative_to("/home/ray/gensweep")).is_file()
     lines = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     (ray,) = [Requirement(line) for line in lines if line.startswith("ray[")]
     assert RAYJOB["spec"]["rayClusterSpec"]["rayVersion"] in ray.specifier
@@ -90,7 +90,7 @@ def test_the_slurm_script_starts_ray_and_the_sweep(slurm, tmp_path):
     assert (start["num_cpus"], start["num_gpus"]) == (16, 4)
     assert environment == "token 4 node-a:30001]"
     sweep = parse(shlex.join((tmp_path / "sweep").read_text().splitlines()))
-    assert (ROOT / sweep.values["file"].relative_to(tmp_path / "gensweep")).is_file()
+    assert (ROOT / Path(sweep.values["file"]).relative_to(tmp_path / "gensweep")).is_file()
     assert sweep.values["storage"] == f"{tmp_path}/results/storage"
 
 

@@ -69,7 +69,7 @@ def test_another_sampler_starts_with_its_own_settings(folder):
     kept, other = (configs(folder, {"sampler": (kind,)})[0] for kind in ("ddim", "ancestral"))
     assert Rescorer(folder).trial_of(kept) == trial
     changed = Rescorer(folder).trial_of(other).as_dict()["sampler"]
-    assert changed == {"kind": "ancestral", "steps": 3, "variance": None}
+    assert changed == {"kind": "ancestral", "steps": 3, "variance": "small"}
 
 
 @pytest.mark.parametrize(

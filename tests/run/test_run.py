@@ -92,7 +92,7 @@ def test_a_sweep_finishes_and_every_event_is_seen_once(finished):
         assert [e.evaluation.images for e in memory.of(Evaluated) if e.trial == trial.trial] == images
         assert [e.status for e in memory.of(Ended) if e.trial == trial.trial] == ["finished"]
         assert trial.score.value == pytest.approx(abs(trial.params["x"]) + 1 / images[-1])
-        best = Path(trial.checkpoint)
+        best = root / "a" / "checkpoints" / trial.best.checkpoint
         assert json.loads((best / "state.json").read_text())["step"] == steps
         assert [p.name for p in best.parent.iterdir()] == [f"{images[-1]:012d}"]  # the others are cleaned up
 

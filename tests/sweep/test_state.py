@@ -197,16 +197,6 @@ def test_of_scores_by_other_measures_the_newest_of_each_is_kept():
     assert one.rescored is None
 
 
-def test_of_equal_scores_the_one_of_fewer_network_evaluations_is_better():
-    outcomes = [outcome(5.0, evaluations=20), outcome(5.0, evaluations=10), outcome(4.0, evaluations=90)]
-    ordered = sorted(outcomes, key=lambda each: each.order("fd"))
-    assert [(each.scores["fd"].value, each.sampling.evaluations) for each in ordered] == [
-        (4.0, 90),
-        (5.0, 10),
-        (5.0, 20),
-    ]
-
-
 def test_trials_that_ran_to_their_end_decide_which_identity_is_ranked():
     early = [event for n in (1, 2) for event in trial(f"t000{n}", 0.5, status="pruned", identity=RUNG)]
     state = state_of([*begin(), *trial("t0000", 9.0), *early])
