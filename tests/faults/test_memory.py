@@ -22,14 +22,14 @@ MONITOR = {"RAY_memory_monitor_refresh_ms": "100", "RAY_memory_usage_threshold":
 #: The trial of the second learning rate takes 8 GB, 200 MB a second.
 GROWING = {"TEST_TAKES": "0.002 8000 200"}
 
-#: Takes 1.5 GB, 150 MB a second, and keeps it.
+#: Takes 2.5 GB, 250 MB a second, and keeps it.
 OTHER_PROGRAM = """
 import sys, time
 open(sys.argv[1], "w").write("0")
 taken = []
-for _ in range(1500):
+for _ in range(2500):
     taken.append(b"x" * 1_000_000)
-    time.sleep(1 / 150)
+    time.sleep(1 / 250)
 sys.stdin.read()
 """
 
@@ -76,9 +76,9 @@ def test_memory_that_another_program_takes_fails_no_trial(tmp_path, group):
         sweep.start(within=seen_by_ray(group))
         sweep.wait_for_steps(2)
         sweep.disturb("out of memory")
-        other = subprocess.Popen([sys.executable, "-c", OTHER_PROGRAM, str(group.members)], stdin=subprocess.PIPE)
-        sweep.wait_for("loss", lambda: losses(sweep))
-        other.kill()
-        other.wait()
+        command = [sys.executable, "-c", OTHER_PROGRAM, str(group.members)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as other:
+            sweep.wait_for("loss", lambda: losses(sweep))
+            other.kill()
         check(sweep)
         assert 1 <= sum(event.counts for event in losses(sweep)) < len(losses(sweep))
