@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 
 import pytest
 from damage import cut, flip, remove
@@ -15,13 +14,13 @@ pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 @pytest.mark.faults
 def test_a_checkpoint_that_is_damaged_is_passed_over_for_the_one_before(tmp_path):
-    with DisturbedSweep(tmp_path, trials=1, steps=16, seconds=None) as sweep:
+    with DisturbedSweep(tmp_path, trials=1, steps=48, seconds=None) as sweep:
         sweep.start()
         for damage in (cut, flip, remove):
             sweep.wait_for_steps(2)
             sweep.kill("driver", signal.SIGTERM)
             check_broken_off(sweep, 130)
-            newest = Path(sweep.state.trials["t0000"].checkpoints[0])
+            newest = sweep.sweep_folder.path / "checkpoints" / sweep.state.trials["t0000"].checkpoints[0]
             sweep.disturb(f"checkpoint {damage.__name__}")
             damage(newest / "state.safetensors")
             sweep.resume()
