@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import ActorUnavailableError
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -23,6 +24,7 @@ from gensweep.run.out_of_memory import memory_cause, memory_used, oom_kills, wha
 from gensweep.search.session import Session
 from gensweep.sweep.events import Entered, Evaluated, Saved, Started, Stopping
 
+PROCESS_LOST, UNREACHABLE = "the trial's process was lost", "its node could not be reached"
 SAVING_SECONDS = 20.0  # that trials have to save before a sweep stops: Kubernetes kills after 30
 LONGEST_LOOK = 10.0  # seconds that one look counts at most: a driver that was suspended has heard nothing meanwhile
 
@@ -105,12 +107,18 @@ class Watch:
         self._expected.add(name)
         return self._session.lost(name, cause, details, counts=counts and largest in (None, name))
 
-    def process_ended(self, name: str, details: str) -> None:
+    def process_ended(self, name: str, error: Exception | None) -> None:
         """The process of a trial has ended, which the session learns unless it was expected."""
         process = self._processes.get(name)
         if name not in self._expected:
-            node_lost = process is not None and has_died(process.node)
-            self.lost(name, NODE_LOST if node_lost else "the trial's process was lost", details, counts=not node_lost)
+            cause = PROCESS_LOST
+            if process is not None and process.node != own_node()["NodeID"]:
+                if has_died(process.node):
+                    cause = NODE_LOST
+                elif isinstance(error, ActorUnavailableError):  # it may live on, and hold its place for minutes
+                    cause = UNREACHABLE
+                    kill_process(process.node, process.pid)
+            self.lost(name, cause, str(error or ""), counts=cause == PROCESS_LOST)
         self.ended(name)
 
     def all_lost(self, error: RuntimeError) -> None:
@@ -191,14 +199,20 @@ class SessionCallback(_NotStored, Callback):
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The process died; Tune starts another one, from the newest checkpoints."""
         name = trial.config["trial"]
-        self._watch.process_ended(name, trial.get_error() or "")
+        self._watch.process_ended(name, _newest_error(trial))
         trial.config["checkpoints"] = self._session.checkpoints_of(name)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The process died as it started.  Tune gives up its own record of the trial, so it is handed out again."""
         name = trial.config["trial"]
-        self._watch.process_ended(name, trial.get_error() or "")
+        self._watch.process_ended(name, _newest_error(trial))
         self._session.requeue(name)
+
+
+def _newest_error(trial: Any) -> Exception | None:
+    """How the process of a trial ended.  Tune's own reader finds only what it has copied to the storage already."""
+    file = trial.pickled_error_file
+    return None if file is None else ray.cloudpickle.loads(Path(file).read_bytes())
 
 
 class SessionStopper(_NotStored, Stopper):

@@ -8,7 +8,6 @@ truly is not whole.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +19,12 @@ from typing import Any
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256, parse_json, path_within, replace_folder, replacing, write_bytes
 from gensweep.remote_folder import PATIENCE, RemoteFolder, below, is_url
+from gensweep.sweep.events import CHECKPOINT_NAME
 
 #: The file that makes a checkpoint at a URL whole.
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
 CHECKPOINTS = "checkpoints"
-#: The name of a checkpoint: trial and training images.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/\d{12,}")
 #: Files of a checkpoint that are sent or fetched at the same time.
 TRANSFERS_AT_ONCE = 4
 #: Seconds for which the driver tries to fetch a small file or to delete something: it waits, and with it all trials.
@@ -147,7 +145,7 @@ def removing_partial(sweep: Path) -> Iterator[None]:
 def unused_checkpoints(root: str, useful: Collection[str]) -> list[str]:
     """The names of checkpoints below the root of a sweep, whole or in part, that are not among the useful ones."""
     found = {"/".join(file.split("/")[:2]) for file in RemoteFolder(below(root, CHECKPOINTS)).files()}
-    return sorted(name for name in found - set(useful) if _NAME.fullmatch(name))
+    return sorted(name for name in found - set(useful) if CHECKPOINT_NAME.fullmatch(name))
 
 
 def check_visible(uri: str) -> None:

@@ -312,9 +312,10 @@ Event: TypeAlias = (
     | TrialEvent
 )
 
-#: Names of trials and checkpoints, which become names of files.
-_TRIAL = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-_NAMES = {"trial": re.compile(_TRIAL), "checkpoint": re.compile(_TRIAL + r"/\d{12,}")}
+#: Names of sweeps, trials and checkpoints, which become names of files.
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+CHECKPOINT_NAME = re.compile(SAFE_NAME.pattern + r"/\d{12,}")
+_NAMES = {"trial": SAFE_NAME, "checkpoint": CHECKPOINT_NAME}
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 _FIELDS = {kind: tuple(each.name for each in fields(event)) for kind, event in EVENTS.items()}

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ from gensweep.redaction import redact
 from gensweep.remote_folder import absolute, below, is_url
 from gensweep.sweep.checkpoints import checkpoint_place, delete, fetch_file
 from gensweep.sweep.continuation import continue_command
-from gensweep.sweep.events import Created
+from gensweep.sweep.events import SAFE_NAME, Created
 from gensweep.sweep.log import DamagedLogError, EventLog
 from gensweep.sweep.state import SweepState
 
@@ -52,14 +51,12 @@ VIEWS = ("optuna.db", "ray", PICTURES_FOLDER)
 
 SETTINGS_FILE, LOCK_FILE = "sweep.json", "lock"
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
 
 class SweepFolder:
     """The folder of one sweep, made on demand.  Raises ConfigError if the name cannot be a folder's."""
 
     def __init__(self, root: Path, name: str) -> None:
-        if not _NAME.fullmatch(name):
+        if not SAFE_NAME.fullmatch(name):
             raise ConfigError(f"name: {name!r} cannot name a sweep; use letters, digits, '.', '_' and '-', 100 at most")
         self.name = name
         self.path = (root / name).absolute()

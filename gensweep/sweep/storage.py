@@ -208,8 +208,10 @@ def adopt(root: Path, place: str) -> tuple[str, str]:
             f"{folder.path} is the folder of another sweep than {place}; move it away, or name another folder with "
             "--sweeps"
         )
-    if here is None or not folder.exists:
+    if here is None:
         stored.copy_to(folder)
+    elif not folder.exists:  # its log may have more than the storage
+        folder.create({**stored.settings, "storage": storage})
     return name, storage
 
 

@@ -17,7 +17,7 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.remote_folder import RemoteFolder
 from gensweep.sweep import ownership, upkeep
 from gensweep.sweep.checkpoints import checkpoint_place, fetch
-from gensweep.sweep.events import Progressed, Saved, SessionEnded, Started
+from gensweep.sweep.events import Extended, Progressed, Saved, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.ownership import SweepElsewhereError
 from gensweep.sweep.storage import adopt, chosen_storage, worker_problem
@@ -217,6 +217,17 @@ def test_a_damaged_log_comes_back_from_the_storage(tmp_path, storage):
     log.rename(tmp_path / "damaged.jsonl")
     adopt(tmp_path, driver.held.root)
     assert log.read_bytes() == content
+
+
+def test_a_lost_configuration_comes_back_beside_a_log_that_knows_more_than_the_storage(tmp_path, storage):
+    with driving(tmp_path, storage) as driver:
+        driver.begin()
+    driver.folder.log.append(Extended(9))
+    content = driver.folder.log.file.read_bytes()
+    (driver.folder.path / "sweep.json").unlink()
+    adopt(tmp_path, driver.held.root)
+    assert driver.folder.log.file.read_bytes() == content
+    assert driver.folder.root == driver.held.root
 
 
 def test_a_driver_that_was_taken_over_stops_its_sweep(tmp_path, storage, monkeypatch):
