@@ -38,10 +38,15 @@ def node_resources() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in living_nodes()]
 
 
+def own_node_id() -> str:
+    """The id of the node of this process, also of a dead one."""
+    found: str = ray.get_runtime_context().get_node_id()
+    return found
+
+
 def own_node() -> dict[str, Any]:
     """The node of this process, the driver or a task."""
-    here = ray.get_runtime_context().get_node_id()
-    return next(node for node in living_nodes() if node["NodeID"] == here)
+    return next(node for node in living_nodes() if node["NodeID"] == own_node_id())
 
 
 def drivers_node_resource() -> dict[str, float]:

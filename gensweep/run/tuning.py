@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gensweep.results import UNSAVED
-from gensweep.run.nodes import NODE_LOST, Capacity, has_died
+from gensweep.run.nodes import NODE_LOST, Capacity, has_died, own_node_id
 from gensweep.run.out_of_memory import memory_cause, memory_used, oom_kills, what_fits
 from gensweep.search.session import Session
 from gensweep.sweep.events import Entered, Evaluated, Saved, Started, Stopping
@@ -98,11 +98,7 @@ class Watch:
         """Tell the session why a trial was lost; its process ends.  True if the trial ends, too."""
         process = self._processes.get(name)
         largest = self._largest(details)
-        kills = (
-            oom_kills() - process.kills
-            if process is not None and process.node == ray.get_runtime_context().get_node_id()
-            else 0
-        )
+        kills = oom_kills() - process.kills if process is not None and process.node == own_node_id() else 0
         for other in self._processes.values():
             other.kills += kills > 0  # that kill is told
         if cause != NODE_LOST and (killed := memory_cause(details, kills)):
@@ -116,7 +112,7 @@ class Watch:
         process = self._processes.get(name)
         if name not in self._expected:
             cause = PROCESS_LOST
-            if process is not None and process.node != ray.get_runtime_context().get_node_id():
+            if process is not None and process.node != own_node_id():
                 if has_died(process.node):
                     cause = NODE_LOST
                 elif isinstance(error, ActorUnavailableError):  # it may live on, and hold its place for minutes

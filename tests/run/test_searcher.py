@@ -92,7 +92,7 @@ class Running:
         self.now, self.bell, self.memory, self.stop = 100.0, Bell(), Memory(), threading.Event()
         monkeypatch.setattr(tuning.time, "monotonic", lambda: self.now)
         self.killed = []
-        monkeypatch.setattr(tuning, "own_node", lambda: {"NodeID": "elsewhere"})
+        monkeypatch.setattr(tuning, "own_node_id", lambda: "elsewhere")
         monkeypatch.setattr(tuning, "kill_process", lambda node, pid: self.killed.append((node, pid)))
         self.session = Session(plan(), SweepFolder(tmp_path, "a"), [self.memory], concurrent=2)
         self.stopper = SessionStopper(self.stop, self.session, Watch(self.session, 60.0), self.bell)
