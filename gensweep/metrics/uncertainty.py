@@ -1,6 +1,6 @@
 """A Frechet distance without the bias of few images, and its confidence interval.
 
-docs/uncertainty.md explains the method.  Two terms of |mean - m|^2 + Tr S + Tr R - 2 Tr (S R)^1/2 are biased when mean
+docs/metrics.md explains the method.  Two terms of |mean - m|^2 + Tr S + Tr R - 2 Tr (S R)^1/2 are biased when mean
 and S come from n images: the first by Tr S / n, and the last, a sum of square roots of estimated eigenvalues (see
 `spectrum`).  The variance is that of the jackknife over single images.  It counts the variance due to pairs of images
 twice; one of the two is estimated from random pairs and subtracted.
