@@ -10,7 +10,7 @@ from gensweep.verdict.importance import Population, decomposed, factor_of
 
 #: Populations for each truth.
 REPEATS = 100
-#: A bootstrap of a share that is skewed holds a little less than it says; see docs/importance.md for 500 populations.
+#: A bootstrap of a share that is skewed holds a little less than it says; see docs/verdict.md.
 LOWEST_COVERAGE = 84.0
 
 
