@@ -56,7 +56,7 @@ test-ray:  ## the tests of sweeps with another version of Ray, for instance RAY=
 	.venv-ray-$(RAY)/bin/python -m pip install --quiet --editable '.[dev]' 'ray==$(RAY)'
 	.venv-ray-$(RAY)/bin/python -m pytest $(SWEEPING) tests/run
 
-test-faults: $(VENV)/.installed-dev  ## as root, else with skips: every fault of docs/failures.md, injected into a sweep
+test-faults: $(VENV)/.installed-dev  ## as root, else with skips: every fault of tests/faults/README.md, injected into a sweep
 	$(BIN)/python -m pytest $(SWEEPING) -m "not chaos" tests/faults
 
 chaos: $(VENV)/.installed-dev  ## kill a random process of a sweep every few seconds; SEED=7 MINUTES=10

@@ -1,4 +1,4 @@
-"""What must hold for every sweep, whatever was done to it; and what it cost, for the table of docs/failures.md."""
+"""Check the state of a sweep after a fault, and measure the cost; see the table in README.md."""
 
 from __future__ import annotations
 
