@@ -16,7 +16,8 @@ from gensweep.families.family import FAMILIES
 from gensweep.search.space import sample
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOTEBOOK = sorted(ROOT.glob("experiments/**/README.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *NOTEBOOK]
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 SHOWN = {page: shown_lines(page) for page in [*PAGES, *SPACES]}
 EVERY_LINE = sorted({line for lines in SHOWN.values() for line in lines})

@@ -16,7 +16,7 @@ Grace = Annotated[
     Field(description="spent before the first rung, in the unit of the budget; null: until the first evaluation"),
 ]
 
-#: Random trials of the default sampler at most; docs/results.md compares others.
+#: Random trials of the default sampler at most; experiments/search compares others.
 MOST_STARTUP_TRIALS = 10
 
 
