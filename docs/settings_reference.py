@@ -20,8 +20,7 @@ INTRODUCTION = """\
 # Reference of settings
 
 Made by `make docs` from the program itself: do not edit. Every key of a trial, by section and kind, then those of a
-sweep. How they are written in a file, and how ranges of them are searched, says [search_spaces.md](search_spaces.md);
-editors have the same words from `gensweep config schema`.
+sweep. [sweep.md](sweep.md) explains the file and the ranges. For completion in editors, see `gensweep config schema`.
 
 ## A trial
 

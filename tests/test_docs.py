@@ -63,7 +63,7 @@ def test_generated_pages_are_current():
 
 
 def test_the_search_space_in_the_docs_is_valid(tmp_path):
-    page = (ROOT / "docs" / "search_spaces.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "sweep.md").read_text(encoding="utf-8")
     file = tmp_path / "space.yaml"
     file.write_text(re.search(r"```yaml\n(name.*?)```", page, re.DOTALL)[1], encoding="utf-8")
     assert load_sweep(file).name == "ddpm-horses"

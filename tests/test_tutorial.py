@@ -1,4 +1,4 @@
-"""docs/tutorial.md, typed by a machine: its files are written, and its commands run, in its order."""
+"""Write the files of docs/tutorial.md and run its commands, in order."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 
 PAGE = Path(__file__).parent.parent / "docs" / "tutorial.md"
 BLOCK = re.compile(r'^```(sh|python|yaml)(?: title="([^"\n]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-#: A trial spends a tenth of what the page says: what is drawn is not looked at.
+#: A tenth of the page's budget; the test ignores image quality.
 SHORTER = "--set budget.flops=3.0e+11"
 SERVICE_SECONDS = 120
 
