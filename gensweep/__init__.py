@@ -6,7 +6,7 @@
     print(gs.compare().words)
     images = gs.load(gs.best().name).sample(16)
 
-Each function is one command: see docs/python.md.  Importing gensweep imports none of them.
+Each function is one command: see docs/output.md.  Importing gensweep imports none of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gensweep.search.sweep_plan import SweepResult as SweepResult
     from gensweep.sweep.trial_state import TrialState as TrialState
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _MODULES = {
     **dict.fromkeys(("tune", "resume", "retry", "train"), "gensweep.api.sweeps"),

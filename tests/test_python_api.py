@@ -21,7 +21,7 @@ import gensweep as gs
 from gensweep.config import load_sweep
 from gensweep.shipped import space_file
 
-PAGE = Path(__file__).parent.parent / "docs" / "python.md"
+PAGE = Path(__file__).parent.parent / "docs" / "output.md"
 
 
 @pytest.mark.trains

@@ -25,9 +25,9 @@ def test_the_page_holds_what_new_writes_and_that_passes_its_own_tests(here, caps
     text = PAGE.read_text(encoding="utf-8")
     for line in re.findall(r"^gensweep (new .*)$", text, re.MULTILINE):
         assert run(line.split()) == 0
-    assert Path("exponential.py").read_text().endswith(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    assert re.search(r"```python\n(.*?)```", text, re.DOTALL)[1] in Path("brightness.py").read_text()
     Path("own.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
-    assert load_sweep("own.yaml").plugins == ("exponential.py", "shapes.py")
+    assert load_sweep("own.yaml").plugins == ("brightness.py",)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
     done = subprocess.run(words, cwd=here, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
