@@ -1,4 +1,4 @@
-"""gensweep tells which image generator to train, with which settings, for the compute at hand.
+"""gensweep compares image generators, and finds the one to train for your compute and its settings.
 
     import gensweep as gs
 
@@ -6,7 +6,7 @@
     print(gs.compare().words)
     images = gs.load(gs.best().name).sample(16)
 
-Each function is one command: see docs/output.md.  Importing gensweep imports none of them.
+Each function corresponds to a command: see docs/output.md.  Importing gensweep imports none of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m gensweep` is `gensweep`."""
+"""Run gensweep with `python -m gensweep`."""
 
 from gensweep.cli.main import main
 

@@ -1,6 +1,6 @@
-"""The errors that a user can act on: one line a problem, and an exit code.
+"""Errors for the user: one line per problem, and an exit code.
 
-Everything else that is raised is a defect of gensweep and keeps its traceback.
+All other exceptions are bugs of gensweep and keep their traceback.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 
 class GensweepError(Exception):
-    """Something went wrong that the user can mend; the message says how.  Exit code 1."""
+    """A problem that the user can fix; the message says how.  Exit code 1."""
 
     exit_code = 1
 
 
 class ConfigError(GensweepError):
-    """One or more problems in what the user wrote, all at once, one line each.  Exit code 2."""
+    """One or more problems in the user's input, all at once, one line each.  Exit code 2."""
 
     exit_code = 2
 
@@ -25,7 +25,7 @@ class ConfigError(GensweepError):
 
 
 class ParameterError(ConfigError):
-    """A parameter that does not suit the others, the images or the machine; `config` knows the key that gives it."""
+    """A parameter that conflicts with others, the images or the machine; `config` finds the key that sets it."""
 
     def __init__(self, parameter: str, message: str) -> None:
         self.parameter, self.message = parameter, message
@@ -36,16 +36,16 @@ class ParameterError(ConfigError):
 
 
 class OutsideError(GensweepError):
-    """What a trial needs is away or broken, such as its storage or its data: another try may work.  Exit code 1."""
+    """Something that a trial needs is unavailable, such as its storage or data; a retry may work.  Exit code 1."""
 
 
 class NothingToCompareError(GensweepError):
-    """There is no finished run that answers the question.  Exit code 4."""
+    """No finished run answers the question.  Exit code 4."""
 
     exit_code = 4
 
 
 class UntrustedError(GensweepError):
-    """The data do not carry the answer that was asked for, so none is given.  Exit code 5."""
+    """The data do not support an answer, so there is none.  Exit code 5."""
 
     exit_code = 5

@@ -1,7 +1,7 @@
-"""Files and folders that are replaced as a whole: after a crash the old one is there or the new one, never a part.
+"""Files and folders that are replaced as a whole: a crash leaves the old one or the new one, never a part.
 
-Also the cache folder, in which one process at a time writes an entry, and scratch folders: each is locked while its
-process lives, as the system unlocks it however that ends, and removed by the next process that makes one.
+Also the cache folder, in which one process at a time writes an entry, and scratch folders.  Each process locks its
+scratch folder; the system releases the lock when it ends, and a later process removes the folder.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ from filelock import FileLock
 from gensweep.causes import file_problem
 from gensweep.errors import GensweepError
 
-#: Less free disk than so many GiB is too little: a sweep writes models of hundreds of MiB.
+#: Least free disk space in GiB: a sweep writes models of hundreds of MiB.
 MIN_FREE_GIB = 2
 
-#: Rights that a file or folder of ours gives to nobody else.
+#: Permission bits that exclude other users.
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def expanded(path: str | Path) -> Path:
-    """A path whose first part may be ~ or ~user; one of a user that is unknown is taken as it is written."""
+    """A path whose first part may be ~ or ~user; an unknown user's path stays."""
     with suppress(RuntimeError):
         return Path(path).expanduser()
     return Path(path)
 
 
 def path_within(folder: Path, name: str, place: str) -> Path:
-    """The path of a file whose name, relative to `folder`, comes from `place`, such as a storage that others can write.
+    """The path of a file whose name, relative to `folder`, comes from an untrusted `place`, such as a storage.
 
-    Raises GensweepError if the name is empty, absolute or has a drive letter, NUL or "..", or if a symbolic link on the
-    way leads out of the folder.
+    Raises GensweepError if the name is empty, absolute or has a drive letter, NUL or "..", or if a symbolic link leads
+    outside the folder.
     """
-    path, parts = folder / name, PureWindowsPath(name)  # which splits at both slashes
+    path, parts = folder / name, PureWindowsPath(name)  # splits at both slashes
     is_unsafe = not name or "\0" in name or bool(parts.anchor) or ".." in parts.parts
     if is_unsafe or Path(os.path.realpath(folder)) not in Path(os.path.realpath(path)).parents:
-        raise GensweepError(f"{place} names a file {name!r}, which is outside of {folder}; nothing was written")
+        raise GensweepError(f"{place} names a file {name!r}, outside {folder}; nothing was written")
     return path
 
 
 def write_for_owner_alone() -> None:
-    """Let nobody else write in what this process makes from now on, whatever the umask of the shell."""
+    """Make new files of this process unwritable for other users, regardless of the shell's umask."""
     os.umask(os.umask(WRITABLE_BY_OTHERS) | WRITABLE_BY_OTHERS)
 
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Yield a path to write at; what is there takes the place of `file` if nothing raises.  Its folder is made."""
+    """Yield a path to write to; it replaces `file` if nothing raises.  Creates the folder."""
     with naming(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
@@ -71,7 +71,7 @@ def replacing(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(file: Path) -> Iterator[None]:
-    """Give an OSError that names no file, as those of a full disk, the name of this one."""
+    """Add the file name to an OSError that has none, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -81,31 +81,31 @@ def naming(file: Path) -> Iterator[None]:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Replace a file's text; its folder is made if need be."""
+    """Replace a file's text; creates its folder."""
     write_bytes(file, text.encode())
 
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """Replace a file's content; its folder is made if need be."""
+    """Replace a file's content; creates its folder."""
     with replacing(file) as aside:
         aside.write_bytes(content)
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file.  Raises OSError or SafetensorError if the disk does not take it."""
+    """Write a safetensors file.  Raises OSError or SafetensorError if that fails."""
     from safetensors.torch import save_file
 
     file.touch()
     mode = file.stat().st_mode
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(plain, file, None if metadata is None else dict(metadata))
-    file.chmod(mode)  # safetensors lets nobody but the owner read what it writes
+    file.chmod(mode)  # safetensors creates files that only the owner can read
 
 
 def replace_folder(aside: Path, folder: Path) -> None:
-    """Flush a folder that was written under another name and give it its own.
+    """Flush a folder that was written under another name, and rename it.
 
-    A folder that has the name already gives way.  It is gone only once the new one is there, and comes back otherwise.
+    An existing folder of that name is replaced, and restored if that fails.
     """
     for file in aside.rglob("*"):
         flush(file)
@@ -124,25 +124,22 @@ def replace_folder(aside: Path, folder: Path) -> None:
 
 
 def nearest_folder(path: Path) -> Path:
-    """The path itself, or the nearest one above it that exists."""
+    """The path, or its nearest existing parent."""
     return next(each for each in (path, *path.parents) if each.exists())
 
 
 def write_problem(folder: Path) -> str | None:
-    """Why this process cannot write in a folder that is there or is to be made, and what to do; None if it can.
-
-    Nothing is left of the try.
-    """
+    """Why this process cannot write in an existing or new folder, with a remedy; None if it can.  Leaves no files."""
     try:
         with TemporaryFile(dir=nearest_folder(folder.absolute())):
             return None
     except OSError as error:
-        of_folder = OSError(error.errno, error.strerror, str(folder))  # and not of the file that was tried
+        of_folder = OSError(error.errno, error.strerror, str(folder))  # not of the test file
         return file_problem(of_folder) or f"{folder} cannot be written ({error.strerror}); choose another folder"
 
 
 def flush(path: Path) -> None:
-    """Make the system write a file, or the names in a folder, to the disk: else a power cut may leave it torn."""
+    """Flush a file, or the names in a folder, to disk, so that a power cut cannot truncate it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -151,7 +148,7 @@ def flush(path: Path) -> None:
 
 
 def parse_json(content: str | bytes) -> Any:
-    """The value in a JSON document that others may have written.  Raises ValueError if it is none, however deep."""
+    """The value in an untrusted JSON document.  Raises ValueError if it is invalid or nested too deeply."""
     try:
         return json.loads(content)
     except RecursionError:
@@ -165,7 +162,7 @@ def file_sha256(file: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """The folder for everything that can be fetched or computed anew.
+    """The folder for everything that can be downloaded or computed again.
 
     $GENSWEEP_CACHE, else $XDG_CACHE_HOME/gensweep, else ~/.cache/gensweep.  It need not exist.
     """
@@ -179,7 +176,7 @@ _waits: list[Path] = []
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Be the only process that writes `path`; the lock lies beside it.  Raises GensweepError if it cannot be made."""
+    """Lock `path` for writing, by a file next to it.  Raises GensweepError if the lock cannot be created."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _waits.append(path)
@@ -194,27 +191,27 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_waiting() -> bool:
-    """Whether this process waits for another one that writes an entry."""
+    """True if this process waits until another one has written a cache entry."""
     return bool(_waits)
 
 
 def unwritable(folder: Path, error: Exception) -> GensweepError:
-    """The error that says why nothing can be written in the cache folder."""
+    """The error if the cache folder is not writable."""
     return GensweepError(
-        f"the cache folder {folder} cannot be written ({error}); set GENSWEEP_CACHE to a folder that can"
+        f"the cache folder {folder} cannot be written ({error}); set GENSWEEP_CACHE to a writable folder"
     )
 
 
-#: How the names of scratch folders begin, in the system's folder for temporary files.
+#: Prefix of scratch folders in the system's temporary folder.
 SCRATCH_PREFIX = "gensweep-scratch-"
 
 
 @contextmanager
 def scratch_folder(name: str) -> Iterator[Path]:
-    """An empty folder for this process, which is removed at the end; `name` is for people who find it."""
+    """An empty folder for this process, removed at the end; `name` describes it to people."""
     remove_dead_scratch()
     with ExitStack() as held:
-        with _locked(_temporary()):  # so that none is removed before it is locked
+        with _locked(_temporary()):  # so that no process removes it before it is locked
             folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{name}-"))
             held.enter_context(_locked(folder))
         held.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -225,7 +222,7 @@ def remove_dead_scratch() -> None:
     """Remove this user's scratch folders whose processes have ended."""
     with _locked(_temporary()):
         for folder in _temporary().glob(f"{SCRATCH_PREFIX}*"):
-            with suppress(OSError), _locked(folder, fcntl.LOCK_NB) as held:  # else its process lives
+            with suppress(OSError), _locked(folder, fcntl.LOCK_NB) as held:  # otherwise its process is running
                 if os.fstat(held).st_uid == os.getuid():
                     shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,6 +1,6 @@
-"""What is printed, and ended, if this process ends without Python's doing: killed, or by a library that gives up.
+"""Print a message and clean up if this process is killed, or ended by a library.
 
-Ray ends a driver that has lost its head from within; no exception tells of it.
+Ray ends a driver whose head node is lost without raising an exception.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from uuid import uuid4
 
-#: The environment variable that marks what is started inside.
+#: The environment variable that marks child processes.
 MARK = "GENSWEEP_DRIVER"
-#: Seconds that what was started has to end by itself; Ray's agents would wait for a lost head for a minute.
+#: Seconds for child processes to end on their own; Ray's agents would wait a minute for a lost head node.
 PATIENCE = 8
-#: A shell that waits for the end of the process, by its standard input: $1 is the text, $2 the mark, $3 the patience.
+#: A shell that waits, by its standard input, for the end of the process: $1 is the text, $2 the mark, $3 the patience.
 _GUARD = """
 read -r end
 [ "$end" = done ] && exit
@@ -28,12 +28,12 @@ for pid in $(grep -lazsx "$2" /proc/[0-9]*/environ | cut -d/ -f3); do kill -9 "$
 
 @contextmanager
 def last_words(text: str) -> Iterator[None]:
-    """Have a text printed on stderr if the process ends inside, or is interrupted there.
+    """Print a text on stderr if the process ends or is interrupted in the context.
 
-    What was started inside and is still there some seconds after such an end is killed (on Linux).
+    Kills child processes that remain some seconds later (on Linux).
     """
     mark = uuid4().hex
-    # In a session of its own, as signals to the group of this process are not for the guard.
+    # In a new session, so that signals to this process group do not reach the guard.
     words = ["sh", "-c", _GUARD, "sh", text, f"{MARK}={mark}", str(PATIENCE)]
     guard = subprocess.Popen(words, stdin=subprocess.PIPE, text=True, start_new_session=True)
     assert guard.stdin is not None

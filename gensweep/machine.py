@@ -1,4 +1,4 @@
-"""What this process may use of its machine: cores and memory, by the machine and by the control groups it is in."""
+"""Cores and memory that this process may use, by its machine and its control groups."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
-    """Cores: those that this process is bound to, and no more than its control groups let it use at once."""
+    """Number of cores by CPU affinity, at most the limit of the control groups."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shares = [_core_share(folder) for folder in own_cgroups("cpu")]
     return max(1, math.ceil(min([float(cores), *shares])))
 
 
 def usable_memory() -> int:
-    """Bytes: those of the machine, and no more than the control groups of this process may hold."""
+    """Bytes of memory of the machine, at most the limit of the control groups."""
     limits = [_memory_limit(folder) for folder in own_cgroups("memory")]
     return int(min([float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")), *limits]))
 
 
 def own_cgroups(controller: str) -> Iterator[Path]:
-    """The folders of this process's control groups for a controller, from its own one up to the root."""
+    """Folders of this process's control groups for a controller, from its own up to the root."""
     try:
         lines = _OWN_GROUPS.read_text().splitlines()
     except OSError:
@@ -36,7 +36,7 @@ def own_cgroups(controller: str) -> Iterator[Path]:
             continue
         root = _CGROUPS / controllers if controllers else _CGROUPS
         own = root / path.lstrip("/")
-        # A container that sees its own groups as the root has no folder of that name.
+        # In a container whose own group is the root, that folder does not exist.
         yield from (folder for folder in (own, *own.parents) if folder.is_relative_to(root) and folder.is_dir())
 
 

@@ -1,7 +1,7 @@
 """Random numbers that belong to a sample, not to a process: counter-based, by Philox4x32-10.
 
 Number e of a stream of a sample is a pure function of (key, sample, stream, e).  So images do not depend on the batch
-size, the number of workers or the order of work, and nothing has to be stored to resume.
+size, the number of workers or the order of work, and resuming needs no stored state.
 
 Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 """
@@ -25,7 +25,7 @@ WORD_MASK = 0xFFFFFFFF
 PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 PHILOX_WEYL = (0x9E3779B9, 0xBB67AE85)
 PHILOX_ROUNDS = 10
-#: Blocks of four words that a CPU computes at once: the temporaries stay in its cache, which takes a third less time.
+#: Blocks of four words per CPU call: temporaries stay in its cache, which saves a third of the time.
 MAX_BLOCKS_IN_CACHE = 2**14
 
 Words = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -35,16 +35,16 @@ Words = tuple[Tensor, Tensor, Tensor, Tensor]
 class Noise:
     """The random numbers of some samples.
 
-    `key` is the seed of the run (64 bits).  `samples` says which samples these are, counted from 0: positions in the
-    training stream, or indices of generated images; numbers come out on its device, a row for each.  `stream` keeps
-    the uses of randomness apart (0 to 2^32 - 1); equal arguments give equal numbers.
+    `key` is the seed of the run (64 bits).  `samples` are indices from 0: positions in the training stream, or indices
+    of generated images; numbers have a row for each, on its device.  `stream` separates the uses of randomness
+    (0 to 2^32 - 1); equal arguments give equal numbers.
     """
 
     key: int
     samples: Int[Tensor, " n"]
 
     def normal(self, *shape: int, stream: int) -> Float[Tensor, "n ..."]:
-        """Standard normal float32 numbers, by Box and Muller's transform; none is further out than 6.8."""
+        """Standard normal float32 numbers, by the Box-Muller transform; at most 6.8 in absolute value."""
         out = self._empty(shape, torch.float32)
         for rows, words in self._words(out.shape[1], stream):
             for lane in (0, 2):
@@ -78,7 +78,7 @@ class Noise:
         return torch.empty(len(self.samples), blocks, 4, dtype=dtype, device=self.samples.device)
 
     def _words(self, blocks: int, stream: int) -> Iterator[tuple[slice, Words]]:
-        """The blocks of four random words of some rows at a time, until all rows are done."""
+        """The blocks of four random words, for some rows at a time."""
         samples = self.samples.to(torch.int64)
         compiled = is_compiled(samples)
         step = max(1, MAX_BLOCKS_IN_CACHE // max(1, blocks)) if samples.device.type == "cpu" else max(1, len(samples))
@@ -88,7 +88,7 @@ class Noise:
 
 
 def composed_words(key: int, samples: Int64[Tensor, " n"], blocks: int, stream: int) -> Words:
-    """The words of so many blocks of each sample, of shape (n, blocks), by PyTorch's operations."""
+    """The words of `blocks` blocks per sample, of shape (n, blocks), by PyTorch's operations."""
     block = torch.arange(blocks, device=samples.device).unsqueeze(0)
     use = torch.full((1, 1), stream & WORD_MASK, device=samples.device)
     rows = samples.unsqueeze(1)
@@ -99,8 +99,8 @@ def composed_words(key: int, samples: Int64[Tensor, " n"], blocks: int, stream: 
 def philox(counter: Words, key: tuple[int, int]) -> Words:
     """Philox4x32-10: four words of 32 bits for each counter, all in int64 tensors that broadcast.
 
-    A product of two words may wrap around in int64, which leaves its 64 bits as they should be; the shift copies the
-    sign, which the mask takes off again.  A low half is masked only once it is multiplied or returned.
+    A product of two words may wrap around in int64, which keeps its 64 bits.  The shift copies the sign, and the mask
+    removes it.  A low half is masked only when it is multiplied or returned.
     """
     x0, x1, x2, x3 = counter
     k0, k1 = key
@@ -122,12 +122,12 @@ def _shaped(numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def is_compiled(samples: Tensor) -> bool:
-    """Whether `philox_words` can be called: it gives the same words as PyTorch's operations in a tenth of the time."""
+    """True if `philox_words` is available: the same words as PyTorch's operations in a tenth of the time."""
     return library.is_plain(samples) and library.library() is not None
 
 
 def philox_words(key: int, samples: Int64[Tensor, " n"], blocks: int, stream: int) -> Words:
-    """The four words of each of so many blocks of the samples, from 0 to 2^32 - 1."""
+    """The four words of each block of the samples, from 0 to 2^32 - 1."""
     samples = samples.contiguous()
     words = torch.empty(4, len(samples), blocks, dtype=torch.int64)
     library.run("philox", samples, len(samples), blocks, stream, key, words)

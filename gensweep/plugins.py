@@ -1,7 +1,7 @@
-"""Plug-ins: the user's modules that register schedules, networks, data sets and the like, and their code.
+"""Plug-ins: the user's modules that register schedules, networks, data sets and so on, and their code.
 
-A plug-in is a module or a file, which each process imports.  Its code is read before the import, so that other machines
-get what runs here.
+A plug-in is a module or a file that each process imports.  Its code is read before the import, so that other machines
+get the code that runs here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gensweep.files import cache_folder, expanded, locked, replace_folder
 GROUP = "gensweep.plugins"
 #: Entry points of these groups name functions: commands of click, and parts of the report.
 COMMANDS, REPORT_PARTS = "gensweep.commands", "gensweep.report_parts"
-#: A plug-in is code, which goes to every worker; data lie elsewhere.
+#: A plug-in is code that goes to every worker; data belong elsewhere.
 MAX_BYTES = 16 * 2**20
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -37,7 +37,7 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in: its name as the user wrote it, its module, and the content of the files of its package.
+    """A plug-in: its name as the user wrote it, its module, and the content of its package's files.
 
     The files have paths relative to a folder on Python's path.
     """
@@ -47,7 +47,7 @@ class Plugin:
     files: Mapping[str, bytes]
 
     def covers(self, other: Plugin) -> bool:
-        """True for the other plug-in itself, and for a package that holds it."""
+        """True for the same plug-in, and for a package that contains it."""
         return f"{other.module}.".startswith(f"{self.module}.")
 
     @cached_property
@@ -74,13 +74,13 @@ class Plugin:
         _loaded[self.module] = self
 
     def write(self, folder: Path) -> None:
-        """Write the files below a folder."""
+        """Write the files to a folder."""
         for path, content in self.files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
 
 
-#: By module, in the order in which they were loaded.
+#: By module, in the order of loading.
 _loaded: dict[str, Plugin] = {}
 _installed_are_loaded = False
 
@@ -91,9 +91,9 @@ def loaded() -> tuple[Plugin, ...]:
 
 
 def load(name: str) -> Plugin:
-    """Import a module, or a file whose name ends in .py, once in a process.
+    """Import a module, or a file whose name ends in .py, once per process.
 
-    A module is found where Python looks, and in the current folder.  Raises ConfigError if there is none, if it raises,
+    Modules are searched on Python's path and in the current folder.  Raises ConfigError if there is none, if it raises,
     or if it registers a name that is taken.
     """
     path, module = expanded(name), module_of(name)
@@ -118,13 +118,13 @@ def is_here(name: str) -> bool:
 
 
 def module_of(name: str) -> str:
-    """The module of a plug-in of that name, which may be a file."""
+    """The module of a plug-in, which may be a file."""
     path = Path(name)
     return path.stem if path.suffix == ".py" else name
 
 
 def load_installed() -> None:
-    """Load what packages that are installed offer as plug-ins.  Raises ConfigError if one cannot be loaded."""
+    """Load the plug-ins of installed packages.  Raises ConfigError if one cannot be loaded."""
     global _installed_are_loaded
     if _installed_are_loaded:
         return
@@ -140,18 +140,18 @@ def load_installed() -> None:
 
 
 def offered(group: str) -> dict[str, metadata.EntryPoint]:
-    """What installed packages offer in a group of entry points, by name."""
+    """The entry points of installed packages in a group, by name."""
     return {entry.name: entry for entry in sorted(metadata.entry_points(group=group))}
 
 
 def load_offered(entry: metadata.EntryPoint) -> Any:
-    """Import what an entry point names.  Raises ConfigError if that fails."""
+    """Import the object of an entry point.  Raises ConfigError if that fails."""
     with _named(entry), _explained(entry.value, entry.module):
         return entry.load()
 
 
 def command_help(entry: metadata.EntryPoint) -> str:
-    """The first line of a command's docstring, read from the file: an import may take seconds."""
+    """The first line of a command's docstring, read from the file, because an import may take seconds."""
     with suppress(ImportError, OSError):
         spec = importlib.util.find_spec(entry.module)
         text = Path(spec.origin).read_text(encoding="utf-8") if spec is not None and spec.origin is not None else ""
@@ -162,7 +162,7 @@ def command_help(entry: metadata.EntryPoint) -> str:
 
 @contextmanager
 def _named(entry: metadata.EntryPoint) -> Iterator[None]:
-    """Adds the package to the ConfigError of what it offers."""
+    """Adds the package name to a ConfigError of its plug-in."""
     try:
         yield
     except ConfigError as error:
@@ -171,10 +171,10 @@ def _named(entry: metadata.EntryPoint) -> Iterator[None]:
 
 
 def owner(item: Callable[..., Any]) -> Plugin | None:
-    """The plug-in whose import registers a function or class; None if it is gensweep's own.
+    """The plug-in that registers a function or class; None if it is gensweep's own.
 
-    A module that was imported by hand, or by another plug-in, becomes one with that.  Raises ConfigError if the item
-    was made in a script or notebook, which no other process can import.
+    A module imported directly, or by another plug-in, becomes a plug-in too.  Raises ConfigError if the item comes from
+    a script or notebook, which no other process can import.
     """
     module = item.__module__
     if module.partition(".")[0] == __package__:
@@ -182,7 +182,7 @@ def owner(item: Callable[..., Any]) -> Plugin | None:
     if module == "__main__":
         raise ConfigError(
             f"{item.__qualname__} is registered in a script or notebook, which workers cannot import; put it into a "
-            "file of its own, such as mine.py, and name that under plugins: [mine.py]"
+            "separate file, such as mine.py, and list that file under plugins: [mine.py]"
         )
     if module not in _loaded:
         with _explained(module, module):
@@ -192,7 +192,7 @@ def owner(item: Callable[..., Any]) -> Plugin | None:
 
 @contextmanager
 def _explained(name: str, module: str) -> Iterator[None]:
-    """Turns what an import raises into a ConfigError of one line."""
+    """Turns an exception of an import into a ConfigError of one line."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -216,10 +216,9 @@ def _cause(error: BaseException, module: str) -> str:
 def _load_file(name: str, module: str, file: Path) -> Plugin:
     if not file.is_file():
         raise ConfigError(
-            f"plug-in {name}: there is no such file, seen from {Path.cwd()}; say where it is with "
-            f"--import FOLDER/{file.name}"
+            f"plug-in {name}: there is no such file in {Path.cwd()}; give its path with --import FOLDER/{file.name}"
         )
-    other = importlib.util.find_spec(module.partition(".")[0])  # what an import of this name runs or has run
+    other = importlib.util.find_spec(module.partition(".")[0])  # the code that an import of this name runs
     if other is not None and other.origin is not None and Path(other.origin).resolve() != file.resolve():
         raise ConfigError(f"plug-in {name}: {module} is the name of another module ({other.origin}); rename the file")
     plugin = Plugin(name, module, {file.name: file.read_bytes()})
@@ -250,11 +249,11 @@ def _load_module(name: str) -> Plugin:
 
 
 def _files_of(module: str) -> Mapping[str, bytes]:
-    """The files of a module's package, or the file of one that is in none.  Raises ConfigError if they are large."""
+    """The files of a module's package, or a single module's file.  Raises ConfigError if they are too large."""
     top, files, size = sys.modules[module.partition(".")[0]], dict[str, bytes](), 0
     if not (folders := [*map(Path, getattr(top, "__path__", ()))]):
         if (file := getattr(top, "__file__", None)) is None:
-            raise ConfigError("it is built into Python, and registers nothing")
+            raise ConfigError("it is a built-in module of Python")
         return {Path(file).name: Path(file).read_bytes()}
     for folder in folders:
         for path in sorted(folder.rglob("*")):
@@ -265,7 +264,7 @@ def _files_of(module: str) -> Mapping[str, bytes]:
             size += path.stat().st_size
             if size > MAX_BYTES:
                 raise ConfigError(
-                    f"{folder} holds more than {MAX_BYTES >> 20} MiB, and all of it would go to every "
+                    f"{folder} contains more than {MAX_BYTES >> 20} MiB, which would be copied to every "
                     "worker; keep data out of the package"
                 )
             files[f"{top.__name__}/{relative.as_posix()}"] = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Find text that looks like a secret, or replace it, before it is written down."""
+"""Find or replace text that looks like a secret before it is stored."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 from gensweep.errors import ConfigError
 
-#: What stands in place of a secret.
+#: The replacement of a secret.
 HIDDEN = "***"
 
-#: Variables in which a shell keeps folders; their names look like those of passwords.
+#: Variables with folders, whose names contain PWD like a password's.
 SHELL_FOLDERS = ("PWD", "OLDPWD")
 
 _NAME = (
@@ -21,7 +21,7 @@ _NAME = (
     r"|(?:api|access|private|secret|account|storage|shared|encryption|signing)[_-]?key)"
 )
 _SECRET_NAME = re.compile(rf"(?i){_NAME}(?:[_-]?id)?$")
-#: What looks like a secret, after what is kept of it (`keep`).
+#: Patterns of secrets; the group `keep` is not replaced.
 _PATTERNS = tuple(
     re.compile(pattern)
     for pattern in (
@@ -42,13 +42,13 @@ _PATTERNS = tuple(
 
 
 def redact(text: str) -> str:
-    """Text with what looks like a secret replaced: URL credentials, tokens, values of secret-like names or variables.
+    """Text with everything that looks like a secret replaced: URL credentials, tokens, values of secret-like names.
 
-    Idempotent.  Too much is hidden rather than too little.  Bytes that are not UTF-8 are written as escapes.
+    Idempotent.  Prefers to hide too much.  Bytes that are not UTF-8 are written as escapes.
     """
     text = text.encode("utf-8", "backslashreplace").decode()
     found = {value for name, value in os.environ.items() if len(value) >= 8 and _names_a_secret(name)}
-    for value in sorted(found, key=len, reverse=True):  # one may be a part of another
+    for value in sorted(found, key=len, reverse=True):  # one may be part of another
         text = text.replace(value, HIDDEN)
     for pattern in _PATTERNS:
         text = pattern.sub(lambda found: found.groupdict().get("keep", "") + HIDDEN, text)
@@ -56,7 +56,7 @@ def redact(text: str) -> str:
 
 
 def redact_tree(value: Any, name: str = "") -> Any:
-    """A configuration with secrets replaced; numbers and booleans stay what they are."""
+    """A configuration with secrets replaced; numbers and booleans stay."""
     if isinstance(value, Mapping):
         return {key: redact_tree(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -71,19 +71,19 @@ def _names_a_secret(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and name not in SHELL_FOLDERS
 
 
-#: What to do about a secret in a setting or an option.
+#: Message for a secret in a setting or an option.
 ADVICE = (
-    "holds what looks like a secret, which would be written into the sweep's folder; let the environment or a "
-    "credentials file hold it (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws/credentials)"
+    "seems to contain a secret, which would be stored in the sweep's folder; use the environment or a "
+    "credentials file instead (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws/credentials)"
 )
 
 
 def check_without_secret(name: str, value: str) -> None:
-    """Raise ConfigError if the value of an option or argument holds a secret."""
+    """Raise ConfigError if the value of an option or argument contains a secret."""
     if holds_secret(value):
         raise ConfigError(f"{name} {ADVICE}")
 
 
 def holds_secret(text: str) -> bool:
-    """True if a part of a text looks like a secret; values of the environment are not looked for."""
+    """True if a part of a text looks like a secret, regardless of environment variables."""
     return any(pattern.search(text) for pattern in _PATTERNS)

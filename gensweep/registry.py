@@ -1,7 +1,7 @@
 """Names for functions, and their settings as schemas.
 
-A registered function's keyword-only parameters ARE the schema of its settings; its positional parameters are what the
-caller knows only at run time (a number of timesteps, an image size, a device):
+A registered function's keyword-only parameters ARE the schema of its settings; its positional parameters are known
+only at run time (a number of timesteps, an image size, a device):
 
     SCHEDULES: Registry[Schedule] = Registry("schedule", package="gensweep.diffusion")
 
@@ -14,8 +14,8 @@ A parameter can itself be a registered item or a function with settings.  It is 
     def gaussian_diffusion(*, timesteps: int = 1000, schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")]):
         alpha_bar = schedule(timesteps)
 
-What a parameter means it says itself, in `doc` of annotated_types: `s: Annotated[float, Ge(0), doc("shift of the
-time")]`.  Schemas and the reference take their words from there.
+The description of a parameter is its `doc` of annotated_types: `s: Annotated[float, Ge(0), doc("shift of the
+time")]`.  Schemas and the reference use it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _forget: list[Callable[[], None]] = []
 
 
 def cached_until_registered(function: Callable[P, T]) -> Callable[P, T]:
-    """`functools.cache` for what follows from the kinds of registries: it is computed anew once a plug-in adds one."""
+    """`functools.cache` for functions of the registered kinds; cleared when a plug-in adds one."""
     cached = functools.cache(function)
     _forget.append(cached.cache_clear)
     return cached  # type: ignore[return-value]
@@ -49,7 +49,7 @@ def cached_until_registered(function: Callable[P, T]) -> Callable[P, T]:
 
 @dataclass(frozen=True)
 class Choice:
-    """Marks a parameter that takes one item of a registry, bound to its settings."""
+    """Marks a parameter whose value is a registered item, bound to its settings."""
 
     registry: Registry[Any]
     default: str | None = None
@@ -57,21 +57,21 @@ class Choice:
 
 @dataclass(frozen=True)
 class Section:
-    """Marks a parameter that takes one given function, bound to its settings."""
+    """Marks a parameter whose value is a fixed function, bound to its settings."""
 
     function: Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Takes:
-    """What a parameter takes, in the words of messages, where its type and bounds do not say it."""
+    """The allowed values of a parameter in messages, if type and bounds are not enough."""
 
     words: str
 
 
 @dataclass(frozen=True)
 class SameAs:
-    """Marks `**parameters` that are the keyword-only ones of another function or class, which several share."""
+    """Marks `**parameters` as the keyword-only ones of another function or class, which several share."""
 
     function: Callable[..., Any]
 
@@ -79,9 +79,8 @@ class SameAs:
 class Registry(Generic[F]):
     """Functions or classes with the same signature, by kind.
 
-    `noun` is used in messages ("'cosin' is not a schedule").  Modules of `package`, which may be a module itself, are
-    imported at the first look-up, so adding a file to the package is all that it takes to add an item.  Items of other
-    packages, those of plug-ins, come after these.
+    `noun` is used in messages ("'cosin' is not a schedule").  Modules of `package`, which may itself be a module, are
+    imported at the first look-up, so a new file in the package adds an item.  Items of plug-ins come after these.
     """
 
     def __init__(self, noun: str, *, package: str) -> None:
@@ -91,9 +90,9 @@ class Registry(Generic[F]):
         self._discovered = False
 
     def register(self, kind: str) -> Callable[[F], F]:
-        """Give a function or class its name.  Raises ConfigError if the name is that of another one.
+        """Register a function or class under a name.  Raises ConfigError if the name is taken.
 
-        A function that is defined again, as in a notebook, replaces what it was.
+        A new definition of the same function, as in a notebook, replaces the old one.
         """
 
         def decorate(item: F) -> F:
@@ -101,9 +100,7 @@ class Registry(Generic[F]):
                 self._discover()
             old = self._items.get(kind, item)
             if (old.__module__, old.__qualname__) != (item.__module__, item.__qualname__):
-                raise ConfigError(
-                    f"{kind!r} is the name of another {self.noun}, that of {old.__module__}; choose one of your own"
-                )
+                raise ConfigError(f"{kind!r} is already the {self.noun} of {old.__module__}; choose another name")
             self._items[kind] = item
             for forget in _forget if foreign else ():
                 forget()
@@ -117,14 +114,14 @@ class Registry(Generic[F]):
         return tuple(self._items)
 
     def __getitem__(self, kind: str) -> F:
-        """The item of that name.  Raises KeyError that lists the known names."""
+        """The item of that name.  Raises KeyError with the known names."""
         self._discover()
         if kind not in self._items:
             raise KeyError(f"{kind!r} is not a {self.noun} (known: {', '.join(self._items)})")
         return self._items[kind]
 
     def kind_of(self, item: object) -> str:
-        """The name under which an object's class is registered, or the name of that class."""
+        """The registered name of an object's class, or the class name."""
         return next((kind for kind in self if self[kind] is type(item)), type(item).__name__)
 
     def __iter__(self) -> Iterator[str]:
@@ -137,7 +134,7 @@ class Registry(Generic[F]):
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
             importlib.import_module(f"{self._package}.{module.name}")
-        # Whichever module was imported first: schemas list the kinds in this order.
+        # Independent of the import order: schemas list the kinds in this order.
         self._items = dict(sorted(self._items.items(), key=lambda item: item[1].__module__))
         plugins.load_installed()
 
@@ -155,7 +152,7 @@ class Keyword(NamedTuple):
 
     @property
     def meaning(self) -> str | None:
-        """What it means, as its `doc` says; that of a parameter comes before that of its type."""
+        """Its `doc`; that of the parameter has priority over that of its type."""
         return next((mark.documentation for mark in reversed(self._marks) if isinstance(mark, DocInfo)), None)
 
     @property
@@ -172,7 +169,7 @@ def keywords(function: Callable[..., Any]) -> dict[str, Keyword]:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             if name not in hints:
                 where = f"{function.__module__}.{function.__qualname__}"
-                raise ConfigError(f"{where}: {name} needs a type, such as {name}: int, by which settings are checked")
+                raise ConfigError(f"{where}: {name} needs a type for checking settings, such as {name}: int")
             found[name] = Keyword(hints[name], parameter.default)
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             for mark in getattr(hints.get(name), "__metadata__", ()):

@@ -1,8 +1,8 @@
-"""Folders at a path or URL, on any file system that Arrow or fsspec knows, with attempts that are repeated.
+"""Folders at a path or URL, on any file system of Arrow or fsspec, with retries.
 
-Arrow's own file systems (s3, gs, abfs, hdfs, file) take options behind a question mark, such as
-s3://bucket/x?region=eu-west-1&endpoint_override=http://minio:9000.  Other schemes are fsspec's, which gets such options
-as keywords.
+Arrow's own file systems (s3, gs, abfs, hdfs, file) have options after a question mark, such as
+s3://bucket/x?region=eu-west-1&endpoint_override=http://minio:9000.  For other schemes, fsspec gets the options as
+keywords.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from gensweep.files import expanded
 
 T = TypeVar("T")
 
-#: Seconds for which something is tried again before it fails; an object store is rarely away for longer.
+#: Seconds of retries before an operation fails; an object store is rarely unreachable for longer.
 PATIENCE = 600.0
-#: Seconds before the second attempt; each later pause is twice as long, give or take a quarter.
+#: Seconds before the second attempt; each later pause is twice as long, plus or minus a quarter.
 FIRST_PAUSE = 0.5
-#: Seconds between two attempts at most.
+#: Longest pause between two attempts, in seconds.
 LONGEST_PAUSE = 15.0
-#: Bytes that are copied at a time.
+#: Bytes copied at a time.
 CHUNK = 8 * 2**20
 
-#: How errors quote the names of buckets and objects.
+#: How error messages quote the names of buckets and objects.
 _QUOTED = re.compile(r"'[^']*'")
 
-#: Names of files that are being written where there is no object store, or that a crash has left.
+#: Names of partly written files on file systems that are not object stores.
 _TORN = re.compile(r"\..+\.[0-9a-f]{8}")
 
-#: What the same request would meet again.
+#: Errors that a retry would repeat.
 _LASTING = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|SIGNATURE|UNRECOGNIZED_CLIENT"
     r"|UNAUTHENTICATED|PERMISSION_DENIED|EXPIRED_TOKEN",
     re.IGNORECASE,
 )
 
-#: The same, of a disk; the last two are a file where a folder should be.
+#: The same for a disk; the last two mean a file in place of a folder.
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
@@ -58,41 +58,41 @@ def is_url(place: str) -> bool:
 
 
 def absolute(place: str) -> str:
-    """A path in full; a URL as it is."""
+    """A path made absolute; a URL unchanged."""
     return place if is_url(place) else str(expanded(place).absolute())
 
 
 def below(place: str, *names: str) -> str:
-    """The path or URL of something below a folder; a URL keeps its options."""
+    """The path or URL of an entry of a folder; a URL keeps its options."""
     base, mark, options = place.partition("?") if is_url(place) else (place, "", "")
     start = base if base.endswith("://") else f"{base.rstrip('/')}/"
     return start + "/".join(names) + mark + options
 
 
 def split_place(place: str) -> tuple[str, str]:
-    """The folder above a path or URL, with its options, and the last name."""
+    """The parent folder of a path or URL, with its options, and the last name."""
     base, mark, options = place.partition("?") if is_url(place) else (place, "", "")
     above, _, name = base.rstrip("/").rpartition("/")
     return above + mark + options, name
 
 
 class FileState(NamedTuple):
-    """Bytes of a stored file, and when it was written by the clock of its storage (seconds since 1970), if known."""
+    """Bytes of a stored file, and its modification time by the storage's clock (seconds since 1970), if known."""
 
     size: int
     time: float | None
 
 
 class RemoteFolder:
-    """A folder, which need not exist.  Files have names relative to it, with "/".
+    """A folder, which may not exist yet.  Files have names relative to it, with "/".
 
-    Methods try again for `patience` seconds and then raise OSError; FileNotFoundError and what would not change, such
-    as a missing permission, come at once.  The constructor raises ConfigError for a URL that nobody understands.
+    Methods retry for `patience` seconds and then raise OSError.  FileNotFoundError and permanent errors, such as a
+    missing permission, are raised at once.  The constructor raises ConfigError for an invalid URL.
     """
 
     def __init__(self, place: str, *, patience: float = PATIENCE) -> None:
         self.place, self._patience = place, patience
-        # Without a region in the URL, Arrow asks the store for it.
+        # If the URL has no region, Arrow asks the store for it.
         self._filesystem, self._path = self._persistently(lambda: _resolved(place), "")
 
     def read(self, name: str) -> bytes:
@@ -118,7 +118,7 @@ class RemoteFolder:
         self._persistently(lambda: self._write(name, copy), name)
 
     def download(self, name: str, file: Path) -> None:
-        """Copy a file to a local one, whose folder is there; after a crash it may be there in part."""
+        """Copy a file to an existing local folder; a crash may leave a part of it."""
 
         def attempt() -> None:
             with self._filesystem.open_input_stream(self._at(name)) as stream, file.open("wb") as target:
@@ -127,7 +127,7 @@ class RemoteFolder:
         self._persistently(attempt, name)
 
     def files(self) -> dict[str, FileState]:
-        """All files of the folder and of those below; none if there is no such folder."""
+        """All files of the folder and its subfolders; none if it does not exist."""
         from pyarrow.fs import FileSelector, FileType
 
         selector = FileSelector(self._path, recursive=True, allow_not_found=True)
@@ -137,14 +137,14 @@ class RemoteFolder:
         return {info.path.strip("/")[start:]: _state(info) for info in files}
 
     def state(self, name: str) -> FileState | None:
-        """The state of a file; None if there is none.  Without a name it is that in the place of the folder itself."""
+        """The state of a file, or None; without a name, that of a file at the folder's own path."""
         from pyarrow.fs import FileType
 
         info = self._persistently(lambda: self._filesystem.get_file_info(self._at(name)), name)
         return _state(info) if info.type == FileType.File else None
 
     def delete(self, name: str) -> None:
-        """Remove a file; that it is gone already is fine."""
+        """Remove a file, if it exists."""
 
         def attempt() -> None:
             with suppress(FileNotFoundError):
@@ -153,7 +153,7 @@ class RemoteFolder:
         self._persistently(attempt, name)
 
     def delete_all(self) -> None:
-        """Remove the folder with all that is in it; that it is gone already is fine."""
+        """Remove the folder and its content, if it exists."""
 
         def attempt() -> None:
             with suppress(FileNotFoundError):
@@ -166,7 +166,7 @@ class RemoteFolder:
 
     def _write(self, name: str, fill: Callable[[Any], Any]) -> None:
         path = self._at(name)
-        if _is_object_store(self._filesystem):  # an object is there once its stream is closed, whole
+        if _is_object_store(self._filesystem):  # an object appears only when its stream is closed, complete
             with self._filesystem.open_output_stream(path) as stream:
                 fill(stream)
             return
@@ -178,25 +178,25 @@ class RemoteFolder:
                 fill(stream)
             self._filesystem.move(aside, path)
         except BaseException:
-            with suppress(Exception):  # what went wrong is what counts
+            with suppress(Exception):  # the first error matters
                 self._filesystem.delete_file(aside)
             raise
 
     def _persistently(self, action: Callable[[], T], name: str) -> T:
-        """What an action returns at its first success."""
+        """Retry an action until it succeeds; returns its result."""
         pause, deadline = FIRST_PAUSE, time.monotonic() + self._patience
         while True:
             try:
                 return action()
             except (FileNotFoundError, ConfigError):
                 raise
-            except Exception as error:  # fsspec's file systems raise what their libraries raise
+            except Exception as error:  # fsspec's file systems raise any exception
                 place = below(self.place, name) if name else self.place
                 if isinstance(error, OSError) and error.errno in _UNWRITABLE and not is_url(place):
                     raise OSError(error.errno, os.strerror(error.errno), place) from error
                 if _is_lasting(error, place) or time.monotonic() + pause > deadline:
                     raise OSError(f"{place}: {_cause(error)}") from error
-            time.sleep(pause * random.uniform(0.75, 1.25))  # workers do not come all at once
+            time.sleep(pause * random.uniform(0.75, 1.25))  # spreads the attempts of workers
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
@@ -205,7 +205,7 @@ def _state(info: Any) -> FileState:
 
 
 def _is_lasting(error: Exception, place: str) -> bool:
-    """By its class or its own words: the place that it names may have any in its name."""
+    """True for a permanent error, by class or message without the place, whose name may contain any words."""
     path = place.partition("://")[2].partition("?")[0] or place
     return isinstance(error, PermissionError) or bool(_LASTING.search(_QUOTED.sub("", str(error).replace(path, ""))))
 
@@ -221,13 +221,15 @@ def _is_object_store(filesystem: Any) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _resolved(place: str) -> tuple[Any, str]:
-    """A file system of Arrow and the path in it."""
+    """An Arrow file system and the path in it."""
     from pyarrow import ArrowInvalid, fs
 
     if not is_url(place):
         return fs.LocalFileSystem(), str(Path(place).absolute())
     try:
-        if place.startswith("s3://") and "allow_delayed_open" not in place:  # one request for a small file, not three
+        if (
+            place.startswith("s3://") and "allow_delayed_open" not in place
+        ):  # one request instead of three for a small file
             filesystem, path = fs.FileSystem.from_uri(f"{place}{'&' if '?' in place else '?'}allow_delayed_open=true")
         else:
             filesystem, path = fs.FileSystem.from_uri(place)
@@ -250,7 +252,7 @@ def _of_fsspec(place: str) -> tuple[Any, str]:
     except (ImportError, ValueError, TypeError) as error:
         scheme = urlsplit(place).scheme
         raise ConfigError(
-            f"{place}: {scheme}:// cannot be used here ({_cause(error)}); Arrow knows s3, gs, abfs, hdfs and file, "
-            "other schemes need the package that brings them to fsspec"
+            f"{place}: {scheme}:// is not supported here ({_cause(error)}); Arrow knows s3, gs, abfs, hdfs and file, "
+            "other schemes need their fsspec package"
         ) from error
     return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path

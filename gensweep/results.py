@@ -1,4 +1,4 @@
-"""Results, as they travel from the evaluator to the report, and which of two scores is better."""
+"""Results from the evaluator to the report, and which of two scores is better."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from functools import cache
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, get_args, get_origin, get_type_hints
 
 Mode: TypeAlias = Literal["min", "max"]
-"""Whether the smallest or the largest value of a metric is the best."""
+"""Whether the lowest or the highest value of a metric is the best."""
 BETTER: Mapping[str, str] = {"min": "lower", "max": "higher"}
 
 Unit: TypeAlias = Literal["images", "flops", "device_seconds"]
-"""What compute is counted in: training images, floating point operations of training, or its seconds times devices."""
+"""The unit of compute: training images, floating point operations of training, or its seconds times devices."""
 
 Phase: TypeAlias = Literal[
     "starting",
@@ -27,23 +27,23 @@ Phase: TypeAlias = Literal[
     "scoring",
     "saving",
 ]
-"""What the workers of a trial do, in the words of the display."""
+"""The current activity of a trial's workers, as displayed."""
 
-#: Phases in which a trial may have trained on since its last checkpoint.
+#: Phases in which a trial may have trained since its last checkpoint.
 UNSAVED: tuple[Phase, ...] = ("training", "drawing samples", "scoring", "saving")
-#: Phases that one trial goes through for all others, and that may take many minutes.
+#: Phases that one trial runs for all others, and that may take many minutes.
 DONE_ONCE: tuple[Phase, ...] = ("computing reference statistics", "compiling")
 
-#: More training images than anybody pays for: the limit of a training that something else bounds.
+#: The number of images of a training that has another limit.
 MAX_IMAGES = 10**12
 
 #: Standard errors on each side of a 95 % interval.
 STANDARD_ERRORS = 1.959964
 
-#: The parts of a score without the bias of few images.
+#: The parts of a score that correct the bias of few images.
 UNBIASED_PARTS = ("corrected", "error", "low", "high", "needed")
 
-#: The parts of an identity, and what they are called.
+#: The parts of an identity, and their names in messages.
 PARTS = {
     "metric": "metric",
     "extractor": "feature extractor",
@@ -61,27 +61,27 @@ SAMPLED_LABELS = "sampled"
 
 
 def family_name(kind: str) -> str:
-    """A family's kind in a sentence: "GAN", "diffusion GAN".  Words of three letters are taken for acronyms."""
+    """A family's kind in a sentence: "GAN", "diffusion GAN".  Words of three letters count as acronyms."""
     return " ".join(word.upper() if len(word) == 3 else word for word in kind.split("_"))
 
 
 @dataclass(frozen=True)
 class Record:
-    """Results that travel as JSON."""
+    """Results that can be stored as JSON."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values without those that are None."""
+        """Plain values, without None."""
         return asdict(self, dict_factory=lambda items: {name: value for name, value in items if value is not None})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `as_dict`, also after JSON; what only later versions know is ignored."""
+        """The inverse of `as_dict`, also after JSON; ignores fields of later versions."""
         return cls(**{name: read(values[name]) for name, read in _readers(cls).items() if name in values})  # type: ignore[arg-type]
 
 
 @cache
 def _readers(kind: type[Record]) -> dict[str, Callable[[Any], Any]]:
-    """What makes each field of its plain value."""
+    """Functions that rebuild each field from its plain value."""
     hints = get_type_hints(kind)
     return {each.name: _reader(hints[each.name]) for each in fields(kind)}
 
@@ -100,11 +100,10 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
 class Identity(Record):
     """Everything that a score depends on, besides the model; only scores of one identity are compared.
 
-    `samples` counts generated images, or the real ones whose likelihood was computed; that has no `extractor`, but the
-    numbers of noise levels at which it looks at each image, `timesteps` or "all", and of `latents`; a model has one or
-    the other.  `reference` is the name and fingerprint of the real images; `weights` says which of the model's weights
-    drew the images: the main average (ema), one with a multiple of its half-life (ema@0.25), or raw ones (raw).
-    `labels` says how the classes of generated images were chosen.
+    `samples` counts generated images, or for a likelihood the real ones.  A likelihood has no `extractor`, but the
+    number of noise levels per image, `timesteps` (or "all"), or that of `latents`, depending on the model.  `reference`
+    is the name and fingerprint of the real images; `weights` are the main average (ema), one with a multiple of its
+    half-life (ema@0.25), or raw ones (raw).  `labels` is the choice of classes of generated images.
     """
 
     metric: str
@@ -123,17 +122,17 @@ class Identity(Record):
         return super().from_dict({"extractor": None, "labels": None} | dict(values))
 
     def differences(self, other: Identity) -> dict[str, str]:
-        """Where two identities differ, by name of the part: "generated images: 500 against 2,000"."""
+        """Differences between two identities, by name of the part: "generated images: 500 against 2,000"."""
         words = PARTS if self.timesteps is None else PARTS | {"samples": "images"}
         mine, theirs = asdict(self), asdict(other)
         return {
-            name: f"{word}: {_part_words(mine[name])} against {_part_words(theirs[name])}"
+            name: f"{word}: {_format_part(mine[name])} against {_format_part(theirs[name])}"
             for name, word in words.items()
             if mine[name] != theirs[name]
         }
 
 
-def _part_words(value: Any) -> str:
+def _format_part(value: Any) -> str:
     if value is None:
         return "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -145,9 +144,9 @@ def _interval(mean: float, error: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Anchor(Record):
-    """The score of images that no model drew, beside which those of models are read.
+    """A reference score of images that no model generated.
 
-    `source` says which images, `images` how many.  `corrected` and `error` are as in a Score.
+    `source` names the images, `images` is their number.  `corrected` and `error` are as in a Score.
     """
 
     value: float
@@ -158,18 +157,18 @@ class Anchor(Record):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The ends of the 95 % interval of `value`, the mean of many scores of so many images."""
+        """The 95 % interval of `value`, the mean of many scores of equally many images."""
         return None if self.error is None else _interval(self.value, self.error)
 
 
 class Anchors(NamedTuple):
-    """Between these a score lies: the floor is what real images get, the ceiling what a model must beat."""
+    """The range of useful scores: real images have the floor, and a model must beat the ceiling."""
 
     floor: Anchor | None = None
     ceiling: Anchor | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON, with the ends `low` and `high` of each interval; what is not known is None."""
+        """Plain values for JSON, with the ends `low` and `high` of each interval; unknown values are None."""
         return {
             name: anchor and asdict(anchor) | dict(zip(("low", "high"), anchor.interval or (None, None), strict=True))
             for name, anchor in self._asdict().items()
@@ -177,7 +176,7 @@ class Anchors(NamedTuple):
 
 
 def order_of(value: float, mode: Mode) -> float:
-    """A number that is smaller for a better value; the function is its own inverse."""
+    """A number that is lower for a better value; the function is its own inverse."""
     return value if mode == "min" else -value
 
 
@@ -185,10 +184,10 @@ def order_of(value: float, mode: Mode) -> float:
 class Score(Record):
     """A value and everything that it depends on besides the model.
 
-    `corrected` is what it would be for endless images, with its standard `error`, where the metric can tell.  The
-    ends of its 95 % interval are `low` and `high`; without them it is as wide on either side.  With fewer than `needed`
-    images a part of `corrected` is guessed.  The `floor` is the score of the same number of held-out real images, the
-    `ceiling` that of noise or of the mean image, where these are known.
+    `corrected` estimates the value for infinitely many images, with its standard `error`, if the metric supports that.
+    `low` and `high` are the ends of its 95 % interval; without them it is symmetric.  With fewer than `needed` images a
+    part of `corrected` is a guess.  The `floor` is the score of equally many held-out real images, the `ceiling` that
+    of noise or of the mean image, if known.
     """
 
     value: float
@@ -216,12 +215,12 @@ class Score(Record):
 
     @property
     def guessed(self) -> bool:
-        """Whether a part of `corrected` is a guess, for want of images."""
+        """True if a part of `corrected` is a guess, because there are too few images."""
         return self.needed is not None and self.identity.samples < self.needed
 
     @property
     def order(self) -> float:
-        """Smaller is better."""
+        """Sort key: lower is better."""
         return order_of(self.value, self.mode)
 
     @property
@@ -231,7 +230,7 @@ class Score(Record):
 
     @property
     def like_noise(self) -> bool:
-        """Whether it is no better than the ceiling, within the ceiling's 95 % interval."""
+        """True if it is not better than the ceiling, within the ceiling's 95 % interval."""
         if self.ceiling is None:
             return False
         ends = self.ceiling.interval or (self.ceiling.value,)
@@ -240,12 +239,12 @@ class Score(Record):
 
 @dataclass(frozen=True)
 class Cost(Record):
-    """What a training took so far.
+    """Cost of a training so far.
 
-    Training images, floating point operations of training, and its seconds times devices; operations and seconds times
-    devices of all evaluations so far, which come on top; seconds of training, and of drawing and of scoring the images
-    of this evaluation; floating point operations of drawing one image; parameters of all networks; bytes that a
-    training step takes for each image of the batch, and that the process took at most.
+    Training images, floating point operations of training, and its seconds times devices; in addition, operations and
+    seconds times devices of all evaluations; seconds of training, of sampling and of scoring the images of this
+    evaluation; floating point operations to sample one image; parameters of all networks; bytes of a training step for
+    each image of the batch, and the peak memory of the process in bytes.
     """
 
     images: int | None = None
@@ -262,13 +261,13 @@ class Cost(Record):
     memory_bytes: int | None = None
 
 
-#: What a training costs, by name: the fields of a Cost, all of them better the less.
+#: Costs of a training by name: fields of a Cost, all of them better if lower.
 COSTS = tuple(each.name for each in fields(Cost))
 
 
 @dataclass(frozen=True)
 class Evaluation(Record):
-    """What was found when a model was evaluated after `images` training images.
+    """The results of an evaluation after `images` training images.
 
     `scores` are by metric.  `signals` are the other numbers: losses, diversity, details of a metric.
     """
@@ -279,12 +278,12 @@ class Evaluation(Record):
     signals: Mapping[str, float] = field(default_factory=dict)
 
     def value(self, name: str) -> float | None:
-        """A score by its metric, or a cost by its name; None if it is not known."""
+        """A score by its metric, or a cost by its name; None if unknown."""
         score, cost = self.scores.get(name), getattr(self.cost, name, None)
         return cost if score is None else score.value
 
     def numbers(self) -> dict[str, float]:
-        """All of it as numbers by name, the form of a table or a tracking server."""
+        """All numbers by name, for a table or a tracking server."""
         found = dict(self.signals)
         for name, score in self.scores.items():
             found[name] = score.value
@@ -299,11 +298,11 @@ class Evaluation(Record):
 
 @dataclass(frozen=True)
 class SamplingConfig(Record):
-    """How images are drawn from a trained model.
+    """How a trained model samples images.
 
-    Sampler and steps are None for a family that has none, guidance for a model without labels.  `weights` is "ema",
-    "ema@0.25" or "raw".  `evaluations` of the network are needed for an image.  `settings` are those of the sampler
-    besides its kind and steps, such as the spacing of its levels.
+    Sampler and steps are None for a family without a sampler, guidance for a model without labels.  `weights` is "ema",
+    "ema@0.25" or "raw".  `evaluations` counts network evaluations per image.  `settings` are further settings of the
+    sampler, such as the spacing of its levels.
     """
 
     sampler: str | None = None
@@ -321,12 +320,11 @@ class SamplingConfig(Record):
 
 @dataclass(frozen=True)
 class Outcome(Record):
-    """What a trained model scored with a sampling configuration.
+    """The score of a trained model with a sampling configuration.
 
-    `samples` images of a `seed` were drawn on a `device`.  `checkpoint` is the hash of its tensors; `time` is when it
-    was measured, in seconds since 1970.  `signals` are the other numbers, as in an Evaluation.  The images were drawn
-    `as_trained` if no setting of the sampling was changed; `changed` are the settings of the evaluation that were, by
-    dotted key.
+    `samples` images of a `seed` were generated on a `device`.  `checkpoint` is the hash of its tensors; `time` is in
+    seconds since 1970.  `signals` are the other numbers, as in an Evaluation.  `as_trained` is true if no sampling
+    setting was changed; `changed` are changed settings of the evaluation, by dotted key.
     """
 
     sampling: SamplingConfig
@@ -344,9 +342,9 @@ class Outcome(Record):
 
 
 def better(score: Score, best: Score | None) -> bool:
-    """Whether a score takes the place of the best so far of one training.
+    """True if a score replaces the best earlier one of the same training.
 
-    Scores of different identities cannot be compared; then the later one counts, as the last evaluation of a training
-    is the whole one.
+    Scores of different identities are not comparable; then the later one counts, because the last evaluation of a
+    training is the full one.
     """
     return best is None or score.identity != best.identity or score.order < best.order

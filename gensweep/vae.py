@@ -1,7 +1,7 @@
-"""The bound that variational autoencoders are trained on, and what a decoder's outputs say about pixels.
+"""The training bound of variational autoencoders, and the pixel distribution of a decoder's output.
 
-The evidence of an image is bounded from below with a Gaussian posterior q(z | x); the prior is N(0, I).  All values are
-in nats, log p and log q those of whole images.
+It bounds the evidence of an image from below, with a Gaussian posterior q(z | x) and the prior N(0, I).  All values
+are in nats; log p and log q refer to whole images.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from gensweep.diffusion.gamma import wide
 from gensweep.diffusion.likelihood import log_p_of_level
 from gensweep.noise import Noise
 
-#: A latent unit whose mean divergence from the prior is less than this, in nats, says nothing about images.
+#: A latent unit whose mean divergence from the prior is below this, in nats, carries no information.
 MIN_INFORMATION = 0.01
-#: Below this the whole probability lies in one level, and gradients would vanish.  Source: Salimans et al. 2017 (code).
+#: Below this, one level has all of the probability and gradients would vanish.  Source: Salimans et al. 2017 (code).
 MIN_LOG_DEVIATION = -7.0
 #: The logarithm of a shared deviation is this times a parameter.  Adam moves each parameter by about the learning rate,
-#: which is right for weights; a logarithm that begins at 0 has to go to about -2, within the first hundreds of steps.
+#: which suits weights; but the logarithm must move from 0 to about -2 within the first hundreds of steps.
 SHARED_DEVIATION_RATE = 10.0
 
 Deviation: TypeAlias = Annotated[
-    Literal["shared", "pixel"], doc("what has a standard deviation of its own: all pixels together, or each")
+    Literal["shared", "pixel"], doc("one standard deviation for all pixels, or one for each")
 ]
 
 
@@ -44,7 +44,7 @@ class Posterior(NamedTuple):
         return cls(*encoded.float().chunk(2, dim=1))
 
     def at(self, eps: Float[Tensor, "b latent"]) -> Float[Tensor, "b latent"]:
-        """The latents that standard normal numbers become.  Source: Kingma & Welling 2014, section 2.4."""
+        """Latents from standard normal numbers.  Source: Kingma & Welling 2014, section 2.4."""
         return self.mean + (self.log_variance / 2).exp() * eps
 
     def divergence(self) -> Float[Tensor, "b latent"]:
@@ -66,7 +66,7 @@ def log_evidence(log_weights: Float[Tensor, "k b"]) -> Float[Tensor, " b"]:
 
 
 def mean_over_workers(divergence: Float[Tensor, "b latent"]) -> Float[Tensor, " latent"]:
-    """Each unit's mean over the images of all workers, which call this together; it has no gradient."""
+    """Each unit's mean over the images of all workers, which call this together; without gradient."""
     sums = torch.cat([divergence.detach().sum(dim=0), divergence.new_full((1,), len(divergence))])
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(sums)
@@ -76,20 +76,20 @@ def mean_over_workers(divergence: Float[Tensor, "b latent"]) -> Float[Tensor, " 
 def with_free_bits(
     divergence: Float[Tensor, "b latent"], mean: Float[Tensor, " latent"], free: float
 ) -> Float[Tensor, " b"]:
-    """The divergence of each image, where a unit whose mean over the batch is less than `free` nats counts as that.
+    """The divergence of each image, where a unit whose batch mean is below `free` nats counts as `free`.
 
-    So what a unit says about images costs nothing up to there.  The batch's mean of it, and that mean's gradient, are
-    those of sum_j max(free, mean_j).  Source: Kingma et al. 2016, eq. 15.
+    Up to there, information in a unit costs nothing.  The batch mean and its gradient belong
+    to sum_j max(free, mean_j).  Source: Kingma et al. 2016, eq. 15.
     """
     paid: Bool[Tensor, " latent"] = mean > free
     return torch.where(paid, divergence, free).sum(dim=1)
 
 
 class GaussianPixels(nn.Module):
-    """A Gaussian around the decoder's image, whose standard deviation is learnt: one for all pixels, or one for each.
+    """A Gaussian around the decoder's image, with a learned standard deviation: one for all pixels, or one for each.
 
     The probability of one of the 256 levels of a value, x = 2 level / 255 - 1, is that of the interval around it, open
-    at the ends.  So log p is never above 0, as bits per dimension need it.
+    at the ends.  So log p is never above 0, as bits per dimension require.
     Source: Rybkin et al. 2021, section 3 (shared); Kingma & Welling 2014, appendix C.2 (each pixel's).
     """
 
@@ -101,16 +101,16 @@ class GaussianPixels(nn.Module):
 
     def log_p(self, output: Float[Tensor, "b o h w"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         """Log p(x | z) of whole images, in nats."""
-        # In double precision, as single has no gradients some hundred deviations from the mean.
+        # In double precision: in single, gradients vanish some hundred deviations from the mean.
         log_p = log_p_of_level(wide(x), wide(self.mean(output)), wide(-self._log_deviation(output)).exp())
         return log_p.sum(dim=(1, 2, 3))
 
     def mean(self, output: Float[Tensor, "b o h w"]) -> Float[Tensor, "b c h w"]:
-        """The decoder's image, which may leave [-1, 1] a little."""
+        """The decoder's image, which may exceed [-1, 1] a little."""
         return output[:, : self.channels]
 
     def draw(self, output: Float[Tensor, "b o h w"], noise: Noise, stream: int) -> Float[Tensor, "b c h w"]:
-        """The image with its noise."""
+        """The image with added noise."""
         mean = self.mean(output)
         return mean + self._log_deviation(output).exp() * noise.normal(*mean.shape[1:], stream=stream)
 

@@ -1,4 +1,4 @@
-"""Which versions of its packages gensweep allows, which ones it is tested with, and which ones are installed."""
+"""Versions of gensweep's packages: allowed, tested and installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
-#: The newest versions that `.ci/run` has passed with.  It tests the lower bounds in pyproject.toml, too.
+#: The newest versions with which `.ci/run` has passed.  It also tests the lower bounds in pyproject.toml.
 NEWEST_TESTED = {
     "python": "3.13",
     "torch": "2.15.0",
@@ -18,14 +18,14 @@ NEWEST_TESTED = {
     "pytorch-ignite": "0.5.5",
 }
 OLDEST_PYTHON = "3.11"
-#: Extras that a user may install.  The other extras are for work on gensweep itself.
+#: Extras for users.  The other extras are for work on gensweep itself.
 USER_EXTRAS = ("cluster", "export", "heic", "hub", "tensorboard", "wandb")
 
 
 class Package(NamedTuple):
     """A package that gensweep requires; `installed` is None if it is missing, `extra` is "" if it is always needed.
 
-    `oldest` is the lower bound of the range, `problem` the command that fixes a version outside of it.
+    `oldest` is the lower bound of the range, `problem` the command that fixes an unsupported version.
     """
 
     name: str
@@ -57,7 +57,7 @@ def _package(required: Requirement, extra: str) -> Package:
     if installed is None:
         problem = None if extra else f"not installed; {command}"
     elif not required.specifier.contains(installed, prereleases=True):
-        problem = f"{installed} is not in the range that gensweep supports ({allowed}); {command}"
+        problem = f"{installed} is not supported ({allowed}); {command}"
     oldest = next(each.version for each in required.specifier if each.operator in (">=", "=="))
     return Package(required.name, installed, extra, oldest, problem)
 

@@ -43,7 +43,7 @@ def test_a_locked_database_is_told_through_what_was_raised_from_it(tmp_path):
             two.execute("BEGIN EXCLUSIVE")
     error = RuntimeError("the study")
     error.__cause__ = raised.value
-    assert "database is locked); end the process that has it" in str(plain_cause(error))
+    assert "database is locked); stop the process that uses it" in str(plain_cause(error))
 
 
 def test_memory_that_cannot_be_had_is_told():

@@ -78,7 +78,7 @@ def test_scores_of_a_models_own_images_are_those_of_its_evaluation(model):
     "images", [torch.zeros(3, 1, 8, 8), torch.zeros(3, 3, 8, 8).byte(), torch.zeros(1, 1, 8, 8).byte()]
 )
 def test_images_that_are_not_like_the_models_are_refused(model, images):
-    with pytest.raises(gs.ConfigError, match=r"cannot be scored: give uint8 \(n, 1, 8, 8\) with n >= 2"):
+    with pytest.raises(gs.ConfigError, match=r"cannot be scored: pass uint8 \(n, 1, 8, 8\) with n >= 2"):
         model.score(images)
 
 
@@ -103,7 +103,7 @@ def test_a_storage_with_a_secret_is_refused_before_anything_is_written(tmp_path,
     sweep.start("t0000", config={"seed": 0})
     sweep.end("t0000", "failed", "ValueError: no")
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    with pytest.raises(gs.ConfigError, match="looks like a secret") as refused:
+    with pytest.raises(gs.ConfigError, match="seems to contain a secret") as refused:
         call()
     assert "hunter2" not in str(refused.value)
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before

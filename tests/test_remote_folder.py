@@ -61,7 +61,7 @@ def test_files_come_back_as_they_were_and_go(place, tmp_path):
     ("place", "message"),
     [
         ("s3://bucket/x?regio=y", "Unexpected query parameter"),
-        ("nosuch://bucket/x", r"nosuch:// cannot be used here .*Arrow knows s3, gs"),
+        ("nosuch://bucket/x", r"nosuch:// is not supported here .*Arrow knows s3, gs"),
     ],
 )
 def test_unknown_url_is_refused(place, message):

@@ -1,1 +1,1 @@
-"""What Python programs and the commands call alike: each function does the whole of what a command of its name does."""
+"""The Python API, which the commands use too: each function does the work of the command of its name."""

@@ -1,4 +1,4 @@
-"""The verdict in MLflow: the report filed with each sweep, and the recommended trial in the model registry."""
+"""The verdict in MLflow: the report of each sweep, and the recommended trial in the model registry."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The folder of a run's artifacts that holds the report.
+#: The folder of the report among a run's artifacts.
 REPORT = "report"
-#: The beginning of gensweep's descriptions; a description by a user stays.
+#: The start of gensweep's descriptions; a user's description stays.
 BEGINNING = "**Verdict.** "
 
 
 def file_reports(sweeps: Iterable[StoredSweep]) -> None:
-    """File the report of each ended sweep whose run is up to date and lacks it; the next command files the others."""
+    """File the report of each ended sweep that lacks it and whose run is up to date; later commands file the others."""
     for sweep in sweeps:
         try:
             with sweep.folder.copy_lock().acquire(blocking=False):
@@ -76,11 +76,11 @@ def _file_report(sweep: StoredSweep) -> None:
 
 
 def register_recommended(verdict: Verdict, name: str) -> str:
-    """Register the recommended trial under a name in MLflow, as `champion` if it is surely the best.
+    """Register the recommended trial under a name in MLflow, as `champion` if it is certainly the best.
 
-    The alias stays where it is while the verdict is too close to call or does not look at the model that has it, and
-    if its own score is not surely better than that model's.
-    Returns what was done, in a sentence.  Raises GensweepError if the trial was not trained here or MLflow refuses.
+    The alias does not move if the verdict is too close to call or excludes the current champion, or if the trial's
+    own score is not certainly better than the champion's.
+    Returns a message.  Raises GensweepError if the trial was not trained here or MLflow refuses.
     """
     trial = trained_trial(verdict.recommended)
     with explaining_errors(f"{trial.name} was not registered as {name!r}: CAUSE"):
@@ -89,7 +89,7 @@ def register_recommended(verdict: Verdict, name: str) -> str:
         assert trial.best is not None  # it has a checkpoint
         send(trial.folder)
         if not (runs := runs_of(store := client(), str(trial.folder.sweep_id), trial.trial)):
-            raise GensweepError("MLflow has no run of it yet; wait for the driver of its sweep")
+            raise GensweepError("MLflow has no run of it yet; wait until its sweep has sent it")
         model = model_of(store, runs[-1], trial.best.evaluation.images, folder)
         version = register(store, model, name, verdict.words)
         best = format_best_score(verdict.comparison, verdict.judged)
@@ -102,17 +102,17 @@ def register_recommended(verdict: Verdict, name: str) -> str:
             champion = None
     if champion is None or champion.version == version.version:
         served = shlex.quote(f"{MODEL_URI}{name}@{CHAMPION}")
-        return f"{done} and its {CHAMPION}: mlflow models serve -m {served} --env-manager local"
-    stays = f"{done}; its {CHAMPION} stays version {champion.version}"
+        return f"{done} and now the {CHAMPION}; to serve it: mlflow models serve -m {served} --env-manager local"
+    stays = f"{done}; the {CHAMPION} is still version {champion.version}"
     if theirs is None:
-        return f"{stays}, which this verdict does not look at: name its sweep, too, with --compare"
+        return f"{stays}, which is not part of this comparison; add its sweep to --compare"
     if verdict.too_close:
         return f"{stays}, as the verdict is too close to call"
-    return f"{stays}, whose score is not surely worse"
+    return f"{stays}, whose score is not certainly worse"
 
 
 def _trial_of(store: MlflowClient, version: ModelVersion, verdict: Verdict) -> RankedTrial | None:
-    """The ranked trial that a version of a model comes from; None if the verdict does not look at it."""
+    """The ranked trial of a model's version; None if it is not part of the comparison."""
     tags = store.get_run(str(version.run_id)).data.tags
     names = {sweep.folder.sweep_id: sweep.name for sweep in verdict.comparison.sweeps}
     name = f"{names.get(tags.get(SWEEP_ID))}/{tags.get(TRIAL)}"
@@ -120,10 +120,10 @@ def _trial_of(store: MlflowClient, version: ModelVersion, verdict: Verdict) -> R
 
 
 def _beats(verdict: Verdict, champion: RankedTrial | None) -> bool:
-    """Whether the recommended trial may take the champion's place: a better checkpoint of the same run does."""
+    """True if the recommended trial may replace the champion; a better checkpoint of the same run may."""
     if champion is None or champion.trial is verdict.recommended:
         return champion is not None
-    # A sure verdict is of the group, one of whose models may still be worse than one of another group.
+    # A certain verdict is about a group; one of its models may still be worse than one of another group.
     pair = verdict.judged.recommended.score, champion.score
     errors = [each.error for each in pair if each.error is not None]
     known = not verdict.too_close and len(errors) == len(pair)

@@ -1,4 +1,4 @@
-"""Runs a sweep with MLflow and the progress display, says how it ended, and has its winner scored on fresh seeds."""
+"""Run a sweep with MLflow and the progress display, report its end, and score its winner on fresh seeds."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from gensweep.run.planning import plan_sweep
 from gensweep.run.preflight import (
     check_memory,
     check_population,
-    extreme_trials,
+    largest_trials,
     place_findings,
     refuse,
 )
 from gensweep.search.reruns import Retry
 from gensweep.search.space import suggest
-from gensweep.search.sweep_plan import InitialCheckpoint, SweepPlan, SweepResult, warm_start_words, warm_starts
+from gensweep.search.sweep_plan import InitialCheckpoint, SweepPlan, SweepResult, format_warm_start, warm_starts
 from gensweep.sweep.continuation import continue_command
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plugin_copies import changed_plugins
@@ -47,7 +47,7 @@ from gensweep.sweep.provenance import record_provenance
 from gensweep.sweep.storage import chosen_storage
 from gensweep.sweep.stored_sweeps import read_sweep
 from gensweep.tracking import study_file
-from gensweep.tracking.boards import Boards, boards_of
+from gensweep.tracking.loggers import Loggers, loggers_of
 from gensweep.tracking.study_file import StudyFile
 from gensweep.tracking.sweep_copy import SweepCopy
 from gensweep.tracking.sync import sync
@@ -74,8 +74,8 @@ def run_sweep(
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     result = _ended(sweep, folder, storage) if resume and repeats is None else None
     if result is None:
-        going_on: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
-        result = _run(sweep, folder, storage, start, going_on)
+        options: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
+        result = _run(sweep, folder, storage, start, options)
     _print_end(result)
     if result.state.status == "finished":
         score_best(sweep, root, several=len(result.state.trials) > 1)
@@ -90,33 +90,33 @@ def _run(
     folder: SweepFolder,
     storage: str | None,
     start: InitialCheckpoint | None,
-    going_on: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> SweepResult:
     paused_share = 0.0 if sweep.search.scheduler.kind == "asha" else 1.0
-    display, root = ProgressDisplay(going_on=paused_share), folder.path.parent
+    display, root = ProgressDisplay(resume_share=paused_share), folder.path.parent
     farewell = (
-        f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
-        f"to go on: {continue_command('resume', folder.path)}"
+        f"Error: {sweep.name} ended early: its process was killed or lost Ray's head node; "
+        f"to resume: {continue_command('resume', folder.path)}"
     )
     with ExitStack() as opened:
         opened.enter_context(closing(display))
         plan = _checked_plan(sweep, root, storage, display)
         if start is not None:
             plan = replace(plan, settings={**plan.settings, "start": asdict(start)})
-        observers: list[LogView | Boards] = [
+        observers: list[LogView | Loggers] = [
             LogView("MLflow", partial(SweepCopy, folder), lock=folder.copy_lock()),
             _study_view(sweep, folder),
-            *(boards_of(kind, folder) for kind in sweep.observers),
+            *(loggers_of(kind, folder) for kind in sweep.observers),
         ]
         opened.enter_context(last_words(farewell))
         for each in observers:
             opened.enter_context(closing(each))
         display.show_phase("starting Ray")
-        return run_plan(plan, [*observers, display], root=root, storage=storage, **going_on)
+        return run_plan(plan, [*observers, display], root=root, storage=storage, **options)
 
 
 def _ended(sweep: SweepConfig, folder: SweepFolder, storage: str | None) -> SweepResult | None:
-    """The result of a local sweep with nothing left to do, once its study file has its log; None for any other."""
+    """The result of a complete local sweep whose study file is up to date; None for any other."""
     state = folder.state()
     if state.created is None or state.status != "finished" or state.left or chosen_storage(folder, storage) is not None:
         return None
@@ -130,21 +130,21 @@ def _study_view(sweep: SweepConfig, folder: SweepFolder) -> LogView:
 
 
 def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: ProgressDisplay) -> SweepPlan:
-    """The plan of a sweep, after all has been tried that needs no Ray; what there is to note is shown."""
+    """The plan of a sweep, after all checks that do not need Ray; shows warnings."""
     folder, costs = SweepFolder(root, sweep.name), TrialCosts()
     display.show_phase("checking the sweep: its folders and resources")
     for package in required_packages():
         if package.problem is not None:
             display.say(f"Note: {package.name} {package.problem}")
-    # What can be refused in an instant comes first, then what takes building and loading.
+    # Instant checks come first, then checks that build networks or load data.
     refuse(place_findings(folder, storage))
     if not has_cluster():
         allot(sweep.resources)
     display.show_phase("checking the sweep: building its largest networks")
-    extremes = extreme_trials(sweep)
+    largest = largest_trials(sweep)
     check_population(sweep)
     display.show_phase("checking the sweep: memory")
-    for line in check_memory(sweep, extremes, folder):
+    for line in check_memory(sweep, largest, folder):
         display.say(f"Note: {line}")
     plan = plan_sweep(sweep, costs)
     for line in sampler_warnings(sweep.corners):
@@ -153,10 +153,10 @@ def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: 
     for line in check_inputs(sweep.corners, sweep.final_settings):
         display.say(f"Note: {line}")
     state = folder.state()
-    # A driver may have died before the log had the warm starts.
+    # A driver may have died before it logged the warm starts.
     if state.created is None or not (state.searched or len(state.sources) >= len(plan.search.warm_start)):
         plan = replace(plan, warm_starts=warm_starts(plan, root))
-        for line in map(warm_start_words, plan.warm_starts):
+        for line in map(format_warm_start, plan.warm_starts):
             display.say(f"Note: {line}")
     plan = replace(plan, tags=record_provenance(folder, sweep.as_dict()))
     for line in changed_plugins(state.sessions[-1].tags, plan.tags) if state.sessions else []:
@@ -168,11 +168,11 @@ def _print_end(result: SweepResult) -> None:
     for trial in result.state.failed:
         click.echo(f"{trial.trial} failed: {trial.error}", err=True)
     if result.state.failed:
-        click.echo(f"To run what failed again: {continue_command('retry', result.folder)}", err=True)
+        click.echo(f"To run failed trials again: {continue_command('retry', result.folder)}", err=True)
     if result.state.error:
-        click.echo(f"Error: the sweep could not go on: {result.state.error}", err=True)
+        click.echo(f"Error: the sweep stopped: {result.state.error}", err=True)
     if result.state.status != "finished":
-        click.echo(f"To go on: {continue_command('resume', result.folder)}", err=True)
+        click.echo(f"To resume: {continue_command('resume', result.folder)}", err=True)
         if result.stored_at is not None:
             click.echo(f"On another machine: gensweep tune --resume {shlex.quote(result.stored_at)}", err=True)
         return
@@ -180,12 +180,12 @@ def _print_end(result: SweepResult) -> None:
     click.echo("Next: gensweep best --compare, or mlflow ui", err=True)
 
 
-#: A seed of noise that no evaluation of a training has seen; theirs is 0.
+#: A seed that no evaluation of a training uses; theirs is 0.
 FRESH_SEED = 1
 
 
 def score_best(sweep: SweepConfig, root: Path, *, several: bool) -> None:
-    """Score the best trial on fresh seeds, as its score was low partly by chance, and by `final`; or say how to."""
+    """Score the best trial on fresh seeds, as the best score is partly luck, and with `final`; or print how to."""
     final = dict(sweep.final_settings)
     samples = final.pop("evaluation.samples", None)
     wanted: list[dict[str, Any]] = [{}] if sweep.rescore and several else []
@@ -214,6 +214,6 @@ def _rescore(sweep: SweepConfig, root: Path, settings: dict[str, Any]) -> None:
     if settings:
         said = "; ".join(map(format_further, found.outcome.scores.values()))
     else:
-        was = "" if best.score is None else f" (it was chosen with {score(best.score.value)})"
+        was = "" if best.score is None else f" (its score in the search: {score(best.score.value)})"
         said = f"{score(found.score.value)}{was}"
     click.echo(f"{best.name} on fresh seeds: {said}", err=True)

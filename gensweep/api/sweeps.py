@@ -1,6 +1,6 @@
-"""Sweeps and trainings from Python: start one, go on with one.
+"""Start and resume sweeps and trainings from Python.
 
-Sweeps lie in the folder `root`, one folder each.  Progress and notes go to stderr, as with the commands.
+Each sweep has a folder below `root`.  Progress and notes go to stderr, as with the commands.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gensweep.shipped import space_file
 from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plugin_copies import install_kept_plugins
-from gensweep.sweep.storage import adopt
+from gensweep.sweep.storage import attach
 from gensweep.sweep.stored_sweeps import evaluations_until, import_plugins, names_folder, trained_trial, trial_config
 from gensweep.tracking.checkpoints import checkpoint_folder
 from gensweep.training.checkpoint import Checkpoint, tensor_names, verify
@@ -58,11 +58,11 @@ def tune(
     root: str | Path = SWEEPS,
     storage: str | None = None,
 ) -> SweepResult:
-    """Sweep a search space, a YAML file, what it would hold, or one by its name, such as "ddpm": `gensweep tune`.
+    """Sweep a search space, given as a YAML file, a mapping, or a name such as "ddpm": `gensweep tune`.
 
-    `overrides` are values by dotted key, such as {"search.trials": 4}; `scale` is one of the file's own sets of them.
-    Trials that fail do not raise: the result has them.  Raises ConfigError, with all problems, for what can be known
-    before anything is trained, and GensweepError if the storage or Ray does not work.
+    `overrides` are values by dotted key, such as {"search.trials": 4}; `scale` is the name of one of the file's scales.
+    Failed trials do not raise; they are part of the result.  Raises ConfigError, with all problems found before
+    training, and GensweepError if the storage or Ray does not work.
     """
     if not isinstance(space, SweepConfig):
         space = read_space(space, name=name, trials=trials, overrides=overrides, scale=scale)
@@ -77,7 +77,7 @@ def read_space(
     overrides: Overrides = (),
     scale: str | None = None,
 ) -> SweepConfig:
-    """The sweep that `tune` would run.  Raises ConfigError with all problems."""
+    """The sweep that `tune` runs.  Raises ConfigError with all problems."""
     named = {"name": name, "search.trials": trials}
     changes = {key: value for key, value in named.items() if value is not None}
     if isinstance(overrides, Mapping):
@@ -96,16 +96,16 @@ def resume(
     root: str | Path = SWEEPS,
     storage: str | None = None,
 ) -> SweepResult:
-    """Go on with a sweep, by its name or URL: `gensweep tune --resume`, `--extend` by `more_trials`, or `--repeat`.
+    """Resume a sweep, by its name or URL: `gensweep tune --resume`, `--extend` by `more_trials`, or `--repeat`.
 
-    Raises ConfigError if there is no such sweep, or if it takes no more trials.
+    Raises ConfigError if there is no such sweep, or if it cannot have more trials.
     """
     folder, storage = _folder_of(name, Path(root), storage)
-    going_on: dict[str, Any] = {"resume": not more_trials, "extend": more_trials, "repeats": repeats}
+    options: dict[str, Any] = {"resume": not more_trials, "extend": more_trials, "repeats": repeats}
     sweep = checked_sweep(folder.settings["sweep"])
     if more_trials and (problem := extension_problem(sweep, sweep.nodes(), folder.state().wanted + more_trials)):
         raise ConfigError(f"{sweep.name}: {problem}")
-    return run_sweep(sweep, root=Path(root), storage=storage, **going_on)
+    return run_sweep(sweep, root=Path(root), storage=storage, **options)
 
 
 def retry(
@@ -116,14 +116,14 @@ def retry(
     root: str | Path = SWEEPS,
     storage: str | None = None,
 ) -> SweepResult:
-    """Run failed trials of a sweep again, those that are named, or all: `gensweep tune --retry`.
+    """Run failed trials of a sweep again, by default all: `gensweep tune --retry`.
 
-    Raises ConfigError for trials that did not fail, and for overrides that would change what trials are compared by.
+    Raises ConfigError for trials that did not fail, and for overrides that would make scores incomparable.
     """
     folder, storage = _folder_of(name, Path(root), storage)
     sweep, changes = with_changes(checked_sweep(folder.settings["sweep"]), parse_overrides(overrides))
     again = Retry((trials,) if isinstance(trials, str) else tuple(trials), changes)
-    if folder.state().created is not None:  # else the log is still in the storage
+    if folder.state().created is not None:  # otherwise the log is still in the storage
         again.check(folder)
     return run_sweep(sweep, root=Path(root), storage=storage, retry=again)
 
@@ -142,17 +142,17 @@ def train(
     root: str | Path = SWEEPS,
     storage: str | None = None,
 ) -> SweepResult:
-    """Train one configuration, a YAML file or what it would hold, or that of a run: `gensweep train`.
+    """Train one configuration, given as a YAML file, a mapping or a run: `gensweep train`.
 
-    Of a search space its base is trained.  `continue_from` is a run, or a checkpoint's folder, that goes on until the
-    override of "training.images".  A worker has a GPU by default if there is one.  Raises as `tune` does.
+    For a search space, trains its base.  `continue_from` is a run or a checkpoint folder to train longer, up to the
+    override of "training.images".  By default a worker uses a GPU if there is one.  Raises as `tune` does.
     """
     if sum(given is not None for given in (config, from_run, continue_from)) != 1:
         raise ConfigError(
-            "give either a configuration, from_run or continue_from; for example: gensweep train --from-run quickstart"
+            "pass either a configuration, from_run or continue_from; for example: gensweep train --from-run quickstart"
         )
     if config is None and scale is not None:
-        raise ConfigError("a scale belongs to a file, not to a run; change single values of that")
+        raise ConfigError("a run has no scales; change single values with overrides")
     start = None
     if continue_from is not None:
         trial, start = _longer(continue_from, overrides, Path(root))
@@ -174,22 +174,22 @@ def train(
 
 
 def _prepared(sweep: SweepConfig) -> SweepConfig:
-    """The sweep with the settings that its trials inherit from a trained model."""
+    """The sweep with the settings that its trials inherit from a base model."""
     if any(key.startswith(("start.kind", "start.choice")) for key, _ in flatten(sweep.space)):
-        raise ConfigError("start.kind: cannot be searched, as trials inherit settings by it; run a sweep for each kind")
+        raise ConfigError("start.kind: cannot be searched, as trials inherit its settings; run a sweep for each kind")
     kind = sweep.base.get("start", {}).get("kind", "scratch")
     return cast(SweepConfig, STARTS[kind].prepare(sweep))
 
 
 def _longer(run: str | Path, overrides: Overrides, root: Path) -> tuple[TrialConfig, InitialCheckpoint]:
-    """The trial that a run becomes which goes on, and where it begins."""
+    """The trial that continues a run, and the checkpoint where it starts."""
     named = isinstance(run, str) and not names_folder(run, root)
     source = trained_trial(str(run), root) if named else None
     folder = checkpoint_folder(source or run)
     trial, checkpoint = _longer_trial(folder, parse_overrides(overrides))
     known: list[Evaluation] = []
     changed = _changed(TrialConfig.from_dict(checkpoint.metadata), trial) - {"evaluation.at", "evaluation.every"}
-    if source is not None and not any(key.startswith(FREE_SECTIONS) for key in changed):  # scores can be compared
+    if source is not None and not any(key.startswith(FREE_SECTIONS) for key in changed):  # scores stay comparable
         known = evaluations_until(source, checkpoint.images, trial.flat()["evaluation.metrics"][0])
     return trial, InitialCheckpoint(
         str(run), checkpoint.images, str(folder.resolve()), [each.as_dict() for each in known]
@@ -197,32 +197,32 @@ def _longer(run: str | Path, overrides: Overrides, root: Path) -> tuple[TrialCon
 
 
 def _longer_trial(folder: Path, overrides: Mapping[str, Any]) -> tuple[TrialConfig, Checkpoint]:
-    """The trial of a checkpoint with the overrides, and its description.  Raises ConfigError if it cannot be longer."""
+    """The trial of a checkpoint with the overrides, and its description.  Raises ConfigError if it cannot continue."""
     checkpoint = verify(folder)
     if not any(name.startswith("optimizers/") for name in tensor_names(folder)):
-        raise ConfigError(f"{folder} has weights and no state of an optimizer, so no training can continue from it")
+        raise ConfigError(f"{folder} has weights but no optimizer state, so training cannot continue from it")
     trained = TrialConfig.from_dict(checkpoint.metadata)
-    # A training that was bounded in time has an end that its pace set.
+    # The end of a training with a time limit depends on its pace.
     trial = trained.with_overrides({"training.device_seconds": None, **overrides})
     changed = [key for key in sorted(_changed(trained, trial)) if key not in FREE_SETTINGS]
     if changed := [key for key in changed if not key.startswith(FREE_SECTIONS)]:
         raise ConfigError(
-            f"{changed[0]}: a training continues with its own settings, and this was "
-            f"{trained.flat().get(changed[0])!r}; to train with another one: gensweep train --from-run"
+            f"{changed[0]}: a continued training keeps its settings, here "
+            f"{trained.flat().get(changed[0])!r}; to change it, start again: gensweep train --from-run"
         )
     after = trial.flat()
     further = after["training.images"] > checkpoint.images and after["training.device_seconds"] is None
     if "training.images" not in overrides or not further:
         raise ConfigError(
-            f"training.images: the checkpoint {folder} was trained with {checkpoint.images:,} images; give "
+            f"training.images: the checkpoint {folder} was trained with {checkpoint.images:,} images; set "
             f"a larger number, for example --set training.images={2 * checkpoint.images}"
         )
     images = load_images(trial)
     if (images.class_names, images.class_counts) != (checkpoint.class_names, checkpoint.class_counts):
         raise ConfigError(
-            f"data: there are {len(images):,} images of {len(images.class_names)} classes now, and the checkpoint was "
-            f"trained with {sum(checkpoint.class_counts):,} of {len(checkpoint.class_names)}; a training "
-            "continues with the same images: name them with --set data.path=FOLDER"
+            f"data: found {len(images):,} images of {len(images.class_names)} classes, but the checkpoint was "
+            f"trained with {sum(checkpoint.class_counts):,} of {len(checkpoint.class_names)}; to continue  "
+            "with the same images, set --set data.path=FOLDER"
         )
     return trial, checkpoint
 
@@ -239,24 +239,24 @@ def _trial_of(run: str, overrides: Overrides, root: Path) -> TrialConfig:
 
 
 def _folder_of(name: str, root: Path, storage: str | None) -> tuple[SweepFolder, str | None]:
-    """The folder of a sweep by its name, or begun anew from where it is stored; and its storage, if that is given."""
+    """The folder of a sweep by name, created from its storage if needed; and the storage, if given."""
     if "/" in name:
         if storage is not None:
-            raise ConfigError(f"{name} says where the sweep lies; leave the storage out")
-        name, storage = adopt(root, name)
+            raise ConfigError(f"{name} already names the storage; omit --storage")
+        name, storage = attach(root, name)
     folder = SweepFolder(root, name)
     folder.check_name(resume=True)
     _check_trained(folder)
     for module in install_kept_plugins(folder):
-        click.echo(f"Note: the code of the plug-in {module} is the copy that lies with the sweep", err=True)
+        click.echo(f"Note: the code of the plug-in {module} is the sweep's own copy", err=True)
     return folder, storage
 
 
 def _check_trained(folder: SweepFolder) -> None:
-    """Raises ConfigError for an entry whose images were only scored."""
+    """Raises ConfigError if the sweep's images were only scored."""
     settings = dict(flatten(folder.settings["sweep"]))
     if "base.family.sha256" in settings:
         raise ConfigError(
             f"{folder.name} was only scored here ({settings.get('base.family.path', 'path unknown')}): there is no "
-            "training to go on with; name a sweep of tune or train"
+            "training to continue; name a sweep of tune or train"
         )

@@ -1,4 +1,4 @@
-"""What came out of sweeps, from Python: their trials and models, the best one, and the verdict across sweeps."""
+"""Results of sweeps from Python: trials and models, the best trial, and the verdict across sweeps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Trials of one or several sweeps, best first, and what to conclude from them."""
+    """The trials of one or several sweeps, best first, and the verdict on them."""
 
     comparison: Comparison
     judged: Recommendation
@@ -41,37 +41,37 @@ class Verdict:
 
     @property
     def recommended(self) -> TrialState:
-        """The trial to train or use for the budget."""
+        """The recommended trial for the budget."""
         return self.judged.recommended.trial
 
     @property
     def words(self) -> str:
-        """The verdict in sentences: what to take at which budget, how sure that is, and what the scores hide."""
+        """The verdict as text: the recommendation, its certainty, and caveats."""
         return format_verdict(self.comparison, self.judged)
 
     @property
     def too_close(self) -> bool:
-        """Whether the trials cannot be told apart."""
+        """True if the trials cannot be told apart."""
         return self.judged.too_close
 
     def as_dict(self) -> dict[str, Any]:
-        """What `gensweep best --compare --format json` prints."""
+        """The content of `gensweep best --compare --format json`."""
         return comparison_json(self.comparison, self.judged)
 
     def table(self) -> DataFrame:
-        """The ranked trials, one a row, best first; columns are the dotted keys of `entries` in `as_dict`."""
+        """The ranked trials, one per row, best first; columns are the dotted keys of `entries` in `as_dict`."""
         return _table([entry_json(entry) for entry in self.comparison.entries])
 
     def write_html(self, file: str | Path) -> None:
-        """Write the report, one file that needs no network."""
+        """Write the report, a single file that works offline."""
         write_report(self.comparison, self.judged, Path(file))
 
 
 def compare(*sweeps: str, budget: str | None = None, draw: int = 0, root: str | Path = SWEEPS) -> Verdict:
     """Rank the trials of sweeps, by default of all, and recommend one: `gensweep best --compare`.
 
-    `budget` is what one training may spend, such as "10min" or "2e13flops", by default the largest that all reached;
-    it also pays for drawing `draw` images.  Raises GensweepError if no trial has a score, or if they are unlike.
+    `budget` is that of one training, such as "10min" or "2e13flops", by default the largest that all sweeps reached;
+    it also pays for `draw` images.  Raises GensweepError if no trial has a score, or if scores are not comparable.
     """
     amount = None if budget is None else parse_amount(budget)
     comparison = compare_sweeps(load_sweeps(sweeps, Path(root)))
@@ -86,10 +86,10 @@ def best(sweep: str | None = None, *, root: str | Path = SWEEPS) -> TrialState:
 
 
 def trials(sweep: str | None = None, *, root: str | Path = SWEEPS) -> DataFrame:
-    """The trials of a sweep, by default the newest, one a row: `gensweep trials`.
+    """The trials of a sweep, by default the newest, one per row: `gensweep trials`.
 
     Columns are `trial`, `family`, `status`, `objective`, `images`, `error`, and `params.KEY` and
-    `signals.KEY` for each setting that was searched and each signal.
+    `signals.KEY` for each searched setting and each signal.
     """
     return _table(trials_json(find_sweep(sweep, Path(root))))
 
@@ -107,10 +107,10 @@ def load(
     weights: str | None = None,
     device: torch.device | str | None = None,
 ) -> Model:
-    """The model of a run, ready to draw: "sweep/t0004", "sweep" (its best score), a folder, or a registered model.
+    """The model of a run, ready to sample: "sweep/t0004", "sweep" (its best score), a folder, or a registered model.
 
-    `overrides` change settings of sampling.  `weights` are by default those that were evaluated; "raw" and multiples of
-    the half-life of their average, such as "0.25", name others.  Raises GensweepError if there is no such model.
+    `overrides` change settings of sampling.  `weights` are by default the evaluated ones, else "raw" or a multiple of
+    the average's half-life, such as "0.25".  Raises GensweepError if there is no such model.
     """
     from gensweep.build.model import load_checkpoint
     from gensweep.tracking.checkpoints import checkpoint_folder

@@ -1,1 +1,1 @@
-"""Where a configuration meets the maths: from a TrialConfig to data, family, evaluator; then a training, or images."""
+"""Build a trial from its configuration: data, family and evaluator, then a training or images."""

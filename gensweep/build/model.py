@@ -27,17 +27,17 @@ from gensweep.training.evaluation import draw, evaluate_images
 from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_in, weights_prefix
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Gets the number of images that are done, and of all images."""
+"""Called with the numbers of finished images and of all images."""
 
-#: Sections that say how any model was trained and evaluated: no image depends on them that is drawn later.
+#: Sections that describe how a model was trained and evaluated; they do not affect later images.
 OF_TRAINING = ("seed", "plugins", "data", "network", "optimizer", "training", "evaluation", "start")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained family that can draw samples: weights of a checkpoint, and the settings it was trained with.
+    """A trained family that can generate samples: weights of a checkpoint, and the settings it was trained with.
 
-    `weights` says which: "ema", the average that was evaluated, "ema@0.25" with a quarter of its half-life, or "raw".
+    `weights` is "ema", the evaluated average, "ema@0.25", with a quarter of its half-life, or "raw".
     """
 
     config: TrialConfig
@@ -53,16 +53,16 @@ class Model:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of its classes, those of adapters last."""
+        """The names of its classes; adapters' classes come last."""
         return self.checkpoint.class_names
 
     @property
     def network(self) -> nn.Module:
-        """The network that draws samples."""
+        """The network that generates samples."""
         return self.family.networks[self.family.sampled]
 
     def with_settings(self, changes: Mapping[str, Any]) -> Model:
-        """The same network with other settings of sampling.  Raises ConfigError for those without an effect."""
+        """The same network with other sampling settings.  Raises ConfigError for those without an effect."""
         if not changes:
             return self
         check_effect(self.config, changes)
@@ -70,7 +70,7 @@ class Model:
         family = build_family(config, self.shape, len(self.class_names))
         family.networks[family.sampled], family.classes = self.network, self.family.classes
         if isinstance(family, DenoisingFamily):
-            # A schedule that is learnt belongs to the network.
+            # A learned schedule belongs to the network.
             family.process = family.process_of(self.network)
         return replace(self, config=config, family=family)
 
@@ -99,29 +99,29 @@ class Model:
     def score(self, images: UInt8[Tensor, "n c h w"], *, labels: Int[Tensor, " n"] | None = None) -> dict[str, Score]:
         """Scores of images, by the metrics and real images of the model's training; `labels` are their classes.
 
-        Raises ConfigError for fewer than two images, if they are not like the model's, or if no metric looks at images.
+        Raises ConfigError for fewer than two images, for images of another shape, or if no metric scores images.
         """
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape or len(images) < 2:
             shape = ", ".join(map(str, self.shape))
             raise ConfigError(
-                f"images of {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)} cannot be scored: give "
-                f"uint8 (n, {shape}) with n >= 2, such as Model.sample draws"
+                f"images of {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)} cannot be scored: pass "
+                f"uint8 (n, {shape}) with n >= 2, as Model.sample returns"
             )
         trial = self.config.with_overrides({"evaluation.samples": len(images)})
         evaluator = build_evaluator(trial, load_images(trial), self.device)
         if not evaluator.metrics_of("samples"):
-            raise ConfigError("evaluation.metrics: no metric of this model looks at images; they ask for a likelihood")
+            raise ConfigError("evaluation.metrics: no metric of this model scores images; they all need a likelihood")
         chosen = images.to(self.device)
         return evaluate_images(evaluator, lambda indices: chosen[indices], self.device, labels=labels).scores
 
 
 def check_effect(trial: TrialConfig, changes: Mapping[str, Any]) -> None:
-    """Raises ConfigError for settings that say how a model was trained, and not how its images are drawn."""
+    """Raises ConfigError for settings of training, which cannot change how images are sampled."""
     own: tuple[str, ...] = getattr(trial.bound("family").func, "of_training", ())
     of_training = tuple(f"{name}." for name in (*OF_TRAINING, *own))
-    told = "says how the model was trained; what can change is how it draws, such as sampler.steps or family.guidance"
+    message = "is fixed since training; change settings of sampling, such as sampler.steps or family.guidance"
     if idle := [key for key, _ in flatten(changes) if f"{key}.".startswith(of_training)]:
-        raise ConfigError([f"{key}: {told}" for key in idle])
+        raise ConfigError([f"{key}: {message}" for key in idle])
 
 
 def load_checkpoint(
@@ -133,8 +133,8 @@ def load_checkpoint(
 ) -> Model:
     """The model in a checkpoint folder, by default with the weights that were evaluated.
 
-    `overrides` change settings of sampling, such as {"sampler.steps": 20}.  Raises ConfigError for settings and weights
-    that do not exist, and GensweepError if the checkpoint is damaged or a change does not fit its weights.
+    `overrides` change settings of sampling, such as {"sampler.steps": 20}.  Raises ConfigError for unknown settings and
+    weights, GensweepError if the checkpoint is damaged or its weights do not fit a change.
     """
     keep_freed_memory()
     device = torch.device(device) if device is not None else default_device()
@@ -154,16 +154,16 @@ def load_checkpoint(
 
 
 def weights_name(text: str, kept: Sequence[str]) -> str:
-    """The weights that a person means by 1, 0.25, ema, ema@0.25 or raw.  Raises ConfigError if they are not `kept`."""
+    """The weights for 1, 0.25, ema, ema@0.25 or raw.  Raises ConfigError if they are not `kept`."""
     try:
         number = text.removeprefix(f"{MAIN_AVERAGE}@")
         name = text if text in (RAW_WEIGHTS, MAIN_AVERAGE) else average_name(float(number))
     except ValueError:
-        raise ConfigError(f"ema={text}: give multiples of the main half-life, such as 0.25, 1 or 4, or raw") from None
+        raise ConfigError(f"ema={text}: use a multiple of the main half-life, such as 0.25, 1 or 4, or raw") from None
     if name not in kept:
         raise ConfigError(
-            f"ema={text}: this checkpoint holds the weights {', '.join(kept)}; "
-            "training.ema_half_life and training.ema_factors say which averages a training keeps"
+            f"ema={text}: this checkpoint contains the weights {', '.join(kept)}; "
+            "to keep others, set training.ema_half_life and training.ema_factors and train again"
         )
     return name
 
@@ -171,7 +171,7 @@ def weights_name(text: str, kept: Sequence[str]) -> str:
 def in_batches(
     draw: Callable[[Tensor], Tensor], count: int, batch_size: int, device: torch.device, progress: Progress | None
 ) -> Tensor:
-    """Images 0..count-1 on the CPU; `draw` gets a batch of these indices at a time."""
+    """Images 0..count-1 on the CPU; `draw` is called with a batch of these indices at a time."""
     drawn = []
     for start in range(0, count, batch_size):
         indices = torch.arange(start, min(start + batch_size, count), device=device)
@@ -187,7 +187,7 @@ def labels_of(model: Model, count: int, class_name: str | None) -> Tensor:
     if class_name is None:
         return torch.arange(count, device=model.device) % max(1, len(names))
     if not model.family.classes:
-        raise ConfigError(f"class {class_name!r}: this model was trained without labels; leave the class out")
+        raise ConfigError(f"class {class_name!r}: this model was trained without labels; omit the class")
     if class_name not in names:
         raise ConfigError(f"{class_name!r} is not a class of this model (known: {', '.join(names)})")
     return torch.full((count,), names.index(class_name), device=model.device)

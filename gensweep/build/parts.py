@@ -1,4 +1,4 @@
-"""The parts of a trial: from a TrialConfig to data, family, learner and evaluator, and its run."""
+"""Build the parts of a trial from its TrialConfig: data, family, learner and evaluator; and run it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from gensweep.training.trial import run_trial
 if TYPE_CHECKING:
     from gensweep.metrics.metric import Metric
 
-#: Seeds whose images every sweep scores: 0 in evaluations of a training, 1 in the winner's fresh score.
+#: Seeds of scored images: 0 in evaluations of a training, 1 in the winner's fresh score.
 CHECKED_SEEDS = (0, 1)
 
 Split: TypeAlias = Literal["train", "test", "whole", "whole test"]
@@ -51,7 +51,7 @@ def _start(trial: TrialConfig) -> Start:
 
 
 def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
-    """Fetch the data set of a trial if this machine lacks it; `report` takes lines.  Raises GensweepError."""
+    """Download the data set of a trial if it is missing; `report` is called with lines.  Raises GensweepError."""
     values = trial.flat()
     kind, named = values["data.kind"], {"dataset": values.get("data.dataset")}
     for name in FETCHERS:
@@ -63,7 +63,7 @@ def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
 
 
 def load_images(trial: TrialConfig, split: Split = "train") -> Images:
-    """The data set of a trial, in the labels of its model; a whole split is without its limit."""
+    """The data set of a trial, with its model's labels; `whole` ignores the limit of a split."""
     data = trial.data.model_copy(update={"limit": None}) if split.startswith("whole") else trial.data
     with trial.keys_in_errors():
         images: Images = bind(data)("test" if split.endswith("test") else "train", cache_folder())
@@ -73,7 +73,7 @@ def load_images(trial: TrialConfig, split: Split = "train") -> Images:
 def build_family(
     trial: TrialConfig, shape: tuple[int, int, int], classes: int, weights: Weights | None = None
 ) -> Family:
-    """The family of a trial for images of a shape (c, h, w); `weights` are those of the model that it starts from."""
+    """The family of a trial for images of a shape (c, h, w), starting from `weights`."""
     with trial.keys_in_errors(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)
         build = partial(trial.bound("family"), *shape[:2])
@@ -81,7 +81,7 @@ def build_family(
 
 
 def build_learner(trial: TrialConfig, images: Images, device: torch.device | str, workers: Workers) -> Learner:
-    """The family of a trial, ready to be trained.  Raises GensweepError if its base is not what it was."""
+    """The family of a trial, ready to train.  Raises GensweepError if its base model has changed."""
     family = build_family(trial, images.shape, images.classes, _start(trial).weights())
     training: TrainingSettings = trial.bound("training")()
     return Learner(family, training, seed=trial.seed, device=device, workers=workers)
@@ -99,7 +99,7 @@ def build_evaluator(
     device: torch.device | str,
     moved: Callable[[Phase | None], None] = lambda _: None,
 ) -> Evaluator:
-    """What evaluates a trial that is trained on `images`; `moved` gets each phase, and None as the extractor works."""
+    """The evaluator of a trial that trains on `images`; `moved` is called with each phase, and None for progress."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     training: TrainingSettings = trial.bound("training")()
     metrics: dict[str, Metric] = {}
@@ -112,7 +112,7 @@ def build_evaluator(
             extractor.register_forward_hook(lambda *_: moved(None))
             moved("computing reference statistics")
             references = _references(trial, images, extractor)
-            # Features of real images give their moments too, so metrics that need features come first.
+            # Features also give their moments, so metrics that need features come first.
             for name in sorted(references, key=lambda name: METRICS[name].of_moments):
                 reference = references[name]
                 metrics[name] = METRICS[name](reference, device)
@@ -136,26 +136,26 @@ def build_evaluator(
 
 
 def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
-    """The images of which a likelihood is computed, evenly from their split without its limit, and the split's name."""
+    """The images for the likelihood, spread evenly over their split, and the name of the split."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     likelihood = settings.likelihood()
     split = images if likelihood.split == "train" else load_images(trial, "whole test")
     if split.class_names != images.class_names:
         raise ConfigError(
             f"evaluation.likelihood.split: {split.name} has the classes {', '.join(split.class_names)}, but the model "
-            f"learns {', '.join(images.class_names)}; name those that both have in data.classes"
+            f"learns {', '.join(images.class_names)}; list their common classes in data.classes"
         )
     chosen = spread(len(split), likelihood.images)
     return replace(split, pixels=split.pixels[chosen], labels=split.labels[chosen]), reference_name(split)
 
 
 def training_reference(trial: TrialConfig, images: Images, extractor: Extractor) -> Real:
-    """The images of a trial's training as an extractor sees them, and those of the test split, if there is one."""
+    """The extractor's view of the training images, and of the test split if there is one."""
     return Real(images, extractor, cache_folder(), unseen=lambda: _unseen(trial, images))
 
 
 def _references(trial: TrialConfig, images: Images, extractor: Extractor) -> dict[str, Real | Statistics]:
-    """What each metric of samples compares generated images with; no feature is computed yet."""
+    """The reference of each metric of samples; computes no features yet."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     of_training = training_reference(trial, images, extractor)
     chosen = of_training if settings.against == "train" else _reference(trial, images, settings.against, extractor)
@@ -163,7 +163,7 @@ def _references(trial: TrialConfig, images: Images, extractor: Extractor) -> dic
 
 
 def _reference(trial: TrialConfig, images: Images, against: str, extractor: Extractor) -> Real | Statistics:
-    """What generated images are compared with, if not those of the training.  Raises ParameterError."""
+    """The reference images or statistics, if not the training images.  Raises ParameterError."""
     if against in ("test", "whole"):
         return Real(load_images(trial, cast(Split, against)), extractor, cache_folder())
     if is_folder := against.endswith("/"):
@@ -188,7 +188,7 @@ def _unseen(trial: TrialConfig, images: Images, split: Split = "test") -> Images
 
 
 def current_references(trial: TrialConfig) -> dict[str, str]:
-    """Names of the user's own pictures or statistics as they are now, by metric; none of those that are missing."""
+    """Fingerprints of the user's own reference pictures or statistics, by metric; missing ones are left out."""
     values = trial.flat()
     against = values["evaluation.against"]
     own = against if against.endswith(("/", STATISTICS_SUFFIX)) else values.get("data.path")
@@ -200,13 +200,13 @@ def current_references(trial: TrialConfig) -> dict[str, str]:
 
 
 def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporter) -> None:
-    """Run a trial, given as plain values, to its end, in every one of its workers."""
+    """Run a trial, given as plain values, to its end in each of its workers."""
     trial = TrialConfig.from_dict(config)
     reporter.moved("loading data")
     try:
         fetch_data(trial, reporter.note)
         images = load_images(trial)
-    except GensweepError as error:  # they were there when the sweep started
+    except GensweepError as error:  # the files were there when the sweep started
         raise OutsideError(str(error)) from error
     evaluator = build_evaluator(trial, images, context.device, reporter.moved)
     reporter.moved("building the networks")
@@ -222,9 +222,9 @@ def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporte
 
 
 def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
-    """Load each data set and feature extractor of some trials once; what there is to note about the data, by lines.
+    """Load each data set and extractor of some trials once; returns notes about the data.
 
-    The best is scored at the end with the `final` settings.  Raises ConfigError with all that does not fit together.
+    `final` has the settings of the last score.  Raises ConfigError with all parts that do not fit together.
     """
     distinct = {(trial.data.model_dump_json(), trial.evaluation.model_dump_json()): trial for trial in trials}
     notes, problems = list[str](), list[str]()
@@ -243,7 +243,7 @@ def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = Mappi
 
 
 def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
-    """Raise ConfigError if a trial could not be scored; the `section` that asks for it is evaluation, or final."""
+    """Raise ConfigError if a trial could not be scored by the settings of `section`, evaluation or final."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     if settings.of("samples"):
         if problem := _missing_weights(trial, section):
@@ -261,7 +261,7 @@ def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
 
 
 def _check_generated(settings: EvaluationSettings, images: Images, key: str, *, last: bool) -> None:
-    """Raise ParameterError if too few images are drawn for a metric."""
+    """Raise ParameterError if a metric needs more images."""
     samples = torch.arange(settings.drawn(last=last))
     try:
         for seed, name in product(CHECKED_SEEDS, settings.of("samples")):
@@ -272,11 +272,11 @@ def _check_generated(settings: EvaluationSettings, images: Images, key: str, *, 
 
 
 def _missing_weights(trial: TrialConfig, section: str) -> str | None:
-    """That published weights are not here, and what to type: who waits for a sweep wants no download first."""
+    """The message for missing published weights: a running sweep should not wait for a download."""
     key, settings = "evaluation.extractor", trial.flat()
     kind = str(settings.get(f"{key}.kind"))
     file = PUBLISHED.get(kind) if kind in EXTRACTORS and settings.get(f"{key}.weights") is None else None
     if file is None or file.place(cache_folder()).exists():
         return None
-    without = ", or leave that score out: --set final=null" if section == "final" else ""
-    return f"{section}.extractor: the weights of {kind} are not here; run: gensweep data fetch {kind}{without}"
+    without = ", or skip that score: --set final=null" if section == "final" else ""
+    return f"{section}.extractor: the weights of {kind} are missing; run: gensweep data fetch {kind}{without}"

@@ -1,4 +1,4 @@
-"""Warnings of sampler settings that go wrong with any network."""
+"""Warnings about sampler settings that fail with any network."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from gensweep.diffusion.samplers.sampler import Levels, Sampler
 from gensweep.families.family import Denoising
 from gensweep.noise import Noise
 
-#: Samplers are warned of if the variance of their images is more than this times that of the data: they look noisy.
+#: Warn if the variance of images is more than this times that of the data: they look noisy.
 MAX_VARIANCE_RATIO = 1.2
-#: Sections of a trial that do not change the levels that a sampler visits.
+#: Sections of a trial that do not affect the sampler's levels.
 SECTIONS_WITHOUT_LEVELS = ("seed", "data", "start", "network", "optimizer", "training", "evaluation")
-#: The stream that stands for the noise at the start of a chain; those of samplers are not negative.
+#: The stream of the initial noise; streams of samplers are not negative.
 START_OF_CHAIN_STREAM = -1
 
 
 def sampler_warnings(trials: Iterable[TrialConfig]) -> list[str]:
-    """A line for each sampler of the trials that makes images far too wide, with settings that do not."""
+    """A warning for each sampler of the trials whose images vary far too much, with better settings."""
     distinct = {}
     for trial in trials:
         values = {name: value for name, value in trial.as_dict().items() if name not in SECTIONS_WITHOUT_LEVELS}
@@ -37,14 +37,14 @@ def _warning(trial: TrialConfig) -> str | None:
     settings = trial.as_dict().get("sampler")
     if settings is None:
         return None
-    # The levels are the process's alone, and a network would take time to build.
+    # The levels depend only on the process, and a network would take time to build.
     family = trial.bound("family")(1, 8, 2, network=lambda *_: nn.Identity())
     if not isinstance(family, Denoising):
         return None
     ratio = widening(family.process, family.sampler)
     if ratio <= MAX_VARIANCE_RATIO:
         return None
-    remedy = "take more sampler.steps, sampler.spacing log_snr or sampler.kind straight_heun"
+    remedy = "use more sampler.steps, sampler.spacing log_snr or sampler.kind straight_heun"
     if settings.get("churn"):
         remedy = "lower sampler.churn_noise or sampler.churn"
     spacing = f" and spacing {settings['spacing']}" if "spacing" in settings else ""
@@ -57,9 +57,9 @@ def _warning(trial: TrialConfig) -> str | None:
 def widening(levels: Levels, sampler: Sampler, std: float = TYPICAL_DATA_STD) -> float:
     """The variance of samples over that of the data, if these are N(0, std^2) and the network is perfect.
 
-    1 is right; less blurs, and more adds noise.  The ideal denoiser of Gaussian data is linear, x_0 = std^2 / (std^2 +
-    sigma^2) x, so a sample is a sum over the independent normal numbers that it is made of, and one run with each of
-    them alone gives its variance exactly.
+    1 is right; less blurs, and more adds noise.  The ideal denoiser of Gaussian data is linear,
+    x_0 = std^2 / (std^2 + sigma^2) x, so a sample is a weighted sum of independent normal numbers.  One run with each
+    alone gives its variance exactly.
     """
     streams = set()
 
@@ -83,7 +83,7 @@ def _sample(levels: Levels, sampler: Sampler, std: float, noise: Noise) -> Float
 
 
 class _OneEach(Noise):
-    """Sample i has one random number that is 1, that of stream `samples[i]`; all of its others are 0."""
+    """In sample i the random number of stream `samples[i]` is 1; all others are 0."""
 
     def normal(self, *shape: int, stream: int) -> Float64[Tensor, "n ..."]:
         one = (self.samples == stream).double()

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from gensweep.sweep.trial_state import TrialState
     from gensweep.verdict.comparison import Comparison, RankedTrial
 
-#: Where the report of a comparison goes, unless somebody says otherwise.
+#: Default file of a comparison's report.
 REPORT = Path("report.html")
-#: Rows of the table of a comparison; JSON and CSV hold every trial, the report the best 1,000.
+#: Rows of a comparison's table; JSON and CSV have every trial, the report the best 1,000.
 ROWS = 20
 
 
@@ -30,13 +30,13 @@ ROWS = 20
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="With --compare: the report, one HTML file that needs no network.  [default: report.html]  "
+    help="With --compare: the report, one HTML file that works offline.  [default: report.html]  "
     "Without: a YAML file for the configuration of the best trial.",
 )
 @click.option(
     "--budget",
     metavar="AMOUNT",
-    help="With --compare: what one training may spend, as 2e13flops, 10min, 8h or 60kimages.  [default: the largest "
+    help="With --compare: budget of one training, such as 2e13flops, 10min, 8h or 60kimages.  [default: the largest "
     "that all reached]",
 )
 @click.option(
@@ -49,8 +49,8 @@ ROWS = 20
 @click.option(
     "--register",
     metavar="NAME",
-    help="Register the recommended trial as a model; it becomes the champion if there is none, or if it is surely "
-    "better than that.",
+    help="Register the recommended trial as a model; it becomes the champion if there is none, or if it is certainly "
+    "better.",
 )
 @root_option
 @format_option
@@ -67,9 +67,8 @@ def best(
 ) -> None:
     """The best score of a sweep, or with --compare the recommended trial across sweeps.
 
-    SWEEP is a sweep's name, or the path or URL of one: without --compare by default the newest, with --compare by
-    default all. Only scores that were measured in the same way are ranked against each other; what had to stay out is
-    listed with the reason.
+    SWEEP is a sweep's name, or the path or URL of one. The default is the newest sweep, with --compare all of them.
+    Only scores that were measured in the same way are ranked against each other; the others are listed with the reason.
 
     \b
     Examples:
@@ -82,11 +81,11 @@ def best(
       gensweep best ddpm-cifar10 --register horses
     """
     if not compare and len(sweeps) > 1:
-        raise click.UsageError("Several sweeps are ranked with --compare: gensweep best --compare " + " ".join(sweeps))
+        raise click.UsageError("To rank several sweeps, use --compare: gensweep best --compare " + " ".join(sweeps))
     if not compare and (budget is not None or draw is not None or no_html):
-        raise click.UsageError("--budget, --draw and --no-html belong to a comparison: add --compare.")
+        raise click.UsageError("--budget, --draw and --no-html need --compare.")
     if output is not None and no_html:
-        raise click.UsageError("--output has nothing to write with --no-html: leave one of them out.")
+        raise click.UsageError("--output and --no-html exclude each other: omit one of them.")
     from gensweep.api import verdicts
     from gensweep.api.mlflow_verdicts import file_reports, register_recommended
     from gensweep.tracking.sync import sync_all
@@ -147,8 +146,8 @@ def _print_comparison(found: Verdict, html: Path | None, format: str) -> None:
             print_rows(front, format)
     _print_remarks(comparison, judged.recommended, ROWS if format == "table" else len(comparison.entries))
     print_remark(f"Measured as {format_identity(comparison.score.identity)}. {format_guess(comparison.score)}".rstrip())
-    if beside := format_anchors(comparison.anchors, comparison.score.identity.samples):
-        print_remark(beside)
+    if anchors := format_anchors(comparison.anchors, comparison.score.identity.samples):
+        print_remark(anchors)
     print_remark(found.words)
     print_warnings(caveats(comparison, judged))
     if html is not None:
@@ -167,15 +166,15 @@ def _print_remarks(comparison: Comparison, recommended: RankedTrial, shown: int)
     from gensweep.report.commands import left_out_reasons
 
     for entry in comparison.entries[:shown]:
-        if entry is not recommended:  # whose warnings are those of the verdict
+        if entry is not recommended:  # the verdict has its warnings
             _warn(comparison, entry.trial)
     for item in left_out_reasons(comparison):
         print_remark(f"Left out: {item.sweep}: {item.reason}")
         if item.command:
-            print_remark("  to make it alike:", item.command)
+            print_remark("  to make it comparable:", item.command)
     if comparison.failed:
         names = listed((trial.name for trial in comparison.failed), most=5)
         print_remark(f"Failed: {len(comparison.failed)} trials ({names}); see: gensweep trials SWEEP")
     hidden = len(comparison.entries) - shown
     if hidden > 0:
-        print_remark(f"{hidden} more; --format csv has all")
+        print_remark(f"{hidden} more; for all of them, use --format csv")

@@ -28,7 +28,7 @@ def config() -> None:
 @click.argument("files", nargs=-1, required=True, shell_complete=space_names)
 @override_options
 def validate(files: tuple[str, ...], overrides: tuple[str, ...], scale: str | None) -> None:
-    """Check files, the corners of their search spaces and all of their scales; every problem is shown.
+    """Check files, the corners of their search spaces and all of their scales; shows every problem.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def validate(files: tuple[str, ...], overrides: tuple[str, ...], scale: str | No
 
 
 def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> str:
-    """What a file is, for people.  Raises ConfigError with all of its problems."""
+    """A line about a valid file.  Raises ConfigError with all of its problems."""
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.config import TrialConfig, is_sweep, load_sweep, load_trial, scale_names
 
@@ -74,7 +74,7 @@ def schema() -> None:
     \b
     Examples:
       gensweep config schema > sweep.schema.json
-    In an editor with yaml-language-server, the first line of a YAML file then names it:
+    In an editor with yaml-language-server, name it in the first line of a YAML file:
       # yaml-language-server: $schema=sweep.schema.json
     """
     from gensweep.config.json_schema import sweep_schema

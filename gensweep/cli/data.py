@@ -1,4 +1,4 @@
-"""`gensweep data`: fetch data sets, list them, look at them."""
+"""`gensweep data`: fetch, list and show data sets."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from gensweep.report.output import format_option, print_json, print_remark, prin
 if TYPE_CHECKING:
     from gensweep.data.images import Split
 
-#: How a data set of the Hugging Face hub is typed, before its name there.
+#: Prefix of data sets of the Hugging Face hub.
 HUB = "hub:"
 
 
 @click.group()
 def data() -> None:
-    """Fetch and look at data sets.
+    """Fetch and show data sets.
 
     \b
     Examples:
@@ -42,12 +42,12 @@ def data() -> None:
     "source",
     type=click.Path(exists=True, path_type=Path),
     metavar="FOLDER",
-    help="A folder that holds the official binary files or archive of cifar10; then nothing is downloaded.",
+    help="A folder with the official binary files or archive of cifar10, used instead of a download.",
 )
 def fetch(name: str, source: Path | None) -> None:
-    """Put a data set, or the weights of a feature extractor, into the cache folder and check it.
+    """Download a data set, or the weights of a feature extractor, to the cache folder and verify it.
 
-    Each file is verified by its SHA-256; if all are there it is instant.  Prints where the data lie: in
+    Each file is verified by its SHA-256; complete data sets are not downloaded again.  Prints the path, in
     $GENSWEEP_CACHE, or else in gensweep/ of $XDG_CACHE_HOME or ~/.cache.
 
     \b
@@ -69,13 +69,13 @@ def fetch(name: str, source: Path | None) -> None:
         click.echo(PUBLISHED[name].fetch(cache_folder(), report))
     else:
         _check_kind(name, list(dict.fromkeys([*DATASETS, *FETCHERS, *EXTRACTORS])))
-        click.echo(f"{name} needs no fetching.", err=True)
+        click.echo(f"{name} needs no download.", err=True)
 
 
 @data.command("list")
 @format_option
 def list_(format: str) -> None:
-    """List the data sets and whether they are here.
+    """List the data sets, and whether they are on this machine.
 
     \b
     Example:
@@ -99,10 +99,10 @@ def list_(format: str) -> None:
 @data.command()
 @click.argument("name", metavar="NAME|FOLDER|hub:NAME")
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part.")
-@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; may be given several times.")
 @click.option("--size", type=int, metavar="PIXELS", help="Pixels of each side.  [default: 32]")
-@click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]")
-@click.option("--limit", type=int, metavar="IMAGES", help="Only the first images, at most this number.")
+@click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for your own folder.  [default: 3]")
+@click.option("--limit", type=int, metavar="IMAGES", help="Only the first images, at most this many.")
 @click.option(
     "-o",
     "--output",
@@ -114,14 +114,14 @@ def list_(format: str) -> None:
 def show(name: str, split: Split, output: Path | None, format: str, **options: Any) -> int:
     """Show a data set: images of each class, size, fingerprint.
 
-    Of a folder of pictures it also reports original sizes, crops, duplicates within and across train and test, and
-    files that cannot be read.  The exit code is 1 if training would refuse the folder.
+    For a folder of pictures it also reports original sizes, crops, duplicates within and across train and test, and
+    unreadable files.  The exit code is 1 if training would refuse the folder.
 
     \b
     Examples:
       gensweep data show cifar10 --class horse --class cat
       gensweep data show ./photos --size 64 -o photos.png
-      gensweep data show hub:ylecun/mnist      fetched from the Hugging Face hub, if it is not here
+      gensweep data show hub:ylecun/mnist      downloaded from the Hugging Face hub if needed
     """
     from gensweep.config.models import bind, item_model
     from gensweep.config.problems import valid
@@ -159,7 +159,7 @@ def show(name: str, split: Split, output: Path | None, format: str, **options: A
     if format == "table":
         click.echo(f"{images.name}: {len(images)} images of {images.channels} x {images.size} x {images.size}")
         click.echo(f"fingerprint {images.fingerprint}")
-        mirrored = "are trained on as well; flip: false leaves them out" if images.flip else "are not trained on"
+        mirrored = "are in training; to exclude them, set flip: false" if images.flip else "are not in training"
         click.echo(f"mirror images {mirrored}")
     print_rows(rows, format)
     if format == "table" and report is not None:
@@ -174,7 +174,7 @@ def show(name: str, split: Split, output: Path | None, format: str, **options: A
 
 
 def _resolved(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The kind of a data set by its name, and its settings; options that were not given are left out."""
+    """The kind of a data set by its name, and the given settings."""
     from gensweep.data.images import DATASETS, NAMED_DATASETS
 
     settings = {key: value for key, value in options.items() if value not in (None, ())}
@@ -186,7 +186,7 @@ def _resolved(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         name, settings = (
             ("hub", {"dataset": name} | settings) if parquet else ("image_folder", {"path": name} | settings)
         )
-    kinds = DATASETS.kinds()  # which makes the names known, too
+    kinds = DATASETS.kinds()  # also loads the names
     if name in NAMED_DATASETS:
         name, named = NAMED_DATASETS[name]
         settings = named | settings
@@ -204,7 +204,7 @@ def _check_kind(name: str, known: Sequence[str]) -> None:
 
 
 def _needed(kind: str) -> set[str]:
-    """The settings without which there is no such data set."""
+    """The required settings of a kind of data set."""
     from gensweep.data.images import DATASETS
     from gensweep.registry import keywords
 
@@ -212,7 +212,7 @@ def _needed(kind: str) -> set[str]:
 
 
 def _by_name(kind: str) -> str:
-    """How one types a data set of a kind that needs more than its name."""
+    """How to name a data set of a kind that needs more than its own name."""
     from gensweep.data.images import NAMED_DATASETS
 
     names = [name for name, (other, _) in NAMED_DATASETS.items() if other == kind]

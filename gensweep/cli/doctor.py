@@ -1,4 +1,4 @@
-"""`gensweep doctor`: is this machine fit to run sweeps?"""
+"""`gensweep doctor`: check that this machine can run sweeps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gensweep.versions import NEWEST_TESTED, OLDEST_PYTHON, installed_version, r
 
 
 class Finding(NamedTuple):
-    """One line of the answer: what was looked at, how it stands, and what was seen or what to do."""
+    """A check, its status, and a detail or remedy."""
 
     check: str
     status: Literal["ok", "note", "fail"]
@@ -27,9 +27,9 @@ class Finding(NamedTuple):
 @click.command()
 @format_option
 def doctor(format: str) -> int:
-    """Is this machine fit to run sweeps?
+    """Check that this machine can run sweeps.
 
-    Checks versions, devices, disk, the MLflow store and the data sets.  Ends with 1 if anything fails.
+    Checks versions, devices, disk, the MLflow store and the data sets.  The exit code is 1 if any check fails.
 
     \b
     Examples:
@@ -44,7 +44,7 @@ def doctor(format: str) -> int:
 
 
 def _examine(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    # A doctor that falls ill at the first finding is of no use: whatever breaks is a finding of its own.
+    # An error of a check becomes a finding, so that the other checks still run.
     try:
         yield from look()
     except Exception as error:
@@ -64,7 +64,7 @@ def _versions() -> Iterator[Finding]:
 
 def _tested(name: str, installed: str, oldest: str) -> Finding:
     newest = NEWEST_TESTED[name]
-    is_newer = Version(installed).release[:2] > Version(newest).release[:2]  # all of 2.15 is tested if 2.15.0 is
+    is_newer = Version(installed).release[:2] > Version(newest).release[:2]  # 2.15.0 stands for all of 2.15
     tested = newest if Version(oldest) == Version(newest) else f"{oldest} and {newest}"
     return Finding(name, "note" if is_newer else "ok", f"{installed} (tested: {tested})")
 
@@ -90,7 +90,7 @@ def _devices() -> Iterator[Finding]:
 def _disk() -> Iterator[Finding]:
     here = Path.cwd()
     free = shutil.disk_usage(here).free / 2**30
-    enough, hint = free > MIN_FREE_GIB, f"; make at least {MIN_FREE_GIB} GiB free"
+    enough, hint = free > MIN_FREE_GIB, f"; free at least {MIN_FREE_GIB} GiB free"
     yield Finding("disk", "ok" if enough else "fail", f"{free:.0f} GiB free here{'' if enough else hint}")
     if (problem := write_problem(here)) is not None:
         yield Finding("folder", "fail", problem)
@@ -107,7 +107,7 @@ def _store() -> Iterator[Finding]:
     )
 
     check_store()
-    with explaining_errors(f"the MLflow store {tracking_uri()} answers, but takes no records (CAUSE)"):
+    with explaining_errors(f"the MLflow store {tracking_uri()} is reachable, but not writable (CAUSE)"):
         store = client()
         for key, value in TRAINING_RUNS.items():
             store.set_experiment_tag(experiment_id(store), key, value)

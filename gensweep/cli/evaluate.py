@@ -12,11 +12,11 @@ from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, option_bundle, print_rows
 from gensweep.rescoring.sampling_axes import (
     axes_options,
+    format_results,
     parse_axes,
     rescore,
     result_json,
     result_rows,
-    result_words,
 )
 
 
@@ -25,17 +25,17 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
 
 
 def reference_of(against: str | None) -> str | None:
-    """A folder by its absolute name with a slash; a split or a file of statistics as it is."""
+    """The absolute name of a folder, with a slash; a split or a file of statistics unchanged."""
     if against is None or against in ("train", "test", "whole") or not Path(against).is_dir():
         return against
     return f"{Path(against).resolve()}/"
 
 
-#: What is scored and against what, also for images that no model here has drawn.
+#: Images and references of a score, also for images of other programs.
 scoring_options = option_bundle(
     click.option("--samples", type=click.IntRange(2), metavar="N", help="Images to score.  [default: as in training]"),
     click.option(
-        "--seed", type=int, default=0, show_default=True, help="0 is the noise of the evaluations in training."
+        "--seed", type=int, default=0, show_default=True, help="0 repeats the noise of training's evaluations."
     ),
     click.option(
         "--metrics",
@@ -55,7 +55,7 @@ scoring_options = option_bundle(
 @click.argument("run", shell_complete=run_names)
 @axes_options
 @scoring_options
-@set_option("One value of evaluation changed.")
+@set_option("Change one value of evaluation.")
 @format_option
 def evaluate(
     run: str,
@@ -67,11 +67,11 @@ def evaluate(
     format: str,
     **axes: str | None,
 ) -> None:
-    """Score a finished run in other ways of sampling.
+    """Score a finished run with other settings of sampling.
 
-    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. Every combination
-    of the settings that are given is tried; the others stay as in training. The log of the sweep keeps the results: a
-    repeated combination is not computed again, and an interrupted call can be repeated.
+    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. Scores every combination of the given
+    settings; the others stay as in training. The sweep's log keeps the results: a repeated combination is not
+    computed again, and you can repeat an interrupted call.
 
     \b
     Examples:
@@ -88,13 +88,13 @@ def evaluate(
     parsed = parse_axes(axes)
     changes = parse_overrides(overrides)
     if other := [key for key in changes if key.partition(".")[0] != "evaluation"]:
-        raise ConfigError([f"--set {key}: only evaluation.* says how a run is evaluated" for key in other])
+        raise ConfigError([f"--set {key}: only settings of evaluation.* can change here" for key in other])
     given = {"evaluation.against": reference_of(against), "evaluation.metrics": metrics}
     changes |= {key: value for key, value in given.items() if value}
     if "evaluation.samples" in changes:
-        raise ConfigError("--set evaluation.samples: give --samples N instead")
+        raise ConfigError("--set evaluation.samples: use --samples N instead")
     scores = rescore(run, parsed, samples=samples, seed=seed, changed=changes)
     print_rows(result_rows(scores) if format == "table" else result_json(scores), format)
-    for line in result_words(scores):
+    for line in format_results(scores):
         click.echo(line, err=True)
     sync_all(SWEEPS)

@@ -1,4 +1,4 @@
-"""`gensweep init`: a search space that comes with gensweep, as a file of one's own."""
+"""`gensweep init`: copy a search space that comes with gensweep to a file of yours."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gensweep.report.completion import shipped_names
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where to.  [default: NAME.yaml]",
+    help="The file to write.  [default: NAME.yaml]",
 )
 def init(name: str | None, output: Path | None) -> None:
-    """Write a search space that comes with gensweep, with its comments, to be changed.
+    """Write a search space that comes with gensweep to a file that you can change.
 
-    Without NAME the spaces are listed. `gensweep tune NAME` runs one as it is.
+    Without NAME, lists the spaces. `gensweep tune NAME` runs one unchanged.
 
     \b
     Examples:
@@ -42,7 +42,7 @@ def init(name: str | None, output: Path | None) -> None:
             click.echo(f"{each.ljust(longest)}  {title(file)}")
         return
     if name not in spaces:
-        raise ConfigError(f"{space_file(name)}: name a space that comes with gensweep: {', '.join(spaces)}")
+        raise ConfigError(f"{space_file(name)}: choose a space that comes with gensweep: {', '.join(spaces)}")
     target = output or Path(f"{name}.yaml")
     lines = spaces[name].read_text(encoding="utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.startswith(SCHEMA_LINE)) + "\n"

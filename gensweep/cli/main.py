@@ -1,7 +1,7 @@
 """The `gensweep` command: finds commands by name, and turns errors into one line and an exit code.
 
 Exit codes: 0 done; 1 failure; 2 usage or configuration; 3 the sweep finished but some trials failed; 4 nothing to
-compare; 5 no answer that could be trusted; 130 interrupted.
+compare; 5 the data do not support an answer; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from gensweep.causes import plain_cause
 from gensweep.errors import GensweepError
 from gensweep.files import write_for_owner_alone
 
-#: Objects that are made before Python looks for garbage among the newest: imports and logs make many that stay.
+#: Objects created before Python collects the youngest garbage: imports and logs create many that stay.
 GARBAGE_THRESHOLD = 200_000
-#: The commands of this package, in the order in which a user meets them, each in the module of its name.
+#: The commands of this package, in the order of their first use, each in the module of its name.
 NAMES = ("init", "tune", "train", "trials", "best", "evaluate", "sample", "data", "new", "config", "doctor")
 OWN = {name: EntryPoint(name, f"gensweep.cli.{name}:{name}", plugins.COMMANDS) for name in NAMES}
 
 
 def _with_import_option(command: click.Command) -> click.Command:
-    """The command, and all below it, with the option that all have: plug-ins to import first."""
+    """Add the option to import plug-ins to a command and all its subcommands."""
     if isinstance(command, click.Group):
         for each in command.commands.values():
             _with_import_option(each)
@@ -57,14 +57,14 @@ def _with_import_option(command: click.Command) -> click.Command:
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called, not when they are listed."""
+    """A group that imports a command only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, those of plug-ins last."""
+        """All names; plug-ins come last."""
         return list(OWN | plugins.offered(plugins.COMMANDS))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The imported command, or None if there is none of that name; a typing error gets a suggestion."""
+        """The imported command, or None; a misspelt name gets a suggestion."""
         if cmd_name in OWN:
             return _with_import_option(OWN[cmd_name].load())
         further = plugins.offered(plugins.COMMANDS)
@@ -92,7 +92,7 @@ def _help() -> list[tuple[str, str]]:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="gensweep")
 def cli() -> None:
-    """Which image generator should I train, with which settings, for the compute that I have?
+    """Which image generator should I train, with which settings, for the compute I have?
 
     \b
     Examples:
@@ -124,7 +124,7 @@ def run(argv: list[str] | None = None) -> int:
             click.echo(f"Error: {line}", err=True)
         return error.exit_code
     except BrokenPipeError:
-        # The reader of our stdout went away (`gensweep trials NAME | head`): not an error, and nobody to tell.
+        # The reader of stdout has closed it (`gensweep trials NAME | head`): not an error.
         sys.stderr.close()
         return 0
     except Exception as error:

@@ -1,4 +1,4 @@
-"""`gensweep new`: a file to begin a plug-in with, and its test."""
+"""`gensweep new`: start a plug-in from a working file and its test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gensweep.errors import ConfigError
 from gensweep.files import write_text
 from gensweep.report.output import print_remark
 
-#: What can be begun, and the registry that it goes into.
+#: Kinds of plug-ins, and the registry of each.
 STARTERS = {
     "schedule": ("gensweep.diffusion.schedules", "SCHEDULES"),
     "network": ("gensweep.nn.networks", "DENOISERS"),
@@ -35,12 +35,12 @@ STARTERS = {
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
     metavar="FOLDER",
-    help="Where the files go.  [default: the current folder]",
+    help="Folder for the files.  [default: the current folder]",
 )
 def new(kind: str, name: str, output: Path) -> None:
-    """Begin a schedule, network, data set, sampler, family or metric of your own.
+    """Start your own schedule, network, data set, sampler, family or metric.
 
-    Writes NAME.py, which works as it is, and test_NAME.py. See docs/plugins.md.
+    Writes NAME.py, which works unchanged, and test_NAME.py. See docs/plugins.md.
 
     \b
     Examples:
@@ -49,16 +49,16 @@ def new(kind: str, name: str, output: Path) -> None:
       gensweep new dataset photos -o plugins
     """
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
-        raise ConfigError(f"{name!r} cannot name a module of Python; use letters, digits and _, such as my_{kind}")
+        raise ConfigError(f"{name!r} cannot name a Python module; use letters, digits and _, such as my_{kind}")
     files = {output / f"{name}.py": f"{kind}.py.txt", output / f"test_{name}.py": f"{kind}_test.py.txt"}
     for file in files:
         if file.exists():
             raise ConfigError(f"{file} exists already; choose another name, or another folder with --output")
     module, registry = STARTERS[kind]
     if name in getattr(importlib.import_module(module), registry):
-        raise ConfigError(f"{name!r} is the name of a {kind} that there is; choose another, such as my_{name}")
+        raise ConfigError(f"{name!r} is already a {kind}; choose another name, such as my_{name}")
     if importlib.util.find_spec(name) is not None:
-        raise ConfigError(f"{name!r} is the name of a module that is installed; choose another, such as my_{name}")
+        raise ConfigError(f"{name!r} is already an installed module; choose another name, such as my_{name}")
     for file, starter in files.items():
         text = (resources.files("gensweep.cli") / "starters" / starter).read_text(encoding="utf-8")
         write_text(file, Template(text).substitute(name=name))

@@ -18,20 +18,20 @@ from gensweep.report.output import format_option, option_bundle, print_rows, pri
 if TYPE_CHECKING:
     from gensweep.build.model import Model
 
-#: Images that are drawn at once at most; the numbers of their seeds and labels alone take gigabytes with more.
+#: Most images of one call: with more, their seeds and labels alone need gigabytes.
 MAX_COUNT = 10_000_000
 
-#: How a model draws, and where the images go.
+#: Options of sampling and of the output.
 drawing_options = option_bundle(
     click.option("--class", "class_name", metavar="NAME", help="Only this class (a class-conditional model)."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Image i depends on this seed and i alone."),
-    click.option("--guidance", type=float, metavar="SCALE", help="Classifier-free guidance: 1 is plain conditional."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Image i depends only on this seed and i."),
+    click.option("--guidance", type=float, metavar="SCALE", help="Classifier-free guidance: 1 is no guidance."),
     click.option(
         "--sampler",
         metavar="KIND",
-        help="Another sampler, with its own settings: give --steps too (diffusion).",
+        help="Another sampler, with its default settings; also set --steps (diffusion).",
     ),
-    click.option("--steps", type=click.IntRange(1), help="Noise levels to visit: what an image costs (diffusion)."),
+    click.option("--steps", type=click.IntRange(1), help="Sampling steps; the cost grows with them (diffusion)."),
     click.option(
         "--ema",
         metavar="FACTOR",
@@ -42,7 +42,7 @@ drawing_options = option_bundle(
         "adapters",
         multiple=True,
         metavar="FILE[:SCALE]",
-        help="What a fine-tuning of RUN has learnt (or its run), times a scale. May be given several times.",
+        help="A fine-tuning of RUN (its file or run), times a scale. May be given several times.",
     ),
     click.option(
         "--batch", "batch_size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time."
@@ -54,7 +54,7 @@ drawing_options = option_bundle(
         type=click.Path(path_type=Path),
         default=Path("samples.png"),
         show_default=True,
-        help="A .png file for one grid, or a folder for one file an image.",
+        help="A .png file for one grid, or a folder with one file per image.",
     ),
     format_option,
 )
@@ -63,11 +63,11 @@ drawing_options = option_bundle(
 @click.command()
 @click.argument("run", shell_complete=run_names)
 @click.option(
-    "-n", "--count", type=click.IntRange(1, MAX_COUNT), default=64, show_default=True, help="How many images."
+    "-n", "--count", type=click.IntRange(1, MAX_COUNT), default=64, show_default=True, help="Number of images."
 )
 @drawing_options
 def sample(run: str, count: int, output: Path, **how: Any) -> None:
-    """Draw images from a run or a checkpoint.
+    """Generate images from a run or a checkpoint.
 
     RUN is SWEEP (its best score), SWEEP/TRIAL, a checkpoint folder, such as ./FOLDER, or a registered model.
 
@@ -102,9 +102,9 @@ def draw_near_gpus(
     overrides: tuple[str, ...],
     format: str,
 ) -> None:
-    """Draw with the model of a run by the `drawing_options`, where a GPU is, and print the names of the files.
+    """Generate images with the model of a run by the `drawing_options`, on a GPU if possible, and print the file names.
 
-    `draw` is a function of a module, called as `draw_samples` is with `more` after the output; it returns its files.
+    `draw` is the name of a function, called like `draw_samples` with `more` after the output; it returns its files.
     """
     from gensweep.config import parse_overrides
     from gensweep.run.near_gpus import ReturnedPath, SentPath, run_near_gpus
@@ -139,7 +139,7 @@ def draw_files(
     output: Path,
     *more: Any,
 ) -> list[str]:
-    """Draw with the model in a checkpoint folder; returns the files, as seen from the folder of `output`."""
+    """Generate images with the model in a checkpoint folder; returns the files, relative to the folder of `output`."""
     from gensweep.build.model import load_checkpoint
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.training.adapters import merge_adapters
@@ -154,7 +154,7 @@ def draw_files(
 
 
 def draw_samples(model: Model, count: int, output: Path, **drawing: Any) -> list[Path]:
-    """Draw images; those of several classes come in rows."""
+    """Generate images; several classes are sorted by rows."""
     from gensweep.build.model import labels_of
     from gensweep.report.sample_files import write_pictures
 
@@ -180,16 +180,16 @@ def _adapter_file(text: str) -> tuple[Path, float]:
         return Path(name), scale
     if name.endswith(".safetensors"):
         raise GensweepError(
-            f"--adapter {text}: there is no file {name}; a fine-tuning leaves {ADAPTER_FILE} in its checkpoints"
+            f"--adapter {text}: {name} does not exist; a fine-tuning writes {ADAPTER_FILE} to its checkpoints"
         )
     file = checkpoint_folder(name) / ADAPTER_FILE
     if not file.is_file():
-        raise GensweepError(f"--adapter {text}: {name} is no fine-tuning by low-rank updates: it has no {ADAPTER_FILE}")
+        raise GensweepError(f"--adapter {text}: {name} is not a LoRA fine-tuning: it has no {ADAPTER_FILE}")
     return file, scale
 
 
 def _check_family(name: str, folder: Path, given: dict[str, Any]) -> None:
-    """Raises ConfigError for options that models of this family lack, by the names that were typed."""
+    """Raises ConfigError for options that models of this family lack, by their command-line names."""
     from gensweep.families.family import FAMILIES
     from gensweep.registry import keywords
     from gensweep.results import family_name
@@ -201,7 +201,7 @@ def _check_family(name: str, folder: Path, given: dict[str, Any]) -> None:
         setting, how = ("guidance", "without it") if key == "family.guidance" else ("sampler", "in one pass")
         if setting not in keywords(FAMILIES[family]):
             option = {"family.guidance": "guidance", "sampler.kind": "sampler", "sampler.steps": "steps"}[key]
-            raise ConfigError(f"--{option}: {name} is a {family_name(family)}, which draws {how}; leave it out")
+            raise ConfigError(f"--{option}: {name} is a {family_name(family)}, which samples {how}; omit it")
 
 
 def _progress(done: int, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Options that commands share: changes to a configuration, and where sweeps and checkpoints lie."""
+"""Options that commands share: overrides, and the places of sweeps and checkpoints."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ root_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=SWEEPS,
     show_default=True,
-    help="Folder that holds one folder a sweep.",
+    help="Folder with the folders of all sweeps.",
 )
 
 
 storage_option = click.option(
     "--storage",
     metavar="URL",
-    help="Where checkpoints and a copy of the log go, for example s3://bucket/sweeps.  [default: the sweep's folder]",
+    help="Place for checkpoints and a copy of the log, such as s3://bucket/sweeps.  [default: the sweep's folder]",
 )
 
 
 def set_option(help: str) -> Callable[[C], C]:
-    """`--set`, handed to the command as `overrides`."""
+    """`--set`, passed to the command as `overrides`."""
     return click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=help)
 
 

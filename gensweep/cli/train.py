@@ -22,7 +22,7 @@ from gensweep.report.completion import run_names, space_names
     "--continue-from",
     metavar="RUN",
     shell_complete=run_names,
-    help="Train a trial longer, from its best checkpoint: --set training.images=N says how long. A run as above, or a "
+    help="Train a trial longer, from its best checkpoint: --set training.images=N is its length. A run as above, or a "
     "checkpoint's folder.",
 )
 @click.option(
@@ -41,7 +41,7 @@ from gensweep.report.completion import run_names, space_names
 def train(file: str | None, **how: Any) -> int:
     """Train one configuration (a sweep of one trial).
 
-    FILE holds the keys that stand under `base` in a search space; of a search-space file, its base is trained, with
+    FILE has the keys under `base` of a search space. A file of a search space also works: its base is trained, with
     the sweep's length.
 
     \b
@@ -50,7 +50,7 @@ def train(file: str | None, **how: Any) -> int:
       gensweep train search_spaces/ddpm.yaml --scale cpu --workers 2
       gensweep train --from-run ddpm-cifar10 --name again
       gensweep train --continue-from ddpm-cifar10 --set training.images=2000000
-      gensweep tune --resume again                     go on after an interruption
+      gensweep tune --resume again                     resume after an interruption
     """
     from gensweep.api import sweeps
 

@@ -1,4 +1,4 @@
-"""`gensweep trials`: one line a trial."""
+"""`gensweep trials`: one line per trial."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gensweep.report.output import format_option, print_remark, print_rows, prin
 def trials(sweep: str | None, root: Path, format: str) -> None:
     """List the trials of a sweep.
 
-    SWEEP is a sweep's name, or the path or URL of one, by default the newest. One line per trial: status, best score,
-    cost and settings that differ. The best trial has a star, a failed one its cause.
+    SWEEP is a sweep's name, path or URL, by default the newest. One line per trial: status, best score, cost and
+    settings that differ. A star marks the best trial; a failed trial shows its cause.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`gensweep tune`: sweep a search space, resume or extend a sweep, or look before it runs."""
+"""`gensweep tune`: run a search space, resume or extend a sweep, or preview it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def _sweep_option(name: str, help: str) -> Callable[[Any], Any]:
 @click.argument("file", required=False, shell_complete=space_names)
 @click.argument("trial", nargs=-1)
 @click.option("--name", help="Name of the sweep, instead of the file's.")
-@_sweep_option("--resume", "Resume an interrupted sweep, also from its storage.")
+@_sweep_option("--resume", "Resume an interrupted sweep, by name, or from its storage.")
 @_sweep_option("--extend", "Add trials to a sweep; see --trials.")
-@_sweep_option("--repeat", "Train the best of a sweep again with other seeds.")
+@_sweep_option("--repeat", "Train the best trials of a sweep again with other seeds.")
 @_sweep_option("--retry", "Run failed trials of a sweep again: the trials named, or all.")
-@click.option("--top", type=click.IntRange(1), metavar="N", help="With --repeat: how many of the best.  [default: 2]")
-@click.option("--seeds", type=click.IntRange(1), metavar="N", help="With --repeat: how many other seeds.  [default: 2]")
-@click.option("--trials", type=click.IntRange(1), metavar="N", help="How many trials (with --extend: how many more).")
-@click.option("--dry-run", is_flag=True, help="Show the space, sample trials, sizes, cost and places; train nothing.")
+@click.option("--top", type=click.IntRange(1), metavar="N", help="With --repeat: number of trials.  [default: 2]")
+@click.option("--seeds", type=click.IntRange(1), metavar="N", help="With --repeat: number of seeds.  [default: 2]")
+@click.option("--trials", type=click.IntRange(1), metavar="N", help="Number of trials (with --extend: to add).")
+@click.option("--dry-run", is_flag=True, help="Show the space, sample trials, sizes, costs and folders; train nothing.")
 @override_options
 @root_option
 @storage_option
@@ -74,7 +74,7 @@ def tune(
       gensweep tune --retry ddpm-cifar10 t0003 t0007 --set evaluation.batch_size=64
       gensweep tune search_spaces/ddpm.yaml --storage s3://bucket/sweeps
 
-    Ctrl-C stops cleanly and prints the command that goes on. --format is for --dry-run.
+    Ctrl-C stops cleanly and prints the command to resume. --format is for --dry-run.
     """
     named = (file, *trial) if file else ()
     stored = [each for each in (resume, extend, repeat, retry) if each]
@@ -85,8 +85,8 @@ def tune(
         )
     if stored and (name or scale or dry_run or (not retry and (named or overrides))):
         raise click.UsageError(
-            "A sweep continues with the settings it was started with: give neither FILE nor --name, --set, --scale or "
-            "--dry-run together with --resume, --extend or --repeat (--retry takes --set)."
+            "A sweep keeps the settings of its start: omit FILE, --name, --set, --scale and "
+            "--dry-run with --resume, --extend and --repeat (--retry allows --set)."
         )
     if extend and not trials:
         raise click.UsageError(f"How many more? For example: gensweep tune --extend {extend} --trials 10")
@@ -109,7 +109,7 @@ def tune(
         raise click.UsageError("Missing argument FILE; for example: gensweep tune quickstart")
     if trial:
         raise click.UsageError(
-            f"One FILE is enough, but there is also {trial[0]}; trials are for: --retry NAME TRIAL..."
+            f"Only one FILE is allowed, but got also {trial[0]}; to name trials: --retry NAME TRIAL..."
         )
     sweep = sweeps.read_space(file, name=name, trials=trials, overrides=overrides, scale=scale)
     _check_gpus(sweep, file, overrides)
@@ -118,8 +118,8 @@ def tune(
     return sweeps.tune(sweep, **place).exit_code
 
 
-def _check_gpus(sweep: SweepConfig, typed: str, overrides: Sequence[str]) -> None:
-    """Raises ConfigError, with the command for a machine without GPUs, if workers are to have one and this has none."""
+def _check_gpus(sweep: SweepConfig, cli_name: str, overrides: Sequence[str]) -> None:
+    """Raises ConfigError, with the command to train on the CPU, if workers need a GPU and this machine has none."""
     from gensweep.config import load_sweep, scale_names
     from gensweep.errors import ConfigError
     from gensweep.run.allotment import visible_gpus
@@ -128,22 +128,22 @@ def _check_gpus(sweep: SweepConfig, typed: str, overrides: Sequence[str]) -> Non
     asked = sweep.resources.gpus_per_worker
     if not asked or os.environ.get("RAY_ADDRESS") or visible_gpus():
         return
-    file, for_processors = space_file(typed), list[str | None]()
+    file, for_processors = space_file(cli_name), list[str | None]()
     for scale in (None, *scale_names(file)):
-        with suppress(ConfigError):  # one that does not go with what is overridden
+        with suppress(ConfigError):  # a scale that conflicts with the overrides
             if not load_sweep(file, scale=scale, overrides=overrides).resources.gpus_per_worker:
                 for_processors.append(scale)
-    if for_processors:  # the last one, as scales grow
-        words = ["gensweep", "tune", typed, *(part for each in overrides for part in ("--set", each))]
+    if for_processors:  # the last one: scales are sorted by size
+        words = ["gensweep", "tune", cli_name, *(part for each in overrides for part in ("--set", each))]
         words += [] if for_processors[-1] is None else ["--scale", for_processors[-1]]
         raise ConfigError(
-            f"{sweep.name} asks for {asked:g} GPU a worker, but this machine has none; to train on its processor: "
+            f"{sweep.name} needs {asked:g} GPU per worker, but this machine has none; to train on its CPU: "
             f"{shlex.join(words)}"
         )
 
 
 def show_preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -> int:
-    """Look at a sweep, print what is found to stdout, and train nothing; csv is the table of extreme trials."""
+    """Preview a sweep on stdout without training; csv is the table of extreme trials."""
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.run.planning import preview
     from gensweep.tracking.store import experiment_name, tracking_uri
@@ -192,7 +192,7 @@ def _corner_rows(preview: Preview) -> list[dict[str, Any]]:
             "images": corner.images,
             "flops": corner.flops,
             "seconds": corner.seconds and round(corner.seconds, 1),
-            "params": _words(corner.params),
+            "params": _format_params(corner.params),
         }
         for corner in preview.corners
     ]
@@ -209,8 +209,8 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
     ]
     _print_title(f"Space of {sweep.name}")
     print_rows(rows, "table")
-    rows = [{"#": index, "settings": _words(params)} for index, params in enumerate(preview.samples)]
-    _print_title("Trials drawn at random")
+    rows = [{"#": index, "settings": _format_params(params)} for index, params in enumerate(preview.samples)]
+    _print_title("Random trials")
     print_rows(rows, "table")
     rows = [
         {
@@ -222,25 +222,25 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
         }
         for row in _corner_rows(preview)
     ]
-    _print_title("Extreme trials: size, time of training and drawing on this machine")
+    _print_title("Extreme trials: size, and time for training and sampling on this machine")
     print_rows(rows, "table")
     _print_title("Resources and cost")
     click.echo(f"{preview.allotment}")
     if sweep.search.budget is not None:
         amount = Amount(sweep.search.budget.unit, sweep.search.budget.amount)
-        click.echo(f"The search spends at most {amount}, on training and scoring")
+        click.echo(f"The search spends at most {amount}for training and scoring")
     if preview.hours is not None:
         low, high = (duration(hours * SECONDS_PER_HOUR) for hours in preview.hours)
         more = sweep.search.most_repeats
         repeats = f" and {more} trainings with other seeds" if more else ""
         click.echo(
-            f"{sweep.search.most_trials} trials{repeats} at the speed of this machine: {low} if all cost what the\n"
-            f"cheapest above costs, {high} if all cost what the dearest does; early stopping makes it less"
+            f"{sweep.search.most_trials} trials{repeats} on this machine: {low} with the costs of the\n"
+            f"cheapest above, {high} with the costs of the most expensive; less with early stopping"
         )
     _print_title("Places")
     for what, where in places.items():
         click.echo(f"{what}: {where}")
-    _print_title("What is tried before it trains")
+    _print_title("Checks before training")
     for finding in preview.findings:
         click.echo(f"Error: {finding.problem}" if finding.problem else f"{finding.name}: {finding.detail}")
 
@@ -249,7 +249,7 @@ def _print_title(text: str) -> None:
     click.echo(click.style(f"\n{text}", bold=True))
 
 
-def _words(params: Any) -> str:
+def _format_params(params: Any) -> str:
     return ", ".join(
         f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in params.items()
     )

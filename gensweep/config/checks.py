@@ -1,4 +1,4 @@
-"""Checks that need several sections of a trial at once; each yields the key to blame and a message."""
+"""Checks across sections of a trial; each yields the key to blame and a message."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from gensweep.errors import ConfigError, ParameterError
 
 
 def cross_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    """Everything that is wrong with a trial although each of its values is right."""
+    """All problems of a trial whose values are valid one by one."""
     checks = (_length, metric_checks, _labels, _guidance, _sampler, _parts)
     for check in checks:
         yield from check(trial)
 
 
 def setting(trial: BaseModel, key: str) -> Any:
-    """A value by its dotted key, or None where this kind of trial has no such key."""
+    """A value by its dotted key, or None if the trial has no such key."""
     value: Any = trial
     for part in key.split("."):
         value = getattr(value, part, None)
@@ -32,7 +32,7 @@ def setting(trial: BaseModel, key: str) -> Any:
 
 
 def key_of(settings: BaseModel, parameter: str) -> str:
-    """The dotted key that gives a parameter of some function below, or its own name if there is none."""
+    """The dotted key of a function's parameter, or its own name if there is none."""
     keys = [key for key, _ in flatten(settings.model_dump(mode="json"))]
     return next((key for key in keys if f".{key}".endswith((f".{parameter}", f".{parameter}.kind"))), parameter)
 
@@ -43,7 +43,7 @@ def _length(trial: BaseModel) -> Iterator[tuple[str, str]]:
     )
     at = setting(trial, "evaluation.at")
     if at is not None and every is not None:
-        yield "evaluation.at", f"{list(at)} and evaluation.every ({every}) exclude each other; leave one of them out"
+        yield "evaluation.at", f"{list(at)} and evaluation.every ({every}) exclude each other; remove one of them"
     if at is not None and sorted(set(at)) != list(at):
         yield "evaluation.at", f"{list(at)} is not in ascending order; write {sorted(set(at))}"
     if images is not None and every is not None and every > images:
@@ -53,52 +53,52 @@ def _length(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 
 def metric_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    """Everything that is wrong with the metrics of a trial, or of images that no trial has drawn."""
+    """All problems of the metrics of a trial, or of images from another program."""
     names = setting(trial, "evaluation.metrics") or ()
     known = registries.metrics()
     for position, name in enumerate(names):
         if name not in known:
             yield "evaluation.metrics", unknown(name, "a metric", known.kinds())
         elif name in names[:position]:
-            yield "evaluation.metrics", f"{name!r} is named twice"
+            yield "evaluation.metrics", f"{name!r} is listed twice"
         elif refusal := metric_refusal(trial, name):
             yield "evaluation.metrics", f"{name!r} {refusal}"
 
 
 def metric_refusal(trial: BaseModel, name: str) -> str | None:
-    """Why a known metric cannot be computed of the images of a trial, and what to do about it; None if it can."""
+    """Why a known metric cannot score the images of a trial, with a remedy; None if it can."""
     metric, family = registries.metrics()[name], setting(trial, "family.kind")
     able = [kind for kind in registries.families() if hasattr(registries.families()[kind], "bits_per_dim")]
     if metric.needs == "likelihood" and family is not None and family not in able:
         return (
             f"needs a likelihood, which the family {family} does not have; "
-            f"take another metric or family ({listed(able)})"
+            f"use another metric or family ({listed(able)})"
         )
     if setting(trial, "family.conditional") is False and getattr(metric, "labelled", False):
         return (
-            "asks for the class of each image, and this model draws without one; "
-            "take it out, or set family.conditional to true"
+            "needs the class of each image, and this model samples without one; "
+            "remove it, or set family.conditional to true"
         )
     extractor = setting(trial, "evaluation.extractor.kind")
     needed, other_name = registries.reserved_metric_names().get(name, (extractor, None))
     if extractor != needed:
         return (
-            f"is a distance of the features of {needed}, but evaluation.extractor.kind is {extractor}; "
-            f"write {other_name}, or set evaluation.extractor.kind to {needed}"
+            f"needs the features of {needed}, but evaluation.extractor.kind is {extractor}; "
+            f"use {other_name}, or set evaluation.extractor.kind to {needed}"
         )
     against = setting(trial, "evaluation.against")
     if metric.needs == "samples" and against.endswith(".npz") and not (metric.of_moments or metric.of_training):
         content = [kind for kind in registries.metrics() if registries.metrics()[kind].of_moments]
         return (
-            f"compares with real images, and {against} holds only their mean and covariance, which is enough for "
-            f"{' and '.join(content)}; take it out, or set evaluation.against to train or test"
+            f"compares with real images, and {against} contains only their mean and covariance, enough for "
+            f"{' and '.join(content)}; remove it, or set evaluation.against to train or test"
         )
     return None
 
 
 def _labels(trial: BaseModel) -> Iterator[tuple[str, str]]:
     classes = setting(trial, "data.classes")
-    # A trained model brings labels of its own.
+    # A trained model has its own labels.
     alone = setting(trial, "start.kind") == "scratch"
     if alone and setting(trial, "family.conditional") and classes is not None and len(classes) < 2:
         yield (
@@ -119,7 +119,7 @@ def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
     values = flatten(trial.model_dump(mode="json"))
     scales = {key: scale for key, scale in values if key.endswith("guidance") and scale != 1}
     if setting(trial, "family.conditional") is False:
-        without = "needs labels, which this trial is without (family.conditional is false); leave it"
+        without = "needs labels, which this trial lacks (family.conditional is false); leave it"
         for key, scale in scales.items():
             yield key, f"{scale:g} {without} at 1"
         if interval is not None:
@@ -128,7 +128,7 @@ def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
         for key, scale in scales.items():
             yield (
                 key,
-                f"{scale:g} needs family.label_dropout above 0: else the network never sees images without a label",
+                f"{scale:g} needs family.label_dropout above 0, so that the network sees images without labels",
             )
 
 
@@ -143,7 +143,7 @@ def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 
 def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    """What the parts of the family themselves refuse, such as an image size, when they are built without memory."""
+    """Problems that the family's parts report, such as a wrong image size, when built without memory."""
     classes = setting(trial, "data.classes")
     number = (10 if classes is None else max(len(classes), 2)) if setting(trial, "family.conditional") else 0
     for section in type(trial).model_fields:
@@ -155,7 +155,7 @@ def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 @functools.lru_cache(maxsize=1024)
 def _refusals(settings: Settings, size: int, classes: int) -> tuple[tuple[str, str], ...]:
-    """The ConfigErrors of one part, each with the parameter if known; none of parts that need more than a shape."""
+    """The ConfigErrors of one part, each with its parameter if known; skips parts that need real data."""
     import torch
 
     function = bind(settings)
@@ -168,7 +168,7 @@ def _refusals(settings: Settings, size: int, classes: int) -> tuple[tuple[str, s
     if not set(needed) <= set(known):
         return ()
     try:
-        # Networks are built on "meta", which gives tensors a shape and no memory; tables of numbers are small.
+        # On "meta" tensors have a shape and no memory; tables of numbers are small.
         with torch.device("meta" if needed else "cpu"):
             function(*(known[name] for name in needed))
     except ParameterError as error:

@@ -1,4 +1,4 @@
-"""JSON Schema of a sweep's file, so that editors complete and check it while it is written."""
+"""JSON Schema of a sweep's file, with which editors complete and check it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _WithMeanings(GenerateJsonSchema):
 
 ENTRY, PLAIN = {"$ref": "#/$defs/SpaceEntry"}, {"type": ["string", "number", "boolean", "null", "array"]}
 ELEMENT = {"anyOf": [{"type": "object", "additionalProperties": ENTRY}, PLAIN]}
-TAKEN = "the values or sub-spaces, of which one is taken"
+TAKEN = "the values or sub-spaces; each trial gets one of them"
 CHOICE = {
     "type": "object",
     "description": "one of several values, or of several sub-spaces {kind: ..., setting: range}",
@@ -57,7 +57,7 @@ def sweep_schema() -> dict[str, Any]:
     schema["$defs"] |= trials["$defs"] | ranges["$defs"]
     schema["$defs"]["SpaceEntry"] = {"anyOf": [*ranges["anyOf"], CHOICE, SEVERAL, PLAIN]}
     for each in trials["anyOf"]:
-        # The base may leave out keys of the space.
+        # The base may omit keys of the space.
         schema["$defs"][each["$ref"].rpartition("/")[2]].pop("required", None)
     schema["properties"]["base"] = {"description": meaning(SweepConfig, "base"), "anyOf": trials["anyOf"]}
     schema["properties"]["space"] = {

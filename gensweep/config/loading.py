@@ -1,8 +1,7 @@
-"""From files and `--set` to configurations: read, override, validate, check; all that is wrong is reported at once.
+"""From files and `--set` to configurations: read, override, validate, check; reports all problems at once.
 
-What a file would hold may also come as a nested mapping.  In a sweep a key that gets a value is no longer searched.
-Where a choice of sub-spaces decides about the key, the value goes into each branch that has such a key, and a `kind`
-leaves only its own branch, with all that is searched there.
+A nested mapping works like a file.  In a sweep, setting a key ends its search.  If a choice of sub-spaces determines
+the key, each branch with that key gets the value; setting a `kind` removes the other branches.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins,
 from gensweep.config.yaml import read_file, read_value
 from gensweep.errors import ConfigError
 
-#: The keys of a sweep that are neither of its trials nor read by this module.
+#: Keys of a sweep that neither its trials nor this module read.
 SWEEP_SECTIONS = SweepConfig.model_fields.keys() - {"base", "space", "scales"}
 
 
 class Override(NamedTuple):
-    """A dotted key, its new value, and where that was written."""
+    """A dotted key, its new value, and its origin, such as a line."""
 
     key: str
     value: Any
@@ -38,7 +37,7 @@ class Override(NamedTuple):
 
 
 def override_sweep(tree: Tree, path: str | Path, overrides: Sequence[Override], scale: str | None) -> list[Problem]:
-    """Put the scale and then the overrides into a sweep's tree; returns the problems."""
+    """Apply the scale and then the overrides to a sweep's tree; returns the problems."""
     scales = tree.get("scales")
     known = scales if isinstance(scales, Tree) else Tree()
     problems = [no_scale(path, scale, known)] if scale is not None and scale not in known else []
@@ -49,7 +48,7 @@ def override_sweep(tree: Tree, path: str | Path, overrides: Sequence[Override], 
 
 
 def parsed(texts: Iterable[str] | Mapping[str, Any]) -> tuple[list[Override], list[Problem]]:
-    """The overrides in texts like "a.b=1", or of a mapping of dotted keys, and the problems of the others."""
+    """Parse overrides, texts like "a.b=1" or a mapping of dotted keys; returns them and the problems."""
     if isinstance(texts, Mapping):
         return _in_order(Override(key, value, f"{key}={show(value)}") for key, value in texts.items()), []
     overrides, problems = list[Override](), list[Problem]()
@@ -59,7 +58,7 @@ def parsed(texts: Iterable[str] | Mapping[str, Any]) -> tuple[list[Override], li
         if not equals or not all(part.strip() for part in key.split(".")):
             problems.append(Problem(place, "", "must be key=value, such as --set training.images=20000"))
         elif not value.strip():
-            problems.append(Problem(place, "", f"has no value; write {key}=null if that is meant"))
+            problems.append(Problem(place, "", f"has no value; for null, write {key}=null"))
         else:
             read, found = read_value(value, place)
             problems += [Problem(place, "", problem.message) for problem in found]
@@ -68,29 +67,29 @@ def parsed(texts: Iterable[str] | Mapping[str, Any]) -> tuple[list[Override], li
 
 
 def _in_order(overrides: Iterable[Override]) -> list[Override]:
-    """One that drops others comes before them; those with the same key stay in their order."""
+    """Sort overrides: those with whole sections first; equal keys keep their order."""
     return sorted(overrides, key=lambda each: precedence(each.key))
 
 
 def no_scale(path: str | Path, scale: str, scales: Sequence[str] | Mapping[str, Any] = ()) -> Problem:
-    """That a file has no scale of that name."""
+    """The problem if a file has no scale of that name."""
     if not scales:
         return Problem(f"--scale {scale}", "", f"{path} has no scales (a sweep lists them under the key scales)")
     return Problem(f"--scale {scale}", "", unknown(scale, f"a scale of {path}", list(scales)))
 
 
 def _assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
-    """Set one dotted key of a sweep's tree, in place; returns a problem if there can be no such key."""
+    """Set one dotted key of a sweep's tree, in place; returns a problem if the key is impossible."""
     first, _, rest = key.partition(".")
     if not all(key.split(".")):
         return Problem(place, "", f"{key!r} is not a dotted key, such as training.images")
     if rest and isinstance(tree.get(first), Row):
-        return Problem(place, "", f"{first} is a list here; give all of it, as in {first}=[...]")
+        return Problem(place, "", f"{first} is a list here; set all of it, as in {first}=[...]")
     if first in SWEEP_SECTIONS:
         override(tree, key, value, place)
         return None
     if first == "scales" or key in ("base", "space"):
-        return Problem(place, "", f"{first} cannot be set as a whole; name one key of it")
+        return Problem(place, "", f"{first} cannot be set as a whole; set one of its keys")
     for section in ("base", "space"):
         if not isinstance(tree.setdefault(section, Tree()), Tree):
             return None  # The schema reports it.
@@ -120,7 +119,7 @@ def _spread(tree: Tree, prefix: str = "") -> Tree:
 
 
 def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above: tuple[str, ...] = ()) -> bool:
-    """Take ranges at or inside the target out of a space below `above`; True if a choice decides about the target."""
+    """Remove ranges at or inside the target from a space below `above`; True if a choice determines the target."""
     taken = False
     for key in list(space):
         path = _path(above, key)
@@ -141,7 +140,7 @@ def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above:
             row = space[key]["choice"]
             for position, branch in enumerate(map(_spread, row)):
                 row[position] = branch
-                # A setting of every trial belongs to the base, also beside a choice of families.
+                # A setting of all trials belongs to the base, even with a choice of families.
                 if _narrow(branch, target, value, place, path):
                     taken |= decides
                 elif decides and _has_key(path, branch.get("kind"), target):
@@ -153,7 +152,7 @@ def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above:
 
 
 def _path(above: tuple[str, ...], key: str) -> tuple[str, ...]:
-    """The full key of an entry of a sub-space; sections in a choice over `family` stand beside it."""
+    """The full key of an entry of a sub-space; in a choice over `family`, sections have their own names."""
     parts = tuple(key.split("."))
     sections = {name for names in sections_by_family().values() for name in names} | set(SECTIONS_OF_EVERY_TRIAL)
     return parts if above == ("family",) and parts[0] in sections else (*above, *parts)
@@ -165,14 +164,14 @@ def _is_conditional(item: Any) -> bool:
 
 
 def _has_key(path: tuple[str, ...], kind: Any, target: tuple[str, ...]) -> bool:
-    """True if some trial has the target where the choice at `path` takes that kind."""
+    """True if some trial has the target when the choice at `path` is of that kind."""
     families = registries.families()
     chosen = [family for family in families if path != ("family",) or family == kind]
     return any(_is_below(trial_model(family), target, path, kind) for family in chosen)
 
 
 def _is_below(model: type[BaseModel] | None, target: tuple[str, ...], path: tuple[str, ...], kind: Any) -> bool:
-    """True if a dotted key exists below a model, in any of the kinds on the way, or at `path` in this one."""
+    """True if a dotted key exists below a model, in any kind, or at `path` in this kind."""
     if model is None or target[0] not in model.model_fields:
         return False
     shape = shape_of(model, target[0])
@@ -184,16 +183,16 @@ def _is_below(model: type[BaseModel] | None, target: tuple[str, ...], path: tupl
 
 C = TypeVar("C")
 Source: TypeAlias = str | Path | Mapping[str, Any]
-"""A YAML file, or what it would hold."""
+"""A YAML file, or a nested mapping with the same content."""
 Overrides: TypeAlias = Sequence[str] | Mapping[str, Any]
 """Texts such as "training.images=20000", or values by dotted key."""
 
 
 def load_sweep(source: Source, *, overrides: Overrides = (), scale: str | None = None) -> SweepConfig:
-    """Read a sweep, apply a scale, which it then lacks, and the overrides.  Raises ConfigError with all problems."""
+    """Read a sweep, apply and remove its scales, then apply overrides.  Raises ConfigError with all problems."""
     tree, misread, place = _read(source)
     if "base" not in tree and "family" in tree:
-        raise ConfigError(f"{place}: is the configuration of one trial, not of a sweep; use `gensweep train {place}`")
+        raise ConfigError(f"{place}: is the configuration of one trial, not of a sweep; run `gensweep train {place}`")
     given, problems = parsed(overrides)
     problems += override_sweep(tree, place, given, scale)
     return _checked(tree, place, misread, problems).model_copy(update={"scales": {}})
@@ -211,25 +210,25 @@ def load_trial(source: Source, *, overrides: Overrides = (), scale: str | None =
 
 
 def load_base(source: Source, *, overrides: Overrides = (), scale: str | None = None) -> SweepConfig:
-    """Read a sweep without its space and search, of which one trial is left.  Raises ConfigError with all problems."""
+    """Read a sweep's base as one trial, without its space.  Raises ConfigError with all problems."""
     tree, misread, place = _read(source)
     given, problems = parsed(overrides)
     searched = ("space", "search")
     tree = Tree({key: value for key, value in tree.items() if key not in searched}, tree.places)
     problems += override_sweep(tree, place, given, scale)
-    for key in searched:  # a scale may have set keys of them
+    for key in searched:  # a scale may have set some of their keys
         tree.pop(key, None)
     return _checked(tree, place, [each for each in misread if each.key.partition(".")[0] not in searched], problems)
 
 
 def is_sweep(source: Source) -> bool:
-    """Whether a file describes a sweep rather than one trial.  Raises ConfigError if it cannot be read."""
+    """True for the file of a sweep, False for that of a trial.  Raises ConfigError if it cannot be read."""
     tree = source if isinstance(source, Mapping) else read_file(source)[0]
     return any(key in tree for key in ("base", "space", "search"))
 
 
 def scale_names(path: str | Path) -> list[str]:
-    """The scales that a file knows.  Raises ConfigError if it cannot be read."""
+    """The scales in a file.  Raises ConfigError if it cannot be read."""
     scales = read_file(path)[0].get("scales")
     return list(scales) if isinstance(scales, Tree) else []
 
@@ -241,13 +240,13 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _read(source: Source) -> tuple[Tree, list[Problem], str]:
-    """A tree whose plug-ins are imported, the problems of its YAML, and its name."""
+    """A tree with its plug-ins imported, the problems of its YAML, and its name."""
     if isinstance(source, Mapping):
         tree, misread, place = clone(source), list[Problem](), "the mapping"
     elif isinstance(source, str | PathLike):
         (tree, misread), place = read_file(source), str(source)
     else:
-        raise ConfigError(f"{source!r} is no configuration; give the path of a YAML file, or what it would hold")
+        raise ConfigError(f"{source!r} is not a configuration; pass the path of a YAML file or a mapping")
     base = tree.get("base")
     _valid(None, [], load_plugins(tree, place) + (load_plugins(base, place) if isinstance(base, Tree) else []))
     return tree, misread, place
@@ -259,7 +258,7 @@ def _checked(tree: Tree, place: str, misread: list[Problem], problems: list[Prob
 
 
 def _valid(config: C | None, misread: list[Problem], problems: list[Problem]) -> C:
-    """The configuration.  Raises all problems, in order of the file, without consequences of misread values."""
+    """Validate the configuration.  Raises all problems in the file's order, except those caused by misread values."""
     found = [Problem(each.place, each.key.removeprefix("base."), each.message) for each in misread]
     found += [
         problem

@@ -1,4 +1,4 @@
-"""Signatures as pydantic models: what a function's settings may be, and the function with such settings bound."""
+"""Turn signatures into pydantic models of a function's settings, and settings into bound functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gensweep.registry import Choice, Keyword, Registry, Section, cached_until_r
 
 
 class FrozenSettings(BaseModel):
-    """Settings that are complete, strictly typed and cannot change: no unknown keys, no NaN or infinity."""
+    """Complete, strictly typed, frozen settings: no unknown keys, no NaN or infinity."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, strict=True, use_attribute_docstrings=True
@@ -24,14 +24,14 @@ class FrozenSettings(BaseModel):
 class Settings(FrozenSettings):
     """The settings of one function."""
 
-    model_config = ConfigDict(use_attribute_docstrings=False)  # made of signatures, without source
+    model_config = ConfigDict(use_attribute_docstrings=False)  # made from signatures, without source
     function: ClassVar[Callable[..., Any]]
     title: ClassVar[str]
 
 
 @cached_until_registered
 def settings_model(function: Callable[..., Any], kind: str | None = None, *, sections: bool = True) -> type[Settings]:
-    """The model of a function's keyword-only parameters, with its `kind`; without `sections` only of plain values."""
+    """The model of a function's keyword-only parameters and its `kind`; without `sections`, only plain values."""
     fields: dict[str, Any] = {} if kind is None else {"kind": (Literal[kind], ...)}
     chosen = {name: each for name, each in keywords(function).items() if sections or each.mark is None}
     fields |= {name: model_field(keyword) for name, keyword in chosen.items()}
@@ -56,7 +56,7 @@ def model_field(keyword: Keyword) -> tuple[Any, Any]:
         model = settings_model(mark.function)
         return model, Field(default_factory=model, description=keyword.meaning)
     if isinstance(mark, Choice):
-        # A field keeps the mark, which knows the registry's noun and the default kind.
+        # A field keeps the mark, which has the registry's noun and the default kind.
         hint, registry, kind = Annotated[_union(mark.registry), mark], mark.registry, mark.default
         if kind is None:
             return hint, Field(description=keyword.meaning)
@@ -68,14 +68,14 @@ def model_field(keyword: Keyword) -> tuple[Any, Any]:
 
 
 def bind(settings: Settings) -> functools.partial[Any]:
-    """The function that the settings describe, waiting only for its run-time arguments; nested ones are bound too."""
+    """The described function, with all settings bound, nested ones too; only run-time arguments are missing."""
     values = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
     bound = {name: bind(value) if isinstance(value, Settings) else value for name, value in values.items()}
     return functools.partial(type(settings).function, **bound)
 
 
 def functions_of(settings: Any) -> Iterator[Callable[..., Any]]:
-    """The functions that a section and those in it describe."""
+    """The functions of a section and of its nested sections."""
     if isinstance(settings, Settings):
         yield type(settings).function
         for name in type(settings).model_fields:
@@ -83,7 +83,7 @@ def functions_of(settings: Any) -> Iterator[Callable[..., Any]]:
 
 
 def _union(registry: Registry[Any]) -> Any:
-    """The type "any item's settings", told apart by `kind`."""
+    """A union of the settings of all items, with `kind` as the discriminator."""
     models = [item_model(registry, kind) for kind in registry.kinds()]
     if len(models) == 1:
         return models[0]
@@ -95,7 +95,7 @@ def _takes_names(hint: Any) -> bool:
 
 
 def names(value: Any) -> Any:
-    """A list of names, of which `classes: cat` and `classes: [3, 7]` are short forms; anything else as it is."""
+    """Expand `classes: cat` and `classes: [3, 7]` to a list of names; other values stay."""
     value = [value] if isinstance(value, str) or type(value) is int else value
     if not isinstance(value, list | tuple):
         return value

@@ -14,23 +14,23 @@ SECONDS_PER_HOUR = 3600.0
 
 
 class Objective(FrozenSettings):
-    """The metric by which trials are ranked; of a list, the first one, and the others make the Pareto front."""
+    """The metric that ranks trials; in a list, the first one ranks, and all make the Pareto front."""
 
     metric: str = "fd"
-    """one of evaluation.metrics; behind the first of a list also a cost, as sample_flops"""
+    """one of evaluation.metrics; after the first of a list also a cost, such as sample_flops"""
     mode: Literal["min", "max"] = "min"
     """which is better: less (min) or more (max)"""
 
 
 class Constraint(FrozenSettings):
-    """A limit: a trial that breaks it is not the best one while another meets all limits."""
+    """A limit: a trial that breaks it cannot be the best while another one meets all limits."""
 
     metric: str
-    """one of evaluation.metrics, or a cost, as params"""
+    """one of evaluation.metrics, or a cost, such as params"""
     min: float | None = None
-    """the least; null: no limit"""
+    """the lowest allowed value; null: no limit"""
     max: float | None = None
-    """the most; null: no limit"""
+    """the highest allowed value; null: no limit"""
 
     @model_validator(mode="after")
     def _limits(self) -> Self:
@@ -50,8 +50,8 @@ class Constraint(FrozenSettings):
         below = -1.0 if self.min is None else (self.min - value) / (abs(self.min) or 1.0)
         return max(above, below)
 
-    def words(self, value: float) -> str:
-        """What is wrong with a value that lies outside."""
+    def format_violation(self, value: float) -> str:
+        """The message for a value outside the limits."""
         if self.max is not None and value > self.max:
             return f"{self.metric} {value:,.6g} is more than {self.max:,.6g}"
         return f"{self.metric} {value:,.6g} is less than {self.min:,.6g}"
@@ -79,7 +79,7 @@ class _Amount(FrozenSettings):
 
 
 class TrialBudget(_Amount):
-    """What each training of a sweep spends: training images, FLOPs of training, or its seconds times devices."""
+    """The budget of each training of a sweep: training images, FLOPs of training, or its seconds times devices."""
 
     images: Annotated[int | None, Field(ge=1, le=MAX_IMAGES)] = None
     """training images, counted over all workers"""
@@ -95,7 +95,7 @@ class TrialBudget(_Amount):
 
 
 class SearchBudget(_Amount):
-    """What all trials of a sweep together may spend, on training and on scoring."""
+    """The budget of all trials of a sweep together, for training and scoring."""
 
     flops: PositiveAmount | None = None
     """floating point operations"""

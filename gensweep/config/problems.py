@@ -1,4 +1,4 @@
-"""Problems in what the user wrote: one line each, with the place, the key, the value and what would be right."""
+"""Problems of a configuration: one line each, with the place, the key, the value and the allowed values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        # `--set seed=a: seed: ...` would say the key twice.
+        # `--set seed=a: seed: ...` would repeat the key.
         key = "" if self.place.startswith(f"--set {self.key}=") else show(self.key)[1:-1]
         return ": ".join(part for part in (self.place, key, self.message) if part)
 
@@ -46,7 +46,7 @@ def valid(config: C | None, problems: Sequence[Problem]) -> C:
 def show(value: Any) -> str:
     """A value as the user wrote it, on one line, shortened."""
     if isinstance(value, str):
-        # A long text is cut before it is escaped, so that the cut does not fall into an escape.
+        # Long text is cut before escaping, so that the cut never splits an escape.
         text = repr(value if len(value) <= MAX_SHOWN_CHARACTERS else value[: MAX_SHOWN_CHARACTERS - 3] + "...")
         return text.encode("utf-8", "backslashreplace").decode()
     text = json.dumps(value, default=repr)
@@ -54,14 +54,14 @@ def show(value: Any) -> str:
 
 
 def listed(names: Iterable[str], most: int | None = None) -> str:
-    """Names for a message, of which it has at most `most`."""
+    """Names for a message, at most `most`."""
     every = list(names)
     shown = every if most is None or len(every) <= most else [*every[:most], "..."]
     return ", ".join(shown) or "none"
 
 
 def unknown(name: str, what: str, known: Sequence[str]) -> str:
-    """The message for a name that is none of the known ones, with the nearest one as a suggestion."""
+    """The message for an unknown name, with the nearest known one as a suggestion."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
     close = close or [each for each in known if name and each.startswith(name)]
     suggestion = f"; did you mean {close[0]!r}?" if close else ""
@@ -69,7 +69,7 @@ def unknown(name: str, what: str, known: Sequence[str]) -> str:
 
 
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-#: Words for a bound, by its attribute in `annotated_types` and pydantic.
+#: Text for a bound, by its attribute in `annotated_types` and pydantic.
 COMPARISONS = {"ge": ">= {}", "gt": "> {}", "le": "<= {}", "lt": "< {}"}
 OTHER_BOUNDS = {
     "multiple_of": ", a multiple of {}",
@@ -80,12 +80,12 @@ OTHER_BOUNDS = {
 
 
 def describe_field(field: FieldInfo) -> str:
-    """What a field takes, in words: "a whole number >= 1"."""
+    """The values that a field accepts, such as "a whole number >= 1"."""
     return describe(field.annotation, field.metadata)
 
 
 def describe(hint: Any, constraints: Iterable[Any] = ()) -> str:
-    """What a type takes, in words."""
+    """The values that a type accepts."""
     constraints = [single for mark in constraints for single in _flat(mark)]
     while typing.get_origin(hint) is Annotated:
         hint, *more = typing.get_args(hint)

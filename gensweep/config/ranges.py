@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from gensweep.config.problems import listed, show
 from gensweep.config.tree import flatten
 
-#: Combinations of branches whose corners are all checked; of more, some that meet every branch.
+#: Most combinations of branches whose corners are all checked; above it, each branch is checked at least once.
 MAX_COMBINATIONS = 32
-#: Numbers of a range with steps that differ by this share of a step are one.
+#: Tolerance, as a share of a step, for numbers of a range with steps.
 STEP_ROUNDING = 1e-6
 
 
@@ -43,7 +43,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choices:
-    """One of several values; a list among them stands under its JSON text in the study."""
+    """One of several values; the study has the JSON text of a list."""
 
     key: str
     name: str
@@ -52,7 +52,7 @@ class Choices:
 
     @property
     def labels(self) -> tuple[Any, ...]:
-        """What the study sees."""
+        """The values in the study."""
         return tuple(json.dumps(value) if isinstance(value, list | tuple) else value for value in self.values)
 
 
@@ -66,7 +66,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Conditional:
-    """One of several sub-spaces; the study sees their labels."""
+    """One of several sub-spaces; the study has their labels."""
 
     key: str
     name: str
@@ -75,7 +75,7 @@ class Conditional:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the study sees."""
+        """The values in the study."""
         return tuple(branch.label for branch in self.branches)
 
 
@@ -84,13 +84,13 @@ Node: TypeAlias = Leaf | Conditional
 
 
 class Picker(Protocol):
-    """Decides, for a walk through the space."""
+    """Chooses values in a walk through the space."""
 
     def number(self, node: Range, /) -> int | float:
         """A number of the range."""
 
     def index(self, node: Choices | Conditional, /) -> int:
-        """Which of the choices or branches."""
+        """Index of the chosen value or branch."""
 
 
 def draw(nodes: Sequence[Node], picker: Picker) -> dict[str, Any]:
@@ -126,13 +126,13 @@ def _steps(node: Range) -> int:
 
 
 def on_steps(node: Range, position: int) -> int | float:
-    """The number that many steps above the lowest one, rounded as people write it: 0.3, and not 0.1 + 2 * 0.1."""
+    """A number of steps above the lowest value, rounded as users write it: 0.3, not 0.1 + 2 * 0.1."""
     number = node.low + position * (node.step or 1)
     return number if isinstance(number, int) else float(f"{number:.12g}")
 
 
 def combinations(nodes: Sequence[Node]) -> int | None:
-    """The number of different trials in a space, or None if some range has no steps."""
+    """The number of different trials in a space, or None if a range has no steps."""
     count = 1
     for node in nodes:
         if isinstance(node, Choices):
@@ -150,7 +150,7 @@ def combinations(nodes: Sequence[Node]) -> int | None:
 
 
 class FlatSpace(NamedTuple):
-    """A space with one branch taken of each conditional; `branches` are like "network.kind = unet"."""
+    """A space with one branch of each conditional; `branches` are like "network.kind = unet"."""
 
     leaves: tuple[Leaf, ...]
     branches: frozenset[str]
@@ -170,7 +170,7 @@ def _ends(leaf: Leaf) -> tuple[Any, Any]:
 
 
 def flat_spaces(nodes: Sequence[Node], limit: int = MAX_COMBINATIONS) -> list[FlatSpace]:
-    """One for each combination of branches; if these are more than `limit`, fewer, in which each branch is met."""
+    """One for each combination of branches; if there are more than `limit`, enough to cover each branch."""
     ways = [_ways(node, limit) for node in nodes]
     chosen = itertools.product(*ways) if math.prod(map(len, ways)) <= limit else _in_turn(nodes)
     return [
@@ -199,14 +199,14 @@ def _ways(node: Node, limit: int) -> list[FlatSpace]:
 
 
 def corners(nodes: Sequence[Node]) -> list[dict[str, Any]]:
-    """The extreme trials of a space: each branch with all ranges at their low, and with all at their high end."""
+    """The extreme trials of a space: for each branch, all ranges at their low ends, and all at their high ends."""
     every = [space.corner(high=high) for space in flat_spaces(nodes) for high in (False, True)]
     return list({json.dumps(corner, sort_keys=True): corner for corner in every}.values())
 
 
 @dataclass
 class Point:
-    """Parameters by their names in the study, and the keys that the point decides, lacks, or has outside of the space.
+    """Parameters by their names in the study, and the keys that the point determines, lacks, or has outside the space.
 
     `conflicting` are keys that a branch fixes at another value, with that value.
     """
@@ -219,7 +219,7 @@ class Point:
 
 
 def point_of(nodes: Sequence[Node], settings: Mapping[str, Any]) -> Point:
-    """The point that settings, nested or by dotted key, mean.  Settings that are not searched change nothing."""
+    """The point of settings, nested or by dotted key.  Settings that are not searched are ignored."""
     point, settings = Point(), dict(flatten(settings))
     for node in nodes:
         if isinstance(node, Conditional):
@@ -246,12 +246,12 @@ def _parameter(node: Range | Choices, value: Any) -> Any:
 
 
 def _add_branch(point: Point, node: Conditional, settings: Mapping[str, Any]) -> None:
-    """Take the branch that the kind names; of several, or without kinds, the one that fits the settings best."""
+    """The branch of the given kind; if that is ambiguous, the branch that fits the settings best."""
     kind = settings.get(f"{node.key}.kind", settings.get(node.key))
     named = [branch for branch in node.branches if branch.label.partition("#")[0] in ("", kind)]
     if kind is not None and not named:
         kinds = listed(dict.fromkeys(label.partition("#")[0] for label in node.labels))
-        point.problems.append((f"{node.key}.kind", f"{show(kind)} is not searched (known: {kinds})"))
+        point.problems.append((f"{node.key}.kind", f"{show(kind)} is not in the space (known: {kinds})"))
         return
     below = [each for branch in named for each in every_node(branch.nodes)]
     if kind is None and (not named or (len(named) > 1 and not {each.key for each in below} & settings.keys())):
@@ -264,9 +264,9 @@ def _add_branch(point: Point, node: Conditional, settings: Mapping[str, Any]) ->
     fitted = [(branch.label, point_of(branch.nodes, settings)) for branch in named]
     label, chosen = min(fitted, key=misfit)
     for key, fixed in chosen.conflicting.items():
-        # What every branch fixes alike keeps its value, whatever is given.
+        # A value that all branches fix alike stays, whatever the settings.
         if any(other.conflicting.get(key) != fixed for _, other in fitted):
-            point.problems.append((key, f"{show(settings[key])} does not go with the other settings of this trial"))
+            point.problems.append((key, f"{show(settings[key])} conflicts with the other settings of this trial"))
     point.conflicting |= chosen.conflicting
     point.params |= {node.name: label, **chosen.params}
     point.given |= {f"{node.key}.kind", node.key} | chosen.given
@@ -275,7 +275,7 @@ def _add_branch(point: Point, node: Conditional, settings: Mapping[str, Any]) ->
 
 
 def _outside(node: Range | Choices, value: Any) -> str | None:
-    """Why a value is none of a node's, if so."""
+    """Why a value is not valid for a node, or None."""
     if isinstance(node, Choices):
         known = any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in node.values)
         return None if known else f"{show(value)} is not one of {', '.join(map(show, node.values))}"

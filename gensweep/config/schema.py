@@ -1,6 +1,6 @@
-"""A pydantic model as a user meets it: which keys there are at each place, and which problems a tree of values has.
+"""A pydantic model as a user sees it: the keys at each place, and the problems of a tree of values.
 
-A place that takes one of several kinds is a field whose type is a union of models, each with a literal `kind`.
+A place for one of several kinds is a field whose type is a union of models, each with a literal `kind`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from gensweep.redaction import ADVICE, holds_secret, redact
 from gensweep.registry import Choice
 
 M = TypeVar("M", bound=BaseModel)
-#: Words for true and false in YAML 1.1, which are text in YAML 1.2.
+#: True and false in YAML 1.1, which are text in YAML 1.2.
 BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a place takes that holds further keys: models by kind; the only kind of a plain section is ""."""
+    """The allowed keys of a mapping: models by kind; a plain section has only the kind ""."""
 
     noun: str
     default: str | None
@@ -42,20 +42,20 @@ class Shape:
         return [kind for kind in self.models if kind]
 
     def chosen(self, tree: Any) -> type[BaseModel] | None:
-        """The model of the kind that a tree names, or by default."""
+        """The model of a tree's kind, or of the default."""
         if "" in self.models:
             return self.models[""]
         kind = tree.get("kind", self.default) if isinstance(tree, dict) else self.default
         return self.models.get(kind) if isinstance(kind, str) else None
 
     def example(self) -> str:
-        """How a user can write it."""
+        """An example in YAML."""
         if self.kinds:
             return f"{{kind: {self.default or self.kinds[0]}}}"
         return f"{{{next(iter(self.models[''].model_fields), '')}: ...}}"
 
     def refusal(self, value: Any) -> str:
-        """Why a value cannot stand here."""
+        """Why a value is not allowed here."""
         if not isinstance(value, dict):
             if isinstance(value, str) and value in self.kinds:
                 return f"{show(value)} is not a mapping; write {{kind: {value}}}"
@@ -83,24 +83,24 @@ def shape_of(model: type[BaseModel], name: str) -> Shape | None:
 
 @functools.cache
 def item_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """What each item is of a field that holds a list of sections, or None."""
+    """The shape of each item of a list of sections, or None."""
     hint = model.model_fields[name].annotation
     item = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
     return item if _is_section(item) else None
 
 
 def _is_section(hint: Any) -> TypeGuard[type[BaseModel]]:
-    """Whether a type has keys of its own."""
+    """True for a type with keys."""
     return isinstance(hint, type) and issubclass(hint, BaseModel)
 
 
 def summary(model: type[BaseModel]) -> str:
-    """What a section or a kind is: the first paragraph of its docstring."""
+    """The description of a section or kind: the first paragraph of its docstring."""
     return (inspect.getdoc(model) or "").partition("\n\n")[0].replace("\n", " ")
 
 
 def meaning(model: type[BaseModel], name: str) -> str:
-    """What a key means: as its field says, else as the section or the kind that it stands for says of itself."""
+    """The description of a key: that of its field, else that of its section or kind."""
     if description := model.model_fields[name].description:
         return description
     shape = shape_of(model, name)
@@ -123,12 +123,12 @@ def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | N
     def problem(path: Sequence[str | int], key: str, message: str) -> Problem:
         return Problem(redact(place_of(complete, path, default_place)), key, message)
 
-    text = json.dumps(complete, default=repr)  # what Python has beside the values of a file becomes text
+    text = json.dumps(complete, default=repr)  # values that no file can have become text
     written = flatten(complete) if holds_secret(text) else ()
     if secrets := [key for key, value in written if holds_secret(json.dumps(value, default=repr))]:
         return None, [problem(key.split("."), key, ADVICE) for key in secrets]
     try:
-        # Strict JSON: text is never taken for a number, yet lists become tuples and 1 is a float.
+        # Strict JSON: text is never read as a number, yet lists become tuples and 1 is a float.
         return model.model_validate_json(text, strict=True), []
     except ValidationError as error:
         problems: dict[tuple[str | int, ...], Problem] = {}
@@ -157,7 +157,7 @@ def _with_default_kinds(model: type[BaseModel], tree: Tree) -> Tree:
 
 
 class _Spot(NamedTuple):
-    """Where pydantic found a problem: the path of keys, the model there, the field unless unknown, what is below it."""
+    """The place of a pydantic problem: the path of keys, the model, the field if known, and the rest below it."""
 
     path: tuple[str | int, ...]
     model: type[BaseModel]
@@ -177,7 +177,7 @@ def _spot(model: type[BaseModel], location: Iterable[int | str], tree: Tree) -> 
         if field is not None and typing.get_origin(field.annotation) is dict:
             item = typing.get_args(field.annotation)[1]
         if item is not None and parts:
-            # A single item need not be in a list.
+            # A single item does not need a list.
             if isinstance(part := parts.pop(0), str) or isinstance(_value(tree, path), list):
                 path.append(part)
             field, shape = FieldInfo.from_annotation(item), Shape(name, None, {"": item}) if _is_section(item) else None
@@ -192,8 +192,8 @@ def _message(detail: Any, spot: _Spot, tree: Tree) -> str:
     value = _value(tree, spot.path)
     if spot.field is None:
         return unknown(str(spot.path[-1]), f"a key of {_name(spot)}", [*spot.model.model_fields])
-    if detail["type"] == "missing" and value is None:  # a list that is too short has a value
-        return f"is missing; it takes {spot.shape.example() if spot.shape else describe_field(spot.field)}"
+    if detail["type"] == "missing" and value is None:  # a short list also counts as missing
+        return f"is missing; write {spot.shape.example() if spot.shape else describe_field(spot.field)}"
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
     if spot.shape is not None:
@@ -207,7 +207,7 @@ def _message(detail: Any, spot: _Spot, tree: Tree) -> str:
 
 
 def _name(spot: _Spot) -> str:
-    """What the unknown key is not a key of."""
+    """The name of the section that does not have an unknown key."""
     above = key_of(spot.path[:-1])
     kind = _kind(spot.model)
     if not above:

@@ -1,4 +1,4 @@
-"""Whether the methods of a sweep can search its space, and whether the trials that are queued lie in it."""
+"""Check that a sweep's methods can search its space, and that queued trials fit the space."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig
 from gensweep.config.tree import Tree, flatten
 from gensweep.results import BETTER, COSTS
 
-#: What says how long a training is, and when it is scored.
+#: Settings that determine the length of a training and the times of its scores.
 LENGTH_KEYS = (*BUDGETED_KEYS, "evaluation.every", "evaluation.at")
 
 
@@ -37,16 +37,16 @@ def named_metrics(config: SweepConfig) -> list[tuple[str, str]]:
 
 
 def _metric_problems(config: SweepConfig) -> Iterator[tuple[str, str]]:
-    """Names that are unknown or there twice, and modes that would look for the worst."""
+    """Unknown or repeated names, and modes that would look for the worst."""
     metrics, seen = registries.metrics(), set[tuple[str, str]]()
     for position, (key, metric) in enumerate(named_metrics(config)):
         if (again := (key.partition("[")[0], metric)) in seen:
-            yield key, f"{metric!r} is there twice; leave one out"
+            yield key, f"{metric!r} is listed twice; remove one"
         seen.add(again)
         if metric not in metrics and metric not in COSTS:
             yield key, unknown(metric, "a metric or a cost", [*metrics.kinds(), *COSTS])
         elif metric in COSTS and position == 0:
-            yield key, f"{metric!r} is a cost, but the first objective is the score that ranks; begin with a metric"
+            yield key, f"{metric!r} is a cost, but the first objective ranks the trials; list a metric first"
         elif position < len(config.objective):
             mode, right = config.objective[position].mode, metrics[metric].mode if metric in metrics else "min"
             if mode != right:
@@ -59,30 +59,29 @@ def sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tup
     trials, count = config.search.most_trials, combinations(nodes)
     match config.search.sampler:
         case GridSearch() if count is None:
-            message = "a grid needs a finite space; give every range of floats a step, or take another sampler"
+            message = "a grid needs a finite space; give every range of floats a step, or use another sampler"
             yield "search.sampler", message
         case GridSearch() if trials > (count or 0):
             yield "search.trials", f"{trials} is more than the {count} combinations of the grid; set {count} or fewer"
         case GridSearch() if config.search.warm_start:
-            yield "search.warm_start", "a grid takes every combination once, whatever is known; leave it out"
+            yield "search.warm_start", "a grid runs every combination once anyway; remove it"
         case Nsga2(population=population) if population >= trials:
             yield (
                 "search.sampler.population",
-                f"{population} is no less than the number of trials ({trials}), so all of them would be random; "
+                f"{population} is not less than the number of trials ({trials}), so all of them would be random; "
                 "set a smaller one",
             )
 
 
 def extension_problem(config: SweepConfig, nodes: Sequence[Node], trials: int) -> str | None:
-    """Why a sweep cannot be extended to so many trials, if so."""
+    """Why a sweep cannot have `trials` trials in all, or None."""
     count = combinations(nodes)
     if isinstance(config.search.scheduler, PopulationBasedTraining):
         return (
-            "pbt perturbs one population from its beginning to its end, and none can join it; begin a new sweep under "
-            "another --name, with a larger search.trials"
+            "pbt cannot add trials to its population; start a new sweep with another --name and a larger search.trials"
         )
     if isinstance(config.search.sampler, GridSearch) and trials > (count or 0):
-        return f"that makes {trials} trials, more than the {count} combinations of the grid; extend it by fewer"
+        return f"that makes {trials} trials, more than the {count} combinations of the grid; add fewer"
     return None
 
 
@@ -95,34 +94,34 @@ def scheduler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[t
     if all(isinstance(node, Fixed) for node in nodes):
         yield "search.scheduler", "pbt needs a setting to perturb, and the space has none"
     if not isinstance(sampler, RandomSearch | GridSearch):
-        learns = f"pbt changes settings while it trains, which would mislead {sampler.kind}"
+        learns = f"pbt changes settings during training, which misleads {sampler.kind}"
         yield "search.sampler", f"{learns}; set search.sampler: {{kind: random}}"
     if search.budget is not None:
-        yield "search.budget", "pbt needs to know its population beforehand; leave it out, and give search.trials"
+        yield "search.budget", "pbt needs a fixed population; remove search.budget and set search.trials"
     if search.patience is not None:
-        message = "pbt trains all trials to their end, as clones begin with scores of others; leave it out"
+        message = "pbt trains all trials to their end, because clones inherit scores; remove it"
         yield "search.patience", message
     if budget is not None and budget.unit == "device_seconds":
-        yield "budget", "pbt clones trainings at equal numbers of images; give images or flops, not device_seconds"
+        yield "budget", "pbt clones trainings at equal numbers of images; set images or flops, not device_seconds"
 
 
 def uncloned_nodes(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[Node, str]]:
-    """What a scheduler that clones trainings cannot search, and why."""
+    """Nodes that a scheduler with clones cannot search, and why."""
     if not isinstance(config.search.scheduler, PopulationBasedTraining):
         return
     for node in nodes:
         if isinstance(node, Conditional):
             yield (
                 node,
-                "pbt goes on from the weights of other trials, so it cannot search a choice of kinds "
-                f"({listed(node.labels)}); take one of them, or scheduler asha",
+                "pbt copies weights between trials, so it cannot search a choice of kinds "
+                f"({listed(node.labels)}); choose one of them, or scheduler asha",
             )
         elif node.key in LENGTH_KEYS:
             yield node, "pbt compares trials at the same points of their trainings; give it one value"
 
 
 def queue_problems(config: SweepConfig, nodes: Sequence[Node], known: Set[str]) -> Iterator[tuple[str, str]]:
-    """What is wrong with the trials that are queued; settings `known` to trials, but not searched, do not matter."""
+    """Problems of queued trials; ignores settings that are `known` to trials but not searched."""
     every = list(every_node(nodes))
     keys = {node.key for node in every} | {f"{node.key}.kind" for node in every if isinstance(node, Conditional)}
     strange = set[str]()
@@ -134,6 +133,6 @@ def queue_problems(config: SweepConfig, nodes: Sequence[Node], known: Set[str]) 
                 yield f"{key}.{name}", unknown(name, "a key of this space", sorted(keys))
         strange |= {*given} - known - keys
         for name, message in point.problems:
-            yield f"{key}.{name}", f"{message}; set a value of the space, or leave the trial out"
+            yield f"{key}.{name}", f"{message}; set a value of the space, or remove the trial"
         for name in sorted({*given} & keys - point.given - {name for name, _ in point.problems}):
-            yield f"{key}.{name}", "is searched in another branch than this trial's; name its kind, too"
+            yield f"{key}.{name}", "is searched in another branch than this trial's; set that branch's kind, too"

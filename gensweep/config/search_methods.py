@@ -16,7 +16,7 @@ Grace = Annotated[
     Field(description="spent before the first rung, in the unit of the budget; null: until the first evaluation"),
 ]
 
-#: Random trials of the default sampler at most; experiments/search compares others.
+#: Most random trials of the default sampler; experiments/search compares others.
 MOST_STARTUP_TRIALS = 10
 
 
@@ -25,29 +25,29 @@ class TpeByBranch(FrozenSettings):
 
     kind: Literal["tpe_by_branch"] = "tpe_by_branch"
     startup_trials: Annotated[int | None, Field(ge=0)] = None
-    """random trials before the models are asked; null: a quarter of search.trials, at most 10"""
+    """random trials before the models are used; null: a quarter of search.trials, at most 10"""
     constant_liar: bool = True
-    """whether running trials count as bad ones, so that new ones lie elsewhere"""
+    """whether running trials count as bad ones, so that new ones differ from them"""
 
 
 class RandomSearch(FrozenSettings):
-    """Every trial is drawn independently."""
+    """Every trial is sampled independently."""
 
     kind: Literal["random"] = "random"
 
 
 class GridSearch(FrozenSettings):
-    """Every combination once, in random order; each range needs a step, unless it is of whole numbers."""
+    """Every combination once, in random order; each range of floats needs a step."""
 
     kind: Literal["grid"] = "grid"
 
 
 class GaussianProcess(FrozenSettings):
-    """Gaussian process (Optuna): for few, dear trials; learns of the parameters that all trials have."""
+    """Gaussian process (Optuna): for few, expensive trials; learns only from parameters that all trials have."""
 
     kind: Literal["gp"] = "gp"
     startup_trials: Positive = 10
-    """random trials before the model is asked"""
+    """random trials before the model is used"""
 
 
 class Nsga2(FrozenSettings):
@@ -72,12 +72,12 @@ class AshaSettings(FrozenSettings):
 
 
 class MedianStopping(FrozenSettings):
-    """Median stopping rule: a trial ends whose best score is worse than the median of the others' running means."""
+    """Median stopping rule: stop a trial whose best score is worse than the median of the others' running means."""
 
     kind: Literal["median"] = "median"
     grace: Grace = None
     min_trials: Positive = 3
-    """other trials that must have come as far"""
+    """other trials that must have reached the same point"""
 
 
 class PopulationBasedTraining(FrozenSettings):
@@ -89,7 +89,7 @@ class PopulationBasedTraining(FrozenSettings):
     quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.25
     """share of trials that are replaced, and share that they are cloned from"""
     resample: Share = 0.25
-    """how often a setting is drawn anew, and not perturbed"""
+    """how often a setting is sampled anew instead of perturbed"""
     factors: tuple[PositiveAmount, PositiveAmount] = (0.8, 1.2)
     """a perturbed number is multiplied by one of these"""
 

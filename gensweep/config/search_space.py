@@ -1,4 +1,4 @@
-"""The `space` of a sweep as it is written: ranges and choices by dotted key, nested to any depth.
+"""The `space` of a sweep in YAML: ranges and choices by dotted key, nested to any depth.
 
     {int: [low, high], step: 1, log: false}      {float: [low, high], log: true}
     {choice: [values]}                           {choice: [{kind: a, setting: range or value, ...}, {kind: b, ...}]}
@@ -25,17 +25,17 @@ from gensweep.config.schema import validate
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree
 
 RANGE_KINDS = ("int", "float", "choice")
-#: The fields `int` and `float` hide these names in their classes.
+#: The fields `int` and `float` shadow these names in their classes.
 _Whole: TypeAlias = int
 _Number: TypeAlias = float
 
 
 class _WrittenRange(FrozenSettings):
-    """What both sorts of range have."""
+    """Fields of both kinds of range."""
 
     title: ClassVar[str] = "a range"
     log: bool = False
-    """whether values are drawn evenly on a logarithmic scale"""
+    """whether values are sampled evenly on a logarithmic scale"""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -46,7 +46,7 @@ class _WrittenRange(FrozenSettings):
         if self.log and low <= 0:
             raise ValueError(f"log needs low > 0, but got low={show(low)}")
         if self.log and step is not None:
-            raise ValueError("step and log do not go together; take one of them")
+            raise ValueError("step and log exclude each other; use one of them")
         if step is not None and (left := (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))):
             reached = Decimal(str(high)) - left
             raise ValueError(f"high={high} is no whole number of steps of {step} above low={low}; write high={reached}")
@@ -72,7 +72,7 @@ class FloatRange(_WrittenRange):
 
 
 def parse_space(tree: Tree, sections: Mapping[str, Sequence[str]]) -> tuple[tuple[Node, ...], list[Problem]]:
-    """The nodes of a space, and all problems of its form; `sections` are those that each family adds to a trial."""
+    """The nodes of a space and its syntax problems; `sections` has the sections of each family."""
     parser = _Parser(sections)
     nodes = parser.tree(tree, ())
     distributions = defaultdict(set)
@@ -107,10 +107,10 @@ class _Parser:
             return Fixed(".".join(path), value, place)
         sorts = [name for name in RANGE_KINDS if name in value]
         if len(sorts) > 1:
-            raise self._refused(place, path, f"is {' and '.join(sorts)} at once; take one of them")
+            raise self._refused(place, path, f"is {' and '.join(sorts)} at once; use one of them")
         if sorts[0] == "choice":
             for key in value.keys() - {"choice"}:
-                self._problem(value.places.get(key, place), path, f"{show(key)} does not go with choice")
+                self._problem(value.places.get(key, place), path, f"{show(key)} is not allowed with choice")
             return self._choice(value["choice"], path, place)
         return self._range(IntRange if sorts[0] == "int" else FloatRange, value, path, place)
 
@@ -127,10 +127,10 @@ class _Parser:
     def _choice(self, values: Any, path: tuple[str, ...], place: str) -> Choices | Conditional:
         key = ".".join(path)
         if not isinstance(values, Row) or not values:
-            raise self._refused(place, path, f"choice takes a list of one value or more, but got {show(values)}")
+            raise self._refused(place, path, f"choice needs a list of at least one value, but got {show(values)}")
         for position, value in enumerate(values):
-            if value in values[:position]:  # 1, 1.0 and true are equal to Python, and so to Optuna
-                self._problem(values.places[position], path, f"{show(value)} stands twice in the choice")
+            if value in values[:position]:  # 1, 1.0 and true are equal in Python and Optuna
+                self._problem(values.places[position], path, f"{show(value)} is in the choice twice")
         mappings = [isinstance(value, Tree) for value in values]
         if not any(mappings):
             return Choices(key, key, tuple(values), place)
@@ -138,7 +138,7 @@ class _Parser:
             odd = values[mappings.index(False)]
             hint = f"; write {{kind: {odd}}}" if isinstance(odd, str) else ""
             raise self._refused(
-                values.places[mappings.index(False)], path, f"{show(odd)} stands among mappings in one choice{hint}"
+                values.places[mappings.index(False)], path, f"{show(odd)} and mappings are in one choice{hint}"
             )
         return self._conditional(values, path, place)
 
@@ -161,12 +161,12 @@ class _Parser:
     def _branch(self, value: Tree, path: tuple[str, ...], kind: str | None) -> list[Node]:
         if path != ("family",) or kind is None:
             return self.tree(value, path)
-        # Sections of the family, and common ones, stand beside `family` and not in it.
+        # Sections of the family, and common ones, have their own names and are not in `family`.
         names = (*self.sections.get(kind, ()), *(name for name in SECTIONS_OF_EVERY_TRIAL if name != "family"))
         section = {key: key.split(".")[0] in names for key in value}
         inside = Tree({key: item for key, item in value.items() if not section[key]}, value.places)
-        beside = Tree({key: item for key, item in value.items() if section[key]}, value.places)
-        return self.tree(inside, path) + self.tree(beside, ())
+        sections = Tree({key: item for key, item in value.items() if section[key]}, value.places)
+        return self.tree(inside, path) + self.tree(sections, ())
 
     def _problem(self, place: str, path: tuple[str, ...], message: str) -> None:
         self.problems.append(Problem(place, "space: " + ".".join(path), message))
@@ -177,23 +177,23 @@ class _Parser:
 
 
 class _RefusedError(Exception):
-    """A node has a problem that leaves nothing to go on with; the problem is noted."""
+    """A node is invalid; the problem has been recorded."""
 
 
 def _twice(nodes: Sequence[Node]) -> list[Problem]:
-    """Keys that one and the same trial would be given twice."""
+    """Keys that a trial would get twice."""
     found = dict[str, Problem]()
     for space in flat_spaces(nodes):
         first = dict[str, Node]()
         for leaf in space.leaves:
             if (other := first.setdefault(leaf.key, leaf)) is not leaf:
-                message = f"is given twice; the first is at {other.place}"
+                message = f"is set twice; first at {other.place}"
                 found.setdefault(leaf.key, Problem(leaf.place, f"space: {leaf.key}", message))
     return list(found.values())
 
 
 def _renamed(node: Node, differing: Set[str], labels: tuple[str, ...]) -> Node:
-    """The node under its name in the study: `key@branch` where branches give one key different ranges."""
+    """The node under its name in the study: `key@branch` if branches give one key different ranges."""
     if isinstance(node, Fixed):
         return node
     name = f"{node.name}@{'.'.join(labels)}" if node.key in differing else node.name
@@ -207,7 +207,7 @@ def _renamed(node: Node, differing: Set[str], labels: tuple[str, ...]) -> Node:
 
 
 def _distribution(node: Node) -> Any:
-    """What Optuna must not see change under one name."""
+    """The distribution, which must not change under one name in Optuna."""
     if isinstance(node, Range):
         return (node.integer, node.low, node.high, node.step, node.log)
     return json.dumps(node.labels) if isinstance(node, Choices | Conditional) else None

@@ -1,4 +1,4 @@
-"""A sweep checked before anything runs: trials at the corners of its space are built as real trials."""
+"""Check a sweep before it runs: build real trials at the corners of its space."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gensweep.training.settings import EvaluationSettings
 
 
-#: The settings of `evaluation` that concern scores during a training.
+#: Settings of `evaluation` for scores during training.
 COURSE_KEYS = ("every", "at", "rung_samples")
 
 
@@ -53,7 +53,7 @@ def checked_sweep(values: Mapping[str, Any]) -> SweepConfig:
 
 
 def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None, list[Problem]]:
-    """The sweep that a tree describes, or all its problems, those at the corners of its space included."""
+    """The sweep of a tree, or all its problems, including those at the corners of its space."""
     written, space = tree.get("base"), tree.get("space", Tree())
     base = written if isinstance(written, Tree) else Tree()
     if problems := load_plugins(tree, default_place) + load_plugins(base, default_place):
@@ -78,8 +78,8 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
     problems += [located(*each) for each in objective_problems(tree, config)]
     corners: dict[str, _Corner] = {}
     extremes: list[_Corner] = []
-    for beside in (False, True):
-        found = list(_corners(nodes, base, base_place, corners, beside=beside))
+    for nearby in (False, True):
+        found = list(_corners(nodes, base, base_place, corners, nearby=nearby))
         for corner in found:
             if config is not None and corner.trial is not None:
                 wrong = (*_trial_problems(config, corner.trial), *_final_problems(config, corner.tree))
@@ -114,14 +114,14 @@ def _with_plugins(config: SweepConfig, more: Iterable[str]) -> SweepConfig:
 
 
 def _corners(
-    nodes: Sequence[Node], base: Tree, base_place: str, known: dict[str, _Corner], *, beside: bool
+    nodes: Sequence[Node], base: Tree, base_place: str, known: dict[str, _Corner], *, nearby: bool
 ) -> Iterator[_Corner]:
-    """The corners of a space, or the trials next to them, that are not `known` yet by their values; they are then."""
+    """New corners of a space, or trials next to them, that are not in `known`; adds them to it."""
     for space in flat_spaces(nodes):
         places = {leaf.key: leaf.place for leaf in space.leaves}
         for high in (False, True):
             corner = space.corner(high=high)
-            for settings in [corner | each for each in _beside(space.leaves)] if beside else [corner]:
+            for settings in [corner | each for each in _nearby(space.leaves)] if nearby else [corner]:
                 if (name := json.dumps(settings, sort_keys=True)) not in known:
                     tree = override_all(base, settings, places)
                     checked = check_trial(tree, base_place)
@@ -129,43 +129,43 @@ def _corners(
                     yield known[name]
 
 
-def _beside(leaves: Iterable[Node]) -> Iterator[dict[str, Any]]:
-    """Every single range at either end and next to the low one, where only multiples may fit; and every choice."""
+def _nearby(leaves: Iterable[Node]) -> Iterator[dict[str, Any]]:
+    """Each range at its ends and one step above the low one, to catch required multiples; and each choice."""
     for leaf in leaves:
         if isinstance(leaf, Range):
-            beside = [min(leaf.low + (leaf.step or 1), leaf.high)] if leaf.integer else []
-            yield from ({leaf.key: value} for value in (leaf.low, leaf.high, *beside))
+            nearby = [min(leaf.low + (leaf.step or 1), leaf.high)] if leaf.integer else []
+            yield from ({leaf.key: value} for value in (leaf.low, leaf.high, *nearby))
         elif isinstance(leaf, Choices):
             yield from ({leaf.key: value} for value in leaf.values)
 
 
 def _length_problems(config: SweepConfig, base: Tree, nodes: Sequence[Node], base_place: str) -> Iterator[Problem]:
-    """What says how long a training is, beside the budget of the sweep; null, a default, says nothing."""
+    """Settings that determine the length of a training, besides the sweep's budget; null does not."""
     if config.budget is None:
         return
     written = [(key, place_of(base, key.split("."), base_place), value) for key, value in flatten(base)]
     written += [(node.key, node.place, getattr(node, "value", node)) for node in every_node(nodes)]
     for key, place in {key: place for key, place, value in written if value is not None}.items():
         if key in BUDGETED_KEYS:
-            yield Problem(place, key, "follows from the sweep's budget; leave it out, or leave budget out")
+            yield Problem(place, key, "is determined by the sweep's budget; remove it, or remove budget")
         if key == "evaluation.every" and config.budget.unit != "images":
             yield Problem(
                 place,
                 key,
-                f"counts images, of which trials see different numbers under a budget of {config.budget.unit}; leave "
-                "it out, or give the shares of a training after which it is evaluated, such as evaluation.at: [0.5]",
+                f"counts images, but with a budget of {config.budget.unit} trials differ in images; remove "
+                "it, or set shares of a training instead, such as evaluation.at: [0.5]",
             )
 
 
 def _merged(corners: Sequence[_Corner]) -> Iterator[Problem]:
-    """The problems of all corners, each once, with the branches that they are in if these are not all."""
+    """Problems of all corners, each once, with its branches unless all branches have it."""
     seen: dict[Problem, list[frozenset[str]]] = {}
     for corner in corners:
         for problem in corner.problems:
             seen.setdefault(problem, []).append(corner.branches)
     for problem, occurrences in seen.items():
         message = problem.message
-        # A key inside of the choice that a branch belongs to has a line that shows the branch.
+        # A key inside the choice already shows its branch by its line.
         common = sorted(
             branch
             for branch in frozenset.intersection(*occurrences)
@@ -177,7 +177,7 @@ def _merged(corners: Sequence[_Corner]) -> Iterator[Problem]:
 
 
 def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[str, str]]:
-    """Where the sections of a sweep do not suit a trial."""
+    """Sections of a sweep that do not suit a trial."""
     metrics = setting(trial, "evaluation.metrics")
     for key, metric in named_metrics(config):
         if metric in registries.metrics() and metric not in metrics:
@@ -201,10 +201,10 @@ def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[s
 
 
 def _final_problems(config: SweepConfig, tree: Tree) -> Iterator[tuple[str, str]]:
-    """Why a trial could not be scored at the end as the sweep says."""
+    """Why a trial could not be scored with the sweep's final settings."""
     for key in config.final or ():
         if key in COURSE_KEYS:
-            yield f"final.{key}", "says how trials are scored while they train; leave it out"
+            yield f"final.{key}", "is a setting of scores during training; remove it"
     if config.final is not None:
         for problem in check_trial(override_all(tree, config.final_settings))[1]:
             key, message = (text.replace("evaluation.", "final.") for text in (problem.key, problem.message))
@@ -214,20 +214,20 @@ def _final_problems(config: SweepConfig, tree: Tree) -> Iterator[tuple[str, str]
 def _identity_problems(
     config: SweepConfig, corners: Sequence[tuple[_Corner, TrialConfig]], base_place: str
 ) -> Iterator[Problem]:
-    """The keys of a space that change what a score of a metric is a score of, so that trials could not be ranked."""
+    """Keys of a space that change the meaning of a metric's scores, so that trials could not be ranked."""
     for metric in dict.fromkeys(metric for _, metric in named_metrics(config) if metric in registries.metrics()):
         found = [(corner, _identities(trial, metric)) for corner, trial in corners]
         for corner, identities in found:
             if identities == found[0][1]:
                 continue
-            # The trial of another identity that differs least shows which setting makes the difference.
+            # The most similar trial of another identity shows which setting makes the difference.
             others = [(_changed(corner, other), theirs) for other, theirs in found if theirs != identities]
             (key, *_), theirs = min(others, key=lambda each: len(each[0]))
             of = corner if key in corner.settings else found[0][0]
             how = [how for one, two in zip(theirs, identities, strict=True) for how in one.differences(two).values()]
             message = (
                 f"with {show(of.settings[key])} a score of {metric} cannot be compared with scores of other trials "
-                f"(different {how[0].partition(':')[0]}); take one value, or make a sweep of each"
+                f"(different {how[0].partition(':')[0]}); use one value, or run a sweep for each"
             )
             yield Problem(of.places[key] or base_place, key, message)
 
@@ -237,7 +237,7 @@ def _changed(one: _Corner, other: _Corner) -> list[str]:
 
 
 def _identities(trial: TrialConfig, metric: str) -> tuple[Identity, Identity]:
-    """Identities of a trial's last score and of those before, with settings for ids that only their use would tell."""
+    """Identities of a trial's last score and of its earlier ones, with settings in place of unknown hashes."""
     evaluation: EvaluationSettings = trial.bound("evaluation")()
     last = evaluation.identity(
         metric,
@@ -250,7 +250,7 @@ def _identities(trial: TrialConfig, metric: str) -> tuple[Identity, Identity]:
 
 
 def _reference(trial: TrialConfig, metric: str, evaluation: EvaluationSettings) -> Any:
-    """The settings that decide which real images, or which statistics of some, a metric compares with."""
+    """The settings that determine the real images or statistics of a metric."""
     kind, data = registries.metrics()[metric], trial.data.model_dump(mode="json")
     against = "train" if getattr(kind, "of_training", False) else evaluation.against
     if kind.needs == "likelihood":
@@ -258,6 +258,6 @@ def _reference(trial: TrialConfig, metric: str, evaluation: EvaluationSettings) 
     if against == "whole" or (kind.needs == "likelihood" and against == "test"):
         data.pop("limit", None)
     if against.endswith("/"):
-        # A folder's pictures are made as large as those of the data set.
+        # A folder's pictures are resized to the size of the data set.
         data = {key: data.get(key) for key in (("size", "channels") if data.get("size") else ("kind", "path"))}
     return against if against.endswith(".npz") else (against, data)

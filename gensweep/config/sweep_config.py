@@ -1,4 +1,4 @@
-"""SweepConfig: what is searched, how, by which metric, and on which resources."""
+"""SweepConfig: the space, the search, the metric and the resources of a sweep."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ from gensweep.config.trial_config import PluginNames, TrialConfig, check_trial, 
 from gensweep.registry import Takes
 from gensweep.results import MAX_IMAGES
 
-#: What the name of a sweep is made of, and how long it may be.
+#: Pattern and greatest length of a sweep's name.
 NAME_CHARACTERS = "A-Za-z0-9._-"
 MAX_NAME = 64
-#: The settings of a trial that follow from a budget of the sweep, if there is one.
+#: Settings of a trial that a budget of the sweep determines.
 BUDGETED_KEYS = ("training.images", "training.device_seconds")
-#: More trials than anybody can pay for.
+#: A bound that no sweep reaches.
 MAX_TRIALS = 100_000
-#: Trials of a search that says neither how many nor what they may cost.
+#: Trials of a search with neither a number of trials nor a budget.
 DEFAULT_TRIALS = 20
 
 ObserverKind = Literal["tensorboard", "wandb"]
 
 
 class Repeats(FrozenSettings):
-    """The best configurations are trained again with other seeds, each to its end, once their place is certain."""
+    """Train the best configurations again with other seeds, each to its end, once their rank is certain."""
 
     top: Positive = 2
-    """how many of the best configurations are trained again"""
+    """number of the best configurations to train again"""
     seeds: Positive = 2
-    """trainings with other seeds, beside the one of the search"""
+    """further seeds for each, besides the one of the search"""
 
 
 class Search(FrozenSettings):
-    """How the space is searched, and what the search may cost."""
+    """How to search the space, and the budget of the search."""
 
     trials: Annotated[int | None, Field(ge=1, le=MAX_TRIALS)] = None
-    """trials at most; null: 20, or as many as search.budget pays for"""
+    """most trials; null: 20, or all that search.budget pays for"""
     budget: SearchBudget | None = None
-    """what all trials together may spend, on training and on scoring; null: no limit"""
+    """budget of all trials together, for training and scoring; null: no limit"""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """from which the sampler's random numbers follow"""
+    """seed of the sampler's random numbers"""
     sampler: Annotated[Sampler, Field(discriminator="kind")] = TpeByBranch()
     """the method that proposes settings"""
     scheduler: Annotated[Scheduler, Field(discriminator="kind")] = AshaSettings()
@@ -68,23 +68,23 @@ class Search(FrozenSettings):
     repeats: Repeats | None = None
     """train the best configurations again with other seeds; null: do not"""
     enqueue: tuple[dict[str, Any], ...] = ()
-    """settings of the first trials, by key of the space; those that are left out are drawn"""
+    """settings of the first trials, by key of the space; missing ones are sampled"""
     warm_start: tuple[str, ...] = ()
-    """earlier sweeps, by name or folder, whose best settings come first"""
+    """earlier sweeps, by name or folder, whose best settings are tried first"""
 
     @property
     def most_trials(self) -> int:
-        """The number of trials at most."""
+        """Most trials."""
         return self.trials or (DEFAULT_TRIALS if self.budget is None else MAX_TRIALS)
 
     @property
     def first_rung(self) -> float | None:
-        """Where the scheduler first looks at a trial, in the unit of the budget; None: at its first evaluation."""
+        """The first rung, in the unit of the budget; None: the first evaluation."""
         return getattr(self.scheduler, "grace", getattr(self.scheduler, "interval", None))
 
     @property
     def startup_trials(self) -> int:
-        """The number of trials that are sampled at random before the sampler asks its model."""
+        """The number of random trials before the sampler uses its model."""
         match self.sampler:
             case TpeByBranch(startup_trials=None):
                 return min(MOST_STARTUP_TRIALS, self.most_trials // 4)
@@ -96,17 +96,17 @@ class Search(FrozenSettings):
 
     @property
     def most_repeats(self) -> int:
-        """The number of trainings with other seeds at most."""
+        """Most trainings with other seeds."""
         return 0 if self.repeats is None else min(self.repeats.top, self.most_trials) * self.repeats.seeds
 
 
 class WorkerRange(FrozenSettings):
-    """As many workers as there is room for when they start; their number divides the largest one."""
+    """A trial starts with all workers that fit at that moment; their number divides the largest one."""
 
     min: Positive = 1
-    """the fewest that a trial starts with"""
+    """the fewest workers that a trial starts with"""
     max: Positive
-    """the most; fewer must divide this number"""
+    """the most workers; fewer must divide this number"""
 
     @model_validator(mode="after")
     def _is_ordered(self) -> Self:
@@ -116,43 +116,43 @@ class WorkerRange(FrozenSettings):
 
 
 class Resources(FrozenSettings):
-    """What one trial takes, how many run at once at most (auto: as many as the nodes hold), and what failures do."""
+    """Resources of one trial, the number of concurrent trials (auto: all that fit), and limits on failures."""
 
     workers: Annotated[Positive | WorkerRange, Takes("a whole number >= 1 or a range such as {min: 1, max: 4}")] = 1
     """processes that train one trial together, each with its share of the batch"""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
     """processor cores"""
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs; 0 trains on processors, a fraction shares one between trials"""
+    """GPUs; 0 trains on the CPU, a fraction shares one between trials"""
     concurrent: Positive | Literal["auto"] = "auto"
-    """trials that run at once at most; auto: as many as the nodes hold"""
+    """most trials at once; auto: all that fit the nodes"""
     cpus: Positive | None = None
-    """how many cores of this machine a sweep without a cluster may use; null: all that others leave"""
+    """most cores of this machine for a sweep without a cluster; null: all that other sweeps leave"""
     retries: Annotated[
         int,
         Field(
             ge=0,
-            description="how often in a row, without a new checkpoint, a trial goes on after it lost its workers, or "
-            "its storage or data were away; a lost node does not count",
+            description="how often in a row, without a new checkpoint, a trial resumes after it lost its workers, or "
+            "its storage or data were unreachable; a lost node does not count",
         ),
     ] = 3
     stop_after_failed: Positive | None = 3
-    """trials in a row that fail for such a cause, after which the sweep stops; null: never"""
+    """consecutive trials with such failures after which the sweep stops; null: never"""
     stall_timeout: Annotated[float, Field(gt=0)] | None = 600.0
-    """seconds without progress after which a trial starts again from its last checkpoint; null: never"""
+    """seconds without progress after which a trial restarts from its last checkpoint; null: never"""
 
     @model_validator(mode="after")
     def _has_a_gpu_for_each(self) -> Self:
         if self.worker_counts[0] > 1 and 0 < self.gpus_per_worker < 1:
             raise ValueError(
-                f"takes workers=1 with a part of a GPU, as NCCL joins no two on one, but got {self.worker_counts[0]} "
+                f"takes workers=1 with a fraction of a GPU, because of NCCL, but got {self.worker_counts[0]} "
                 f"with gpus_per_worker={self.gpus_per_worker:g}; give each worker a GPU, or set workers to 1"
             )
         return self
 
     @property
     def worker_counts(self) -> tuple[int, ...]:
-        """The numbers of workers that a trial may have, the most first; each divides the first, and so the batch."""
+        """The allowed numbers of workers, largest first; each divides the first, and so the batch."""
         if isinstance(self.workers, int):
             return (self.workers,)
         most = self.workers.max
@@ -167,32 +167,32 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 
 
 class SweepConfig(FrozenSettings):
-    """One sweep, with every default; `base` and `space` are kept as they were written."""
+    """One sweep, with every default; `base` and `space` are kept as written."""
 
     title: ClassVar[str] = "a sweep"
     name: Annotated[str, Field(pattern=f"^[A-Za-z0-9][{NAME_CHARACTERS}]*$", max_length=MAX_NAME)]
-    """what the sweep, its folder and its experiment are called"""
+    """name of the sweep, its folder and its experiment"""
     plugins: PluginNames = ()
     objective: Annotated[
         tuple[Objective, ...],
         BeforeValidator(_as_tuple, json_schema_input_type=Objective | tuple[Objective, ...]),
-        Takes("a mapping such as {metric: fd}, or a list of such"),
+        Takes("a mapping such as {metric: fd}, or a list of them"),
     ] = (Objective(),)
-    """the score by which trials are ranked; of a list, the first, and all make the Pareto front"""
+    """the score that ranks trials; of a list, the first, and all make the Pareto front"""
     constraints: Annotated[tuple[Constraint, ...], Takes("a list of limits such as {metric: params, max: 2.0e+6}")] = ()
-    """limits of scores and costs; what is known beforehand decides whether a trial is trained"""
+    """limits of scores and costs; a trial that is known to break one is not trained"""
     budget: TrialBudget | None = None
-    """what each training spends; null: as many images as training.images says"""
+    """budget of each training; null: training.images decides"""
     base: dict[str, Any]
     """the configuration that all trials share"""
     space: Annotated[dict[str, Any], Field(default_factory=dict)]
-    """what is searched, by dotted key of a trial"""
+    """the searched settings, by dotted key of a trial"""
     search: Search = Search()
     resources: Resources = Resources()
     observers: tuple[ObserverKind, ...] = ()
-    """other programs in which each trial is a run: TensorBoard, Weights & Biases"""
+    """other programs that show each trial as a run: TensorBoard, Weights & Biases"""
     keep_best: Annotated[int, Field(ge=0)] = 3
-    """trials whose best checkpoint is kept"""
+    """number of the best trials whose best checkpoint is kept"""
     rescore: bool = True
     """at the end, score the best of several trials on fresh seeds"""
     final: Annotated[
@@ -204,7 +204,7 @@ class SweepConfig(FrozenSettings):
     ] = None
     scales: Annotated[dict[str, dict[str, Any]], Field(default_factory=dict)]
     """named sets of overrides by dotted key, for --scale NAME"""
-    _written_base: Tree = PrivateAttr(default_factory=Tree)  # the base with its lines, where it was read from a file
+    _written_base: Tree = PrivateAttr(default_factory=Tree)  # the base with line numbers, if read from a file
     _corners: tuple[TrialConfig, ...] = PrivateAttr(default=())
 
     @field_serializer("objective")
@@ -214,15 +214,15 @@ class SweepConfig(FrozenSettings):
 
     @property
     def score(self) -> Objective:
-        """The objective by which trials are ranked: the first one."""
+        """The first objective, which ranks trials."""
         return self.objective[0]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain nested values; `checked_sweep` takes them back."""
+        """Plain nested values; the inverse of `checked_sweep`."""
         return self.model_dump(mode="json")
 
     def complete(self) -> dict[str, Any]:
-        """`as_dict` with the defaults of the base, if it is a trial without the space; the budget gives its length."""
+        """`as_dict` with the defaults of the base, if the base alone is a trial; a budget sets its length."""
         trial, _ = check_trial(override_all(self.base, self.settings_of_all()))
         if trial is None:
             return self.as_dict()
@@ -234,11 +234,11 @@ class SweepConfig(FrozenSettings):
 
     @property
     def final_settings(self) -> dict[str, Any]:
-        """The settings of a trial with which the best is scored at the end, by dotted key."""
+        """The settings for scoring the best trial at the end, by dotted key."""
         return {f"evaluation.{key}": value for key, value in (self.final or {}).items()}
 
     def nodes(self) -> tuple[Node, ...]:
-        """The search space, read."""
+        """The parsed search space."""
         return parse_space(clone(self.space), sections_by_family())[0]
 
     def trial(self, overrides: Mapping[str, Any] | None = None) -> TrialConfig:
@@ -247,7 +247,7 @@ class SweepConfig(FrozenSettings):
         return TrialConfig.from_dict(override_all(base, {**(overrides or {}), **self.settings_of_all()}))
 
     def settings_of_all(self) -> dict[str, Any]:
-        """The settings that all trials have beside the base, by dotted key: plug-ins, and the length if known."""
+        """Settings of all trials besides the base, by dotted key: plug-ins, and the length if known."""
         settings: dict[str, Any] = {"plugins": list(self.plugins)} if self.plugins else {}
         match self.budget:
             case TrialBudget(images=int(images)):
@@ -258,11 +258,11 @@ class SweepConfig(FrozenSettings):
 
     @property
     def corners(self) -> tuple[TrialConfig, ...]:
-        """The largest and smallest trials of the space, in the order of `ranges.corners`; the check has built them."""
+        """The largest and smallest trials of the space, in the order of `ranges.corners`, as built by the check."""
         return self._corners
 
 
 def name_like(text: str, ending: str = "") -> str:
-    """A name of a sweep after any text, such as that of a file."""
+    """A name for a sweep, made from any text, such as a file name."""
     like = re.sub(f"[^{NAME_CHARACTERS}]+", "-", text).strip("-._")
     return f"{like[: MAX_NAME - len(ending)]}{ending}".strip("-._")

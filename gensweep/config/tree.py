@@ -1,4 +1,4 @@
-"""Trees of settings that know where each key was written, and how one setting is put into them."""
+"""Trees of settings with the place of each key, and changes to them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-# The sections that every trial has; all others belong to its family.
+# Sections of every trial; all others belong to its family.
 SECTIONS_OF_EVERY_TRIAL = ("plugins", "seed", "data", "family", "start", "training", "evaluation")
 
 
@@ -28,7 +28,7 @@ class Row(list[Any]):
 
 
 def clone(value: Any) -> Any:
-    """A deep copy with its places; plain mappings become trees without places, paths text, NumPy's numbers plain."""
+    """A deep copy with places; plain mappings become trees without places, paths text, NumPy numbers Python numbers."""
     if isinstance(value, Mapping):
         places = value.places if isinstance(value, Tree) else None
         return Tree({key: clone(item) for key, item in value.items()}, places)
@@ -42,7 +42,7 @@ def clone(value: Any) -> Any:
 
 
 def place_of(tree: Any, path: Sequence[str | int], default: str = "") -> str:
-    """Where a path was written: its own place, or that of the nearest key above it; keys of the tree may be dotted."""
+    """The place of a path, or of the nearest key above it; keys of the tree may be dotted."""
     if isinstance(tree, Tree):
         for end in range(1, len(path) + 1):
             if (key := key_of(path[:end])) in tree:
@@ -64,7 +64,7 @@ def path_of(key: str) -> list[str | int]:
 
 
 def override(tree: Tree, key: str, value: Any, place: str = "") -> None:
-    """Set one dotted key, in place; another `kind` drops the old one's settings, another family also its sections."""
+    """Set one dotted key, in place; a new `kind` drops the old one's settings, a new family also its sections."""
     *parents, last = key.split(".")
     node = tree
     for part in parents:
@@ -88,13 +88,13 @@ def _changes_family(tree: Tree, key: str, value: Any) -> bool:
 
 
 def precedence(key: str) -> tuple[bool, int, bool]:
-    """Sorts dotted keys so that one that drops others comes before them: the family, then whole sections and kinds."""
+    """Sort key that puts a dotted key before keys that it drops: the family, then whole sections and kinds."""
     inside = key.removeprefix("base.")
     return inside not in ("family", "family.kind"), inside.count("."), not inside.endswith("kind")
 
 
 def override_all(tree: Any, settings: Mapping[str, Any], places: Mapping[str, str] | None = None) -> Tree:
-    """A copy with several dotted keys set, in whatever order."""
+    """A copy with several dotted keys set, in any order."""
     copy: Tree = clone(tree)
     for key in sorted(settings, key=precedence):
         override(copy, key, settings[key], (places or {}).get(key, ""))

@@ -1,8 +1,8 @@
-"""TrialConfig: everything that defines one training run, validated and frozen.
+"""TrialConfig: all settings of one training, validated and frozen.
 
-`plugins` names what is imported first.  Sections `seed`, `data`, `family`, `start`, `training` and `evaluation` are
-common to all trials.  The others are those of the family: each keyword-only parameter of the registered class that is a
-`Choice` or a `Section` is a section of the trial, and each plain one is a key of `family`.
+`plugins` are imported first.  All trials have the sections `seed`, `data`, `family`, `start`, `training` and
+`evaluation`; the family adds others.  Each keyword-only parameter of its registered class that is a `Choice` or a
+`Section` is a section of the trial, and each plain one is a key of `family`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Tree, clone, flatten, 
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.registry import Choice, Keyword, Section, cached_until_registered, keywords
 
-Seed = Annotated[int, Field(ge=0, lt=2**63, description="from which all random numbers of the training follow")]
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="seed of all random numbers of the training")]
 PluginNames = Annotated[
     tuple[str, ...],
     BeforeValidator(names),
-    Field(description="modules (my_package.schedules) or files (mine.py) that register kinds of one's own"),
+    Field(description="modules (my_package.schedules) or files (mine.py) that register your own kinds"),
 ]
 
 
@@ -46,7 +46,7 @@ class TrialConfig(FrozenSettings):
     start: Settings
     training: Settings
     evaluation: Settings
-    _written: Tree = PrivateAttr(default_factory=Tree)  # as in its file or `--set`, with the line of each key
+    _written: Tree = PrivateAttr(default_factory=Tree)  # the file's or --set's values, with the line of each key
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> TrialConfig:
@@ -54,7 +54,7 @@ class TrialConfig(FrozenSettings):
         return valid(*check_trial(clone(tree)))
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> TrialConfig:
-        """The same trial with some dotted keys changed as `tree.override` does it, validated again."""
+        """The same trial with some dotted keys changed, as in `tree.override`, validated again."""
         return TrialConfig.from_dict(override_all(self.as_dict(), overrides))
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,12 +72,12 @@ class TrialConfig(FrozenSettings):
         return dict(flatten(self.as_dict()))
 
     def __eq__(self, other: object) -> bool:
-        # Not the lines at which the values were written.
+        # Without the line numbers.
         return isinstance(other, TrialConfig) and self.as_dict() == other.as_dict()
 
     @contextlib.contextmanager
     def keys_in_errors(self) -> Iterator[None]:
-        """Within it, an error about a parameter names the key of this trial that gives it, and the key's line."""
+        """In the context, an error about a parameter names the key of this trial that sets it, and the key's line."""
         try:
             yield
         except ParameterError as error:
@@ -85,21 +85,21 @@ class TrialConfig(FrozenSettings):
             raise ConfigError(str(Problem(place_of(self._written, key.split(".")), key, error.message))) from error
 
     def kind(self, section: str) -> str:
-        """The kind that a section names, for example `kind("family")`."""
+        """The kind of a section, for example `kind("family")`."""
         return str(getattr(self, section).kind)
 
     def bound(self, section: str) -> functools.partial[Any]:
-        """The function that a section describes, waiting only for its run-time arguments; a family has its sections."""
+        """A section's function with its settings bound, lacking only run-time arguments; a family has its sections."""
         names = type(self).model_fields.keys() - set(SECTIONS_OF_EVERY_TRIAL) if section == "family" else ()
         return functools.partial(bind(getattr(self, section)), **{name: bind(getattr(self, name)) for name in names})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The classes of families are made at run time, so a pickle holds the values instead.
+        # Classes of families are made at run time, so a pickle has the values instead.
         return TrialConfig.from_dict, (self.as_dict(),)
 
 
 class _Unknown(TrialConfig):
-    """A trial whose family is not known: only the sections that all trials have are looked at."""
+    """A trial of unknown family: only the common sections are checked."""
 
     model_config = ConfigDict(extra="ignore")
     family: Any = None
@@ -107,11 +107,11 @@ class _Unknown(TrialConfig):
 
 @cached_until_registered
 def trial_model(family: str | None) -> type[TrialConfig]:
-    """The model of a family's trials; None stands for an unknown family, of which only common sections are checked."""
-    plugins.load_installed()  # before any model is made of the kinds that there are
+    """The model of a family's trials; None is an unknown family, with the common sections only."""
+    plugins.load_installed()  # before models list the known kinds
     hints: dict[str, Any] = {
         "data": Annotated[Any, Choice(registries.datasets(), "digits"), doc("the images to train on")],
-        "start": Annotated[Any, Choice(registries.starts(), "scratch"), doc("what the training starts from")],
+        "start": Annotated[Any, Choice(registries.starts(), "scratch"), doc("the start of the training")],
         "training": Annotated[Any, Section(registries.training())],
         "evaluation": Annotated[Any, Section(registries.evaluation())],
     }
@@ -120,14 +120,14 @@ def trial_model(family: str | None) -> type[TrialConfig]:
         return cast(type[TrialConfig], create_model("AnyTrial", __base__=_Unknown, **fields))
     cls = registries.families()[family]
     fields |= {name: model_field(keyword) for name, keyword in keywords(cls).items() if keyword.mark is not None}
-    fields["family"] = (settings_model(cls, family, sections=False), Field(description="what is trained"))
+    fields["family"] = (settings_model(cls, family, sections=False), Field(description="the kind of model"))
     model = create_model(f"{family.title()}Trial", __base__=TrialConfig, __doc__=f"A {family} trial.", **fields)
     model.title = f"a {family} trial"
     return cast(type[TrialConfig], model)
 
 
 def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None, list[Problem]]:
-    """The trial that a tree describes, or all its problems; those between values come last."""
+    """The trial of a tree, or all its problems; those between values come last."""
     if problems := load_plugins(tree, default_place):
         return None, problems
     unknown_family = _family_problem(tree, default_place)
@@ -144,13 +144,13 @@ def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None
 
 
 def written_plugins(tree: Mapping[str, Any]) -> list[str]:
-    """The names under `plugins` of a tree; what is no name is left for the schema to refuse."""
+    """The names under `plugins` of a tree; the schema rejects anything else."""
     found = names(tree.get("plugins"))
     return [name for name in found if isinstance(name, str)] if isinstance(found, tuple) else []
 
 
 def load_plugins(tree: Mapping[str, Any], default_place: str = "") -> list[Problem]:
-    """Import what a tree names under `plugins`, before anything that it says has a meaning; returns what is wrong."""
+    """Import the plug-ins of a tree, before the rest of it is read; returns the problems."""
     problems = []
     for position, name in enumerate(written_plugins(tree)):
         try:
@@ -161,7 +161,7 @@ def load_plugins(tree: Mapping[str, Any], default_place: str = "") -> list[Probl
 
 
 def _with_used(trial: TrialConfig) -> tuple[str, ...]:
-    """The plug-ins that a trial names, and those that were loaded otherwise and made one of its parts."""
+    """The plug-ins of a trial, including those loaded otherwise that provide one of its parts."""
     functions = [function for name in type(trial).model_fields for function in functions_of(getattr(trial, name))]
     metrics: tuple[str, ...] = trial.evaluation.metrics  # type: ignore[attr-defined]
     functions += [registries.metrics()[name] for name in metrics if name in registries.metrics()]
@@ -188,7 +188,7 @@ def sections_by_family() -> dict[str, list[str]]:
 
 
 def _of_other_family(problem: Problem, family: str | None) -> Problem:
-    """Say so if an unknown section is one that another family has."""
+    """The same problem, with a hint if another family has the unknown section."""
     sections = sections_by_family()
     owners = [other for other, names in sections.items() if problem.key in names]
     if family is None or not owners or family in owners:
@@ -199,12 +199,12 @@ def _of_other_family(problem: Problem, family: str | None) -> Problem:
 
 
 def _family_problem(tree: Tree, default_place: str) -> Problem | None:
-    """The problem of a family that is missing or unknown."""
+    """The problem of a missing or unknown family."""
     families, section = registries.families(), tree.get("family")
     kind = section.get("kind") if isinstance(section, Mapping) else None
     if isinstance(kind, str) and kind in families:
         return None
     shape = Shape("family", None, dict.fromkeys(families, TrialConfig))
-    message = f"is missing; it takes {shape.example()} (known: {listed(families)})"
+    message = f"is missing; write {shape.example()} (known: {listed(families)})"
     place = place_of(tree, ["family", "kind"], default_place)
     return Problem(place, "family.kind" if kind else "family", shape.refusal(section) if "family" in tree else message)

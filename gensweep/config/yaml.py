@@ -1,7 +1,7 @@
-"""YAML as configurations are written: read strictly, with the line of every key, and written so that it reads back.
+"""Read YAML strictly, with the line of every key, and write YAML that reads back the same.
 
-PyYAML parses; plain values are read here by the rules of YAML 1.2, so `1e-4` and `2e12` are numbers, `no` and dates are
-text, and so is a number that is not finite, does not fit in 64 bits, or is not written in plain decimal digits.
+PyYAML parses.  Plain values follow YAML 1.2: `1e-4` and `2e12` are numbers, `no` and dates are text.  A number is also
+text if it is not finite, does not fit in 64 bits, or is not written in plain decimal digits.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-
 
 
 def read_file(path: str | Path) -> tuple[Tree, list[Problem]]:
-    """The mapping in a YAML file, and the problems of single values in it.  Raises ConfigError for other files."""
+    """The mapping in a YAML file, and the problems of its values.  Raises ConfigError for other files."""
     value, problems = _read(_text(Path(path)), lambda line: f"{path}:{line}")
     if isinstance(value, Tree):
         return value, problems
     if value is None:
         raise ConfigError(f"{path}: the file is empty; see search_spaces/ for examples")
     sort = "a list" if isinstance(value, list) else f"the single value {show(value)}"
-    raise ConfigError(f"{path}:1: the file holds {sort}; it must hold keys and values, like `seed: 0`")
+    raise ConfigError(f"{path}:1: the file is {sort}; it must have keys and values, like `seed: 0`")
 
 
 def read_value(text: str, place: str) -> tuple[Any, list[Problem]]:
@@ -85,9 +85,9 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
     if r"'\t'" in problem:
         return "a tab; YAML is indented with spaces only"
     if "mapping values are not allowed" in problem:
-        return "a second ': ' in one line; put text that holds a colon in quotes, and check the indentation"
+        return "a second ': ' in one line; quote text with a colon, and check the indentation"
     if "another document" in problem:
-        return "a second document (---); a file holds one configuration"
+        return "a second document (---); a file has one configuration"
     if problem.startswith("found undefined alias"):
         return f"*{problem.split(chr(39))[1]} has no anchor &{problem.split(chr(39))[1]} before it"
     context = f"{error.context}, " if error.context else ""
@@ -95,14 +95,14 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
 
 
 class _Loader(yaml.BaseLoader):
-    """Leaves the tag of a node empty unless it is written."""
+    """Ignores the implicit tags of nodes."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
         return ""
 
 
 class _Converter:
-    """Turns PyYAML's nodes into values, and counts them, so that aliases cannot multiply without end."""
+    """Turns PyYAML's nodes into values and counts them, to limit the growth by aliases."""
 
     def __init__(self, place: Callable[[int], str]) -> None:
         self.place = place
@@ -114,7 +114,7 @@ class _Converter:
         if depth > MAX_DEPTH:
             raise ConfigError(f"{self._at(node)}: is nested more than {MAX_DEPTH} deep")
         if self.nodes > MAX_NODES:
-            raise ConfigError(f"{self._at(node)}: the file grows beyond {MAX_NODES} values; aliases (*name) gone wild?")
+            raise ConfigError(f"{self._at(node)}: the file grows beyond {MAX_NODES} values; check its aliases (*name)")
         if node.tag:
             self._problem(node, key, f"the tag {show(node.tag)} is not supported; write the plain value")
         if isinstance(node, yaml.ScalarNode):
@@ -131,11 +131,11 @@ class _Converter:
             if not isinstance(name_node, yaml.ScalarNode):
                 raise ConfigError(f"{self._at(name_node)}: a key must be plain text, not a list or a mapping")
             if name == "<<" and name_node.style is None:
-                self._problem(name_node, key, "merge keys (<<) are not supported; write the settings out")
+                self._problem(name_node, key, "merge keys (<<) are not supported; write out the settings")
             else:
                 path = f"{key}.{name}" if key else name
                 if name in tree:
-                    self._problem(name_node, path, f"is given twice; the first is at {tree.places[name]}")
+                    self._problem(name_node, path, f"is set twice; first at {tree.places[name]}")
                 tree[name], tree.places[name] = self.value(value_node, path, depth + 1), self._at(name_node)
         return tree
 

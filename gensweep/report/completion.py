@@ -13,33 +13,33 @@ from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder
 
 
-def sweep_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """The sweeps whose names begin with the typed word."""
+def sweep_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The sweeps whose names begin with the incomplete word."""
     files = sorted(_root(context).glob(f"*/{SETTINGS_FILE}"))
-    return [CompletionItem(file.parent.name) for file in files if file.parent.name.startswith(typed)]
+    return [CompletionItem(file.parent.name) for file in files if file.parent.name.startswith(incomplete)]
 
 
-def run_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Sweeps, and the trials of the typed sweep; if there are none, folders."""
-    sweep, slash, trial = typed.partition("/")
-    found = [] if slash else sweep_names(context, parameter, typed)
+def run_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Sweeps, and the trials of the incomplete sweep; if there are none, folders."""
+    sweep, slash, trial = incomplete.partition("/")
+    found = [] if slash else sweep_names(context, parameter, incomplete)
     with suppress(GensweepError, OSError, ValueError):  # a folder that cannot be read offers nothing
         trials = SweepFolder(_root(context), sweep).state().trials if slash else ()
         found += [CompletionItem(f"{sweep}/{name}") for name in trials if name.startswith(trial)]
-    return found or [CompletionItem(typed, type="dir")]
+    return found or [CompletionItem(incomplete, type="dir")]
 
 
-def space_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+def space_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Spaces that come with gensweep, with the question of each, and files."""
-    return [*shipped_names(context, parameter, typed), CompletionItem(typed, type="file")]
+    return [*shipped_names(context, parameter, incomplete), CompletionItem(incomplete, type="file")]
 
 
-def shipped_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+def shipped_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Spaces that come with gensweep, with the question of each."""
     from gensweep.shipped import shipped_spaces, title
 
     found = shipped_spaces().items()
-    return [CompletionItem(name, help=title(file)) for name, file in found if name.startswith(typed)]
+    return [CompletionItem(name, help=title(file)) for name, file in found if name.startswith(incomplete)]
 
 
 def _root(context: click.Context) -> Path:

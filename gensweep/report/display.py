@@ -29,7 +29,7 @@ MAX_PHASE_WIDTH = 15
 class ProgressDisplay:
     """Observer that shows a sweep on stderr, or on another stream; the live table needs a terminal.
 
-    `going_on` is about the share of what paused trials have left that will be trained.
+    `resume_share` is about the share of what paused trials have left that will be trained.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class ProgressDisplay:
         *,
         clock: Callable[[], float] = time.monotonic,
         width: int | None = None,
-        going_on: float = 1.0,
+        resume_share: float = 1.0,
     ) -> None:
         self._stream, self._clock, self._width = stream or sys.stderr, clock, width
-        self._going_on, self._state = going_on, SweepState()
+        self._resume_share, self._state = resume_share, SweepState()
         self._best: TrialState | None = None
         """Asked for in the driver's thread, as the ranking changes when it is asked."""
         self._done_before: dict[str, float] = {}
@@ -60,7 +60,7 @@ class ProgressDisplay:
                 self._open(event)
             case events.Scaled() if self._live is None:
                 nodes = f"{counted(event.nodes, 'node')}, {counted(event.concurrent, 'trial')} at a time"
-                self.say(", ".join([f"{self._name}: {nodes}", *self._waiting_words()]))
+                self.say(", ".join([f"{self._name}: {nodes}", *self._format_waiting()]))
             case events.Started():
                 trial = state.trials[event.trial]
                 self._done_before.setdefault(event.trial, trial.resumes_at / (trial.length or 1))
@@ -78,7 +78,9 @@ class ProgressDisplay:
                 self.say(f"{self._name} stops once {trials}; Ctrl-C again ends it at once")
             case events.SessionEnded() if self._opened:  # else it is that of a driver that was lost
                 self.close()
-                self.say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")
+                self.say(
+                    f"{self._name} {event.status}: {self._counts()}{self._format_best()}, {self._format_elapsed()}"
+                )
 
     def show_phase(self, words: str) -> None:
         """On a terminal, show a phase before the session starts."""
@@ -103,9 +105,9 @@ class ProgressDisplay:
         if self._live is None:
             words = "goes on" if len(self._state.sessions) > 1 else "starts"
             before = f", {self._state.ended} ended before" if self._state.ended else ""
-            self.say(f"{self._name} {words}: {self._wanted_words()}{before}, {session.concurrent} at a time")
+            self.say(f"{self._name} {words}: {self._format_requested()}{before}, {session.concurrent} at a time")
 
-    def _waiting_words(self) -> list[str]:
+    def _format_waiting(self) -> list[str]:
         scaled = self._state.scaled
         return [f"waiting for {scaled.missing} x {scaled.each}"] if scaled is not None and scaled.missing else []
 
@@ -121,7 +123,7 @@ class ProgressDisplay:
         words += [] if trial.status == "infeasible" else [f"{count(trial.images)} images{took}"]
         words += [*([trial.error.strip()] if trial.error else []), *warnings]
         # The live table shows how far the sweep is; without one each line says it.
-        more = "" if self._live else f"  [{self._counts()}{self._best_words()}, {self._time_words()}]"
+        more = "" if self._live else f"  [{self._counts()}{self._format_best()}, {self._format_time()}]"
         self.say(", ".join(words) + more)
 
     def close(self) -> None:
@@ -136,12 +138,12 @@ class ProgressDisplay:
         from rich.text import Text
 
         if self._before is not None:
-            return Text(f"{self._before} ... {self._elapsed_words()}", style="dim")
-        best = self._best_words().removeprefix(", ")
+            return Text(f"{self._before} ... {self._format_elapsed()}", style="dim")
+        best = self._format_best().removeprefix(", ")
         above = [
             Text.assemble((f"{self._name}  ", "bold"), self._counts()),
-            Text.assemble(best, "  " if best else "", (self._time_words(), "dim")),
-            *(Text(words, "yellow") for words in self._waiting_words()),
+            Text.assemble(best, "  " if best else "", (self._format_time(), "dim")),
+            *(Text(words, "yellow") for words in self._format_waiting()),
         ]
         training, below = list[TrialState](), list[Text]()
         for trial in self._trials:
@@ -197,9 +199,9 @@ class ProgressDisplay:
         statuses = [trial.status for trial in self._trials]
         ends = ("finished", "pruned", "failed", "infeasible", "stopped", "paused")
         named = ", ".join(f"{statuses.count(status)} {status}" for status in ends if status in statuses)
-        return f"{self._state.ended}/{self._wanted_words()}" + (f" ({named})" if named else "")
+        return f"{self._state.ended}/{self._format_requested()}" + (f" ({named})" if named else "")
 
-    def _wanted_words(self) -> str:
+    def _format_requested(self) -> str:
         created = self._state.created
         if created is None or created.search_budget is None or self._state.exhausted:
             return counted(self._state.total, "trial")
@@ -207,32 +209,32 @@ class ProgressDisplay:
         spent, whole = (format_amount(each, created.search_unit) for each in amounts)
         return f"{counted(len(self._state.trials), 'trial')}, {spent} of {whole}"
 
-    def _best_words(self) -> str:
+    def _format_best(self) -> str:
         best = self._best
         if best is None or best.score is None:
             return ""
         return f", best {self._title} {score(best.score.value)} ({best.trial})"
 
-    def _elapsed_words(self) -> str:
+    def _format_elapsed(self) -> str:
         return duration(self._clock() - self._began)
 
-    def _time_words(self) -> str:
+    def _format_time(self) -> str:
         """The time so far, and how much is left at the speed of this session, unless the search has a budget."""
         created = self._state.created
         if created is not None and created.search_budget is not None and not self._state.exhausted:
-            return self._elapsed_words()
+            return self._format_elapsed()
         before = dict(self._done_before)  # the driver's thread adds others meanwhile
         shares = {trial.trial: self._share(trial) for trial in self._trials}
         done = sum(shares[name] - share for name, share in before.items())
         left = self._state.total - sum(shares.values())
         seconds = max(0.0, left) * (self._clock() - self._began) / done if done > 0 else 0.0
-        return self._elapsed_words() + (f", about {duration(seconds)} left" if seconds else "")
+        return self._format_elapsed() + (f", about {duration(seconds)} left" if seconds else "")
 
     def _share(self, trial: TrialState) -> float:
         """The share of a trial's budget that is done or will not be trained."""
         if trial.status in ("waiting", "running", "stopped", "paused"):
             done = min(1.0, trial.images / (trial.length or 1))
-            return 1.0 - self._going_on * (1.0 - done) if trial.status == "paused" else done
+            return 1.0 - self._resume_share * (1.0 - done) if trial.status == "paused" else done
         return 1.0
 
     def say(self, line: str) -> None:

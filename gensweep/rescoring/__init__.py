@@ -1,1 +1,1 @@
-"""Trained models scored again with other samplers, steps, guidance and averages: for `evaluate`."""
+"""Score trained models with other samplers, steps, guidance and averages: for `evaluate`."""

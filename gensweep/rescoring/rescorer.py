@@ -30,7 +30,7 @@ from gensweep.training.settings import EvaluationSettings
 class Rescorer:
     """Scores the model in a checkpoint folder with `samples` images of a seed, by default as in its training.
 
-    `changed` are other settings of the evaluation, by dotted key.  `known` are earlier outcomes of the trial.
+    `changed` are changed settings of the evaluation, by dotted key.  `known` are earlier outcomes of the trial.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Rescorer:
         self.samples: int = samples or self.trial.flat()["evaluation.samples"]
         self.device = torch.device(device) if device is not None else default_device()
         asked = (self.checkpoint.sha256, self.samples, seed, json.dumps(self.changed, sort_keys=True))
-        #: Earlier outcomes of the same checkpoint, images, seed and settings, by their way of sampling.
+        #: Earlier outcomes with the same checkpoint, images, seed and settings, by sampling configuration.
         self.known = {each.sampling: each for each in known if _asked(each) == asked}
 
     def configs(
@@ -63,13 +63,12 @@ class Rescorer:
     ) -> list[SamplingConfig]:
         """Every combination of the values, each checked, in the order of the values; steps change fastest.
 
-        A setting without values stays as in the training.  A number of steps of None means every step that there is.
-        `ema` are multiples of the main half-life, or "raw".  Raises ConfigError with all problems if the model cannot
-        draw images with one of the combinations.
+        A setting without values stays as in training.  None steps means all steps.  `ema` are multiples of the main
+        half-life, or "raw".  Raises ConfigError with all problems if the model does not support a combination.
         """
         trained, kept = self.trained, weights_in(tensor_names(self.folder))
         if guidance and trained.guidance is None and "guidance" in self.trial.as_dict()["family"]:
-            raise ConfigError(f"guidance={guidance[0]:g}: this model was trained without labels; leave it out")
+            raise ConfigError(f"guidance={guidance[0]:g}: this model was trained without labels; omit it")
         weights, found, problems = list[str](), list[SamplingConfig](), list[str]()
         for text in ema or kept[:1]:
             try:
@@ -91,11 +90,11 @@ class Rescorer:
         return list(dict.fromkeys(found))
 
     def trial_of(self, sampling: SamplingConfig) -> TrialConfig:
-        """The trial with a sampling configuration.  Raises ConfigError if there is no such trial."""
+        """The trial with a sampling configuration.  Raises ConfigError if that is invalid."""
         return self.trial.with_overrides(self.overrides(sampling))
 
     def overrides(self, sampling: SamplingConfig) -> dict[str, Any]:
-        """What a sampling configuration changes in the trial, by dotted key."""
+        """Changes of a sampling configuration to the trial, by dotted key."""
         trained, changes = self.trained, dict[str, Any]()
         if sampling.sampler != trained.sampler:
             changes["sampler.kind"] = sampling.sampler
@@ -106,10 +105,7 @@ class Rescorer:
         return changes
 
     def missing(self, configs: Sequence[SamplingConfig]) -> list[SamplingConfig]:
-        """The configurations without a known score by the pictures or statistics as they are now.
-
-        Raises ConfigError if statistics are damaged.
-        """
+        """The configurations without a score for the current references.  Raises ConfigError for damaged ones."""
         references = current_references(self._evaluated)
 
         def is_current(score: Score) -> bool:
@@ -126,7 +122,7 @@ class Rescorer:
     ) -> Iterator[Outcome]:
         """Score the model with each configuration, the cheapest first.
 
-        `progress` gets the number of network evaluations so far.
+        `progress` is called with the number of network evaluations so far.
         """
         evaluator, done = build_evaluator(self._evaluated, load_images(self._evaluated), self.device), 0
         for sampling in sorted(configs, key=lambda each: each.evaluations):
@@ -135,13 +131,13 @@ class Rescorer:
 
     @property
     def drawn(self) -> int:
-        """The number of images that are drawn for one outcome: few for a likelihood alone."""
+        """The number of generated images for one outcome: few if only a likelihood is computed."""
         settings: EvaluationSettings = self._evaluated.bound("evaluation")()
         return settings.drawn(last=True)
 
     @property
     def _evaluated(self) -> TrialConfig:
-        """The trial as it is scored."""
+        """The trial with the settings of this score."""
         return self.trial.with_overrides({**self.changed, "evaluation.samples": self.samples})
 
     def _score(
@@ -176,12 +172,12 @@ class Rescorer:
 
 
 def _asked(outcome: Outcome) -> tuple[str, int, int, str]:
-    """What an outcome was asked for, besides the way of sampling."""
+    """The settings of an outcome besides its sampling configuration."""
     return outcome.checkpoint, outcome.samples, outcome.seed, json.dumps(dict(outcome.changed), sort_keys=True)
 
 
 def _sampling_of(trial: TrialConfig) -> SamplingConfig:
-    """How a trial's model draws images; which weights do, and what it costs, is left open."""
+    """The sampling configuration of a trial's model; weights and cost are unset."""
     tree = trial.as_dict()
     sampler: dict[str, Any] = tree.get("sampler", {})
     guidance = tree["family"].get("guidance") if tree["family"].get("conditional", True) else None

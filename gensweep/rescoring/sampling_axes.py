@@ -1,4 +1,4 @@
-"""Scores trained models in other ways of sampling: reads the options, shows progress, logs and prints."""
+"""Score trained models with other sampling settings: parse the options, show progress, log and print."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from gensweep.results import SamplingConfig
     from gensweep.sweep.trial_state import TrialState
 
-#: `--sampler`, `--steps`, `--guidance` and `--ema`, each a list with commas.
+#: `--sampler`, `--steps`, `--guidance` and `--ema`, each a comma-separated list.
 axes_options = option_bundle(
     click.option("--sampler", metavar="KIND,...", help="Samplers to try, such as heun,dpmpp_2m."),
-    click.option("--steps", metavar="N,...", help="Numbers of steps to try; all is every step that there is."),
+    click.option("--steps", metavar="N,...", help="Numbers of steps to try; all means every noise level."),
     click.option(
-        "--guidance", metavar="SCALE,...", help="Scales of classifier-free guidance to try; 1 is plain conditional."
+        "--guidance", metavar="SCALE,...", help="Scales of classifier-free guidance to try; 1 is no guidance."
     ),
     click.option(
         "--ema",
@@ -40,12 +40,12 @@ axes_options = option_bundle(
 
 
 def parse_axes(texts: Mapping[str, str | None]) -> dict[str, Any]:
-    """Lists with commas, by the name of the option, as values.  Raises ConfigError with all problems."""
+    """Parse comma-separated lists, by the name of the option.  Raises ConfigError with all problems."""
     readers: dict[str, tuple[Callable[[str], Any], str]] = {
-        "sampler": (_word, "one value or several with commas between them"),
-        "steps": (_steps, "whole numbers from 1, such as 10,20,50, or all"),
-        "guidance": (_guidance, "numbers from 0, such as 1,2"),
-        "ema": (_word, "one value or several with commas between them"),
+        "sampler": (_word, "one value or several, separated by commas"),
+        "steps": (_steps, "whole numbers >= 1, such as 10,20,50, or all"),
+        "guidance": (_guidance, "numbers >= 0, such as 1,2"),
+        "ema": (_word, "one value or several, separated by commas"),
     }
     values, problems = dict[str, Any](), list[str]()
     for name, text in texts.items():
@@ -54,7 +54,7 @@ def parse_axes(texts: Mapping[str, str | None]) -> dict[str, Any]:
             try:
                 values[name] = tuple(dict.fromkeys(read(part.strip()) for part in text.split(",")))
             except ValueError:
-                problems.append(f"{name}={text}: give {expected}")
+                problems.append(f"{name}={text}: expected {expected}")
     if problems:
         raise ConfigError(problems)
     return values
@@ -85,10 +85,9 @@ def rescore(
 ) -> list[SamplingResult]:
     """Score a run or a checkpoint folder with every combination of the values, in their order.
 
-    The values are those of `Rescorer.configs`, the settings those of `Rescorer`.  All combinations are checked before
-    the first is scored.  The log of the sweep gets each score at once, so after an interruption the `command`, by
-    default the running one, computes only the rest.  Raises GensweepError if there is no such run, or if its checkpoint
-    was not kept.
+    `Rescorer.configs` describes the values, `Rescorer` the settings.  All combinations are checked before
+    the first is scored.  Each score goes to the sweep's log at once, so after an interruption the `command`, by default
+    the current one, computes only the rest.  Raises GensweepError for an unknown run or a missing checkpoint.
     """
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.files import cache_folder
@@ -108,7 +107,7 @@ def rescore(
         click.echo(f"{name}: all known, from the log of the sweep", err=True)
     folder = trial.folder if trial else None
     if folder is not None and folder.path.is_relative_to(cache_folder()):
-        click.echo(f"Note: {name} was read from a storage, whose log does not get these scores", err=True)
+        click.echo(f"Note: {name} was read from a storage, so these scores are not logged", err=True)
         folder = None
 
     def result(sampling: SamplingConfig) -> SamplingResult:
@@ -127,7 +126,7 @@ def rescore(
             if not sys.stderr.isatty():
                 click.echo(one_line(result(outcome.sampling), ": "), err=True)
     except KeyboardInterrupt:
-        click.echo(f"What was scored is kept; to go on: {command or command_line()}", err=True)
+        click.echo(f"Finished scores are kept; to resume: {command or command_line()}", err=True)
         raise
     return [result(each) for each in configs]
 
@@ -135,7 +134,7 @@ def rescore(
 def _outcomes(
     name: str, model: Rescorer, configs: Sequence[SamplingConfig], settings: Mapping[str, Any]
 ) -> Iterator[Outcome]:
-    """Score a model in this process as the outcomes are asked for, or all at once on the cluster at RAY_ADDRESS."""
+    """Score a model in this process one outcome at a time, or all at once on the cluster at RAY_ADDRESS."""
     from gensweep.run.near_gpus import SentPath, has_cluster, run_near_gpus
 
     if not configs:
@@ -148,22 +147,22 @@ def _outcomes(
 
 
 def score_folder(folder: Path, settings: Mapping[str, Any], configs: Sequence[SamplingConfig]) -> list[Outcome]:
-    """Score the model in a checkpoint folder, on the node where this runs."""
+    """Score the model in a checkpoint folder, on this node."""
     from gensweep.rescoring.rescorer import Rescorer
 
     return list(Rescorer(folder, **settings).run(configs))
 
 
-#: A score is nearly as good as the best if it is no more than this share worse.
+#: A score counts as nearly as good as the best if it is at most this share worse.
 NEARLY_AS_GOOD = 0.05
 _OPTIONS = {"sampler.kind": "--sampler", "sampler.steps": "--steps", "family.guidance": "--guidance"}
 
 
 @dataclass(frozen=True)
 class SamplingResult:
-    """An outcome, and the run or checkpoint folder that it is of, as a person names it.
+    """An outcome, and its run or checkpoint folder as the user named it.
 
-    `changes` are the settings that differ from the training's, by dotted key; `metric` is that of the `score`.
+    `changes` are settings that differ from the training's, by dotted key; `metric` is the one of `score`.
     """
 
     run: str
@@ -178,17 +177,17 @@ class SamplingResult:
 
     @property
     def sampling(self) -> SamplingConfig:
-        """How the images were drawn."""
+        """The sampling configuration."""
         return self.outcome.sampling
 
     @property
     def order(self) -> tuple[float, int]:
-        """Smaller is better; of equal scores the cheaper one is."""
+        """Sort key: lower is better; of equal scores the cheaper one is."""
         return self.score.order, self.sampling.evaluations
 
 
 def result_rows(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
-    """Rows of the table, in the order of the results; the best one has a star."""
+    """Rows of the table, in the order of the results; a star marks the best one."""
     best = _best(results)
     intervals = any(each.score.interval for each in results)
     rows = []
@@ -229,16 +228,16 @@ def result_json(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
     ]
 
 
-def result_words(results: Sequence[SamplingResult]) -> list[str]:
-    """What the results say, line by line: what was measured, the best, and the cheapest that is nearly as good."""
+def format_results(results: Sequence[SamplingResult]) -> list[str]:
+    """Summary of the results: how they were measured, the best, and the cheapest that is nearly as good."""
     best = _best(results)
-    # Which weights drew the images is in the table where it is not the same in all rows.
+    # The table shows the weights if they differ between rows.
     same = len({each.sampling.weights for each in results}) == 1
     lines = [f"Measured as {format_identity(best.score.identity, name_weights=same)}; seed {best.outcome.seed}."]
     if words := format_guess(best.score):
         lines.append(words)
-    if beside := format_anchors(best.score.anchors, best.score.identity.samples):
-        lines.append(beside)
+    if anchors := format_anchors(best.score.anchors, best.score.identity.samples):
+        lines.append(anchors)
     if len(results) > 1:
         lines.append(f"Best: {one_line(best, ', ')}.")
         margin = NEARLY_AS_GOOD * abs(best.score.value)
@@ -246,12 +245,12 @@ def result_words(results: Sequence[SamplingResult]) -> list[str]:
         cheapest = min(near, key=lambda each: (each.sampling.evaluations, each.order))
         if cheapest.sampling.evaluations < best.sampling.evaluations:
             lines.append(f"Within {100 * NEARLY_AS_GOOD:.0f} % of it at the least cost: {one_line(cheapest, ', ')}.")
-    lines.append(f"To draw images this way: {sample_command(best)}")
+    lines.append(f"To sample this way: {sample_command(best)}")
     return lines
 
 
 def sample_command(result: SamplingResult) -> str:
-    """The command that draws images as those of a result were."""
+    """The command that generates images with the settings of a result."""
     parts = ["gensweep", "sample", result.run]
     for key, value in result.changes.items():
         if value is None:
@@ -269,7 +268,7 @@ def _best(results: Sequence[SamplingResult]) -> SamplingResult:
 
 
 def one_line(result: SamplingResult, separator: str) -> str:
-    """How images were drawn, and their score."""
+    """The sampling settings of a result, and its score."""
     sampling = result.sampling
     parts = [
         result.run,

@@ -1,7 +1,4 @@
-"""How many trials fit the nodes of a cluster, by arithmetic alone; without torch or Ray.
-
-Each worker of a trial is a bundle, and each bundle must fit one node.
-"""
+"""Fit trials to the nodes of a cluster, without torch or Ray.  Each worker is a bundle that must fit one node."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ NodeResources = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Allotment:
-    """How many trials may run at once, and why."""
+    """How many trials may run at once, and the reason."""
 
     resources: Resources
     cpus: float
@@ -30,9 +27,9 @@ class Allotment:
 
     def __str__(self) -> str:
         asked = self.resources
-        each = f"{workers_words(asked)} x {amount_words(asked.cpus_per_worker, asked.gpus_per_worker)}"
+        each = f"{format_workers(asked)} x {format_resources(asked.cpus_per_worker, asked.gpus_per_worker)}"
         limit = f", limited to {self.concurrent}" if self.concurrent < self.fit else ""
-        have = amount_words(self.cpus, self.gpus)
+        have = format_resources(self.cpus, self.gpus)
         return f"{self.concurrent} trials at once: each takes {each}, {have} available, {self.fit} fit{limit}"
 
 
@@ -43,19 +40,19 @@ def bundle(resources: Resources) -> dict[str, float]:
 
 
 def trials_that_fit(resources: Resources, nodes: Sequence[NodeResources]) -> int:
-    """How many trials fit the nodes at once, whatever limit was set."""
+    """Trials that fit the nodes at once, without the user's limit."""
     counts = resources.worker_counts
     trials, rest = divmod(sum(workers_that_fit(resources, node) for node in nodes), counts[0])
     return trials + (rest >= counts[-1])
 
 
 def limited(resources: Resources, trials: int) -> int:
-    """A number of trials at once, no higher than the limit that was set."""
+    """A number of trials at once, capped at the user's limit."""
     return trials if resources.concurrent == "auto" else min(trials, resources.concurrent)
 
 
 def allot(resources: Resources, nodes: Sequence[NodeResources] | None = None, *, grows: bool = False) -> Allotment:
-    """Fit trials onto nodes, by default onto this machine, as a local Ray would see it.
+    """Fit trials to the nodes, by default to this machine, as a local Ray would see it.
 
     Raises ConfigError with the numbers if not even one trial fits, unless an autoscaler may add nodes (`grows`).
     """
@@ -68,48 +65,48 @@ def allot(resources: Resources, nodes: Sequence[NodeResources] | None = None, *,
         one_fits = any(workers_that_fit(resources, node) for node in nodes)
         hint = "" if one_fits else "; no single node has enough for one worker"
         raise ConfigError(
-            f"resources: one trial asks for {workers_words(resources)} workers with "
-            f"{amount_words(cpus_each, gpus_each)} each "
-            f"({amount_words(workers * cpus_each, workers * gpus_each)} in all), "
-            f"but {amount_words(cpus, gpus)} on {len(nodes)} node(s) are available{hint}; "
+            f"resources: one trial needs {format_workers(resources)} workers with "
+            f"{format_resources(cpus_each, gpus_each)} each "
+            f"({format_resources(workers * cpus_each, workers * gpus_each)} in all), "
+            f"but {format_resources(cpus, gpus)} on {len(nodes)} node(s) are available{hint}; "
             "lower resources.workers, cpus_per_worker or gpus_per_worker"
         )
     return Allotment(resources, cpus, gpus, fit, limited(resources, max(1, fit)))
 
 
 def local_node(resources: Resources) -> NodeResources:
-    """What a sweep may use of this machine."""
+    """The resources of this machine that a sweep may use."""
     cores = usable_cores()
     return {"CPU": float(min(cores, resources.cpus or cores)), "GPU": float(len(visible_gpus()))}
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """The GPUs that a local Ray would use, as CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs that a local Ray would use, by their names in CUDA_VISIBLE_DEVICES."""
     import torch
 
     count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
     return tuple(named.split(",")[:count]) if named else tuple(map(str, range(count)))
 
 
-def workers_words(resources: Resources) -> str:
-    """How many workers a trial has, in words."""
+def format_workers(resources: Resources) -> str:
+    """The number of workers of a trial, or its range."""
     counts = resources.worker_counts
     return str(counts[0]) if len(counts) == 1 else f"{counts[-1]} to {counts[0]}"
 
 
-def scarce_words(resources: Resources) -> str:
-    """The resource that a worker waits for: its GPU if it needs one, else its CPUs."""
+def format_scarce(resources: Resources) -> str:
+    """The resource that limits a worker: its GPU if it needs one, else its CPUs."""
     gpus = resources.gpus_per_worker
-    return f"{gpus:g} GPU" if gpus else amount_words(resources.cpus_per_worker, 0)
+    return f"{gpus:g} GPU" if gpus else format_resources(resources.cpus_per_worker, 0)
 
 
-def amount_words(cpus: float, gpus: float) -> str:
-    """An amount of CPUs and GPUs in words."""
+def format_resources(cpus: float, gpus: float) -> str:
+    """An amount of CPUs and GPUs."""
     return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
 
 
 def workers_that_fit(resources: Resources, node: NodeResources) -> int:
-    """How many workers fit one node, of whichever trials."""
+    """Workers that fit one node, regardless of their trials."""
     gpus_each = resources.gpus_per_worker
     fits = math.floor(node.get("CPU", 0.0) / resources.cpus_per_worker + 1e-9)
     if not gpus_each:

@@ -1,7 +1,6 @@
-"""Claims by which the local sweeps of a user share the cores and GPUs of a machine.
+"""Claims with which the local sweeps of a user share the cores and GPUs of a machine.
 
-A claim is a locked file; the system unlocks it when its process ends, however that comes about.  On a cluster Ray
-itself shares.
+A claim is a locked file, which the system unlocks when the process ends.  On a cluster Ray shares the resources.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from gensweep.run.cluster import environment
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between two looks whether others have left enough.
+#: Seconds between two checks for free cores.
 LOOK_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
 class CoreClaim:
-    """The cores and GPUs of a running sweep; `gpus` are named as in CUDA_VISIBLE_DEVICES."""
+    """The cores and GPUs of a running sweep; `gpus` are names as in CUDA_VISIBLE_DEVICES."""
 
     sweep: str
     pid: int
@@ -48,26 +47,25 @@ class CoreClaim:
 
 
 class StoppedWaitingError(GensweepError):
-    """The user no longer waits for cores; nothing has begun.  Exit code 130."""
+    """The user stopped waiting for cores, before the sweep started.  Exit code 130."""
 
     exit_code = 130
 
 
 def claims_folder() -> Path:
-    """Where the claims of this user on this machine are: in $GENSWEEP_CLAIMS, else below /tmp.
+    """The folder of this user's claims on this machine: $GENSWEEP_CLAIMS, else below /tmp.
 
-    All processes of a user must find the same one, from a login or without, and it must outlast the last logout, after
-    which $XDG_RUNTIME_DIR is gone.  Raises GensweepError if another user owns it.
+    $XDG_RUNTIME_DIR would not do: it disappears with the last logout.  Raises GensweepError if another user owns it.
     """
     folder = Path(os.environ.get("GENSWEEP_CLAIMS") or f"/tmp/gensweep-{os.getuid()}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise GensweepError(f"{folder} belongs to another user; remove it, or set GENSWEEP_CLAIMS to a folder of yours")
+        raise GensweepError(f"{folder} belongs to another user; remove it, or set GENSWEEP_CLAIMS to your own folder")
     return folder / "claims"
 
 
 def other_claims() -> list[CoreClaim]:
-    """The claims of the sweeps that run on this machine.  Files of dead sweeps are removed."""
+    """The claims of all running sweeps.  Removes files of dead sweeps."""
     found = []
     for file in claims_folder().glob("*.json"):
         with suppress(FileNotFoundError), file.open("rb") as opened:
@@ -84,7 +82,7 @@ def other_claims() -> list[CoreClaim]:
 def claim_beside(
     others: Sequence[CoreClaim], name: str, resources: Resources, trials: float = math.inf
 ) -> CoreClaim | None:
-    """The claim of a sweep of `trials` trials beside others; None if not even one trial fits beside them."""
+    """A claim for `trials` trials in addition to `others`; None if not even one trial fits."""
     cores, workers = usable_cores(), resources.worker_counts
     at_once = max(1, trials if resources.concurrent == "auto" else min(trials, resources.concurrent))
     free = cores - sum(each.cpus for each in others)
@@ -108,9 +106,9 @@ def _rounded_up(amount: float) -> int:
 def claimed_share(
     name: str, resources: Resources, stop: threading.Event, trials: float = math.inf
 ) -> Iterator[CoreClaim]:
-    """Claim cores and GPUs for a sweep while inside; the other sweeps are logged, and waiting for them, too.
+    """Claim cores and GPUs for a sweep in the context, waiting for other sweeps if needed; logs the other sweeps.
 
-    CUDA_VISIBLE_DEVICES names the claimed GPUs.  Raises StoppedWaitingError once `stop` is set while it waits.
+    Sets CUDA_VISIBLE_DEVICES to the claimed GPUs.  Raises StoppedWaitingError if `stop` is set while it waits.
     """
     said = ""
     with ExitStack() as held:
@@ -121,14 +119,14 @@ def claimed_share(
                 if claim is not None:
                     held.enter_context(_written(claim))
                     break
-            words = f"{'; '.join(map(str, others))}: {name} waits until there is room for one of its trials"
+            words = f"{'; '.join(map(str, others))}: {name} waits for free cores or GPUs"
             if words != said:
                 _log.warning("%s", words)
                 said = words
             if stop.wait(LOOK_INTERVAL):
-                raise StoppedWaitingError(f"{name} has not begun; to start it, give the same command again")
+                raise StoppedWaitingError(f"{name} has not started; to start it, run the same command again")
         if others or said:
-            _log.warning("%s", "; ".join([*map(str, others), f"{name} takes {claim.cpus}"]))
+            _log.warning("%s", "; ".join([*map(str, others), f"{name} uses {claim.cpus}"]))
         held.enter_context(environment({"CUDA_VISIBLE_DEVICES": ",".join(claim.gpus)} if claim.gpus else {}))
         yield claim
 
@@ -143,7 +141,7 @@ def _written(claim: CoreClaim) -> Iterator[None]:
         fcntl.flock(opened, fcntl.LOCK_EX)
         opened.write(json.dumps(asdict(claim)))
         opened.flush()
-        aside.rename(file)  # it has its name only once it is locked
+        aside.rename(file)  # lock first, then rename
         try:
             yield
         finally:

@@ -45,13 +45,12 @@ def run_plan(
 ) -> SweepResult:
     """Run a sweep to its end, or until it is interrupted.
 
-    `resume` continues an interrupted sweep, `extend` adds trials to a sweep, `repeats` trains its best again with
-    other seeds, and `retry` continues failed trials, too, with the settings of the plan, which are kept.  Checkpoints
-    and a copy of the log go to `storage`, a folder or URL, by default the sweep's own folder.  Without a cluster the
-    sweep waits for cores that other sweeps use.
+    `resume` continues an interrupted sweep, `extend` adds trials, `repeats` trains the best trials again with other
+    seeds, and `retry` continues failed trials with the plan's settings.  Checkpoints and a copy of the log go to
+    `storage`, a folder or URL, by default the sweep's own folder.  Without a cluster the sweep waits for free cores.
 
-    Raises ConfigError if the name is taken (or, with `resume` or `extend`, unknown) or if the resources cannot hold one
-    trial, GensweepError if another process runs the sweep or the storage cannot be used.
+    Raises ConfigError if the name is taken (with `resume` or `extend`: unknown) or if no trial fits the resources;
+    GensweepError if another process runs the sweep or the storage is not usable.
     """
     folder = SweepFolder(root, plan.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
@@ -60,7 +59,7 @@ def run_plan(
     trials: float = extend + (plan.search.most_trials if state.created is None else state.left)
     if repeats or plan.search.repeats or (state.repeats and not extend) or retry:
         trials = math.inf
-    # Ray handles SIGTERM itself while it starts; afterwards the handler is set again.
+    # Ray has its own SIGTERM handler while it starts; this one is set again afterwards.
     stop, local = threading.Event(), is_local()
     with (
         set_by(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
@@ -74,7 +73,7 @@ def run_plan(
     ):
         from gensweep.run.nodes import Capacity
 
-        after_ray.callback(remove_dead_scratch)  # workers may still be in a trial when the sweep ends
+        after_ray.callback(remove_dead_scratch)  # workers may still be running when the sweep ends
         if local:
             _hand_on_no_keys()
         capacity = Capacity(plan.resources)
@@ -88,29 +87,29 @@ def run_plan(
         status: SweepStatus = "finished"
         error, again = None, True
         try:
-            while again and session.state.left and not stop.is_set() and not session.gives_up:
+            while again and session.state.left and not stop.is_set() and not session.stop_reason:
                 again = _tune(plan, folder, held, session, capacity, stop)
         except Exception as problem:
             status, error = "failed", _describe(problem, folder)
         if stop.is_set() and session.state.left:
             status = "interrupted"
-        elif status == "finished" and session.gives_up:
-            status, error = "failed", session.gives_up
+        elif status == "finished" and session.stop_reason:
+            status, error = "failed", session.stop_reason
         session.note(SessionEnded(status, error))
         return SweepResult(folder.path, session.state, None if held.own else held.root)
 
 
 def _check_paths(plan: SweepPlan) -> None:
-    """Raises ConfigError for relative paths if trials may train on other machines than this one."""
+    """Raises ConfigError for relative paths if trials may train on other machines."""
     from gensweep.run.nodes import addable_nodes, living_nodes
 
     if plan.relative_paths and (addable_nodes() or len({node["NodeManagerHostname"] for node in living_nodes()}) > 1):
-        why = "a relative path means something else on each machine; write it in full, or give a URL such as s3://bucket/x"
+        why = "a relative path differs between machines; use an absolute path or a URL such as s3://bucket/x"
         raise ConfigError([f"{path}: {why}" for path in plan.relative_paths])
 
 
 def _describe(problem: Exception, folder: SweepFolder) -> str:
-    """An error in one line; if it was not expected, its traceback goes to the log of the driver."""
+    """An error in one line; the traceback of an unexpected one goes to the driver's log."""
     if isinstance(problem, GensweepError):
         return str(problem)
     line = file_problem(problem, folder.path) or f"{type(problem).__name__}: {problem}".splitlines()[0]
@@ -128,12 +127,12 @@ def _tune(
     capacity: Capacity,
     stop: threading.Event,
 ) -> bool:
-    """Run the trials that are left.  True if Tune gave up because Ray killed a trial for lack of memory."""
+    """Run the remaining trials.  True if Tune gave up because Ray killed a trial for lack of memory."""
     import ray
     import ray.exceptions
     from ray import tune
 
-    from gensweep.run.messages import Carried, TrialSettings
+    from gensweep.run.messages import TrialSettings, WithPlugins
     from gensweep.run.nodes import drivers_node_resource
     from gensweep.run.trial import Bell, SweepTrial
     from gensweep.run.tuning import SessionCallback, SessionSearcher, SessionStopper, Watch
@@ -146,7 +145,7 @@ def _tune(
     with scratch_folder(plan.name) as scratch:
         settings = TrialSettings(
             storage.sweep_id,
-            Carried(plan.job),
+            WithPlugins(plan.job),
             asked.worker_counts,
             bundle(asked),
             storage.root,
@@ -159,7 +158,7 @@ def _tune(
             tune.with_resources(tune.with_parameters(SweepTrial, settings=settings), request),
             tune_config=tune.TuneConfig(
                 search_alg=SessionSearcher(session, capacity, watch, stop),
-                num_samples=-1,  # the searcher says when it is over; for Tune each paused trial is a new one
+                num_samples=-1,  # the searcher ends the sweep; Tune counts each resumed trial as a new one
                 reuse_actors=alone,
                 trial_dirname_creator=lambda trial: f"{trial.config.get('trial')}-{trial.trial_id}",
             ),
@@ -168,7 +167,7 @@ def _tune(
                 storage_path=str(book),
                 callbacks=[SessionCallback(session, watch)],
                 stop=SessionStopper(stop, session, watch, bell),
-                failure_config=tune.FailureConfig(max_failures=-1),  # the session ends a trial that fails too often
+                failure_config=tune.FailureConfig(max_failures=-1),  # the session limits the failures of a trial
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
@@ -190,7 +189,7 @@ def _tune(
 
 
 def _hand_on_no_keys() -> None:
-    """Keep the AWS keys out of Ray's log.  Tune would pass them to its actors, which inherit them on one machine."""
+    """Keep the AWS keys, which Tune would pass to its actors, out of Ray's log."""
     from ray.tune.execution import class_cache
 
     handed_on: set[str] = getattr(class_cache, "ENV_VARS_TO_PROPAGATE", set())

@@ -1,8 +1,8 @@
 """Several workers of a trial: one run of Ray Train, with a mailbox between them and the trial.
 
-Ray frees the placement group of a run whose trial process was killed only when the whole job ends.  So each worker asks
-for a few bytes of memory, a number that follows from the trial's name: by that the next attempt, or the driver, finds
-the group and frees it.
+If a trial's process is killed, Ray keeps its workers' placement group until the job ends.  So each worker requests a
+few bytes of memory, a number computed from the trial's name, by which the driver or the next attempt finds the group
+and frees it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from gensweep.run.messages import Assignment, Done, Mailbox, TrialSettings
 from gensweep.run.nodes import NODE_LOST, has_died
 from gensweep.run.worker import train_trial
 
-MARK_BYTES = 3  # of a hash, so a mark is at most 16 MB of memory
-CALLS_AT_ONCE = 64  # of a mailbox: each rank may wait in one and report its moves in others
-COLLECTIVE_SECONDS = 1800  # a rank waits for the others, which may be evaluating or saving
-PLACING_SECONDS = 2.0  # Ray places bundles within tenths of a second where there is room
-WAITING_INTERVAL = 5.0  # seconds between two looks whether a worker waits for another process
-# Newer versions of Ray start the workers of a reclaimed node again by themselves, and training would begin anew.
+MARK_BYTES = 3  # of a hash: a mark is at most 16 MB of memory
+CALLS_AT_ONCE = 64  # of a mailbox: a rank may wait in one call and report progress in others
+COLLECTIVE_SECONDS = 1800  # that a rank waits for others, which may be evaluating or saving
+PLACING_SECONDS = 2.0  # Ray places bundles within tenths of a second if they fit
+WAITING_INTERVAL = 5.0  # seconds between two checks whether a worker waits for another process
+# Newer versions of Ray restart the workers of a reclaimed node themselves, and training would start from the beginning.
 NO_RETRIES: dict[str, Any] = {
     key: 0 for key in ("max_failures", "max_preemption_failures") if key in FailureConfig.__dataclass_fields__
 }
@@ -41,7 +41,7 @@ _CONNECTION = re.compile(r"gloo|nccl|DistNetworkError|connection (closed|reset)|
 
 
 class _Remote:
-    """Calls the methods of an actor as those of an object of this process."""
+    """Calls an actor's methods as if it were a local object."""
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
@@ -87,9 +87,9 @@ def _trainer(settings: TrialSettings, assignment: Assignment, mailbox: Any) -> T
 
 
 def stop_group(thread: threading.Thread, mailbox: Any, sweep_id: str, trial: str) -> None:
-    """End the workers of a trial; when this returns, their resources are free."""
+    """End the workers of a trial and free their resources."""
     while True:
-        # Again and again: the run may be about to make a group, a killed controller leaves one.
+        # Repeatedly: the run may be about to create a group, and a killed controller leaves one.
         free_groups(mark(sweep_id, trial))
         if not thread.is_alive():
             break
@@ -109,7 +109,7 @@ def begin(config: dict[str, Any]) -> None:
 
 
 def _watch_cache(mailbox: Any) -> None:
-    """Count waiting for another process that fills the cache as progress: that process is watched itself."""
+    """Waiting for another process to fill the cache counts as progress: that process is watched itself."""
     while True:
         time.sleep(WAITING_INTERVAL)
         if is_waiting():
@@ -117,19 +117,19 @@ def _watch_cache(mailbox: Any) -> None:
 
 
 def mark(sweep_id: str, trial: str) -> float:
-    """The bytes of memory by which the placement group of a trial's workers is found."""
+    """Bytes of memory that identify the placement group of a trial's workers."""
     return float(1 + int.from_bytes(hashlib.sha256(f"{sweep_id} {trial}".encode()).digest()[:MARK_BYTES]))
 
 
 def free_groups(*marks: float) -> None:
-    """Remove the placement groups with these marks, which kills the workers that are left."""
+    """Remove the placement groups with these marks, which kills their workers."""
     for group, entry in placement_group_table().items():
         if entry["state"] != "REMOVED" and {each.get("memory") for each in entry["bundles"].values()} <= {*marks}:
             remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
 
 
 def _largest_that_fits(bundle: dict[str, float], counts: Sequence[int]) -> int | None:
-    """The first of some numbers of workers that has room now.  Ray's own range would choose numbers between them."""
+    """The first of some numbers of workers that fits now.  Ray's own range would also choose numbers between them."""
     for count in counts:
         group = placement_group([dict(bundle)] * count)
         try:
@@ -141,7 +141,7 @@ def _largest_that_fits(bundle: dict[str, float], counts: Sequence[int]) -> int |
 
 
 def _failure(error: Exception, errors: dict[int, Done], nodes: set[str]) -> Done:
-    """Why a run ended.  A worker that is killed makes its peers raise: then the workers were lost."""
+    """Why a run ended.  If a killed worker made its peers raise, the cause is the lost worker."""
     if any(map(has_died, nodes)):
         return Done(NODE_LOST, f"{type(error).__name__}: {error}", lost=True, counts=False)
     failed = error.worker_failures if isinstance(error, WorkerGroupError) else {}
@@ -159,6 +159,6 @@ def _failure(error: Exception, errors: dict[int, Done], nodes: set[str]) -> Done
 
 
 def _exit_of(text: str) -> str:
-    """One line on how a process ended, by Ray's message if there is one."""
+    """How a process ended, in one line: Ray's message if there is one."""
     found = re.search(r"exit detail: ([^.]+)", text)
     return found[1] if found else text.splitlines()[0]

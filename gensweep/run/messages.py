@@ -1,6 +1,6 @@
-"""What the driver, a trial and its workers send each other.
+"""Messages between the driver, a trial and its workers.
 
-A mailbox has the messages from the workers to the trial, which passes them on to Tune one at a time.  With one worker
+A mailbox passes the workers' messages to the trial, which passes them on to Tune one at a time.  With one worker
 two threads of a process share it.  With several it is an actor, whose calls run in threads.
 """
 
@@ -22,16 +22,16 @@ from gensweep.sweep.events import Report
 T = TypeVar("T")
 
 
-class Carried(Generic[T]):
-    """A value, such as a function and its configuration, for a process that may lack the plug-ins of this one."""
+class WithPlugins(Generic[T]):
+    """A pickled value, such as a function and its configuration, for a process that may lack this one's plug-ins."""
 
     def __init__(self, value: T) -> None:
         self._plugins = plugins.loaded()
-        # Apart, because trials are made of their configuration as they are unpickled.
+        # Pickled separately, because unpickling a configuration creates trials.
         self._pickled: bytes = ray.cloudpickle.dumps(value)  # type: ignore[no-untyped-call]
 
     def open(self) -> T:
-        """The value; the plug-ins are there from then on.  Raises ConfigError if one cannot be imported here."""
+        """Import the plug-ins and unpickle.  Raises ConfigError if a plug-in cannot be imported here."""
         for plugin in self._plugins:
             plugin.install()
         value: T = ray.cloudpickle.loads(self._pickled)
@@ -43,19 +43,19 @@ class TrialSettings:
     """Passed to every trial; `scratch` is on the driver's machine."""
 
     sweep_id: str
-    job: Carried[Callable[..., None]]
+    job: WithPlugins[Callable[..., None]]
     worker_counts: tuple[int, ...]
     """Allowed numbers of workers, largest first."""
     resources: dict[str, float]
-    """Of one worker."""
+    """Resources of one worker."""
     storage: str
     """The root of the sweep's storage, a path or URL."""
     own_storage: bool
-    """True if that is the sweep's own folder."""
+    """True if the storage is the sweep's own folder."""
     scratch: Path
     """For Ray Train's bookkeeping; checkpoints are not stored there."""
     bell: Any
-    """The actor that says when the sweep stops."""
+    """The actor that announces the end of the sweep."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Done:
-    """The workers, or one of them, have ended: the trial is trained to its end, or an error stopped them.
+    """The workers of a trial have ended, because training is complete or because of an error.
 
-    `lost` means that infrastructure failed and the trial may run again; without `counts`, as often as it takes.
-    `ends_sweep` means that the error would stop every other trial, too.
+    `lost` means an infrastructure error: the trial may run again, without limit unless it `counts`.
+    `ends_sweep` means that every other trial would fail with the same error.
     """
 
     error: str | None = None
@@ -83,17 +83,17 @@ class Done:
 
 
 class News(NamedTuple):
-    """A message or None, the phase of the workers, whether they have moved since the last news, and their processes."""
+    """A message or None, the workers' phase, whether they made progress since the last news, and their processes."""
 
     message: Report | Done | None
     phase: Phase | None
     moved: bool
     workers: tuple[tuple[str, int], ...] = ()
-    """Node and process id of each worker that is not in the trial's own process."""
+    """Node and process id of each worker outside the trial's process."""
 
 
 class Mailbox:
-    """Messages that are not yet taken, and the requests of the trial to its workers."""
+    """Messages from the workers, and the trial's requests to them."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -105,7 +105,7 @@ class Mailbox:
         self._workers: list[tuple[str, int]] = []
 
     def enter(self, node: str, pid: int) -> None:
-        """Note the process of a worker."""
+        """Record the process of a worker."""
         self._workers.append((node, pid))
 
     def send(self, message: Report | Done, wait: bool = False) -> bool:
@@ -132,18 +132,18 @@ class Mailbox:
             return news
 
     def move(self, phase: Phase | None) -> None:
-        """Note that a worker has made progress; a phase begins with its name."""
+        """Record progress of a worker; a new phase has a name."""
         with self._changed:
             self._phase, self._moved = phase or self._phase, True
 
     def stop(self) -> None:
-        """Stop the trial: senders that wait return at once."""
+        """Stop the trial: waiting senders return at once."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Ask the workers to save where they are, because the sweep is about to stop."""
+        """Ask the workers to save a checkpoint, because the sweep is about to stop."""
         self._closing = True
 
     def is_closing(self) -> bool:
@@ -151,7 +151,7 @@ class Mailbox:
         return self._closing
 
     def fail(self, rank: int, error: Done) -> None:
-        """Note an exception of the job, which ends the workers."""
+        """Record an exception of the job, which ends the workers."""
         self._errors[rank] = error
 
     def errors(self) -> dict[int, Done]:

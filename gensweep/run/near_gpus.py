@@ -1,4 +1,4 @@
-"""Where work on a trained model runs: in this process, or where an installed package takes it."""
+"""Run work on a trained model in this process, or on the cluster if an installed package provides that."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from gensweep import plugins
 
 T = TypeVar("T")
 
-#: Functions of installed packages that run work on the cluster at RAY_ADDRESS; the first is used.
+#: Functions of installed packages that run work on the cluster at RAY_ADDRESS; the first one is used.
 CLUSTER_RUNNERS: list[Callable[[Callable[..., Any], tuple[Any, ...]], Any]] = []
 
 
 @dataclass(frozen=True)
 class SentPath:
-    """An argument: a file or folder that the work reads; it gets the path, or that of a copy."""
+    """An argument: a file or folder to read; the work gets its path or that of a copy."""
 
     path: Path
 
 
 @dataclass(frozen=True)
 class ReturnedPath:
-    """An argument: a file or folder that the work may write; it gets the path, or one whose content comes back."""
+    """An argument: a file or folder to write; on a cluster its content is copied back."""
 
     path: Path
 
@@ -36,10 +36,7 @@ def has_cluster() -> bool:
 
 
 def run_near_gpus(work: Callable[..., T], *arguments: Any) -> T:
-    """Run a function of a module with these arguments, on the cluster if there is one.
-
-    Raises ConfigError if no node can run it, and the errors of the function.
-    """
+    """Run a function on the cluster, if there is one.  Raises ConfigError if no node can run it, and its own errors."""
     plugins.load_installed()
     if has_cluster() and CLUSTER_RUNNERS:
         result: T = CLUSTER_RUNNERS[0](work, arguments)
@@ -48,7 +45,7 @@ def run_near_gpus(work: Callable[..., T], *arguments: Any) -> T:
 
 
 def replaced(value: Any, replace: Callable[[Any], Any], kinds: tuple[type, ...] = (SentPath, ReturnedPath)) -> Any:
-    """The value with other paths, also within tuples and lists."""
+    """The value with replaced paths, also within tuples and lists."""
     if isinstance(value, kinds):
         return replace(value)
     if isinstance(value, tuple | list):

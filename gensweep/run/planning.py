@@ -22,9 +22,9 @@ from gensweep.files import expanded
 from gensweep.remote_folder import below, is_url
 from gensweep.run.allotment import Allotment, allot
 from gensweep.run.near_gpus import has_cluster
-from gensweep.run.preflight import Precheck, all_findings, check_population, extreme_trials
+from gensweep.run.preflight import CheckResult, all_findings, check_population, largest_trials
 from gensweep.search.space import Parameter, describe, sample, suggest
-from gensweep.search.sweep_plan import SweepPlan, warm_start_words, warm_starts
+from gensweep.search.sweep_plan import SweepPlan, format_warm_start, warm_starts
 from gensweep.sweep.checkpoints import CHECKPOINTS
 from gensweep.sweep.events import WarmStarted
 from gensweep.sweep.folder import SweepFolder
@@ -34,11 +34,11 @@ from gensweep.training.settings import EvaluationSettings, TrainingSettings
 from gensweep.training.timing import seconds_per_image
 
 SAMPLES_SHOWN = 5  # random trials in a preview
-CORNERS_TIMED = 8  # corners at which a preview times steps
+CORNERS_TIMED = 8  # corners whose steps a preview times
 
 
 def plan_sweep(sweep: SweepConfig, costs: TrialCosts) -> SweepPlan:
-    """The plan of a sweep; sweep.json will hold the configuration, so that the sweep can be resumed."""
+    """The plan of a sweep; sweep.json keeps its configuration, so that it can be resumed."""
     nodes = sweep.nodes()
     corners = [at_length(sweep, trial, costs) for trial in sweep.corners]
     budget = sweep.budget
@@ -67,7 +67,7 @@ def plan_sweep(sweep: SweepConfig, costs: TrialCosts) -> SweepPlan:
 
 
 def known_costs(sweep: SweepConfig, trial: TrialConfig, costs: TrialCosts, device: torch.device) -> dict[str, float]:
-    """Costs of a trial that are known before it trains: the costs with a limit, and its share of search.budget."""
+    """Costs of a trial that are known in advance: those with a limit, and its share of search.budget."""
     found = costs.limited(trial, sweep.constraints, sweep.resources.worker_counts[-1], device)
     budget, search = sweep.budget, sweep.search.budget
     if search is None or search.unit in found:
@@ -79,7 +79,7 @@ def known_costs(sweep: SweepConfig, trial: TrialConfig, costs: TrialCosts, devic
 
 
 def relative_paths(trial: TrialConfig) -> list[str]:
-    """The paths of a trial that depend on the current folder, as "key: path"."""
+    """Settings of a trial that are relative paths, as "key: path"."""
     values = trial.flat()
     against = str(values.get("evaluation.against", ""))
     paths = {
@@ -95,7 +95,7 @@ def relative_paths(trial: TrialConfig) -> list[str]:
 
 
 def at_length(sweep: SweepConfig, trial: TrialConfig, costs: TrialCosts) -> TrialConfig:
-    """The trial with the length that the sweep's budget pays for.  Raises GensweepError if its images are missing."""
+    """The trial with the length that the sweep's budget allows.  Raises GensweepError if its images are missing."""
     if sweep.budget is None or sweep.budget.flops is None:
         return trial
     return costs.with_length(trial, sweep.budget.flops)
@@ -112,7 +112,7 @@ def _first_rung(sweep: SweepConfig, trial: TrialConfig) -> float:
 def single_trial(
     name: str, trial: TrialConfig, workers: int, cpus_per_worker: float = 1, gpus_per_worker: float | None = None
 ) -> SweepConfig:
-    """A sweep of one trial with its first metric as objective; a worker has a GPU by default if there is one."""
+    """A sweep of one trial with its first metric as objective; by default a worker uses a GPU if there is one."""
     metric = trial.flat()["evaluation.metrics"][0]
     gpus = float(default_device().type == "cuda") if gpus_per_worker is None else gpus_per_worker
     resources = {"workers": workers, "cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus}
@@ -130,7 +130,7 @@ def single_trial(
 
 @dataclass(frozen=True)
 class Corner:
-    """An extreme trial: its settings, the size of its networks, and the cost of a full run here (None: not timed).
+    """A corner: its settings, the size of its networks, and the cost of a full run here (None: not timed).
 
     `seconds` cover training and sampling, at the FLOP/s of its training steps.
     """
@@ -144,7 +144,7 @@ class Corner:
 
 @dataclass(frozen=True)
 class Preview:
-    """All that `tune --dry-run` shows."""
+    """The content of `tune --dry-run`."""
 
     sweep: SweepConfig
     parameters: list[Parameter]
@@ -152,13 +152,13 @@ class Preview:
     corners: list[Corner]
     allotment: Allotment
     places: dict[str, str]
-    findings: list[Precheck]
+    findings: list[CheckResult]
 
     @property
     def hours(self) -> tuple[float, float] | None:
-        """Wall-clock hours of the sweep and its repeats if all trials cost as much as the cheapest or dearest corner.
+        """Hours for the sweep and its repeats, with the costs of the cheapest and the most expensive corner.
 
-        None where the budget of the search says how many trials there are.
+        None if search.budget determines the number of trials.
         """
         search = self.sweep.search
         if search.trials is None and search.budget is not None:
@@ -169,13 +169,13 @@ class Preview:
 
 
 def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
-    """Look at a sweep: sample its space, build the trials at its corners and time a few steps of them on this machine.
+    """Preview a sweep: sample its space, build the trials at its corners and time a few steps of them on this machine.
 
-    How many trials fit is asked of the cluster at RAY_ADDRESS, if there is one.  Raises ConfigError if a trial cannot
-    be built, its data are missing, or the resources cannot hold one trial.
+    Counts the trials that fit the cluster at RAY_ADDRESS, if any.  Raises ConfigError if a trial cannot be
+    built, its data are missing, or no trial fits the resources.
     """
-    torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))  # those of a worker
-    extremes = extreme_trials(sweep)
+    torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))  # as in a worker
+    largest = largest_trials(sweep)
     check_population(sweep)
     nodes, folder, costs = sweep.nodes(), SweepFolder(root, sweep.name), TrialCosts()
     plan, paces = plan_sweep(sweep, costs), dict[Hashable, float]()
@@ -195,18 +195,18 @@ def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
             "checkpoints": below(folder.root_in(storage), CHECKPOINTS),
         },
         findings=[
-            *(Precheck("search", warm_start_words(known)) for known in warm),
-            Precheck("search", startup_words(sweep.search, warm, allotment.concurrent)),
-            *all_findings(sweep, extremes, folder, storage),
+            *(CheckResult("search", format_warm_start(known)) for known in warm),
+            CheckResult("search", format_startup(sweep.search, warm, allotment.concurrent)),
+            *all_findings(sweep, largest, folder, storage),
         ],
     )
 
 
-def startup_words(search: Search, warm: Sequence[WarmStarted], concurrent: int) -> str:
-    """How many trials are sampled at random, where this many run at a time and none fails."""
+def format_startup(search: Search, warm: Sequence[WarmStarted], concurrent: int) -> str:
+    """How many trials are sampled at random, if `concurrent` trials run at a time and none fails."""
     kind, trials = search.sampler.kind, search.most_trials
     queued = len(search.enqueue) + sum(len(each.queue) for each in warm)
-    # While a trial is sampled, the others that run have no score yet.
+    # While a trial is sampled, the running ones have no score yet.
     ended = (max(0, position - concurrent + 1) for position in range(queued, trials))
     random = sum(count < search.startup_trials for count in ended)
     total = "" if search.trials is None and search.budget is not None else f" of {trials}"
@@ -214,7 +214,7 @@ def startup_words(search: Search, warm: Sequence[WarmStarted], concurrent: int) 
 
 
 def _allotment(sweep: SweepConfig) -> Allotment:
-    """How many trials fit the cluster at RAY_ADDRESS, or this machine."""
+    """Number of trials that fit the cluster at RAY_ADDRESS, or this machine."""
     if not has_cluster():
         return allot(sweep.resources)
     from gensweep.run.cluster import connected
@@ -234,7 +234,7 @@ def _corner(
     *,
     timed: bool,
 ) -> Corner:
-    """A corner; `paces` has the seconds per image of networks that were met before."""
+    """Preview one corner; `paces` caches seconds per image for each network."""
     trial = at_length(sweep, trial, costs)
     images, settings, workers = load_images(trial), trial.flat(), sweep.resources.worker_counts[0]
     parameters, flops = count_parameters(trial, images), costs.flops_per_image(trial)
@@ -258,9 +258,9 @@ def time_trial(trial: TrialConfig, images: Images, workers: int) -> float:
     device = default_device()
     training: TrainingSettings = trial.bound("training")()
     share = max(1, training.batch_size // workers)
-    # A CPU is as fast an image in small batches; a GPU is not.
+    # On a CPU, time per image hardly depends on the batch; on a GPU it does.
     batch = share if device.type == "cuda" else min(share, 32)
-    # The same number of images goes through the networks at once as in the trial.
+    # The same number of images at once as in the trial.
     parts = -(-batch // images_at_once(trial, workers))
     tried = trial.with_overrides({"training.batch_size": batch, "training.accumulation": parts})
     learner = build_learner(tried, images, device, Workers())

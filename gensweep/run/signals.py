@@ -1,8 +1,8 @@
 """Signals that stop a sweep: the first one cleanly, a second Ctrl-C within seconds.
 
-A closed terminal, `timeout` and `kill -- -PGID` signal whole process groups.  Until the trials are saved, the driver
-needs Ray, so Ray's processes get a process group of their own.  A process starts in the group of its parent, so the
-driver changes its own group while Ray starts.
+A closed terminal, `timeout` and `kill -- -PGID` signal whole process groups.  The driver needs Ray until the trials
+have saved, so Ray runs in another process group.  A child process inherits the group of its parent, so the driver
+changes its own group while Ray starts.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-#: Seconds that a second Ctrl-C gives Ray to end its processes; the rest end by themselves.
+#: Seconds that a second Ctrl-C gives Ray to end its processes; later they end on their own.
 RAY_SECONDS = 1.5
-#: The exit code of a process that Ctrl-C ended.
+#: Exit code after Ctrl-C.
 INTERRUPTED = 130
-#: Runs until its standard input ends, and passes signals on to the process in its argument, if there is one.
+#: Runs until its standard input closes, and forwards signals to the process in its argument, if any.
 _HELPER = """
 import os, signal, sys
 def forward(number, frame):
@@ -37,10 +37,7 @@ sys.stdin.read()
 
 @contextmanager
 def set_by(stop: threading.Event, *numbers: signal.Signals) -> Iterator[None]:
-    """Let signals set an event while inside, in the main thread; a second SIGINT ends the process.
-
-    A SIGHUP that is ignored, as `nohup` has it, stays ignored.
-    """
+    """Signals set an event in the context, in the main thread; a second SIGINT ends the process.  Respects nohup."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and stop.is_set():
@@ -54,7 +51,7 @@ def set_by(stop: threading.Event, *numbers: signal.Signals) -> Iterator[None]:
 
 @contextmanager
 def _handled_by(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
-    """Handle signals while inside, in the main thread."""
+    """Handle signals in the context, in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -67,7 +64,7 @@ def _handled_by(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
 
 
 def _end_now() -> None:
-    """End this process, whatever it waits for."""
+    """End this process at once."""
 
     def shut_down() -> None:
         if (ray := sys.modules.get("ray")) is not None:
@@ -82,10 +79,10 @@ def _end_now() -> None:
 
 @contextmanager
 def separate_process_group() -> Iterator[None]:
-    """Processes that are started while inside are in another process group than this one.
+    """Processes that start in the context get another process group than this one.
 
-    Signals to this process's own group still arrive.  Does nothing in a session leader, which cannot change its group,
-    and in a container whose group is outside of it.
+    This process still receives its group's signals.  Does nothing in a session leader, which cannot change its
+    group, and in a container whose group is outside of it.
     """
     own = os.getpgrp()
     if own == 0 or os.getsid(0) == os.getpid():
@@ -103,7 +100,7 @@ def separate_process_group() -> Iterator[None]:
 
 @contextmanager
 def _helper(forward_to: int | None = None) -> Iterator[int]:
-    """A process that stays in this group and passes signals on, or that leads a new group; gives its id."""
+    """A process that stays in this group and forwards signals, or that leads a new group; returns its id."""
     command = [sys.executable, "-I", "-S", "-c", _HELPER, *([] if forward_to is None else [str(forward_to)])]
     group = 0 if forward_to is None else -1
     pipe, null = subprocess.PIPE, subprocess.DEVNULL

@@ -1,7 +1,7 @@
 """A trial as Tune runs it: each step returns the next report of the workers.
 
-One worker trains in a thread of this process, which then takes the next trial.  Several workers train in a run of Ray
-Train.  After an error Tune replaces the process; if the cause was infrastructure, the next one resumes the trial.
+One worker trains in a thread of this process, which then runs the next trial.  Several workers train with Ray Train.
+After an error Tune replaces the process; after an infrastructure error the new process resumes the trial.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from gensweep.files import is_waiting, write_for_owner_alone
 from gensweep.run.messages import Assignment, Done, Mailbox, News, TrialSettings
 from gensweep.sweep.events import Started
 
-REPORT_SECONDS = 5.0  # between two signs that a trial makes progress
-CLOSING_SECONDS = 0.2  # the same once the sweep stops
-STOPPING_SECONDS = 10.0  # that a worker has to reach its next report
+REPORT_SECONDS = 5.0  # between two progress reports of a trial
+CLOSING_SECONDS = 0.2  # the same while the sweep stops
+STOPPING_SECONDS = 10.0  # within which a worker must reach its next report
 
 
 class NewProcessError(Exception):
-    """Raised to let Tune replace this process: an error may have left its GPU or its libraries in a bad state."""
+    """Makes Tune replace this process: an error may have left its GPU or its libraries in a bad state."""
 
 
 class Bell:
-    """An actor that tells all trials at once that the sweep is about to stop."""
+    """An actor that notifies all trials when the sweep is about to stop."""
 
     def __init__(self) -> None:
         import asyncio
@@ -40,15 +40,15 @@ class Bell:
         self._rung.set()
 
     async def wait(self) -> None:
-        """Return once the bell has rung."""
+        """Return once the bell rings."""
         await self._rung.wait()
 
 
 class SweepTrial(tune.Trainable):
-    """See the module.  Its configuration has the name of the trial, `trial`, its `config` and its `checkpoints`."""
+    """See the module.  Its configuration has the keys `trial` (a name), `config` and `checkpoints`."""
 
     def setup(self, config: dict[str, Any], settings: TrialSettings | None = None) -> None:
-        """Remember the settings."""
+        """Store the settings."""
         assert settings is not None
         write_for_owner_alone()
         self._settings = settings
@@ -56,15 +56,15 @@ class SweepTrial(tune.Trainable):
         self._several = settings.worker_counts[0] > 1
         self._thread: threading.Thread | None = None
         self._spoiled = False
-        """True once this process is to be replaced."""
+        """True if this process needs to be replaced."""
         threading.Thread(target=self._listen, daemon=True).start()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial."""
+        """Start the next trial."""
         self._stop()
         self._assignment = Assignment(**new_config)
-        if self._several:  # a process that was killed leaves its workers
+        if self._several:  # a killed process leaves its workers
             from gensweep.run.group import free_groups, mark
 
             free_groups(mark(self._settings.sweep_id, self._assignment.trial))
@@ -72,7 +72,7 @@ class SweepTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Wait for the next report and return it.  The first result says which process has taken the trial.
+        """Wait for the next report and return it.  The first result identifies the trial's process.
 
         Raises NewProcessError after an error.
         """
@@ -96,15 +96,15 @@ class SweepTrial(tune.Trainable):
             match news.message:
                 case Done() as done:
                     return self._ended(done)
-                # Workers that have not begun wait for their place.
+                # Workers that have not started wait for resources.
                 case None if self._begun and not (news.moved or is_waiting() or closing):
-                    continue  # the driver notices the silence
+                    continue  # the driver detects missing reports
                 case Started():
                     self._begun = True
             return {"trial": trial, "event": news.message, "phase": news.phase, "workers": news.workers}
 
     def cleanup(self) -> None:
-        """End the workers before Tune lets go of this process."""
+        """End the workers before Tune releases this process."""
         self._stop()
 
     def _start(self) -> None:
@@ -119,7 +119,7 @@ class SweepTrial(tune.Trainable):
         self._thread.start()
 
     def _stop(self) -> None:
-        """End the workers; if one in this process does not reach its next report, the process is replaced."""
+        """End the workers; if a local worker does not reach its next report, Tune replaces this process."""
         if self._thread is None:
             return
         if self._several:

@@ -25,12 +25,12 @@ from gensweep.search.session import Session
 from gensweep.sweep.events import Entered, Evaluated, Saved, Started, Stopping
 
 PROCESS_LOST, UNREACHABLE = "the trial's process was lost", "its node could not be reached"
-SAVING_SECONDS = 20.0  # that trials have to save before a sweep stops: Kubernetes kills after 30
-LONGEST_LOOK = 10.0  # seconds that one look counts at most: a driver that was suspended has heard nothing meanwhile
+SAVING_SECONDS = 20.0  # that trials may use to save before a sweep stops: Kubernetes kills after 30
+LONGEST_LOOK = 10.0  # most seconds counted between two checks: a suspended driver receives nothing
 
 
 class _NotStored:
-    """Tune writes its tuner to disk; gensweep never reads that back."""
+    """Tune writes its tuner to disk; gensweep never reads it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (object, ())
@@ -38,39 +38,39 @@ class _NotStored:
 
 @dataclass
 class TrialProcess:
-    """The process that has taken a trial."""
+    """The process that runs a trial."""
 
     node: str
     pid: int
     kills: int
-    """Processes that the kernel had killed on the driver's machine when the trial began."""
-    heard: float = math.inf
-    """When the trial last reported, by the clock of the watch; infinity until its workers have started."""
+    """The kernel's out-of-memory kills on the driver's machine when the trial started."""
+    reported: float = math.inf
+    """When the trial last reported, by the watch's clock; infinity until its workers have started."""
     workers: tuple[tuple[str, int], ...] = ()
-    """Node and process id of each worker in a process of its own."""
+    """Node and process id of each worker in its own process."""
 
 
 class Watch:
-    """The processes of the running trials: which one is silent, and how one was lost."""
+    """Watches the processes of the running trials: which are silent, and how one was lost."""
 
     def __init__(self, session: Session, timeout: float | None) -> None:
         self._session, self._timeout = session, timeout
         self._processes: dict[str, TrialProcess] = {}
         self._expected = set[str]()
-        """Trials whose processes are about to end, which the session knows or need not know."""
+        """Trials whose processes are expected to end."""
         self._now, self._looked = 0.0, time.monotonic()
 
     def began(self, trial: str, node: str, pid: int, *, spoiled: bool) -> None:
-        """A process has taken a trial; one that is spoiled is replaced at once."""
+        """A process starts a trial; it is replaced at once if an error has spoiled it."""
         self._processes[trial] = TrialProcess(node, pid, oom_kills())
         if spoiled:
             self._expected.add(trial)
 
-    def heard(self, trial: str, *, starts: bool = False, workers: tuple[tuple[str, int], ...] = ()) -> None:
+    def reported(self, trial: str, *, starts: bool = False, workers: tuple[tuple[str, int], ...] = ()) -> None:
         """A trial has reported: its workers have started, or make progress."""
         process = self._processes.get(trial)
-        if process is not None and (starts or process.heard < math.inf):
-            process.heard = self._now
+        if process is not None and (starts or process.reported < math.inf):
+            process.reported = self._now
             process.workers = workers or process.workers
 
     def ended(self, trial: str) -> None:
@@ -79,12 +79,12 @@ class Watch:
         self._expected.discard(trial)
 
     def look(self) -> None:
-        """Kill the processes that have been silent for too long; Tune then starts their trials again."""
+        """Kill the processes that are silent for too long; Tune then restarts their trials."""
         now = time.monotonic()
         self._now += min(now - self._looked, LONGEST_LOOK)
         self._looked = now
         for name, process in list(self._processes.items()):
-            silent = self._now - process.heard
+            silent = self._now - process.reported
             if self._timeout is None or silent <= self._timeout:
                 continue
             phase = self._session.state.trials[name].phase
@@ -95,12 +95,12 @@ class Watch:
             kill_process(process.node, process.pid)
 
     def lost(self, name: str, cause: str, details: str, *, counts: bool = True) -> bool:
-        """Tell the session why a trial was lost; its process ends.  True if the trial ends, too."""
+        """Report to the session why a trial was lost.  True if the trial ends, too."""
         process = self._processes.get(name)
         largest = self._largest(details)
         kills = oom_kills() - process.kills if process is not None and process.node == own_node_id() else 0
         for other in self._processes.values():
-            other.kills += kills > 0  # that kill is told
+            other.kills += kills > 0  # that kill has been counted
         if cause != NODE_LOST and (killed := memory_cause(details, kills)):
             cause = f"{killed}: {what_fits(self._session.state.trials[name].config)}"
         self.ended(name)
@@ -108,24 +108,24 @@ class Watch:
         return self._session.lost(name, cause, details, counts=counts and largest in (None, name))
 
     def process_ended(self, name: str, error: Exception | None) -> None:
-        """The process of a trial has ended, which the session learns unless it was expected."""
+        """The process of a trial has ended; unless expected, report it to the session."""
         process = self._processes.get(name)
         if name not in self._expected:
             cause = PROCESS_LOST
             if process is not None and process.node != own_node_id():
                 if has_died(process.node):
                     cause = NODE_LOST
-                elif isinstance(error, ActorUnavailableError):  # it may live on, and hold its place for minutes
+                elif isinstance(error, ActorUnavailableError):  # it may still run, and keep its resources for minutes
                     cause = UNREACHABLE
                     kill_process(process.node, process.pid)
             self.lost(name, cause, str(error or ""), counts=cause == PROCESS_LOST)
         self.ended(name)
 
     def all_lost(self, error: RuntimeError) -> None:
-        """Tune gave up because Ray killed trials for lack of memory: count that for the one that used the most."""
+        """Tune gave up because Ray killed trials for lack of memory: that counts for the trial that used most."""
         text, trials = str(error), self._session.state.trials
         largest = self._largest(text)
-        # If none is known it counts for all: the sweep must not start them for ever.
+        # If it is unknown, it counts for all trials, or the sweep would restart them forever.
         guilty = list(trials) if largest is None else [largest]
         self._processes.clear()
         cause = memory_cause(text, 0) or text.splitlines()[0]
@@ -133,7 +133,7 @@ class Watch:
         self._session.requeue_all(cause, traceback.format_exc(), causes)
 
     def _largest(self, details: str) -> str | None:
-        """The trial whose process used the most memory, by what Ray's memory monitor said."""
+        """The trial whose process used most memory, according to Ray's memory monitor."""
         used = memory_used(details)
         sizes = {
             used[pid]: name
@@ -145,7 +145,7 @@ class Watch:
 
 
 def kill_process(node: str, pid: int) -> None:
-    """Kill a process of a node, without waiting; Ray's own way needs an answer of the process."""
+    """Kill a process of a node, without waiting; Ray's own way needs a response of the process."""
     there: Any = NodeAffinitySchedulingStrategy(node, soft=False)
     ray.remote(_kill).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(pid)
 
@@ -155,7 +155,7 @@ def _kill(pid: int) -> None:
 
 
 class SessionSearcher(_NotStored, Searcher):
-    """Interrupted trials first, from their checkpoints, then trials of the search, while there is room."""
+    """Interrupted trials first, from their checkpoints, then trials of the search, while there are resources."""
 
     def __init__(self, session: Session, capacity: Capacity, watch: Watch, stop: threading.Event) -> None:
         super().__init__()
@@ -164,8 +164,8 @@ class SessionSearcher(_NotStored, Searcher):
         self._running: set[str] = set()
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial, None if there is none yet or no place for it, or Tune's word for "no more"."""
-        if self._stop.is_set() or self._session.gives_up:
+        """The next trial; None if none is ready or no resources are free; Tune's FINISHED if none is left."""
+        if self._stop.is_set() or self._session.stop_reason:
             return Searcher.FINISHED
         self._capacity.update(len(self._running), self._session.pending, self._session.note)
         if self._session.pending and len(self._running) >= self._capacity.trials:
@@ -179,19 +179,19 @@ class SessionSearcher(_NotStored, Searcher):
         return {"trial": trial.trial, "config": trial.config, "checkpoints": checkpoints}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial ended or was stopped; about an error the callback knows more."""
+        """A trial ended or was stopped; the callback handles errors."""
         self._running.discard(trial_id)
         if not error:
             self._watch.ended(self._trials[trial_id])
             self._session.ended(self._trials[trial_id], result or {})
 
     def save(self, checkpoint_path: str) -> None:
-        """Leave a note in Tune's folder: the state of the search is elsewhere."""
+        """Write a pointer to Tune's folder: the state of the search is elsewhere."""
         Path(checkpoint_path).write_text("see events.jsonl in the sweep's folder\n")
 
 
 class SessionCallback(_NotStored, Callback):
-    """Notes that the process of a trial has ended."""
+    """Handles the ends of trial processes."""
 
     def __init__(self, session: Session, watch: Watch) -> None:
         self._session, self._watch = session, watch
@@ -203,22 +203,22 @@ class SessionCallback(_NotStored, Callback):
         trial.config["checkpoints"] = self._session.checkpoints_of(name)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The process died as it started.  Tune gives up its own record of the trial, so it is handed out again."""
+        """The process died as it started.  Tune drops its record of the trial, so the searcher suggests it again."""
         name = trial.config["trial"]
         self._watch.process_ended(name, _newest_error(trial))
         self._session.requeue(name)
 
 
 def _newest_error(trial: Any) -> Exception | None:
-    """How the process of a trial ended.  Tune's own reader finds only what it has copied to the storage already."""
+    """How the process of a trial ended.  Tune's own reader finds only files already in its storage."""
     file = trial.pickled_error_file
     return None if file is None else ray.cloudpickle.loads(Path(file).read_bytes())
 
 
 class SessionStopper(_NotStored, Stopper):
-    """Hands reports to the session, which decides when a trial or the sweep stops.
+    """Passes reports to the session, which decides when a trial or the sweep stops.
 
-    Once `stop` is set, or the session gives up, the trials may save where they are before everything ends.
+    Once `stop` is set, or the session gives up, the trials may save a checkpoint before everything ends.
     """
 
     def __init__(self, stop: threading.Event, session: Session, watch: Watch, bell: Any) -> None:
@@ -227,15 +227,15 @@ class SessionStopper(_NotStored, Stopper):
         self._closes_at: float | None = None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """True if a trial stops.  Tune asks this first about every result."""
+        """True if a trial stops.  Tune calls this first for every result."""
         match result:
             case {"taken": trial, "node": node, "pid": pid, "spoiled": spoiled}:
                 self._watch.began(trial, node, pid, spoiled=spoiled)
-                return self._session.is_to_end(trial)
+                return self._session.should_end(trial)
             case {"lost": trial, "cause": cause, "details": details, "counts": counts}:
                 return self._watch.lost(trial, cause, details, counts=counts)
             case {"trial": trial, "event": event, "phase": phase, "workers": workers}:
-                self._watch.heard(trial, starts=isinstance(event, Started), workers=workers)
+                self._watch.reported(trial, starts=isinstance(event, Started), workers=workers)
                 if isinstance(event, Evaluated | Saved):
                     self._unsaved.discard(trial)
                 stops = event is not None and self._session.reported(event)
@@ -245,16 +245,16 @@ class SessionStopper(_NotStored, Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """True to end everything.  Tune asks all the time."""
+        """True to end everything.  Tune calls this all the time."""
         if self._session.problem is not None:
             raise self._session.problem
         self._watch.look()
-        if (self._stop.is_set() or self._session.gives_up) and not self._session.interrupted:
+        if (self._stop.is_set() or self._session.stop_reason) and not self._session.interrupted:
             self._close()
         return self._session.interrupted
 
     def _close(self) -> None:
-        """Ask the trials that train to save, and end everything once they have, or after a while."""
+        """Ask the running trials to save; end everything once they have, or after SAVING_SECONDS."""
         running = {trial.trial for trial in self._session.state.running}
         if self._closes_at is None:
             self._closes_at = time.monotonic() + SAVING_SECONDS

@@ -1,6 +1,6 @@
 """One worker of a trial: fetch the checkpoint to resume from, run the job, send its reports.
 
-This is the one place where torch meets Ray.
+This is the only module that uses both torch and Ray.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from gensweep.sweep.events import Evaluated, Noted, Paced, Progressed, Report, S
 from gensweep.sweep.storage import worker_problem
 from gensweep.training.reporter import StopTrial, WorkerContext
 
-LONGEST_CAUSE = 500  # characters of an error's first line that are shown
-MOVE_INTERVAL = 1.0  # seconds between two signs of progress in the same phase
+LONGEST_CAUSE = 500  # characters shown of an error's first line
+MOVE_INTERVAL = 1.0  # seconds between two progress signals in the same phase
 
 
 def train_trial(
@@ -39,7 +39,7 @@ def train_trial(
 ) -> None:
     """Train a trial to its end in one of its `world` workers.
 
-    Raises StopTrial if the trial stops early, RuntimeError if the job fails, which `mailbox` then knows in full.
+    Raises StopTrial if the trial stops early; RuntimeError if the job fails, with details in `mailbox`.
     """
     if (problem := _storage_problem(settings.storage, settings.own_storage)) is not None:
         mailbox.send(Done(problem, ends_sweep=True))
@@ -53,7 +53,7 @@ def train_trial(
         torch.set_num_threads(max(1, int(settings.resources["CPU"])))
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        random.seed(0)  # a trial must not depend on what ran before in this process
+        random.seed(0)  # a trial must not depend on earlier trials of this process
         torch.manual_seed(0)
         with scratch_folder(assignment.trial) as scratch:
             if assignment.checkpoints:
@@ -68,7 +68,7 @@ def train_trial(
         cause = plain or f"{type(error).__name__}: {error}"
         first = cause.splitlines()[0][:LONGEST_CAUSE]
         mailbox.fail(rank, Done(first, traceback.format_exc(), lost=is_outside(error)))
-        raise RuntimeError(cause) from None  # which can be pickled, unlike some errors
+        raise RuntimeError(cause) from None  # picklable, unlike some errors
     finally:
         gc.collect()
         if device.type == "cuda":
@@ -78,19 +78,19 @@ def train_trial(
 
 @cache
 def _storage_problem(root: str, own: bool) -> str | None:
-    """Why this process cannot use the storage; asked once."""
+    """Why this process cannot use the storage; cached."""
     return worker_problem(root, own=own)
 
 
 @cache
 def _freeze_imports() -> None:
-    """Exempt the imported modules from garbage collection, which would take 0.1 s after each trial."""
+    """Exempt the imported modules from garbage collection, which would cost 0.1 s after each trial."""
     gc.collect()
     gc.freeze()
 
 
 class TrialReporter:
-    """The Reporter of a trial.  All ranks count as alive; only rank 0 sends events."""
+    """The Reporter of a trial.  All ranks report progress; only rank 0 sends events."""
 
     def __init__(self, trial: str, storage: str, rank: int, mailbox: Mailbox) -> None:
         self._trial, self._storage, self.rank, self._mailbox = trial, storage, rank, mailbox
@@ -99,7 +99,7 @@ class TrialReporter:
         self._moved_at = -math.inf
 
     def progress(self, images: int, numbers: Mapping[str, float]) -> None:
-        """Send the numbers."""
+        """Send metrics."""
         self.moved("training")
         _require_finite(images, numbers)
         self._send(Progressed(self._trial, images, numbers))
@@ -109,35 +109,35 @@ class TrialReporter:
         self._send(Paced(self._trial, images, images_per_second))
 
     def evaluated(self, evaluation: Evaluation, folder: Path) -> None:
-        """Move the folder to the storage, send the scores, and wait for the scheduler's verdict."""
+        """Move the folder to the storage, send the scores, and wait for the scheduler's decision."""
         _require_finite(evaluation.images, evaluation.numbers())
         self._send(Evaluated(self._trial, evaluation, self._stored(evaluation.images, folder)), wait=True)
         self._end_if_closing()
 
     def checkpoint_wanted(self) -> bool:
-        """True once when this machine is about to be taken away, and while the sweep stops."""
+        """True once if this machine is about to be preempted, and while the sweep stops."""
         leaves = not self._warned and notice_file().exists()
         self._warned |= leaves
         return leaves or (self.rank == 0 and self._mailbox.is_closing())
 
     def saved(self, images: int, folder: Path) -> None:
-        """Move the folder to the storage and send that."""
+        """Move the folder to the storage and report it."""
         self._send(Saved(self._trial, images, self._stored(images, folder)))
         self._end_if_closing()
 
     def note(self, text: str) -> None:
-        """Send a line, from any rank."""
+        """Send a message, from any rank."""
         self._mailbox.send(Noted(self._trial, text))
 
     def moved(self, phase: Phase | None = None) -> None:
-        """Note progress: each new phase, and else once a second."""
+        """Signal progress: each new phase, and otherwise once a second."""
         now = time.monotonic()
         if now - self._moved_at >= MOVE_INTERVAL or phase not in (None, self._phase):
             self._mailbox.move(phase)
             self._phase, self._moved_at = phase or self._phase, now
 
     def fetched(self, checkpoints: Sequence[str], scratch: Path, world: int) -> tuple[Path, ...]:
-        """The checkpoints of which all workers have a whole copy, in order; the others are named in a note."""
+        """The checkpoints that are complete on all workers, in order; a note names the others."""
         copies, problems = dict[str, Path](), dict[str, str]()
         for name in checkpoints:
             try:
@@ -156,7 +156,7 @@ class TrialReporter:
         return whole
 
     def _end_if_closing(self) -> None:
-        """A sweep that stops needs no more of a trial that has a new checkpoint."""
+        """While the sweep stops, a trial ends after a new checkpoint."""
         if self.rank == 0 and self._mailbox.is_closing():
             raise StopTrial
 

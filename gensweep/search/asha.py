@@ -4,9 +4,9 @@ tuning", algorithm 2.
 A trial pauses at each rung.  It is promoted as soon as it is among the best 1/reduction of all trials that have reached
 that rung.  Three additions:
 
-- Before the last rung the better one of the first two trials is promoted, so that one trial gets far early.
-- The best trials of each family are promoted, too: one of its first 3, two of its first 9 (with reduction 3), as a
-  family may begin slowly and end well.
+- Before the last rung the better one of the first two trials is promoted, so that one trial advances early.
+- The best trials of each family are promoted, too, because a family may start slowly and end well: one of its first 3,
+two of its first 9 (with reduction 3).
 - In the end the best trial of each family that has no full training trains to its end.
 """
 
@@ -51,7 +51,7 @@ class Asha(Scheduler):
         return "pause" if reached and reached[-1][2] == trial.rungs[-1][0] else "continue"
 
     def candidates(self, state: SweepState, deciding: TrialState | None = None) -> Startable:
-        """Promotable trials from the last rung down; finalists are of families without a full training."""
+        """Promotable trials from the last rung down; finalists belong to families without a full training."""
         ladder, best = self._ladder(state, deciding), dict[str, TrialState]()
         covered = _trained_families(state) | {each.family for each in state.training if each is not deciding}
         for _, each in sorted((-each.rung, each) for entries in ladder for each in entries if each.is_paused):
@@ -60,7 +60,7 @@ class Asha(Scheduler):
         return Startable([trial for entries in ladder for trial in self._promotable(entries)], finalists)
 
     def unpromotable(self, state: SweepState) -> list[TrialState]:
-        """Paused trials that cannot be among the best, however many trials reach their rung."""
+        """Paused trials that can no longer be promoted."""
         found, covered = list[TrialState](), _trained_families(state)
         for entries in self._ladder(state) if covered else []:
             behind = {*entries[self._quota(entries, state.wanted) :]}
@@ -70,7 +70,7 @@ class Asha(Scheduler):
         return found
 
     def next_stop(self, trial: TrialState | None, state: SweepState) -> float:
-        """Share of the training at its next rung, or where other trials were first scored behind it."""
+        """Share of the training at its next rung, or at the next score of other trials after that rung."""
         reached = 0.0 if trial is None else max((rung for rung, *_ in self._reached(trial, state)), default=0.0)
         rung = next((each for each in self._rungs(trial) if each > reached), self.budget)
         least = rung * (1 - RUNG_TOLERANCE)
@@ -80,7 +80,7 @@ class Asha(Scheduler):
 
     @cached_property
     def _brackets(self) -> list[list[float]]:
-        """The rungs of trials in turn.  Each bracket begins one rung later, with `reduction` times fewer trials.
+        """Assigns trials to brackets in turn.  Each bracket starts one rung later, with `reduction` times fewer trials.
 
         Source: HyperBand, Li et al. 2018.
         """
@@ -95,7 +95,7 @@ class Asha(Scheduler):
         return self._brackets[0 if trial is None else trial.number % len(self._brackets)]
 
     def _ladder(self, state: SweepState, deciding: TrialState | None = None) -> list[list[RungEntry]]:
-        """The trials that are compared at each rung, best first; the last rung comes first."""
+        """Trials to compare at each rung, best first; the last rung first."""
         rungs = defaultdict[tuple[float, str, int], list[RungEntry]](list)
         for trial in state.searched:
             reached = self._reached(trial, state)
@@ -120,15 +120,12 @@ class Asha(Scheduler):
         return max(reached // reduction, int(reached >= (reduction if is_last else FEWEST)))
 
     def _family_quota(self, reached: int) -> int:
-        """How many of a family's trials are promoted at least: the logarithm of their number, rounded down."""
+        """Fewest promotions of a family: the logarithm of its number of trials, rounded down."""
         fewer = reached // self.settings.reduction
         return 1 + self._family_quota(fewer) if fewer else 0
 
     def _reached(self, trial: TrialState, state: SweepState) -> list[tuple[float, float, int]]:
-        """Each rung at which a trial was scored, with its best score and its images there.
-
-        A rung that the trial passed without a score is left out.
-        """
+        """Each rung at which a trial was scored, with its best score and its images there."""
         found, rungs = list[tuple[float, float, int]](), self._rungs(trial)
         for images, best in trial.rungs:
             spent = state.spent(trial, images)

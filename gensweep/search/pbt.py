@@ -85,7 +85,7 @@ def explored(
 
 
 def _perturbed(node: Range | Choices, value: Any, rng: Random, factors: Sequence[float]) -> Any:
-    """Multiply a number by one of the factors; of steps and choices take a neighbour."""
+    """Multiply a number by one of the factors; for steps and choices choose a neighbour."""
     if isinstance(node, Range) and node.step is None:
         number = value * rng.choice(factors)
         return min(max(round(number) if node.integer else number, node.low), node.high)

@@ -1,4 +1,4 @@
-"""Trials that run again: failed ones from where they were, and the best ones with other seeds."""
+"""Trials that run again: failed ones from their last checkpoint, and the best ones with other seeds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gensweep.sweep.events import RepeatsAsked, Suggested
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
 
-#: Settings of a trial that change no number by which it is searched or ranked.
+#: Settings of a trial that change neither its search nor its score.
 FREE_SETTINGS = (
     "data.path",
     "training.accumulation",
@@ -23,7 +23,7 @@ FREE_SETTINGS = (
     "training.checkpoint_interval",
     "evaluation.batch_size",
 )
-#: The same, of a sweep.
+#: The same for a sweep.
 FREE_SECTIONS = ("resources", "keep_best", "rescore", "final")
 
 
@@ -31,20 +31,20 @@ FREE_SECTIONS = ("resources", "keep_best", "rescore", "final")
 class Retry:
     """Failed trials to run again, by default all, with changed settings by dotted key.
 
-    The trials that have not ended continue with the changed settings, too.
+    Trials that have not ended get the changed settings, too.
     """
 
     trials: tuple[str, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, folder: SweepFolder) -> None:
-        """Raises ConfigError, with all problems, for trials that cannot run again, or if there is none that can."""
+        """Raises ConfigError, with all problems, for trials that cannot run again, or if none can."""
         failed, name = [trial.trial for trial in folder.state().failed if trial.config], folder.name
         if not failed:
             again = continue_command("resume", folder.path)
-            raise ConfigError(f"no trial of {name} failed with a valid configuration; to go on with it: {again}")
+            raise ConfigError(f"no trial of {name} failed with a valid configuration; to resume it: {again}")
         if others := [trial for trial in self.trials if trial not in failed]:
-            raise ConfigError([f"{each} is no failed trial of {name} (failed: {', '.join(failed)})" for each in others])
+            raise ConfigError([f"{each} did not fail in {name} (failed: {', '.join(failed)})" for each in others])
 
     def configs(self, state: SweepState) -> dict[str, dict[str, Any]]:
         """The configurations of the trials to run, by name."""
@@ -54,7 +54,7 @@ class Retry:
 
 
 def with_changes(sweep: SweepConfig, changes: Mapping[str, Any]) -> tuple[SweepConfig, dict[str, Any]]:
-    """A sweep with settings changed by dotted key, and the changes that are settings of a trial.
+    """A sweep with settings changed by dotted key, and the changes to settings of trials.
 
     Raises ConfigError, with all problems, for settings that were searched or that change the meaning of a score.
     """
@@ -65,7 +65,7 @@ def with_changes(sweep: SweepConfig, changes: Mapping[str, Any]) -> tuple[SweepC
         if key in searched:
             problems.append(f"--set {key}: is a search parameter; --retry cannot change it")
         elif key not in FREE_SETTINGS and key.partition(".")[0] not in FREE_SECTIONS:
-            problems.append(f"--set {key}: would make the scores of trials incomparable; --retry takes {free}")
+            problems.append(f"--set {key}: would make the scores of trials incomparable; --retry accepts {free}")
     if problems:
         raise ConfigError(problems)
     of_trials = {key: value for key, value in changes.items() if key in FREE_SETTINGS}
@@ -80,7 +80,7 @@ def due_repeats(
 ) -> list[Suggested]:
     """The missing repeats of each configuration that is certainly among the best.
 
-    Trials that have not ended may still rank before it.  `FREE_SETTINGS` are as the sweep would `configure` them now.
+    Trials that have not ended may still outrank it.  The sweep would `configure` repeats with the current settings.
     Clones are skipped: their settings changed during training, so no training from scratch repeats them.
     """
     if len(state.searched) < state.wanted:

@@ -19,9 +19,9 @@ from gensweep.config.sweep_config import Search
 from gensweep.search.space import Sample, directions, for_sampler, frozen_trial
 from gensweep.sweep.state import SweepState
 
-#: Trials that a sampler knows at most, as sampling slows down with their number; grid must know all trials.
+#: Most trials that a sampler uses, as sampling slows down with their number; grid needs all trials.
 MOST_KNOWN = {"tpe_by_branch": 250, "gp": 125, "nsga2": 250}
-#: This share of them are the best trials; the others are the newest.
+#: Share of the best trials among them; the others are the newest.
 BEST_SHARE = 0.2
 
 
@@ -47,7 +47,7 @@ def make_sampler(search: Search, known: int, nodes: Sequence[Node] = ()) -> optu
 
 
 def known_study(sampler: optuna.samplers.BaseSampler, state: SweepState, kind: str, sample: Sample) -> optuna.Study:
-    """The study that a sampler of this kind knows; in memory."""
+    """The in-memory study for a sampler of this kind."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=sampler, directions=directions(state))
     known, most = state.searched, MOST_KNOWN.get(kind)
@@ -63,9 +63,9 @@ def known_study(sampler: optuna.samplers.BaseSampler, state: SweepState, kind: s
 class BranchTpe(optuna.samplers.TPESampler):
     """Optuna's TPE in each branch, such as each network, after random `startup_trials` of the whole search.
 
-    TPE samples near the best trials.  If all of them are of one branch, perhaps because it learns fastest, it rarely
-    samples the others.  So all combinations of branches are sampled equally often, and the settings of a branch by the
-    good trials of that branch.  A choice whose branches have no searched settings is a setting like any other.
+    TPE samples near the best trials.  If they all belong to one branch, perhaps because it learns fastest, TPE rarely
+    samples the others.  So all combinations of branches are sampled equally often, and settings by the good trials of
+    that branch.  A choice whose branches have no searched settings is treated like any other setting.
     """
 
     def __init__(self, nodes: Sequence[Node], *, seed: int, startup_trials: int, constant_liar: bool = True) -> None:
@@ -77,7 +77,7 @@ class BranchTpe(optuna.samplers.TPESampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """One parameter; the parameters that were sampled before it tell its branch."""
+        """Sample one parameter; earlier parameters determine its branch."""
         places = [(branches, weights) for name, branches, weights in self._places if name == param_name]
         branches, weights = next((each for each in places if each[0].items() <= trial.params.items()), ({}, []))
         if weights and isinstance(param_distribution, CategoricalDistribution):

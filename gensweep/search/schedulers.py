@@ -18,13 +18,13 @@ Verdict: TypeAlias = Literal["continue", "pause", "stop"]
 Decision: TypeAlias = TrialState | Literal["sample", "wait", "stop"]
 """Resume a trial, sample a configuration, wait until a trial pauses or ends, or stop: nothing is left."""
 
-#: Amounts that differ by this share are equal: they come from divisions of floating point numbers.
+#: Relative difference below which amounts are equal, because of rounding.
 ROUNDING = 1e-9
-#: An evaluation up to this share before a rung counts there, as people write 0.33 for a third.
+#: An evaluation up to this share before a rung counts there, as users write 0.33 for a third.
 RUNG_TOLERANCE = 0.1
-#: Consecutive trials that failed or broke a limit, after which no trial is sampled until a running one ends well.
+#: Consecutive failures or broken limits after which sampling waits until a running trial ends well.
 MAX_FAILURES_IN_A_ROW = 100
-#: A budget for ten trainings pays for ten, whatever rounding makes of their sum; in parts of a training.
+#: Tolerance for rounding in sums of costs, as a share of a training.
 BUDGET_ROUNDING = 1e-6
 
 
@@ -34,19 +34,19 @@ class Startable(NamedTuple):
     promotable: list[TrialState]
     """Paused trials that resume to their next rungs, most trained first."""
     finalists: list[TrialState]
-    """Paused trials that resume to their ends, once nothing else is left; best first."""
+    """Paused trials that train to the end once nothing else is left; best first."""
     samples: int = 0
     """New trials."""
 
     @property
     def total(self) -> int:
-        """How many trials could start now, if there were workers for all."""
+        """Number of trials that could start now with enough workers."""
         return len(self.promotable) + (self.samples or sum(each not in self.promotable for each in self.finalists))
 
 
 @dataclass(frozen=True)
 class Scheduler:
-    """`fifo`, and the base of the others: every trial trains to its end, as far as `search.budget` pays for it.
+    """`fifo`, and the base of the others: every trial trains to its end, within `search.budget`.
 
     `budget` is a full training and `grace` the first rung, both in the unit of the budget.
     """
@@ -54,10 +54,10 @@ class Scheduler:
     budget: float
     grace: float
 
-    # -- the rules of a scheduler, whatever the search's budget ----------------------------------------------------
+    # -- rules, regardless of the search's budget -------------------------------------------------------------------
 
     def rule(self, trial: TrialState, state: SweepState) -> Verdict:
-        """What a trial does after its newest evaluation."""
+        """Decision for a trial after its newest evaluation."""
         return "continue"
 
     def candidates(self, state: SweepState, deciding: TrialState | None = None) -> Startable:
@@ -69,7 +69,7 @@ class Scheduler:
         return []
 
     def clones(self, state: SweepState) -> dict[str, tuple[TrialState, Mapping[str, Any]]]:
-        """Paused trials that continue from another trial's newest evaluation: that trial and the overrides, by name."""
+        """Paused trials that clone another trial's newest evaluation: that trial and the overrides, by name."""
         return {}
 
     def next_stop(self, trial: TrialState | None, state: SweepState) -> float:
@@ -79,7 +79,7 @@ class Scheduler:
     # -- decisions -------------------------------------------------------------------------------------------------
 
     def next(self, state: SweepState, held: Set[str] = frozenset(), startable: Startable | None = None) -> Decision:
-        """What to train next; trials that are `held` by workers cannot resume yet."""
+        """The trials to train next; `held` trials still have workers and cannot resume yet."""
         promotable, finalists, samples = startable or self.startable(state)
         if able := [trial for trial in promotable if trial.trial not in held]:
             return able[0]
@@ -91,7 +91,7 @@ class Scheduler:
         return "wait" if waits else "stop"
 
     def verdict_on(self, trial: TrialState, state: SweepState) -> Verdict:
-        """What a running trial does after its newest evaluation.  A trial that would resume at once continues."""
+        """Decision for a running trial after its newest evaluation.  A trial that would resume at once continues."""
         if (verdict := self.rule(trial, state)) != "pause":
             return verdict
         able = self.startable(state, trial)
@@ -99,13 +99,13 @@ class Scheduler:
         return "continue" if is_last or trial in able.promotable else "pause"
 
     def to_stop(self, state: SweepState) -> list[TrialState]:
-        """Paused trials that will not resume: all of them once the search is over."""
+        """Paused trials that will not resume; all of them once the search is over."""
         if len(state.searched) >= state.wanted and self.next(state) == "stop":
             return state.paused
         return self.unpromotable(state)
 
     def startable(self, state: SweepState, deciding: TrialState | None = None) -> Startable:
-        """What `search.budget` pays for: finalists first, then each promotion, then samples.
+        """Limit `ready` to `search.budget`: finalists first, then promotions, then samples.
 
         The first full training of a search does not depend on the budget.
         """
@@ -121,7 +121,7 @@ class Scheduler:
                 left -= rest
 
         def step(trial: TrialState | None) -> float:
-            """Cost until a trial may be paused, with one evaluation; those of a whole training are part of its cost."""
+            """Cost until a trial may pause, with one evaluation; a complete training includes all evaluations."""
             spent = 0.0 if trial is None else state.spent(trial, trial.images) / self.budget
             share = max(0.0, self.next_stop(trial, state) - spent)
             return min(spending.whole, spending.whole * share + spending.scoring)
@@ -131,21 +131,21 @@ class Scheduler:
             return found._replace(finalists=finalists, samples=samples)
         promotable = [each for each in found.promotable if each in finalists or left >= step(each)]
         if samples and not state.exhausted:
-            cost = step(None)  # 0 while no cost is known
+            cost = step(None)  # 0 while the cost is unknown
             paid = left // cost if cost else math.inf
             samples = int(min(samples, paid)) if left >= cost else 0
         return Startable(promotable, finalists, samples)
 
 
 def _rest_of(trial: TrialState, spending: SearchSpending) -> float:
-    """Cost of training a trial to its end, where every training costs as much as the most expensive one."""
+    """Cost of training a trial to its end, with the cost of the most expensive training."""
     return max(0.0, spending.whole - spent_by(trial, spending.unit))
 
 
 def _budget_left(state: SweepState, spending: SearchSpending, deciding: TrialState | None) -> float:
-    """The rest of `search.budget` once all running trials have trained to their ends; infinity without a budget.
+    """The budget left once all running trials have trained to their ends; infinity without a budget.
 
-    `deciding` is a running trial that may still be paused here.  The trials of an extension come on top.
+    `deciding` is a running trial that may still pause here.  Trials of an extension are free.
     """
     budget = None if state.created is None else state.created.search_budget
     if budget is None:
@@ -162,12 +162,12 @@ def too_many_failures(state: SweepState) -> bool:
 
 
 def scored(trial: TrialState, state: SweepState) -> list[tuple[float, float]]:
-    """What a trial has spent at each evaluation, and its score there; lower is better."""
+    """Spending and score of a trial at each evaluation; lower scores are better."""
     return [(state.spent(trial, images), order_of(value, state.mode)) for images, value in trial.curve.items()]
 
 
 def at_rung(time: float) -> float:
-    """A time in units of the first rung; a time that is a little short of a rung counts as the rung."""
+    """A time in units of the first rung, rounded up to a rung if it is just below."""
     rung = round(time)
     return max(time, rung) if rung * (1 - RUNG_TOLERANCE) <= time else time
 

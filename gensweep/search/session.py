@@ -1,4 +1,4 @@
-"""A driver's session on a sweep: reports become events of the log, and the state decides what runs next."""
+"""A driver's session on a sweep: reports become events in the log, and the state determines the next trial."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FIRST_TRIAL = "t0000"
 _log = logging.getLogger(__name__)
 
 Observer: TypeAlias = Callable[[events.Event, SweepState], None]
-"""Called after each event, with the state that follows; it should return at once, and may fail."""
+"""Called after each event, with the new state; must return at once, and may fail."""
 
 
 class Session:
@@ -52,18 +52,18 @@ class Session:
         storage: HeldStorage | None = None,
     ) -> None:
         self._plan, self._folder, self._observers = plan, folder, list(observers)
-        self._upkeep = None if storage is None else storage.upkeep
+        self._sync = None if storage is None else storage.sync
         self._scheduler = _scheduler(plan)
         self._held = set[str]()
-        """Trials that have workers, also if they have just paused."""
+        """Trials that have workers, including just paused ones."""
         self._startable: Startable | None = None
         self.interrupted = False
         """True if trials that end now are stopped, not pruned."""
         self.problem: Exception | None = None
-        """An error of the whole sweep, which Tune would take for the failure of one trial."""
-        if self._upkeep is not None:
-            self._observers.append(self._upkeep)
-            self._upkeep.on_loss(lambda problem: setattr(self, "problem", problem))
+        """An error of the whole sweep; raised in Tune it would fail only one trial."""
+        if self._sync is not None:
+            self._observers.append(self._sync)
+            self._sync.on_loss(lambda problem: setattr(self, "problem", problem))
         entries = list(folder.log.read())
         self.state = SweepState.of(entries)
         if self.state.created is None:
@@ -72,7 +72,7 @@ class Session:
             if storage is not None and (asked := folder.settings.get("start")) is not None:
                 start = InitialCheckpoint(**asked).stored(storage.root, FIRST_TRIAL)
             self.note(plan.created(sweep_id, start))
-        for known in plan.warm_starts[len(self.state.sources) :]:  # a driver may have died between them
+        for known in plan.warm_starts[len(self.state.sources) :]:  # a driver may have died between two of them
             self.note(known)
         if more_trials:
             self.note(events.Extended(self.state.wanted + more_trials))
@@ -93,7 +93,7 @@ class Session:
         self._follow_up()
 
     def note(self, event: events.Event) -> None:
-        """Add an event to the log, call the observers, and delete the checkpoints that its trial no longer needs."""
+        """Append an event to the log, call the observers, and delete checkpoints that the trial no longer needs."""
         event = events.without_secrets(event)
         trial = self.state.trials.get(getattr(event, "trial", ""))
         before = set[str]() if trial is None else trial.useful_checkpoints
@@ -110,9 +110,9 @@ class Session:
             self._delete(unused - self.state.useful_checkpoints if self.state.clones else unused)
 
     def next_trial(self) -> TrialState | None:
-        """The trial to run next: interrupted trials and repeats, then what the search decides; None if none yet."""
+        """The trial to run next: interrupted trials and repeats, then the scheduler's choice; None if none is ready."""
         state = self.state
-        while not self.gives_up:
+        while not self.stop_reason:
             match self._next:
                 case TrialState() as trial:
                     pass
@@ -125,7 +125,7 @@ class Session:
                 case _:
                     return None
             if not trial.ended:
-                self._held.add(trial.trial)  # Tune asks for the next one before its workers begin
+                self._held.add(trial.trial)  # Tune asks for the next one before its workers start
                 if trial.status != "waiting":
                     self.note(events.Resumed(trial.trial))
                 return trial
@@ -137,8 +137,8 @@ class Session:
         return self._next == "wait"
 
     @property
-    def gives_up(self) -> str | None:
-        """The reason why the sweep stops by itself; None if it does not."""
+    def stop_reason(self) -> str | None:
+        """Why the sweep stops by itself, or None."""
         state, most = self.state, self._plan.resources.stop_after_failed
         wants_more = len(state.searched) < state.wanted or state.best is None
         if wants_more and too_many_failures(state) and self._next == "stop":
@@ -154,12 +154,12 @@ class Session:
 
     @property
     def pending(self) -> int:
-        """How many trials could start now, if there were workers for all."""
+        """Number of trials that could start now with enough workers."""
         return len(self._resumable) + self._able.total
 
     @property
     def study(self) -> optuna.Study:
-        """What the sampler knows."""
+        """The trials that the sampler uses."""
         return known_study(self.sampler, self.state, self._plan.search.sampler.kind, self._plan.sample)
 
     def lost(self, name: str, cause: str, details: str, *, counts: bool = True) -> bool:
@@ -167,10 +167,10 @@ class Session:
         if _has_workers(self.state.trials[name]):
             log = self._folder.write_log(name, "\n\n".join(filter(None, (cause, details))))
             self.note(events.Lost(name, cause, counts, str(log)))
-        return self.is_to_end(name)
+        return self.should_end(name)
 
     def requeue_all(self, cause: str, details: str, guilty: Mapping[str, str]) -> None:
-        """All trials lost their processes and run again.  It counts for the guilty trials, for their own causes."""
+        """All trials lost their processes and run again.  It counts as a failure for the guilty trials."""
         for name in sorted(self._held):
             self.lost(name, guilty.get(name, cause), details, counts=name in guilty)
             self.requeue(name)
@@ -178,10 +178,10 @@ class Session:
     def requeue(self, name: str) -> None:
         """A trial without a process runs again, unless it ends."""
         self._held.discard(name)
-        if self.is_to_end(name):
+        if self.should_end(name):
             self.ended(name, {})
 
-    def is_to_end(self, name: str) -> bool:
+    def should_end(self, name: str) -> bool:
         """True if a trial has paused or ended, or is out of retries."""
         trial = self.state.trials[name]
         return not _has_workers(trial) or len(trial.losses) > self._plan.resources.retries
@@ -191,7 +191,7 @@ class Session:
         return self.state.trials[name].checkpoints
 
     def reported(self, event: events.Report) -> bool:
-        """Note a report of workers, unless a restart repeats it.  True if the trial stops."""
+        """Record a report of workers, unless a restart repeats it.  True if the trial stops."""
         trial = self.state.trials[event.trial]
         if not _has_workers(trial):
             return True
@@ -232,7 +232,7 @@ class Session:
             if (error := result.get("failure")) is not None:
                 log = str(self._folder.write_log(name, f"{error}\n\n{result.get('details', '')}"))
                 end = events.Ended(name, "failed", f"{error}; log: {log}", log)
-            elif self.is_to_end(name):  # it is out of retries
+            elif self.should_end(name):  # it is out of retries
                 times, last = len(trial.losses), trial.losses[-1]
                 without = f"the last of {times} failures in a row without a new checkpoint; " if times > 1 else ""
                 error = f"{last.cause} ({without}log: {last.log})"
@@ -253,7 +253,7 @@ class Session:
 
     @property
     def _able(self) -> Startable:
-        """Cached until the next event, as Tune asks all the time."""
+        """Cached until the next event, because Tune asks all the time."""
         if self._startable is None:
             self._startable = self._scheduler.startable(self.state)
         return self._startable
@@ -284,7 +284,7 @@ class Session:
                 self.note(events.Ended(trial.trial, "pruned"))
 
     def _follow_up(self) -> None:
-        """End trials that cannot meet a limit, clone and end paused ones as the scheduler decides, start repeats."""
+        """End trials that cannot meet a limit, clone and end paused ones as scheduled, start repeats."""
         for trial in self.state.unfinished:
             if trial.best is None and trial.broken_limits:
                 self.note(events.Ended(trial.trial, "infeasible", "; ".join(trial.broken_limits)))
@@ -304,7 +304,7 @@ class Session:
             self.note(event)
 
     def _take_over(self, start: Mapping[str, Any]) -> None:
-        """Sample the trial that continues from a checkpoint, and note the evaluations until there."""
+        """Sample the trial that continues from a checkpoint, and record the evaluations up to it."""
         trial = self.state.trials.get(FIRST_TRIAL) or self._suggest()
         for each in map(Evaluation.from_dict, self._folder.settings["start"]["evaluations"]):
             if each.images not in trial.evaluations:
@@ -339,10 +339,10 @@ class Session:
 
     def _delete(self, checkpoints: set[str]) -> None:
         for name in checkpoints:
-            if self._upkeep is None:
+            if self._sync is None:
                 self._folder.delete(name)
-            else:  # a driver that knows only the storage's copy of the log may need it until then
-                self._upkeep.later(partial(self._folder.delete, name))
+            else:  # a driver with only the storage's log may need it until then
+                self._sync.later(partial(self._folder.delete, name))
 
 
 def _scheduler(plan: SweepPlan) -> Scheduler:

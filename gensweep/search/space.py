@@ -1,4 +1,4 @@
-"""The search space of a sweep and its trials, as Optuna has them: define-by-run, conditional, with flat names.
+"""The search space and trials of a sweep in Optuna's terms: define-by-run, conditional, with flat names.
 
 A parameter is named by its dotted key (`diffusion.schedule.kind`, `diffusion.schedule.beta_end`).  Where two branches
 give one key different ranges, the name ends in `@branch`: a study must not see two distributions under one name.
@@ -28,7 +28,7 @@ Outcome: TypeAlias = tuple[OptunaState, list[float] | None]
 
 
 class Parameter(NamedTuple):
-    """One parameter, for people: name, what it may be, and in which branch it exists."""
+    """A parameter in a table: name, range, and the branch that has it."""
 
     name: str
     range: str
@@ -48,7 +48,7 @@ def sample(nodes: Sequence[Node], seed: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Suggested:
-    """A picker of what an Optuna trial suggests."""
+    """Picks the values that an Optuna trial suggests."""
 
     trial: BaseTrial
 
@@ -67,7 +67,7 @@ def describe(nodes: Sequence[Node], where: tuple[str, ...] = ()) -> Iterator[Par
     for node in nodes:
         place = ", ".join(where)
         if isinstance(node, Fixed):
-            # A branch's own kind says nothing that `where` does not say.
+            # Omit a branch's own kind if `where` already names it.
             if not (where and where[-1].startswith(f"{node.key} = ")):
                 yield Parameter(node.key, f"= {node.value}", place)
             continue
@@ -92,7 +92,7 @@ def directions(state: SweepState) -> list[Literal["minimize", "maximize"]]:
 def outcome(trial: TrialState) -> Outcome:
     """The state and the values of a trial.
 
-    A clone has no values: its scores are not those of the suggested settings.
+    A clone has no values: its scores do not belong to the suggested settings.
     """
     match trial.status:
         case "finished" | "pruned" if trial.lineage:
@@ -101,7 +101,7 @@ def outcome(trial: TrialState) -> Outcome:
             return OptunaState.COMPLETE, [value for value in trial.values.values() if value is not None]
         case "pruned" if trial.rungs:
             return OptunaState.PRUNED, [trial.rungs[-1][1]]
-        case "infeasible":  # which samplers that know of limits learn from
+        case "infeasible":  # some samplers learn from limits
             return OptunaState.PRUNED, None
         case "finished" | "pruned" | "failed":
             return OptunaState.FAIL, None
@@ -109,7 +109,7 @@ def outcome(trial: TrialState) -> Outcome:
 
 
 def for_sampler(trial: TrialState) -> Outcome:
-    """The same for samplers: a stopped or paused trial counts as complete, with its best score.
+    """As `outcome`, for samplers: a stopped or paused trial counts as complete, with its best score.
 
     Otherwise TPE ranks every stopped trial behind every finished one, and other samplers ignore them.
     """
@@ -129,7 +129,7 @@ def frozen_trial(trial: TrialState, number: int, sample: Sample, ended: Outcome)
     return optuna.trial.create_trial(
         params=replayed.params,
         distributions=replayed.distributions,
-        # Optuna takes one score a step.
+        # Optuna accepts one score per step.
         intermediate_values=trial.curve if len(trial.objectives) == 1 and not trial.lineage else {},
         state=ended[0],
         values=ended[1],

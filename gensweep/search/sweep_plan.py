@@ -1,4 +1,4 @@
-"""The plan of a sweep for its driver, what it begins with, and its result; without torch or Ray."""
+"""The plan of a sweep for its driver, its start, and its result; without torch or Ray."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from gensweep.sweep.events import Created, WarmStarted
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
 
-#: Trials that are queued from a sweep at most.
+#: Most trials queued from another sweep.
 MOST_QUEUED = 5
 
 
 @dataclass(frozen=True)
 class InitialCheckpoint:
-    """A checkpoint after `images` of a `run`, in a folder; `evaluations` are that training's until there, if known."""
+    """A checkpoint of a `run` after `images`, in a folder; `evaluations` are that training's earlier ones, if known."""
 
     run: str
     images: int
@@ -34,13 +34,10 @@ class InitialCheckpoint:
     evaluations: Sequence[Mapping[str, Any]] = ()
 
     def stored(self, root: str, trial: str) -> dict[str, Any]:
-        """Copy the checkpoint to a trial's own below the root of the storage; returns it for the log.
-
-        Raises GensweepError if it cannot be copied.
-        """
+        """Copy the checkpoint to the storage; returns it for the log.  Raises GensweepError if that fails."""
         name, folder = checkpoint_name(trial, self.images), Path(self.folder)
         if not folder.is_dir():
-            raise GensweepError(f"the checkpoint {folder} of {self.run} is gone; start a new sweep from another one")
+            raise GensweepError(f"the checkpoint {folder} of {self.run} is missing; start from another checkpoint")
         try:
             store(folder, checkpoint_place(root, name))
         except OSError as error:
@@ -51,7 +48,7 @@ class InitialCheckpoint:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """A sweep, resolved: each part is a plain value or a function."""
+    """A sweep, resolved into plain values and functions."""
 
     name: str
     objective: Objective
@@ -65,10 +62,10 @@ class SweepPlan:
     configure: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Overrides -> the effective configuration as plain values."""
     further: tuple[Objective, ...] = ()
-    """Objectives beside the first one."""
+    """Objectives after the first one."""
     constraints: tuple[Constraint, ...] = ()
     known: Callable[[Mapping[str, Any]], Mapping[str, float]] = lambda config: {}
-    """An effective configuration -> its costs that have a limit and are known beforehand."""
+    """An effective configuration -> its costs that are limited and known in advance."""
     nodes: tuple[Node, ...] = ()
     """The search space of `sample`."""
     queue: tuple[Mapping[str, Any], ...] = ()
@@ -77,7 +74,7 @@ class SweepPlan:
     """The best settings of other sweeps."""
     unit: Unit = "images"
     equal: bool = False
-    """True if all trials have this budget, not the images of their configurations."""
+    """True if this budget, not the configuration, determines the length of all trials."""
     grace: float = 1
     """Cost of the first rung."""
     resources: Resources = field(default_factory=Resources)
@@ -91,7 +88,7 @@ class SweepPlan:
     """Relative paths of the configuration, as "key: path"."""
 
     def created(self, sweep_id: str, start: Mapping[str, Any] | None) -> Created:
-        """The event that begins the sweep's log."""
+        """The first event of the sweep's log."""
         search = self.search.budget
         return Created(
             sweep_id,
@@ -121,17 +118,17 @@ class SweepResult:
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 the sweep could not go on, 3 some trials failed, 130 interrupted."""
+        """0 done, 1 the sweep stopped because of an error, 3 some trials failed, 130 interrupted."""
         if self.state.status == "finished":
             return 3 if self.state.failed else 0
         return 130 if self.state.status == "interrupted" else 1
 
 
 def warm_starts(plan: SweepPlan, root: Path) -> tuple[WarmStarted, ...]:
-    """The best settings of the sweeps that `search.warm_start` names, by name in `root` or by folder.
+    """The best settings of the sweeps in `search.warm_start`, by name in `root` or by folder.
 
-    Their scores may have another metric, data set or length, so only the order counts.  Raises ConfigError, one line
-    each, for sweeps that are missing, have no score or no trial in this space.  Source: Feurer et al. 2015,
+    Their metric, data set or length may differ, so only the order counts.  Raises ConfigError, with one line each, for
+    sweeps that are missing, have no score or no trial in this space.  Source: Feurer et al. 2015,
     "Initializing Bayesian Hyperparameter Optimization via Meta-Learning".
     """
     found, problems, names = [], list[str](), plan.search.warm_start
@@ -146,11 +143,11 @@ def warm_starts(plan: SweepPlan, root: Path) -> tuple[WarmStarted, ...]:
     return tuple(found)
 
 
-def warm_start_words(known: WarmStarted) -> str:
-    """One line on what is taken from a sweep."""
-    words = f"the settings of {len(known.queue)} of its best come first"
+def format_warm_start(known: WarmStarted) -> str:
+    """One line about the settings that come from another sweep."""
+    words = f"the settings of {len(known.queue)} of its best trials come first"
     if not known.queue:
-        words = "nothing, as half of search.trials at most come from other sweeps"
+        words = "no settings, because at most half of search.trials may come from other sweeps"
     return f"warm start from {Path(known.source).name}: {words}"
 
 
@@ -159,13 +156,13 @@ def _warm_start(plan: SweepPlan, path: Path, most: int) -> WarmStarted:
     folder.check_name(resume=True)
     scored = folder.state().ranking
     if not scored:
-        raise ConfigError(f"no trial of {path.name} has a score yet; wait for it, or leave it out")
+        raise ConfigError(f"no trial of {path.name} has a score yet; wait for one, or remove it from search.warm_start")
     points = [point_of(plan.nodes, dict(flatten(trial.at_best.config))) for trial in scored]
     inside = [point.params for point in points if not (point.problems or point.missing)]
     if not inside:
-        why = ": ".join(points[0].problems[0]) if points[0].problems else f"{points[0].missing[0]} is not set there"
+        why = ": ".join(points[0].problems[0]) if points[0].problems else f"{points[0].missing[0]} is missing"
         raise ConfigError(
-            f"no trial of {path.name} lies in this space ({scored[0].trial}: {why}); leave it out, or search what it "
-            "searched"
+            f"no trial of {path.name} fits this space ({scored[0].trial}: {why}); "
+            "remove it from search.warm_start, or search the same settings"
         )
     return WarmStarted(str(path), inside[:most])

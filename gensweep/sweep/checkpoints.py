@@ -1,8 +1,8 @@
 """Checkpoint folders in a sweep's storage: a local or shared folder, or a URL such as s3://bucket/sweeps.
 
-A folder that is there is whole: it is written aside, flushed, then renamed.  An object store has no rename; there each
-file is sent until it has arrived, and a manifest with names, sizes and hashes comes last.  What it does not describe
-truly is not whole.
+A folder that exists is complete: it is written under another name, flushed and renamed.  An object store has no
+rename, so its files come first, then a manifest of names, sizes and hashes.  Without a matching manifest the
+checkpoint is incomplete.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from gensweep.files import file_sha256, parse_json, path_within, replace_folder,
 from gensweep.remote_folder import PATIENCE, RemoteFolder, below, is_url
 from gensweep.sweep.events import CHECKPOINT_NAME
 
-#: The file that makes a checkpoint at a URL whole.
+#: The manifest, written last, that makes a checkpoint at a URL complete.
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
 CHECKPOINTS = "checkpoints"
-#: Files of a checkpoint that are sent or fetched at the same time.
+#: Files of a checkpoint that are transferred at the same time.
 TRANSFERS_AT_ONCE = 4
-#: Seconds for which the driver tries to fetch a small file or to delete something: it waits, and with it all trials.
+#: Seconds for which the driver retries a small transfer or a deletion; all trials wait meanwhile.
 DRIVER_PATIENCE = 10.0
 
 
 class IncompleteCheckpointError(OSError):
-    """A checkpoint at a URL is not what its manifest says, or has none."""
+    """A checkpoint at a URL has no manifest, or does not match it."""
 
 
 def checkpoint_name(trial: str, images: int) -> str:
-    """The name of a trial's checkpoint after some training images."""
+    """The name of a trial's checkpoint after `images` training images."""
     return f"{trial}/{images:012d}"
 
 
 def checkpoint_place(root: str, name: str) -> str:
-    """Where a checkpoint lies, path or URL, below the root of its sweep."""
+    """The path or URL of a checkpoint below the root of its sweep."""
     return below(root, CHECKPOINTS, name)
 
 
 def store(folder: Path, uri: str) -> None:
-    """Copy a local folder to `uri`, replacing what is there, all or nothing.  Raises OSError if that fails for long."""
+    """Replace the folder at `uri` by a local folder, all or nothing.  Raises OSError if retries fail."""
     files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
     if not is_url(uri):
         target = Path(uri)
@@ -57,10 +57,10 @@ def store(folder: Path, uri: str) -> None:
                 shutil.copyfile(file, aside / name)
             replace_folder(aside, target)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)  # of a full disk a half would take the last room
+            shutil.rmtree(aside, ignore_errors=True)  # a partial copy would fill the disk
         return
     remote = RemoteFolder(uri)
-    remote.delete(MANIFEST)  # what lies there is not whole from now on
+    remote.delete(MANIFEST)  # the old checkpoint is incomplete from now on
     with ThreadPoolExecutor(TRANSFERS_AT_ONCE) as pool:
         list(pool.map(lambda name: remote.upload(files[name], name), files))
     described = {name: {"size": file.stat().st_size, "sha256": file_sha256(file)} for name, file in files.items()}
@@ -68,23 +68,23 @@ def store(folder: Path, uri: str) -> None:
 
 
 def fetch(uri: str, copy: Path, *, patience: float = PATIENCE) -> Path:
-    """The folder at `uri` on this machine: itself if it is local, else `copy`, which is made once.
+    """The folder at `uri` itself if it is local, else its local `copy`, fetched once.
 
-    Raises IncompleteCheckpointError if a file is missing or damaged, another OSError if the storage does not answer,
-    GensweepError if a name leads out of the folder.
+    Raises IncompleteCheckpointError if a file is missing or damaged, OSError if the storage is not reachable,
+    GensweepError if a file name points outside the folder.
     """
     if not is_url(uri):
         return Path(uri)
     if not copy.is_dir():
         copy.parent.mkdir(parents=True, exist_ok=True)
-        # Each command has a folder of its own: several may fetch the same checkpoint at once.
+        # Each process has its own temporary folder, because several may fetch the same checkpoint at once.
         with TemporaryDirectory(dir=copy.parent, prefix=f".{copy.name}.") as folder:
             aside = Path(folder) / copy.name
             _download(uri, aside, patience)
             try:
                 aside.rename(copy)
             except OSError:
-                if not copy.is_dir():  # else another one was faster
+                if not copy.is_dir():  # else another process was faster
                     raise
     return copy
 
@@ -109,10 +109,7 @@ def _download(uri: str, folder: Path, patience: float) -> None:
 
 
 def fetch_file(uri: str, name: str, target: Path) -> bool:
-    """Copy one small file of a checkpoint to a local one, as a whole; False if the checkpoint has no such file.
-
-    Raises OSError if the storage does not answer for some seconds.
-    """
+    """Fetch one small file of a checkpoint; False if it has none.  Raises OSError if unreachable."""
     try:
         if is_url(uri):
             write_bytes(target, RemoteFolder(uri, patience=DRIVER_PATIENCE).read(name))
@@ -125,7 +122,7 @@ def fetch_file(uri: str, name: str, target: Path) -> bool:
 
 
 def delete(uri: str) -> None:
-    """Remove a folder; that it is gone already is fine.  Raises OSError if that fails."""
+    """Remove a folder, if it exists.  Raises OSError if that fails."""
     if is_url(uri):
         RemoteFolder(uri, patience=DRIVER_PATIENCE).delete_all()
     else:
@@ -134,7 +131,7 @@ def delete(uri: str) -> None:
 
 @contextmanager
 def removing_partial(sweep: Path) -> Iterator[None]:
-    """Remove, at the end, what workers that were ended while they saved have left in a sweep's own folder."""
+    """Remove the partial checkpoints of killed workers from a sweep's own folder."""
     try:
         yield
     finally:
@@ -143,13 +140,13 @@ def removing_partial(sweep: Path) -> Iterator[None]:
 
 
 def unused_checkpoints(root: str, useful: Collection[str]) -> list[str]:
-    """The names of checkpoints below the root of a sweep, whole or in part, that are not among the useful ones."""
+    """Names of the checkpoints of a sweep, complete or not, that are not in `useful`."""
     found = {"/".join(file.split("/")[:2]) for file in RemoteFolder(below(root, CHECKPOINTS)).files()}
     return sorted(name for name in found - set(useful) if CHECKPOINT_NAME.fullmatch(name))
 
 
 def check_visible(uri: str) -> None:
-    """Raises GensweepError if a checkpoint that a worker wrote to a folder is not there on this machine."""
+    """Raises GensweepError if a worker wrote its checkpoint to a folder that this machine cannot read."""
     if not is_url(uri) and not Path(uri).is_dir():
         raise GensweepError(
             f"a worker on another machine wrote {uri}, which this machine cannot read; give all machines the same "
@@ -169,7 +166,7 @@ def _manifest(remote: RemoteFolder) -> dict[str, str]:
 
 
 def _aside(target: Path) -> Path:
-    """A name for the folder while it is incomplete, not taken, in a folder that exists."""
+    """An unused name, in an existing folder, for the folder while it is incomplete."""
     aside = target.with_name(f".{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(aside, ignore_errors=True)

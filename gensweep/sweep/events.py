@@ -1,7 +1,7 @@
 """The events of a sweep, as records of its log.
 
-A `checkpoint` is named by the trial that made it and its training images, such as t0007/000000050000: where it lies
-is a matter of the sweep's folder (see gensweep.sweep.checkpoints).
+A `checkpoint` is named by the trial that made it and its training images, such as t0007/000000050000; see
+gensweep.sweep.checkpoints for its place.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from gensweep.redaction import redact
 from gensweep.results import Evaluation, Outcome, Phase, Unit
 
 TrialStatus = Literal["finished", "pruned", "failed", "infeasible", "stopped"]
-"""How a trial ended: its budget used up; stopped early by the scheduler; an error; not trained, as it breaks a limit
-that its configuration cannot meet; interrupted and resumable."""
+"""How a trial ended: finished its budget; stopped by the scheduler; failed; not trained because its configuration
+breaks a limit; interrupted, so it can resume."""
 
 SweepStatus = Literal["finished", "interrupted", "failed"]
-"""`finished` also if trials failed; `interrupted` by Ctrl-C, SIGTERM or a crash; `failed` if the sweep broke down."""
+"""`finished`, even if trials failed; `interrupted` by Ctrl-C, SIGTERM or a crash; `failed` if the sweep broke down."""
 
 
 @dataclass(frozen=True)
 class Created:
-    """The sweep was created; `sweep_id` tells it from others of the same name.
+    """The sweep was created; `sweep_id` distinguishes it from others of the same name.
 
-    Each training may spend a `budget`, in its `unit`; None: as many images as its configuration says.  All of them may
-    spend the `search_budget`, if there is one.
+    Each training has the same `budget`, in `unit`; None: the number of images in its configuration.  `search_budget`
+    limits the sum.
     """
 
     kind: ClassVar[str] = "created"
@@ -42,16 +42,16 @@ class Created:
     search_unit: Unit = "device_seconds"
     search_budget: float | None = None
     further: Sequence[Mapping[str, Any]] = ()
-    """Scores and costs to search for beside the first one, each with its `metric` and `mode`."""
+    """Further objectives, each with its `metric` and `mode`."""
     constraints: Sequence[Mapping[str, Any]] = ()
     """Limits, each with its `metric`, `min` and `max`."""
     start: Mapping[str, Any] | None = None
-    """The start of the first trial: the `run` that trained it for so many `images`, and the `checkpoint` here."""
+    """Where the first trial starts: the `run` that trained it for `images` images, and the `checkpoint` here."""
 
 
 @dataclass(frozen=True)
 class WarmStarted:
-    """The best parameters of the sweep in the folder `source` come first."""
+    """The search starts with the best parameters of the sweep in the folder `source`."""
 
     kind: ClassVar[str] = "warm_started"
     source: str
@@ -60,7 +60,7 @@ class WarmStarted:
 
 @dataclass(frozen=True)
 class Extended:
-    """The total number of trials that the search draws was raised."""
+    """The number of trials to sample was raised to a new total."""
 
     kind: ClassVar[str] = "extended"
     trials: int
@@ -68,7 +68,7 @@ class Extended:
 
 @dataclass(frozen=True)
 class Exhausted:
-    """The budget of the search pays for no more: so many trials are drawn in all, with those it has no say in."""
+    """The search budget is spent; no more than `trials` trials are sampled."""
 
     kind: ClassVar[str] = "exhausted"
     trials: int
@@ -76,7 +76,7 @@ class Exhausted:
 
 @dataclass(frozen=True)
 class RepeatsAsked:
-    """The `top` best trials are to be trained again with so many other `seeds`, whatever the plan says."""
+    """The user asked to train the `top` best trials again with `seeds` other seeds each."""
 
     kind: ClassVar[str] = "repeats_asked"
     top: int
@@ -85,7 +85,7 @@ class RepeatsAsked:
 
 @dataclass(frozen=True)
 class SessionStarted:
-    """A driver begins to work on the sweep, with `concurrent` trials at a time.
+    """A driver starts to run the sweep, with `concurrent` trials at a time.
 
     `tags` hold its provenance: command, versions, commit.
     """
@@ -97,10 +97,7 @@ class SessionStarted:
 
 @dataclass(frozen=True)
 class Scaled:
-    """The cluster has so many nodes, on which so many trials fit at once; `missing` workers have no place as yet.
-
-    `each` says in words what a worker asks for.
-    """
+    """The cluster's `nodes`, the `trials` that fit at once, and the `missing` workers, each of which needs `each`."""
 
     kind: ClassVar[str] = "scaled"
     nodes: int
@@ -111,7 +108,7 @@ class Scaled:
 
 @dataclass(frozen=True)
 class Stopping:
-    """The session is about to end, once these trials have saved where they are, or after a while."""
+    """The session ends once these trials have saved a checkpoint, or after a timeout."""
 
     kind: ClassVar[str] = "stopping"
     trials: Sequence[str]
@@ -119,7 +116,7 @@ class Stopping:
 
 @dataclass(frozen=True)
 class SessionEnded:
-    """The driver leaves the sweep."""
+    """The driver ends its session."""
 
     kind: ClassVar[str] = "session_ended"
     status: SweepStatus
@@ -130,7 +127,7 @@ class SessionEnded:
 class Suggested:
     """A trial: Optuna's parameters (`suggested`), the overrides that follow from them, and the whole configuration.
 
-    One that repeats another with a different seed names it, and is not the search's.
+    A repeat names the trial that it trains again with another seed.
     """
 
     kind: ClassVar[str] = "suggested"
@@ -141,14 +138,14 @@ class Suggested:
     config: Mapping[str, Any]
     repeat_of: str | None = None
     sampler_state: Mapping[str, int] = field(default_factory=dict)
-    """What the sampler notes of the trial, such as its generation."""
+    """The sampler's notes on the trial, such as its generation."""
     known: Mapping[str, float] = field(default_factory=dict)
-    """Costs that follow from the configuration, of those that have a limit, up to the first that breaks it."""
+    """Costs of the configuration that have a limit, up to the first broken limit."""
 
 
 @dataclass(frozen=True)
 class Paced:
-    """A trial that is bounded in time will end after `images` training images, as its first seconds say."""
+    """Speed of the first seconds: a trial bounded in time will end after `images` training images."""
 
     kind: ClassVar[str] = "paced"
     trial: str
@@ -158,7 +155,7 @@ class Paced:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A trial that was stopped or paused is to go on from its checkpoint; it waits for workers."""
+    """A stopped or paused trial is to resume from its checkpoint; it waits for workers."""
 
     kind: ClassVar[str] = "resumed"
     trial: str
@@ -166,7 +163,7 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Started:
-    """Workers take the trial, for the first time or again."""
+    """Workers start or resume the trial."""
 
     kind: ClassVar[str] = "started"
     trial: str
@@ -174,9 +171,9 @@ class Started:
 
 @dataclass(frozen=True)
 class Lost:
-    """A trial lost its workers, or they failed because of infrastructure; it waits, with its checkpoint.
+    """A trial lost its workers, or they failed because of infrastructure; it waits, keeping its checkpoint.
 
-    It `counts` as a failure of the trial unless a node was lost with them; `log` is a file with the details.
+    It `counts` as a failure of the trial unless a node was lost too; `log` is a file with the details.
     """
 
     kind: ClassVar[str] = "lost"
@@ -188,7 +185,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Entered:
-    """The workers of a trial, or those that start for it, are busy with something else than before."""
+    """The activity of a trial's workers changed."""
 
     kind: ClassVar[str] = "entered"
     trial: str
@@ -197,7 +194,7 @@ class Entered:
 
 @dataclass(frozen=True)
 class Progressed:
-    """Numbers of a running trial after `images` training images."""
+    """Metrics of a running trial after `images` training images."""
 
     kind: ClassVar[str] = "progressed"
     trial: str
@@ -207,7 +204,7 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Noted:
-    """A worker of a trial says something to whoever watches, such as that it fetches a data set."""
+    """A message from a worker, such as a download of a data set."""
 
     kind: ClassVar[str] = "noted"
     trial: str
@@ -216,7 +213,7 @@ class Noted:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A trial was evaluated; images that were not trained here have no `checkpoint`."""
+    """A trial was evaluated; images of other programs have no `checkpoint`."""
 
     kind: ClassVar[str] = "evaluated"
     trial: str
@@ -226,7 +223,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Paused:
-    """The scheduler holds a trial until others have come as far; it may go on from its checkpoint."""
+    """The scheduler paused a trial until others reach the same rung."""
 
     kind: ClassVar[str] = "paused"
     trial: str
@@ -234,10 +231,10 @@ class Paused:
 
 @dataclass(frozen=True)
 class Cloned:
-    """A trial goes on from the checkpoint of another one, its `source`, after `images` training images.
+    """A trial continues from the checkpoint of another one, its `source`, after `images` training images.
 
-    `params` are its overrides from now on, `config` the configuration that follows; `changed` are those of the source's
-    values that were perturbed, each as before and after.
+    `params` are its new overrides, `config` is the resulting configuration; `changed` has the source's value and the
+    new value of each perturbed setting.
     """
 
     kind: ClassVar[str] = "cloned"
@@ -252,7 +249,7 @@ class Cloned:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint without a score: the last one was long ago, the machine is about to go, or the sweep stops."""
+    """A checkpoint without a score: at an interval, before the machine is preempted, or as the sweep stops."""
 
     kind: ClassVar[str] = "saved"
     trial: str
@@ -262,7 +259,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial ended; `log` is a file that says more of an error."""
+    """A trial ended; `log` is a file with details of an error."""
 
     kind: ClassVar[str] = "ended"
     trial: str
@@ -275,10 +272,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Retried:
-    """A trial that failed is to run again from its last checkpoint, with this configuration.
-
-    One that has not ended is to have it when it goes on, and stays as it is until then.
-    """
+    """A trial gets a new configuration at its next start; a failed one runs again from its last checkpoint."""
 
     kind: ClassVar[str] = "retried"
     trial: str
@@ -287,7 +281,7 @@ class Retried:
 
 @dataclass(frozen=True)
 class ScoredAgain:
-    """A trial's checkpoint after some training images was scored again."""
+    """A checkpoint of a trial was scored again."""
 
     kind: ClassVar[str] = "scored_again"
     trial: str
@@ -296,7 +290,7 @@ class ScoredAgain:
 
 
 Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Evaluated | Saved
-"""Reports of the workers of a trial."""
+"""Messages that the workers of a trial report."""
 
 TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Resumed | Cloned | Ended | Retried | ScoredAgain
 Event: TypeAlias = (
@@ -312,7 +306,7 @@ Event: TypeAlias = (
     | TrialEvent
 )
 
-#: Names of sweeps, trials and checkpoints, which become names of files.
+#: Names of sweeps, trials and checkpoints; they become file names.
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 CHECKPOINT_NAME = re.compile(SAFE_NAME.pattern + r"/\d{12,}")
 _NAMES = {"trial": SAFE_NAME, "checkpoint": CHECKPOINT_NAME}
@@ -320,19 +314,19 @@ _NAMES = {"trial": SAFE_NAME, "checkpoint": CHECKPOINT_NAME}
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 _FIELDS = {kind: tuple(each.name for each in fields(event)) for kind, event in EVENTS.items()}
 
-#: Fields of events that are more than plain values.
+#: Fields of events with structured values.
 _PARSERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "evaluation": Evaluation.from_dict,
     "outcome": Outcome.from_dict,
 }
 
 
-#: Fields of events that hold words of others, such as errors, in which there may be secrets.
+#: Fields that quote other programs, such as error messages; they may contain secrets.
 _WORDS = ("cause", "error", "text")
 
 
 def without_secrets(event: Event) -> Event:
-    """An event as it may be told."""
+    """The event without secrets."""
     words: dict[str, Any] = {name: redact(value) for name in _WORDS if (value := getattr(event, name, None))}
     return replace(event, **words) if words else event
 
@@ -345,9 +339,9 @@ def to_record(event: Event) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> Event | None:
-    """The inverse of `to_record`; None for a kind of event that only later versions know.
+    """The inverse of `to_record`; None for an event kind of a later version.
 
-    Raises ValueError if a trial or a checkpoint has a name that cannot be that of a file.
+    Raises ValueError if the name of a trial or checkpoint cannot be a file name.
     """
     made = EVENTS.get(record["event"])
     if made is None:

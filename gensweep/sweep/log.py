@@ -1,8 +1,7 @@
-"""The log of a sweep: a file to which events are appended, the only truth besides configuration and checkpoints.
+"""The log of a sweep: an append-only file of events, the source of truth besides configuration and checkpoints.
 
-One event is one line of JSON, on the disk before anybody acts on it.  A crash can tear the last line only, and a torn
-line never counts: the state is the one before or the one after.  Each line ends with its checksum, so that a number
-that a disk has changed is not taken for a score.
+One event is one line of JSON, flushed to disk before it takes effect.  A crash can truncate only the last line, and a
+truncated line is ignored.  Each line ends with its checksum, which detects values changed on disk.
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ from gensweep.sweep.events import (
 )
 
 VERSION = 4
-#: Bytes at the end of a record that tell it from another one: its checksum is among them.
+#: Bytes at the end of a record that identify it, checksum included.
 MARK_BYTES = 64
 #: Bytes that a power cut or an editor may leave after the last line.
 _BLANK = b"\0\r\n\t "
-#: Events that two processes may report in the same millisecond; heard twice they change nothing.
+#: Events that two processes may report in the same millisecond; a repetition is harmless.
 _REPEATABLE = (Entered, Noted, Paced, Progressed, Scaled)
 _CHECKSUM = re.compile(rb',"crc32":(\d+)}\n$')
 
 
 class DamagedLogError(GensweepError):
-    """A line of a log cannot be read, or is there twice."""
+    """A line of a log is unreadable or repeated."""
 
     def __init__(self, file: Path, position: int, problem: object) -> None:
         self.damage = f"{file} is damaged at byte {position} ({problem})"
@@ -52,7 +51,7 @@ class DamagedLogError(GensweepError):
 
 
 class LogEntry(NamedTuple):
-    """An event, the time when it was noted (milliseconds since 1970) and the position behind it, in bytes."""
+    """An event, its time (milliseconds since 1970) and the position after it, in bytes."""
 
     event: Event
     time: int
@@ -60,7 +59,7 @@ class LogEntry(NamedTuple):
 
 
 class EventLog:
-    """The log in a file.  Any process may read it at any time; appending is safe from several processes."""
+    """The log in a file.  Any process may read it at any time, and several may append."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -72,16 +71,16 @@ class EventLog:
 
     @property
     def version(self) -> tuple[int, int]:
-        """Its size and when it was last written (nanoseconds): what is known of a log holds while these stay."""
+        """Size and modification time (nanoseconds); data from the log is valid while these are the same."""
         if not self.file.exists():
             return 0, 0
         found = self.file.stat()
         return found.st_size, found.st_mtime_ns
 
     def append(self, event: Event) -> LogEntry:
-        """Add an event, and return once the disk has it.  Raises GensweepError if that is not possible.
+        """Append an event and flush it to disk.  Raises GensweepError if that fails.
 
-        What a trial says between two evaluations is handed to the system only: a power cut may take it, a crash not.
+        Metrics between two evaluations are not flushed: a power cut may lose them, a crash does not.
         """
         now = int(time.time() * 1000)
         record = {"v": VERSION, "time": now} | to_record(event)
@@ -102,12 +101,12 @@ class EventLog:
                 return LogEntry(event, now, end + len(line))
         except OSError as error:
             raise GensweepError(
-                f"{self.file} cannot be written ({error.strerror or error}); make room or mend its folder, then go on "
-                f"with: {continue_command('resume', self.file.parent)}"
+                f"{self.file} cannot be written ({error.strerror or error}); free disk space or fix permissions, then "
+                f"run: {continue_command('resume', self.file.parent)}"
             ) from error
 
-    def mark(self, end: int) -> str | None:
-        """What tells the record that ends at a position from those that other logs have there; None if none does."""
+    def fingerprint(self, end: int) -> str | None:
+        """Fingerprint of the record that ends at `end`, or None if no record ends there."""
         begin = max(0, end - MARK_BYTES)
         with self.file.open("rb") as opened:
             opened.seek(begin)
@@ -115,9 +114,9 @@ class EventLog:
         return str(zlib.crc32(tail)) if len(tail) == end - begin and (not tail or tail.endswith(b"\n")) else None
 
     def read(self, start: int = 0, trial: str | None = None) -> Iterator[LogEntry]:
-        """The events behind a position, oldest first; with `trial` those that name it, without looking at others.
+        """The events after a position, oldest first; with `trial`, only events that name it.
 
-        Raises DamagedLogError for a line that cannot be read; in a whole log also for a repeated line.
+        Raises DamagedLogError for an unreadable line; in a complete log also for a repeated line.
         """
         wanted = b"" if trial is None else _json({"trial": trial})[1:-1]
         if not self.file.exists():
@@ -133,7 +132,7 @@ class EventLog:
                 if not line.strip(_BLANK):
                     blank = begin if blank is None else blank
                     continue
-                if blank is not None:  # blank lines at the end are the remains of a torn line
+                if blank is not None:  # blank lines at the end are left over from a truncated line
                     raise DamagedLogError(self.file, blank, "an empty line")
                 if wanted not in line or (entry := self._parsed(line, begin, end)) is None:
                     continue
@@ -142,11 +141,11 @@ class EventLog:
                 yield entry
 
     def _check_once(self, line: bytes, event: Event, begin: int, lines: set[int], trials: set[str]) -> None:
-        """Raises DamagedLogError for a line or a trial that is there already."""
+        """Raises DamagedLogError for a repeated line or trial."""
         if isinstance(event, _REPEATABLE):
             return
         if hash(line) in lines:
-            raise DamagedLogError(self.file, begin, "the same line is there twice")
+            raise DamagedLogError(self.file, begin, "the line is repeated")
         lines.add(hash(line))
         if isinstance(event, Suggested):
             if event.trial in trials:
@@ -159,11 +158,11 @@ class EventLog:
             version = record["v"]
             if version != VERSION:
                 raise GensweepError(
-                    f"{self.file} was written by another gensweep (its log has version {version}, this one reads "
-                    f"{VERSION}); use that gensweep, or begin a new sweep with --name"
+                    f"{self.file} was written by another version of gensweep (log version {version}; this one reads "
+                    f"{VERSION}); use that version, or begin a new sweep with --name"
                 )
             if not _is_intact(line):
-                raise ValueError("its checksum is another")
+                raise ValueError("its checksum does not match")
             event = from_record(record)
             return None if event is None else LogEntry(event, record["time"], end)
         except (ValueError, KeyError, TypeError) as error:
@@ -182,7 +181,7 @@ def _json(record: Mapping[str, Any]) -> bytes:
 
 
 def _with_checksum(record: bytes) -> bytes:
-    """The line of a record, a JSON object."""
+    """The JSON line of a record."""
     return record[:-1] + b',"crc32":%d}\n' % zlib.crc32(record)
 
 
@@ -192,7 +191,7 @@ def _is_intact(line: bytes) -> bool:
 
 
 def _cut_torn_line(opened: BinaryIO) -> int:
-    """Take away what a crash left of a last line; returns the size then."""
+    """Remove a truncated last line; returns the size afterwards."""
     size = opened.seek(0, os.SEEK_END)
     opened.seek(max(0, size - 2))
     if size == 0 or opened.read(2) == b"}\n":

@@ -1,8 +1,7 @@
-"""The record of a sweep and its driver in a storage, so that only one driver runs a sweep at a time.
+"""The owner record in a storage: only one driver runs a sweep at a time.
 
-The driver renews the record.  If it has not for long, by the storage's own clock, the driver is lost and another one
-may take over.  If two drivers start at the same moment, the second one overwrites the record of the first, which
-notices at its next renewal and stops.
+The driver renews the record.  Without a renewal for STALE_AFTER, by the storage's clock, another driver may claim it.
+If two drivers start at the same moment, the second overwrites the record of the first, which then
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from gensweep.remote_folder import RemoteFolder, split_place
 OWNER_FILE = "owner.json"
 #: Seconds between two renewals.
 RENEWAL_INTERVAL = 30.0
-#: Seconds without a renewal after which a driver is taken to be lost: a storage may be away for a minute.
+#: Seconds without a renewal after which a driver counts as lost; a storage may be unreachable for a minute.
 STALE_AFTER = 120.0
 
 
@@ -43,13 +42,13 @@ class Owner:
     process: int
     folder: str
     time: float
-    """When it was renewed, by the clock of the driver, in seconds since 1970."""
+    """Time of the last renewal, by the driver's clock, in seconds since 1970."""
     released: bool = False
     """The driver has left the sweep."""
 
     @classmethod
     def of(cls, remote: RemoteFolder) -> Owner | None:
-        """What the record in a folder says; None if there is none, GensweepError if it is damaged."""
+        """The record in a folder, or None.  Raises GensweepError if it is damaged."""
         try:
             return cls(**parse_json(remote.read(OWNER_FILE)))
         except FileNotFoundError:
@@ -61,10 +60,10 @@ class Owner:
 
 
 class Ownership:
-    """The claim to a place in a storage of a driver that holds the lock of the sweep's folder.
+    """A driver's claim to a place in a storage, while it holds the lock of the sweep's folder.
 
-    Raises ConfigError if the place holds another sweep, SweepElsewhereError if another driver runs this one, OSError if
-    the storage does not answer.
+    Raises ConfigError if another sweep is there, SweepElsewhereError if another driver runs this one, OSError if the
+    storage is not reachable.
     """
 
     def __init__(self, remote: RemoteFolder, sweep_id: str, folder: Path) -> None:
@@ -86,14 +85,11 @@ class Ownership:
 
     @property
     def epoch(self) -> int:
-        """How many drivers the sweep has had here, this one included."""
+        """Number of drivers of the sweep so far, this one included."""
         return self._owner.epoch
 
     def renew(self, *, release: bool = False) -> None:
-        """Say that this driver lives, or that it ends and the next one may start.
-
-        Raises SweepElsewhereError if another one has taken the sweep over.
-        """
+        """Renew the claim, or release it.  Raises SweepElsewhereError if another driver has taken over."""
         self._check_own()
         self._owner = replace(self._owner, time=time.time(), released=release)
         self._write()
@@ -104,33 +100,33 @@ class Ownership:
     def _check_own(self) -> None:
         now = Owner.of(self._remote)
         if now is None or now.driver != self._owner.driver:
-            other = "nobody" if now is None else f"a driver on {now.host} (process {now.process})"
+            other = "another driver" if now is None else f"a driver on {now.host} (process {now.process})"
             raise SweepElsewhereError(
-                f"{other} has taken over {self._remote.place}, so this driver stops; what it had not stored is lost, "
-                "and the other one trains it again"
+                f"{other} has taken over {self._remote.place}, so this driver stops; unstored results are lost, "
+                "and the other driver trains them again"
             )
 
     def _check(self, before: Owner) -> None:
         place = self._remote.place
-        # A driver that ran in this folder is gone: its lock is ours.
+        # An earlier driver of this folder has ended: this one holds the folder's lock.
         age = STALE_AFTER if before.released or before.folder == self._owner.folder else _age(self._remote, before)
         if before.sweep_id != self._owner.sweep_id and (age < STALE_AFTER or set(self._remote.files()) != {OWNER_FILE}):
             since = f"{datetime.fromtimestamp(before.time, UTC):%Y-%m-%d %H:%M} UTC"
             raise ConfigError(
-                f"{place} holds another sweep (of {before.host}, last changed {since}); choose another name with "
+                f"{place} contains another sweep (of {before.host}, last changed {since}); choose another name with "
                 f"--name or another storage than {split_place(place)[0]}, or resume that one: "
                 f"gensweep tune --resume {place}"
             )
         if age < STALE_AFTER:
             raise SweepElsewhereError(
-                f"{place} is being run by a driver on {before.host} (process {before.process}), which renewed its "
-                f"claim {max(0, age):.0f} s ago; end that one, or try again once it has been silent for "
+                f"{place} is in use by a driver on {before.host} (process {before.process}), which renewed its "
+                f"claim {max(0, age):.0f} s ago; stop it, or try again once it has not renewed for "
                 f"{STALE_AFTER:.0f} s"
             )
 
 
 def _age(remote: RemoteFolder, owner: Owner) -> float:
-    """Seconds since an owner's renewal: by the clock of the storage, else by those of the two machines."""
+    """Seconds since an owner's renewal, by the storage's clock if possible, else by the machines' clocks."""
     probe = f"clock-{uuid4().hex}"
     remote.write(probe, b"what time is it?\n")
     try:

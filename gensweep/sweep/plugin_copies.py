@@ -1,4 +1,4 @@
-"""The code of a sweep's plug-ins, of which its folder keeps copies by hash."""
+"""Copies of the code of a sweep's plug-ins, stored by hash in its folder."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from gensweep.config.trial_config import written_plugins
 from gensweep.errors import ConfigError
 from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
 
-#: The tag of a session that holds the hash of the code of each plug-in, as JSON.
+#: The tag of a session with the hash of each plug-in's code, as JSON.
 PLUGINS = "gensweep.plugins"
-#: Digits of a hash that are shown to people, and that name the folder of a plug-in's code.
+#: Digits of a hash in messages and in folder names.
 SHORT_HASH = 12
 
 
 def install_kept_plugins(folder: SweepFolder) -> list[str]:
-    """Import the plug-ins with which a sweep last ran and that this machine lacks, from the copies in its folder.
+    """Import the plug-ins that a sweep last used and this machine lacks, from the copies in the sweep's folder.
 
-    Returns their modules.  Raises ConfigError if a copy is missing or not what was recorded.
+    Returns their modules.  Raises ConfigError if a copy is missing or changed.
     """
     sessions, installed = folder.state().sessions, list[str]()
     recorded = json.loads(sessions[-1].tags.get(PLUGINS, "{}")) if sessions else {}
@@ -31,9 +31,9 @@ def install_kept_plugins(folder: SweepFolder) -> list[str]:
         files = {file.relative_to(copy).as_posix(): file.read_bytes() for file in copy.rglob("*") if file.is_file()}
         plugin = plugins.Plugin(module, module, files)
         if plugin.sha256 != sha256:
-            what = "is not what it was" if files else "is missing"
+            what = "has changed" if files else "is missing"
             raise ConfigError(
-                f"plug-in {module}: it is not on this machine, and its copy in {copy} {what}; bring its code here and "
+                f"plug-in {module}: it is not installed, and its copy in {copy} {what}; copy its code here and "
                 "name it with --import"
             )
         plugin.install()
@@ -42,11 +42,11 @@ def install_kept_plugins(folder: SweepFolder) -> list[str]:
 
 
 def changed_plugins(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What to say of plug-ins whose code is another one than when a sweep last ran, by the tags of the two sessions."""
+    """Warnings about plug-ins whose code changed between two sessions, from their tags."""
     old, new = (json.loads(tags.get(PLUGINS, "{}")) for tags in (before, now))
     return [
         f"the code of the plug-in {module} has changed since the sweep last ran ({old[module][:SHORT_HASH]} then, "
-        f"{new[module][:SHORT_HASH]} now); what is trained from here on is trained with the new one"
+        f"{new[module][:SHORT_HASH]} now); training continues with the new code"
         for module in old
         if module in new and old[module] != new[module]
     ]

@@ -21,13 +21,13 @@ from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
 from gensweep.sweep.plugin_copies import PLUGINS, SHORT_HASH
 from gensweep.versions import NEWEST_TESTED
 
-#: Characters of a change since the commit that are kept.
+#: Characters kept of the changes since the commit.
 MAX_DIFF_LENGTH = 1_000_000
 
 
 @dataclass(frozen=True)
 class GitState:
-    """The commit of the code, whether it was changed since, and the change."""
+    """The commit of the code, and any changes since."""
 
     commit: str
     dirty: bool
@@ -35,13 +35,13 @@ class GitState:
 
 
 def command_line() -> str:
-    """The command of this process as one would type it, without secrets."""
+    """The command line of this process, quoted, without secrets."""
     name = Path(sys.argv[0]).name
     return redact(shlex.join(["gensweep" if name == "__main__.py" else name, *sys.argv[1:]]))
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that shape a result."""
+    """Versions of Python and of the packages that affect results."""
     found = {"python": platform.python_version()}
     for package in ("gensweep", "numpy", *NEWEST_TESTED):
         try:
@@ -52,7 +52,7 @@ def versions() -> dict[str, str]:
 
 
 def devices() -> str:
-    """The driver's machine in words.  Never imports torch: GPUs are named if something else has loaded it."""
+    """A description of the driver's machine.  Never imports torch: it lists GPUs only if torch is loaded."""
     text = f"{os.cpu_count() or 1} CPU cores ({platform.machine()})"
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
@@ -62,11 +62,11 @@ def devices() -> str:
 
 
 def git_state(folder: Path | None = None) -> GitState | None:
-    """The state of the code: gensweep's own checkout if it runs from one, else `folder` (the current one); or None."""
+    """State of gensweep's checkout, else of the repository at `folder` (by default the current one), else None."""
     package = Path(__file__).resolve().parents[1]
     for checkout in (package, Path.cwd()) if folder is None else (folder,):
         commit = _git(checkout, "rev-parse", "HEAD")
-        # An installed package can be inside another project's checkout without being part of it.
+        # An installed package may be inside another project's checkout.
         if commit is None or (checkout == package and not _git(checkout, "ls-files", "__init__.py")):
             continue
         changes = _git(checkout, "status", "--porcelain", "--untracked-files=no")

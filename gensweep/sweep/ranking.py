@@ -1,4 +1,4 @@
-"""The one rule by which trials are ranked, and the one by which their kind of score is chosen."""
+"""How trials are ranked, and how the identity of their scores is chosen."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def ranked(*sweeps: Iterable[TrialState]) -> list[TrialState]:
-    """The trials of all sweeps whose scores have the chosen identity, best first; a shorter training wins a tie.
+    """All trials whose scores have the chosen identity, best first; a shorter training wins a tie.
 
-    Each sweep chooses the identity of most finished trials, then of most trials, then of most images.  The identity
-    chosen by the sweeps with most trained trials counts, then by most sweeps; of equals that of the first sweep.
+    Each sweep chooses the identity with most finished trials, then most trials, then most images.  The identity
+    chosen by the sweeps with most trained trials wins, then the one of most sweeps, then that of the first sweep.
     """
     listed, choices = [list(trials) for trials in sweeps], dict[Identity, list[tuple[bool, int]]]()
     for trials in listed:
@@ -34,14 +34,14 @@ def ranked(*sweeps: Iterable[TrialState]) -> list[TrialState]:
 
 
 def comparable(trials: Iterable[TrialState]) -> dict[Identity, list[TrialState]]:
-    """Scored trials by identity, best first.  Trials that break a limit count only if all of an identity do."""
+    """Scored trials by identity, best first.  Trials that break a limit count only if all trials of an identity do."""
     groups = scored(trials)
     within = {identity: [each for each in group if not each.broken_limits] for identity, group in groups.items()}
     return {identity: within[identity] or group for identity, group in groups.items()}
 
 
 def scored(trials: Iterable[TrialState]) -> dict[Identity, list[TrialState]]:
-    """The trials with a score by the identity of their scores, best first, without failed ones and repeats."""
+    """Scored trials by the identity of their scores, best first, without failed ones and repeats."""
     found = [(trial.score, trial) for trial in trials if trial.status != "failed" and trial.repeat_of is None]
     pairs = [(score, trial) for score, trial in found if score is not None]
     pairs.sort(key=lambda pair: (pair[0].order, pair[1].cost.train_seconds or 0.0, pair[1].name))

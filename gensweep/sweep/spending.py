@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gensweep.results import Unit
 from gensweep.sweep.trial_state import TrialState
 
-#: A trial's cost is extrapolated from a third of its training or more: compiling and the first scores come once.
+#: A cost is extrapolated from at least a third of a training, because compiling and the first scores happen once.
 MOST_EXTRAPOLATED = 3.0
 
 
@@ -18,7 +18,7 @@ class SearchSpending:
 
     unit: Unit
     amount: float
-    """Spent so far on training and scoring."""
+    """Spent on training and scoring."""
     whole: float
     """Cost of the most expensive training, scoring included; 0 if unknown."""
     scoring: float
@@ -28,8 +28,8 @@ class SearchSpending:
     def of(cls, trials: Iterable[TrialState], unit: Unit) -> SearchSpending:
         """Add up the trials of a search.
 
-        The cost of a whole training is known beforehand in FLOPs, and in seconds if each training is bounded in
-        seconds.  Otherwise it is extrapolated from what trials have spent.
+        The cost of a complete training is known in advance in FLOPs, and in seconds if each training has a limit in
+        seconds.  Otherwise it is extrapolated from past spending.
         """
         amount = scoring = 0.0
         known, extrapolated, early = list[float](), list[float](), list[float]()
@@ -49,5 +49,5 @@ class SearchSpending:
 
 
 def spent_by(trial: TrialState, unit: Unit) -> float:
-    """What a trial has spent on training and scoring."""
+    """Spending of one trial on training and scoring."""
     return trial.numbers.get(unit, 0.0) + trial.numbers.get(f"scoring_{unit}", 0.0)

@@ -1,6 +1,6 @@
-"""The state of a sweep, which follows from the events of its log and from nothing else.
+"""The state of a sweep, computed only from the events of its log.
 
-All views of a sweep render this state: `trials`, `best`, the live display, the copies in other programs.
+All views of a sweep show this state: `trials`, `best`, the live display, the copies in other programs.
 """
 
 from __future__ import annotations
@@ -24,49 +24,46 @@ _NUMBERED = re.compile(r"t(\d+)")
 
 
 class SweepState:
-    """What became of a sweep up to some event; times are in milliseconds since 1970.
-
-    `folder` is the sweep's folder, if the events come from one.
-    """
+    """State of a sweep after its events; times are in milliseconds since 1970, `folder` is None without a folder."""
 
     def __init__(self, folder: SweepFolder | None = None) -> None:
         self.folder = folder
         self.created: events.Created | None = None
         self.started: int = 0
         self.sources: list[str] = []
-        """The folders of the sweeps whose best settings are in `queue`."""
+        """Folders of the sweeps whose best settings are in `queue`."""
         self.queue: list[Mapping[str, Any]] = []
-        """Parameters of the best trials of other sweeps, which come first."""
+        """Parameters of the best trials of other sweeps, sampled first."""
         self.trials: dict[str, TrialState] = {}
         self.searched: list[TrialState] = []
-        """Those that the search has drawn."""
+        """Trials sampled by the search."""
         self.next_number = 0
-        """One more than the highest number of a trial in the log, also of trials whose `suggested` line is lost."""
+        """One more than the highest trial number in the log, including trials whose `suggested` line is lost."""
         self.unfinished: list[TrialState] = []
-        """Those that can go on."""
+        """Trials that can resume."""
         self.clones = False
-        """Whether any goes on from the checkpoint of another one."""
+        """True if a trial continues from the checkpoint of another one."""
         self.wanted: int = 0
-        """How many trials the search is to draw."""
+        """The number of trials that the search samples."""
         self.exhausted: bool = False
-        """Whether the budget of the search is used up."""
+        """True if the search budget is spent."""
         self.beyond_budget = 0
-        """How many trials were asked for whatever the budget."""
+        """Trials that the user requested regardless of the budget."""
         self.repeats: events.RepeatsAsked | None = None
-        """Which trials are to be trained again with other seeds, where that was asked for later than the search."""
+        """Repeats with other seeds that were requested after the start."""
         self.status: Literal["running"] | events.SweepStatus = "finished"
         self.error: str | None = None
         self.infrastructure_errors_in_a_row: int = 0
         """Consecutive trials of this session that failed because of storage, data or lost processes."""
         self.infeasible_in_a_row: int = 0
-        """Consecutive trials that were not trained, as they break a limit."""
+        """Consecutive trials that were not trained because they break a limit."""
         self.failures_in_a_row: int = 0
         """Consecutive trials of this session that failed or were not trained."""
         self.objectives: tuple[Objective, ...] = ()
         self.constraints: tuple[Constraint, ...] = ()
         self.sessions: list[events.SessionStarted] = []
         self.scaled: events.Scaled | None = None
-        """What the cluster holds, as far as this session has looked."""
+        """The size of the cluster, as last seen in this session."""
         self.changed_at: int = 0
 
     @classmethod
@@ -78,7 +75,7 @@ class SweepState:
         return state
 
     def apply(self, event: events.Event, time: int) -> None:
-        """Take in the next event.  What a log says of a trial that it does not know is passed over."""
+        """Apply the next event.  Events of unknown trials are ignored."""
         self.changed_at = time
         match event:
             case events.Created():
@@ -159,27 +156,27 @@ class SweepState:
 
     @property
     def metric(self) -> str:
-        """The metric that trials are ranked by."""
+        """The metric that ranks trials."""
         return "" if self.created is None else self.created.metric
 
     @property
     def mode(self) -> Literal["min", "max"]:
-        """Which scores are the better ones."""
+        """Whether lower or higher scores are better."""
         return "min" if self.created is None else self.created.mode
 
     @property
     def unit(self) -> Unit:
-        """In what the budget of a training is counted."""
+        """The unit of a training's budget."""
         return "images" if self.created is None else self.created.unit
 
     def spent(self, trial: TrialState, images: int) -> float:
-        """What a training has spent after so many images, in the unit of its budget."""
+        """Spending of a training after `images` images, in the unit of its budget."""
         budget = None if self.created is None else self.created.budget
         return images if budget is None or not trial.length else budget * images / trial.length
 
     @property
     def spending(self) -> SearchSpending:
-        """What the search has spent, in the unit of its budget."""
+        """Spending of the search, in the unit of its budget."""
         return SearchSpending.of(self.searched, "device_seconds" if self.created is None else self.created.search_unit)
 
     @property
@@ -189,17 +186,17 @@ class SweepState:
 
     @property
     def wanted_once_exhausted(self) -> int:
-        """How many trials there are to be if the budget pays for none but those that were drawn."""
+        """Total number of trials if the search budget pays for no further one."""
         return min(len(self.searched), self.wanted - self.beyond_budget) + self.beyond_budget
 
     @property
     def total(self) -> int:
-        """How many trials there are to be in the end, repeats included."""
+        """Total number of trials, repeats included."""
         return self.wanted + len(self.trials) - len(self.searched)
 
     @property
     def running(self) -> list[TrialState]:
-        """Trials that workers have."""
+        """Trials that are running."""
         return [trial for trial in self.unfinished if trial.status == "running"]
 
     @property
@@ -209,14 +206,14 @@ class SweepState:
 
     @property
     def useful_checkpoints(self) -> set[str]:
-        """Checkpoints that some trial still needs, or that the first one, which is yet to be drawn, goes on from."""
+        """Checkpoints that a trial still needs, including the start of the first trial before it is sampled."""
         start = None if self.created is None or self.trials else self.created.start
         needed = set() if start is None else {start["checkpoint"]}
         return needed.union(*(trial.useful_checkpoints for trial in self.trials.values()))
 
     @property
     def paused(self) -> list[TrialState]:
-        """Trials that the scheduler holds until others have come as far."""
+        """Trials paused by the scheduler."""
         return [trial for trial in self.unfinished if trial.status == "paused"]
 
     @property
@@ -226,22 +223,22 @@ class SweepState:
 
     @property
     def ended(self) -> int:
-        """How many trials will not go on."""
+        """Number of trials that have ended."""
         return len(self.trials) - len(self.unfinished)
 
     @property
     def undecided(self) -> int:
-        """How many trials of the search have begun and not ended."""
+        """Number of trials of the search that have started and not ended."""
         return sum(trial.repeat_of is None for trial in self.unfinished)
 
     @property
     def left(self) -> int:
-        """How many trials are to be run."""
+        """Number of trials to run."""
         return len(self.unfinished) + max(0, self.wanted - len(self.searched))
 
     @property
     def ranking(self) -> list[TrialState]:
-        """The trials that can be ranked, the best first."""
+        """Trials that can be ranked, best first."""
         return ranked(self.trials.values())
 
     @property
@@ -257,6 +254,6 @@ class SweepState:
 
     @property
     def kept(self) -> list[TrialState]:
-        """The trials whose best checkpoint is kept in the tracking server: the first of those that have ended."""
+        """Ended trials whose best checkpoint goes to the tracking server, best first."""
         count = 0 if self.created is None else self.created.keep_best
         return [trial for trial in self.ranking if trial.ended][:count]

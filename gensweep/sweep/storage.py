@@ -1,6 +1,6 @@
-"""Where a sweep's checkpoints lie: in its own folder, or in STORAGE/SWEEP at a path or URL that all machines reach.
+"""The storage of a sweep's checkpoints: its own folder, or STORAGE/SWEEP at a path or URL that all machines reach.
 
-STORAGE/SWEEP/owner.json         whose place it is, and which driver is at work (see gensweep.sweep.ownership)
+STORAGE/SWEEP/owner.json         the sweep's id and its active driver (see gensweep.sweep.ownership)
 STORAGE/SWEEP/sweep.json, log/   a copy of the configuration and of the log (see gensweep.sweep.stored_copy)
 STORAGE/SWEEP/pictures/, logs/   copies of the pictures and of the logs of trials
 STORAGE/SWEEP/plugins/           copies of the code of plug-ins, by hash
@@ -28,8 +28,8 @@ from gensweep.sweep.checkpoints import unused_checkpoints
 from gensweep.sweep.continuation import continue_command
 from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder, parse_settings
 from gensweep.sweep.ownership import Owner, Ownership
+from gensweep.sweep.storage_sync import StorageSync
 from gensweep.sweep.stored_copy import StoredCopy, fetch_files, reconcile, stored_log
-from gensweep.sweep.upkeep import Upkeep
 
 _log = logging.getLogger(__name__)
 
@@ -38,29 +38,26 @@ START_PATIENCE = 20.0
 
 
 class HeldStorage(NamedTuple):
-    """The root of a sweep's storage; its upkeep, unless that is the sweep's own folder; and the sweep's id."""
+    """The root of a sweep's storage; its sync thread, unless it is the sweep's own folder; and the sweep's id."""
 
     root: str
-    upkeep: Upkeep | None
+    sync: StorageSync | None
     sweep_id: str
 
     @property
     def own(self) -> bool:
-        """Whether it is the sweep's own folder."""
-        return self.upkeep is None
+        """True if it is the sweep's own folder."""
+        return self.sync is None
 
     def change_settings(self, folder: SweepFolder, settings: dict[str, Any]) -> None:
-        """Change what the sweep's sweep.json holds."""
+        """Update the sweep's sweep.json."""
         folder.create({**folder.settings, **settings})
-        if self.upkeep is not None:
-            self.upkeep.store_settings()
+        if self.sync is not None:
+            self.sync.store_settings()
 
 
 def chosen_storage(folder: SweepFolder, asked: str | None) -> str | None:
-    """The storage of a sweep that is to start, or that goes on with this --storage or with none.
-
-    Raises ConfigError if the sweep has checkpoints and they are not there.
-    """
+    """The storage of a new or resumed sweep.  Raises ConfigError if the sweep's checkpoints are not in `asked`."""
     recorded = folder.settings.get("storage") if folder.exists else None
     storage = recorded if asked is None else absolute(asked)
     root, state = folder.root_in(storage), folder.state()
@@ -69,11 +66,11 @@ def chosen_storage(folder: SweepFolder, asked: str | None) -> str | None:
     owner = _owner(RemoteFolder(root, patience=START_PATIENCE))
     if owner is None or owner.sweep_id != state.created.sweep_id:
         raise ConfigError(
-            f"{root} does not hold the checkpoints of sweep {folder.name!r}; "
+            f"{root} does not contain the checkpoints of sweep {folder.name!r}; "
             + (
-                f"if they lie elsewhere now, say where: {continue_command('resume', folder.path)} --storage FOLDER"
+                f"if you moved them, run: {continue_command('resume', folder.path)} --storage FOLDER"
                 if root == folder.root
-                else f"leave --storage out, or copy all of {folder.root} there first and give it again"
+                else f"omit --storage, or first copy all of {folder.root} there"
             )
         )
     return storage
@@ -87,7 +84,7 @@ def _owner(remote: RemoteFolder) -> Owner | None:
 
 
 def probe(root: str, *, patience: float = START_PATIENCE) -> None:
-    """Write, read and delete a small file in a storage.  Raises GensweepError if this machine cannot."""
+    """Write, read and delete a small file in a storage.  Raises GensweepError if that fails."""
     content, name = uuid4().hex.encode(), f"probe-{socket.gethostname()}-{uuid4().hex[:8]}"
     try:
         remote = RemoteFolder(root, patience=patience)
@@ -95,21 +92,18 @@ def probe(root: str, *, patience: float = START_PATIENCE) -> None:
         back = remote.read(name)
         remote.delete(name)
         if back != content:
-            raise OSError("what was written there comes back changed")
+            raise OSError("a test file was read back with other content")
     except OSError as error:
         why = None if is_url(root) else file_problem(error)
         why = why or (
-            f"{error}; look at its name, at its options (such as ?region=... or ?endpoint_override=...) and whether "
-            "this machine may write, read and delete there"
+            f"{error}; check its name, its options (such as ?region=... or ?endpoint_override=...) and that "
+            "this machine can write, read and delete there"
         )
         raise GensweepError(f"the storage {root} cannot be used from {socket.gethostname()}: {why}") from error
 
 
 def worker_problem(root: str, *, own: bool, patience: float = PATIENCE) -> str | None:
-    """Why this machine cannot use the storage of a sweep, which is the sweep's `own` folder or another place.
-
-    One that is away is waited for, for `patience` seconds.
-    """
+    """Why this machine cannot use the storage of a sweep (or its `own` folder), after `patience` seconds."""
     if own:
         return None if (Path(root) / SETTINGS_FILE).is_file() else _missing_storage(root)
     try:
@@ -120,20 +114,20 @@ def worker_problem(root: str, *, own: bool, patience: float = PATIENCE) -> str |
 
 
 def _missing_storage(root: str) -> str:
-    """The message of a worker that cannot see the sweep's own folder."""
+    """The message if a worker cannot read the sweep's own folder."""
     return (
-        f"checkpoints would go to {root} on the driver's machine, which {socket.gethostname()} cannot read; give a "
+        f"checkpoints would go to {root} on the driver's machine, which {socket.gethostname()} cannot read; use a "
         "storage that all machines reach: --storage s3://BUCKET/sweeps, or a shared folder with --storage FOLDER"
     )
 
 
 @contextmanager
 def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any]) -> Iterator[HeldStorage]:
-    """Claim the storage of a sweep for this driver, and begin or complete its folder; at the end the claim is released.
+    """Claim the storage of a sweep for this driver, and create or update its folder; release the claim at the end.
 
-    `asked` is what --storage says, `settings` what a new sweep's sweep.json is to hold besides.
-    Raises ConfigError for a place that holds another sweep, or not this one's checkpoints; GensweepError if another
-    driver runs this sweep or the storage cannot be used.
+    `asked` is the value of --storage; `settings` are added to a new sweep.json.  Raises ConfigError for a place with
+    another sweep or without this one's checkpoints; GensweepError if another driver runs this sweep or the storage
+    is not usable.
     """
     storage = chosen_storage(folder, asked)
     root = folder.root_in(storage)
@@ -146,12 +140,12 @@ def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any
     probe(root)
     remote = RemoteFolder(root, patience=START_PATIENCE)
     try:
-        begun = Owner.of(remote) if folder.exists else None  # a folder that was begun from the storage
+        begun = Owner.of(remote) if folder.exists else None  # a folder created from the storage
         sweep_id = folder.sweep_id or (uuid4().hex if begun is None else begun.sweep_id)
         ownership = Ownership(remote, sweep_id, folder.path)
-        position, overtaken = reconcile(folder, remote)
-        if overtaken is not None:
-            _log.warning("%s", overtaken)
+        position, superseded = reconcile(folder, remote)
+        if superseded is not None:
+            _log.warning("%s", superseded)
         fetch_files(folder, remote)
         _complete(folder, settings, storage)
         copy = StoredCopy(folder, remote, ownership.epoch, position)
@@ -160,17 +154,17 @@ def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any
         unused = _unused(folder)
     except OSError as error:
         raise GensweepError(
-            f"the storage of sweep {folder.name!r} does not answer: {error}; try again later"
+            f"the storage of sweep {folder.name!r} is not reachable: {error}; try again later"
         ) from error
-    upkeep = Upkeep(folder, copy, ownership)
+    sync = StorageSync(folder, copy, ownership)
     for name in unused:
-        upkeep.later(partial(folder.delete, name))
+        sync.later(partial(folder.delete, name))
     try:
-        yield HeldStorage(root, upkeep, sweep_id)
+        yield HeldStorage(root, sync, sweep_id)
     finally:
-        if missing := upkeep.close():
+        if missing := sync.close():
             _log.warning(
-                "%s misses the last %d bytes of the log; on this machine, %s sends them",
+                "%s lacks the last %d bytes of the log; to send them, run on this machine: %s",
                 root,
                 missing,
                 continue_command("resume", folder.path),
@@ -178,47 +172,46 @@ def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any
 
 
 def _complete(folder: SweepFolder, settings: dict[str, Any], storage: str | None) -> None:
-    """Write sweep.json if there is none, or if the storage is another than it says."""
+    """Write sweep.json if it is missing or names another storage."""
     before = folder.settings if folder.exists else settings
     if not folder.exists or before.get("storage") != storage:
         folder.create({**before, "storage": storage})
 
 
 def _unused(folder: SweepFolder) -> list[str]:
-    """Checkpoints of no more use, which a driver that died has left."""
-    state = folder.state()  # without a log, what lies there may be the start of the first trial
+    """Unused checkpoints that a crashed driver has left."""
+    state = folder.state()  # without a log, they may be the start of the first trial
     return [] if state.created is None else unused_checkpoints(folder.root, state.useful_checkpoints)
 
 
-def adopt(root: Path, place: str) -> tuple[str, str]:
-    """Begin the folder of a sweep that lies in a storage; returns the sweep's name and the storage.
+def attach(root: Path, place: str) -> tuple[str, str]:
+    """Create the local folder of a sweep in a storage; returns the sweep's name and the storage.
 
-    Raises ConfigError if the storage holds no sweep there, or if the folder is that of another sweep.
+    Raises ConfigError if the storage has no sweep there, or if the folder belongs to another sweep.
     """
     stored = _stored_sweep(place)
     storage, name = split_place(stored.remote.place)
     folder = SweepFolder(root, name)
     here = folder.sweep_id
-    if here is None:  # a folder without a log is that of an adoption which was interrupted, or of another sweep
+    if here is None:  # an interrupted attach, or another sweep
         is_another = folder.exists and folder.settings.get("sweep") != stored.settings.get("sweep")
     else:
         is_another = here != stored.owner.sweep_id
     if is_another:
         raise ConfigError(
-            f"{folder.path} is the folder of another sweep than {place}; move it away, or name another folder with "
-            "--sweeps"
+            f"{folder.path} belongs to another sweep than {place}; move it, or choose another folder with --sweeps"
         )
     if here is None:
         stored.copy_to(folder)
-    elif not folder.exists:  # its log may have more than the storage
+    elif not folder.exists:  # its log may be newer than the storage's
         folder.create({**stored.settings, "storage": storage})
     return name, storage
 
 
 def read_copy(place: str, cache: Path) -> SweepFolder:
-    """The folder of a sweep at a path, or an up-to-date copy, in a cache, of one in a storage.
+    """The sweep's folder at a path, or an up-to-date cached copy of one in a storage.
 
-    Raises ConfigError if there is no sweep, GensweepError if the storage cannot be read.
+    Raises ConfigError if there is no sweep, GensweepError if the storage is not readable.
     """
     place = absolute(place.removeprefix("file://"))
     if not is_url(place) and (path := Path(place) / "events.jsonl").is_file():
@@ -231,7 +224,7 @@ def read_copy(place: str, cache: Path) -> SweepFolder:
 
 
 class _StoredSweep(NamedTuple):
-    """A sweep in a storage: who runs it, and the content of its sweep.json and its log."""
+    """A sweep in a storage: its owner, sweep.json and log."""
 
     remote: RemoteFolder
     owner: Owner
@@ -239,7 +232,7 @@ class _StoredSweep(NamedTuple):
     log: bytes
 
     def copy_to(self, folder: SweepFolder) -> None:
-        """Copy the sweep into a folder.  sweep.json comes last, so an interrupted copy can be made again."""
+        """Copy the sweep into a folder.  sweep.json is last, so an interrupted copy can be repeated."""
         try:
             fetch_files(folder, self.remote)
             write_bytes(folder.log.file, self.log)
@@ -250,7 +243,7 @@ class _StoredSweep(NamedTuple):
 
 def _stored_sweep(place: str) -> _StoredSweep:
     """The sweep at a path or URL.  Raises ConfigError if there is none, GensweepError if it cannot be read."""
-    check_without_secret("the place of a sweep", place)
+    check_without_secret("the path of a sweep", place)
     place = absolute(place)
     try:
         remote = RemoteFolder(place, patience=START_PATIENCE)
@@ -263,7 +256,7 @@ def _stored_sweep(place: str) -> _StoredSweep:
         raise GensweepError(f"{place} cannot be read: {error}") from error
     if (Path(place) / SETTINGS_FILE).is_file():
         command = continue_command("resume", Path(place))
-        raise ConfigError(f"{place} is the folder of a sweep, which goes on by its name: {command}")
+        raise ConfigError(f"{place} is the folder of a sweep; resume it by its name: {command}")
     raise ConfigError(
-        f"{place} holds no sweep; it should be the storage with the sweep's name, such as s3://bucket/sweeps/NAME"
+        f"{place} contains no sweep; give the storage with the sweep's name, such as s3://bucket/sweeps/NAME"
     )

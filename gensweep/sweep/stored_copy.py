@@ -1,8 +1,8 @@
-"""A sweep's settings, log and other files in a storage, so that any machine can resume it and report it.
+"""Copy a sweep's settings, log and files to a storage, so that any machine can resume and report it.
 
-The log is stored in segments, log/EPOCH-START.jsonl: the driver's number (see `ownership`) and the position at which
-the segment begins.  The last segment is written again, longer, until it is large enough.  What a later driver wrote
-replaces what an earlier one, which had been taken to be lost, wrote behind its start.
+The log is stored in segments, log/EPOCH-START.jsonl: the driver's number (see `ownership`) and the segment's start.
+The last segment is rewritten until it is large enough.  Segments of a later driver replace
+an earlier driver's from their start on.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from gensweep.sweep.folder import LOGS, PICTURES_FOLDER, PLUGINS_FOLDER, SETTING
 from gensweep.sweep.log import EventLog, whole_lines
 
 LOG_FOLDER = "log"
-#: Bytes from which on a segment is not written again.
+#: Bytes above which a segment is not rewritten.
 SEGMENT_BYTES = 256 * 1024
 
 
 class StoredCopy:
-    """The copy that a driver keeps; `position` is how many bytes of the log the storage has."""
+    """A driver's copy; `position` is the number of log bytes in the storage."""
 
     def __init__(self, folder: SweepFolder, remote: RemoteFolder, epoch: int, position: int) -> None:
         self._folder, self._remote, self._epoch = folder, remote, epoch
@@ -31,11 +31,11 @@ class StoredCopy:
 
     @property
     def behind(self) -> int:
-        """Bytes of the log that the storage does not have."""
+        """Log bytes that the storage does not have."""
         return self._folder.log.size - self.position
 
     def push(self) -> None:
-        """Store what is new in the log.  Raises OSError if that fails."""
+        """Store new log records.  Raises OSError if that fails."""
         while True:
             content = _whole_lines(self._folder.log, self._start, SEGMENT_BYTES)
             if self._start + len(content) <= self.position:
@@ -64,20 +64,19 @@ class StoredCopy:
 
 
 def stored_log(remote: RemoteFolder) -> bytes:
-    """The log that the segments of a storage make up.  Raises OSError if they cannot be read."""
+    """Join the segments in a storage.  Raises OSError if they cannot be read."""
     content = b""
     for name in sorted(RemoteFolder(below(remote.place, LOG_FOLDER)).files()):
         start = int(name.partition(".")[0].partition("-")[2])
-        if start <= len(content):  # else an earlier driver wrote it after it was taken to be lost
+        if start <= len(content):  # else a driver that was replaced wrote it
             content = content[:start] + remote.read(f"{LOG_FOLDER}/{name}")
     return content
 
 
 def fetch_files(folder: SweepFolder, remote: RemoteFolder) -> None:
-    """Copy pictures, logs and plug-ins that the storage has, or has more of, to the sweep's folder.
+    """Copy missing or longer pictures, logs and plug-ins from the storage to the sweep's folder.
 
-    Raises OSError if the storage does not answer, GensweepError if a name there leads out of the folder; then nothing
-    was copied.
+    Raises OSError if the storage is not reachable; GensweepError, before copying, if a name points outside the folder.
     """
     wanted: list[tuple[RemoteFolder, str, Path]] = []
     for kind in (PICTURES_FOLDER, LOGS, PLUGINS_FOLDER):
@@ -92,10 +91,10 @@ def fetch_files(folder: SweepFolder, remote: RemoteFolder) -> None:
 
 
 def reconcile(folder: SweepFolder, remote: RemoteFolder) -> tuple[int, str | None]:
-    """Make the log of a sweep's folder what the storage and the folder know together.
+    """Merge the logs of a sweep's folder and its storage.
 
-    Returns how many bytes of it the storage has, and a line if the folder had events of its own that another driver
-    has overtaken.  They stay in a file beside the log; scores of later evaluations among them are noted again.
+    Returns the number of bytes in the storage, and a warning if another driver has replaced local events.  Those stay
+    in another file; scores of later evaluations among them are recorded again.
     Raises OSError if the storage does not answer, ConfigError if it holds another sweep.
     """
     stored, log = stored_log(remote), folder.log
@@ -106,7 +105,7 @@ def reconcile(folder: SweepFolder, remote: RemoteFolder) -> tuple[int, str | Non
         write_bytes(log.file, stored)
         return len(stored), None
     if local.partition(b"\n")[0] != stored.partition(b"\n")[0]:
-        raise ConfigError(f"{remote.place} and {folder.path} hold different sweeps; choose another name with --name")
+        raise ConfigError(f"{remote.place} and {folder.path} contain different sweeps; choose another name with --name")
     aside = log.file.with_name(f"{log.file.name}.overtaken-{int(time.time())}")
     log.file.rename(aside)
     write_bytes(log.file, stored)
@@ -115,12 +114,12 @@ def reconcile(folder: SweepFolder, remote: RemoteFolder) -> tuple[int, str | Non
         if isinstance(entry.event, ScoredAgain) and entry.event not in known:
             log.append(entry.event)
     return len(stored), (
-        f"another driver went on with {folder.name}; what only this machine had on record since then is in {aside.name}"
+        f"another driver has continued {folder.name}; later events of this machine are in {aside.name}"
     )
 
 
 def _whole_lines(log: EventLog, start: int, least: int | None = None) -> bytes:
-    """The log from a position to its last whole line, or to the end of the line with which it has `least` bytes."""
+    """The log from a position to its last complete line, or to the end of the line that reaches `least` bytes."""
     if not log.file.exists():
         return b""
     with log.file.open("rb") as opened:

@@ -1,4 +1,4 @@
-"""Sweeps and trials by the names that users give them, read from the logs of their folders."""
+"""Find sweeps and trials by name, and read them from the logs of their folders."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from gensweep.sweep.trial_state import TrialState
 
 _log = logging.getLogger(__name__)
 
-#: The beginning of a registered model's URI: models:/NAME/VERSION or models:/NAME@ALIAS.
+#: Prefix of a registered model's URI: models:/NAME/VERSION or models:/NAME@ALIAS.
 MODEL_URI = "models:/"
-#: Seconds for which a command tries to fetch a checkpoint.
+#: Seconds for which a command retries to fetch a checkpoint.
 FETCH_PATIENCE = 30.0
-#: The name of a trial, or of one that repeats it with another seed.
+#: The name of a trial or of a repeat.
 _TRIAL = re.compile(r"t\d+(-s\d+)?")
 
 
 @dataclass(frozen=True)
 class StoredSweep:
-    """A sweep in its folder, and the state that follows from its log."""
+    """A sweep in its folder, and the state after its log."""
 
     folder: SweepFolder
     state: SweepState
@@ -53,17 +53,17 @@ class StoredSweep:
 
     @property
     def started(self) -> datetime:
-        """When it was started."""
+        """Its start time."""
         return datetime.fromtimestamp(self.state.started / 1000, UTC)
 
     @property
     def command(self) -> str:
-        """The command that started it; "" if it is not on record."""
+        """The command that started it, or ""."""
         return self.state.sessions[0].tags.get("gensweep.command", "") if self.state.sessions else ""
 
     @cached_property
     def trials(self) -> tuple[TrialState, ...]:
-        """Its trials, in the order of their names."""
+        """Its trials, sorted by name."""
         return tuple(sorted(self.state.trials.values(), key=lambda trial: trial.trial))
 
     @property
@@ -77,9 +77,9 @@ class StoredSweep:
 
 
 def load_sweeps(names: Sequence[str] = (), root: Path = SWEEPS) -> list[StoredSweep]:
-    """The sweeps of these names, or all sweeps below `root`, the newest first.
+    """The sweeps of these names, or all sweeps below `root`, newest first.
 
-    A name may also be a path or a URL with a sweep in it.  Raises NothingToCompareError if there are no sweeps,
+    A name may also be a path or a URL of a sweep.  Raises NothingToCompareError if there are no sweeps,
     ConfigError for an unknown name.
     """
     folders = _folders(root)
@@ -93,12 +93,12 @@ def load_sweeps(names: Sequence[str] = (), root: Path = SWEEPS) -> list[StoredSw
         try:
             sweeps.append(read_sweep(folder))
         except GensweepError as error:
-            _log.warning("%s is left out: %s", folder.name, error)
+            _log.warning("%s was skipped: %s", folder.name, error)
     return sorted(sweeps, key=lambda sweep: sweep.started, reverse=True) or _none_in(root)
 
 
 def find_sweep(name: str | None = None, root: Path = SWEEPS) -> StoredSweep:
-    """The sweep of that name, path or URL; without a name the newest one.
+    """The sweep of that name, path or URL; by default the newest one.
 
     Raises ConfigError for an unknown name, NothingToCompareError if there are no sweeps.
     """
@@ -109,20 +109,20 @@ def find_sweep(name: str | None = None, root: Path = SWEEPS) -> StoredSweep:
 
 
 def read_sweep(folder: SweepFolder) -> StoredSweep:
-    """The sweep of a folder.  One whose driver was lost is shown as interrupted."""
+    """The sweep of a folder.  A sweep whose driver was lost counts as interrupted."""
     state = folder.state()
     if state.status == "running":
         try:
             with folder.locked():
                 state = SweepState.of(folder.log.read(), folder)
                 state.apply(SessionEnded("interrupted", "its driver was lost"), state.changed_at)
-        except (SweepInUseError, OSError):  # it runs, or the folder is read-only
+        except (SweepInUseError, OSError):  # it is running, or the folder is read-only
             pass
     return StoredSweep(folder, state)
 
 
 def find_trial(run: str, root: Path = SWEEPS) -> TrialState:
-    """The trial that a user means by SWEEP (its best score) or SWEEP/TRIAL; SWEEP may be a path or a URL.
+    """The trial named by SWEEP (its best score) or SWEEP/TRIAL; SWEEP may be a path or a URL.
 
     Raises ConfigError if there is none, NothingToCompareError if the sweep has no score.
     """
@@ -139,10 +139,7 @@ def find_trial(run: str, root: Path = SWEEPS) -> TrialState:
 
 
 def names_folder(text: str, root: Path = SWEEPS) -> bool:
-    """True if the user names a folder or a registered model, not a run; a name of both means the run.
-
-    A path that cannot be a run's name, such as ./NAME, is that of a folder, unless a sweep is stored there.
-    """
+    """True for a folder or a registered model rather than a run; an ambiguous name means the run, ./NAME the folder."""
     if text.startswith(MODEL_URI):
         return True
     path = Path(text)
@@ -158,36 +155,35 @@ def names_folder(text: str, root: Path = SWEEPS) -> bool:
 
 
 def command_of(trial: TrialState) -> str:
-    """The command that started the sweep of a trial; "" if it is not on record."""
+    """The command that started the sweep of a trial, or ""."""
     return "" if trial.folder is None else read_sweep(trial.folder).command
 
 
 def trained_trial(run: str | TrialState, root: Path = SWEEPS) -> TrialState:
-    """A trial, named as in `find_trial`, that was trained here.  Raises GensweepError if it was only scored."""
+    """The trial of a name, see `find_trial`, that was trained here.  Raises GensweepError if it was only scored."""
     trial = run if isinstance(run, TrialState) else find_trial(run, root)
     if trial.imported:
         path = trial.config["family"].get("path", "path unknown")
         raise GensweepError(
-            f"{trial.name} was only scored here ({path}): "
-            "there is no checkpoint and no training to continue; name a run of tune or train"
+            f"{trial.name} was only scored here ({path}): it has no checkpoint; name a run of tune or train"
         )
     return trial
 
 
 def trial_checkpoint(trial: TrialState) -> Path:
-    """The local folder of a trial's best checkpoint, fetched if need be; its plug-ins are imported.
+    """The local folder of a trial's best checkpoint, fetched if needed; imports its plug-ins.
 
     Raises ConfigError if a plug-in is missing, GensweepError if there is no checkpoint.
     """
     import_plugins(trained_trial(trial))
     if trial.score is None:
         raise GensweepError(
-            f"{trial.name} ({trial.status}) has no score yet, and so no best checkpoint; "
+            f"{trial.name} ({trial.status}) has no score yet, so it has no best checkpoint; "
             f"run: gensweep trials {trial.sweep}"
         )
     if trial.checkpoint is None:
         raise GensweepError(
-            f"the best checkpoint of {trial.name} is gone; use another trial of {trial.sweep}, or train again: "
+            f"the best checkpoint of {trial.name} is missing; use another trial of {trial.sweep}, or train again: "
             f"gensweep train --from-run {trial.name}"
         )
     if not is_url(trial.checkpoint):
@@ -201,10 +197,7 @@ def trial_checkpoint(trial: TrialState) -> Path:
 
 
 def import_plugins(trial: TrialState) -> None:
-    """Import the plug-ins of a trial, from the copies in the sweep's folder where this machine lacks them.
-
-    Raises ConfigError for a missing plug-in.
-    """
+    """Import a trial's plug-ins, or their copies in the sweep's folder.  Raises ConfigError for a missing plug-in."""
     names = trial.at_best.config.get("plugins", [])
     if not all(map(plugins.is_here, names)) and trial.folder is not None:
         install_kept_plugins(trial.folder)
@@ -213,10 +206,7 @@ def import_plugins(trial: TrialState) -> None:
 
 
 def trial_config(trial: TrialState) -> dict[str, Any]:
-    """The configuration of a trial's best checkpoint as JSON has it, without secrets.
-
-    The length of a training that was bounded in time is the number of images that it reached.
-    """
+    """The JSON configuration of a trial's best checkpoint, without secrets; a time limit becomes a number of images."""
     tree: dict[str, Any] = json.loads(json.dumps(redact_tree(trial.at_best.config), default=str))
     if trial.length is not None and tree.get("training", {}).get("device_seconds") is not None:
         tree["training"] |= {"images": trial.length, "device_seconds": None}
@@ -224,16 +214,13 @@ def trial_config(trial: TrialState) -> dict[str, Any]:
 
 
 def sweep_config(sweep: StoredSweep) -> Mapping[str, Any]:
-    """The configuration with which a sweep was started."""
+    """The configuration at the start of a sweep."""
     settings: Mapping[str, Any] = sweep.folder.settings["sweep"]
     return settings
 
 
 def evaluations_until(trial: TrialState, images: int, metric: str) -> list[Evaluation]:
-    """The evaluation after `images` training images, and those before it whose score is not better.
-
-    None if the trial was not evaluated then.
-    """
+    """The evaluation after `images` training images and the earlier ones that are no better; None without one."""
     found = {number: each.evaluation for number, each in trial.evaluations.items()}
     if images not in found or metric not in found[images].scores:
         return []
@@ -243,7 +230,7 @@ def evaluations_until(trial: TrialState, images: int, metric: str) -> list[Evalu
 
 
 def _folders(root: Path) -> list[SweepFolder]:
-    """The folders of sweeps that have begun."""
+    """The folders of all started sweeps."""
     return [
         SweepFolder(root, file.parent.name)
         for file in sorted(root.glob("*/events.jsonl"))
@@ -253,7 +240,7 @@ def _folders(root: Path) -> list[SweepFolder]:
 
 def _none_in(root: Path) -> list[StoredSweep]:
     raise NothingToCompareError(
-        f"no sweep in {root.absolute()}; go to the folder of your sweeps, name it with --sweeps, or start one: "
+        f"no sweep in {root.absolute()}; change to the folder of your sweeps, give it with --sweeps, or start one: "
         "gensweep tune quickstart"
     )
 

@@ -1,4 +1,4 @@
-"""The state of a trial, which follows from its events in the log of its sweep and from nothing else."""
+"""The state of a trial, computed only from its events in the log."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gensweep.sweep import events
 if TYPE_CHECKING:
     from gensweep.sweep.folder import SweepFolder
 
-#: Numbers beside a score that tables and warnings show, as they do all that begin with "signal/" or with a metric.
+#: Numbers that tables and warnings show, like all whose names start with "signal/" or a metric.
 SIGNALS = ("diversity", "authpct/memorised")
-#: Checkpoints of a running trial that are kept beside its best one: one more than resuming takes, if one is damaged.
+#: Checkpoints kept of a running trial besides its best one: one spare, in case one is damaged.
 CHECKPOINTS_KEPT = 2
 
 
 class Settings(NamedTuple):
-    """The settings of one part of a training, which ends at `images` training images."""
+    """The settings of a part of a training, which ends at `images` training images."""
 
     images: float
     params: Mapping[str, Any]
@@ -30,7 +30,7 @@ class Settings(NamedTuple):
 
 @dataclass(eq=False)
 class TrialState:
-    """All that is known of a trial; times are in milliseconds since 1970.
+    """State of a trial; times are in milliseconds since 1970.
 
     `params` and `config` are its current settings.  A clone continues from the weights of another trial, its source,
     with changed settings.  Its evaluations up to the cloning are the source's, and `former` has their settings.
@@ -38,7 +38,7 @@ class TrialState:
 
     trial: str
     number: int
-    """Optuna's number of it."""
+    """Its number in the Optuna study."""
     metric: str
     suggested: Mapping[str, Any]
     params: Mapping[str, Any]
@@ -46,82 +46,82 @@ class TrialState:
     repeat_of: str | None = None
     """The trial that this one repeats with another seed."""
     sampler_state: Mapping[str, int] = field(default_factory=dict)
-    """What the sampler noted of it."""
+    """The sampler's notes."""
     known: Mapping[str, float] = field(default_factory=dict)
-    """Costs that follow from its configuration, of those that have a limit."""
+    """Costs of its configuration that have a limit."""
     objectives: tuple[Objective, ...] = ()
-    """Those of the sweep, the score first."""
+    """The objectives of the sweep, the score first."""
     constraints: tuple[Constraint, ...] = ()
     lineage: list[events.Cloned] = field(default_factory=list)
-    """The clonings behind its current weights, its source's included, in order."""
+    """The clonings that led to its weights, its source's included, in order."""
     former: list[Settings] = field(default_factory=list)
     """The settings up to each cloning, in order."""
     paced: events.Paced | None = None
     status: Literal["waiting", "running", "paused"] | events.TrialStatus = "waiting"
     has_waited: bool = False
-    """Whether the scheduler has held it at a score."""
+    """True if the scheduler has paused it at a score."""
     images: int = 0
     evaluations: dict[int, events.Evaluated] = field(default_factory=dict)
-    """By training images, in their order."""
+    """By training images, ascending."""
     saved: dict[int, str] = field(default_factory=dict)
     """Checkpoints without a score, by training images."""
     best: events.Evaluated | None = None
     rungs: list[tuple[int, float]] = field(default_factory=list)
-    """Training images and the best objective so far, at each evaluation."""
+    """Training images and best objective so far, at each evaluation."""
     numbers: dict[str, float] = field(default_factory=dict)
-    """The newest of each."""
+    """The newest value of each metric."""
     phase: Phase | None = None
-    """What its workers are busy with, once they have said it."""
+    """Current activity of its workers, if known."""
     error: str | None = None
     log: str | None = None
     infrastructure_error: bool = False
     """True if storage, data or lost processes failed it."""
     ended_at: int | None = None
     losses: list[events.Lost] = field(default_factory=list)
-    """Those that count, in this session and since its last new checkpoint, the newest last."""
+    """Failures that count, of this session and since its last checkpoint, the newest last."""
     scored_again: list[events.ScoredAgain] = field(default_factory=list)
     """Later evaluations of its checkpoints, each with the training images of its checkpoint."""
     folder: SweepFolder | None = None
-    """The folder of its sweep, if the state was read from one."""
+    """The folder of its sweep, if known."""
 
     @property
     def sweep(self) -> str:
-        """The name of its sweep, if the state was read from a folder."""
+        """The name of its sweep, if known."""
         return "" if self.folder is None else self.folder.name
 
     @property
     def name(self) -> str:
-        """The name by which commands find it: SWEEP/TRIAL."""
+        """Its name in commands: SWEEP/TRIAL."""
         return f"{self.sweep}/{self.trial}" if self.folder is not None else self.trial
 
     @property
     def imported(self) -> bool:
-        """True if it was only scored here: its family is the hash of what was scored, and nothing that trains."""
+        """True if it was only scored here: its `family` is then the hash of the images."""
         return "sha256" in self.config.get("family", {})
 
     @property
     def checkpoint(self) -> str | None:
-        """Its best checkpoint: a folder on this machine, or a URL; None if there is none."""
+        """The folder or URL of its best checkpoint, or None."""
         if self.folder is None or self.best is None or self.best.checkpoint is None:
             return None
         return self.folder.existing(self.best.checkpoint)
 
     @property
     def family(self) -> str:
-        """The kind of model that it trains."""
+        """The kind of model."""
         family = self.config.get("family", {})
         return str(family.get("kind", "")) if isinstance(family, Mapping) else str(family)
 
     @property
     def length(self) -> int | None:
-        """After how many images its training ends, if it is known."""
+        """The length of its training in images, if known."""
         training = self.config.get("training")
         images = training.get("images") if isinstance(training, Mapping) else None
         return images if self.paced is None else self.paced.images
 
     @property
     def ended(self) -> bool:
-        """Whether it will not go on."""
+        """True if it has ended."""
         return self.status in ("finished", "pruned", "failed", "infeasible")
 
     @property
@@ -131,26 +131,28 @@ class TrialState:
 
     @property
     def values(self) -> dict[str, float | None]:
-        """What its best checkpoint has of each objective."""
+        """Objectives of its best checkpoint."""
         return {each.metric: self._value(each.metric) for each in self.objectives}
 
     @property
     def objective_values(self) -> dict[str, float]:
-        """Values of several objectives at its best checkpoint; empty unless all are known."""
+        """All objectives of its best checkpoint, if there are several; empty unless all are known."""
         found = {metric: value for metric, value in self.values.items() if value is not None}
         return found if self.best is not None and len(found) == len(self.objectives) > 1 else {}
 
     @property
     def excesses(self) -> dict[str, float]:
-        """By metric, by how much it breaks a limit, as in Constraint; what is not known breaks none."""
+        """Amount by which each limit is exceeded (see Constraint); unknown values exceed none."""
         found = {each.metric: (each, self._value(each.metric)) for each in self.constraints}
         return {metric: 0.0 if value is None else each.excess(value) for metric, (each, value) in found.items()}
 
     @property
     def broken_limits(self) -> tuple[str, ...]:
-        """The limits that it breaks, in words, at its best checkpoint or by its configuration."""
+        """Messages for the limits that its best checkpoint or its configuration breaks."""
         found = [(each, self._value(each.metric)) for each in self.constraints]
-        return tuple(each.words(value) for each, value in found if value is not None and each.excess(value) > 0)
+        return tuple(
+            each.format_violation(value) for each, value in found if value is not None and each.excess(value) > 0
+        )
 
     def _value(self, metric: str) -> float | None:
         found = None if self.best is None else self.best.evaluation.value(metric)
@@ -167,13 +169,13 @@ class TrialState:
 
     @property
     def curve(self) -> dict[int, float]:
-        """By training images, the objective of each evaluation, as it was."""
+        """Objective of each evaluation, by training images."""
         scored = {images: each.evaluation.scores.get(self.metric) for images, each in self.evaluations.items()}
         return {images: score.value for images, score in scored.items() if score is not None}
 
     @property
     def never_improved(self) -> bool:
-        """Whether its first evaluation has stayed the best one; only scores of one identity are compared."""
+        """True if no later evaluation improved on the first; compares only scores of one identity."""
         scores: dict[Identity, list[float]] = {}
         for event in self.evaluations.values():
             if (score := event.evaluation.scores.get(self.metric)) is not None:
@@ -188,19 +190,19 @@ class TrialState:
 
     @property
     def rescored(self) -> Score | None:
-        """The newest score of its best checkpoint on other seeds than 0 that is of its objective's identity."""
+        """The newest score of its best checkpoint on other seeds than 0 with its objective's identity."""
         fresh, objective = self._fresh_scores, self.score
         return None if objective is None else fresh.get(objective.identity)
 
     @property
     def further_scores(self) -> tuple[Score, ...]:
-        """The newest score of its best checkpoint on other seeds than 0 of each other identity, the newest first."""
+        """The newest score of its best checkpoint on other seeds than 0 for each other identity, newest first."""
         objective = None if self.score is None else self.score.identity
         return tuple(score for identity, score in self._fresh_scores.items() if identity != objective)
 
     @property
     def _fresh_scores(self) -> dict[Identity, Score]:
-        """The newest score of each identity, of images of its best checkpoint, drawn as in training, on fresh seeds."""
+        """The newest score of each identity for its best checkpoint, sampled as in training, on fresh seeds."""
         found = dict[Identity, Score]()
         of_best = [each.outcome for each in self.scored_again if each.images == self._images_at_best]
         for outcome in sorted(of_best, key=lambda outcome: outcome.time, reverse=True):
@@ -211,19 +213,19 @@ class TrialState:
 
     @property
     def at_best(self) -> Settings:
-        """The settings of its best checkpoint, or the current ones if it has none."""
+        """The settings of its best checkpoint, or the current ones without one."""
         images = self._images_at_best
         return Settings(math.inf, self.params, self.config) if images is None else self.settings_at(images)
 
     @property
     def best_of(self) -> str | None:
-        """The trial that made a clone's best checkpoint; None if the clone has since made a better one."""
+        """The source of a clone's best checkpoint; None once the clone has a better one."""
         if self.best is None or not self.lineage or self.best.evaluation.images > self.lineage[-1].images:
             return None
         return self.best.trial
 
     def settings_at(self, images: int) -> Settings:
-        """The settings in use at a number of training images."""
+        """The settings at a number of training images."""
         now = Settings(math.inf, self.params, self.config)
         return next((each for each in self.former if images <= each.images), now)
 
@@ -233,7 +235,7 @@ class TrialState:
 
     @property
     def cost(self) -> Cost:
-        """Cost of its training so far, and of its last evaluation."""
+        """Cost of the training so far, and of the last evaluation."""
         known: dict[str, Any] = {name: value for name, value in self.numbers.items() if name in COSTS}
         return Cost(**known | {"images": self.images or None})
 
@@ -244,29 +246,29 @@ class TrialState:
 
     @property
     def resumes_at(self) -> int:
-        """After how many training images its last checkpoint was made."""
+        """Training images at its last checkpoint."""
         return max(self._stored, default=0)
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
-        """The checkpoints to resume from, the newest first."""
+        """The checkpoints to resume from, newest first."""
         begin = self.lineage[-1].images if self.lineage else -1
         since = [name for images, name in sorted(self._stored.items(), reverse=True) if images > begin]
         return (*since, *(each.checkpoint for each in self.lineage[-1:]))[:CHECKPOINTS_KEPT]
 
     @property
     def useful_checkpoints(self) -> set[str]:
-        """Checkpoints that are still of use: the best one, and the last ones while it can go on or be tried again."""
+        """Checkpoints to keep: the best one, and the last ones while it can resume or retry."""
         best = set() if self.best is None or self.best.checkpoint is None else {self.best.checkpoint}
         return best if self.status in ("finished", "pruned") else best | set(self.checkpoints)
 
     @property
     def evaluations_at_best(self) -> int:
-        """How many of the evaluations have had today's best objective, the one that brought it included."""
+        """Number of evaluations at which the best objective was the current one."""
         return sum(value == self.rungs[-1][1] for _, value in self.rungs)
 
     def apply(self, event: events.TrialEvent, time: int) -> None:
-        """Take in the next event of this trial."""
+        """Apply the next event of this trial."""
         if isinstance(event, events.Started) or not isinstance(event, events.Report):
             self.phase = None
         match event:
@@ -302,7 +304,7 @@ class TrialState:
                 self.scored_again.append(event)
 
     def clone(self, event: events.Cloned, source: TrialState) -> None:
-        """Continue from a checkpoint of the source: its evaluations and settings up to there become this trial's."""
+        """Continue from a checkpoint of the source, with its earlier evaluations and settings."""
         images = event.images
         past = source.settings_at(images)._replace(images=images)
         self.former = [*(each for each in source.former if each.images < images), past]

@@ -1,4 +1,4 @@
-"""Checkpoints by the names that users give them: a run, a folder, or a registered model."""
+"""Find checkpoints by name: a run, a folder, or a registered model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gensweep.tracking.logged_models import fetch_model
 def checkpoint_folder(run: str | Path | TrialState, root: Path = SWEEPS) -> Path:
     """The local folder of a checkpoint: the best one of a trial, a folder (also as a Path), or a registered model.
 
-    The plug-ins of a trial are imported.  Plug-ins of a folder or a model are not: their code may come from anywhere.
+    Imports the plug-ins of a trial, but not of a folder or a model: their code may come from anywhere.
     Raises ConfigError if there is no such run or a plug-in is missing, GensweepError if there is no checkpoint.
     """
     if isinstance(run, TrialState):
@@ -27,7 +27,7 @@ def checkpoint_folder(run: str | Path | TrialState, root: Path = SWEEPS) -> Path
         return trial_checkpoint(find_trial(run, root))
     folder = fetch_model(run) if isinstance(run, str) and run.startswith(MODEL_URI) else Path(run)
     if not (folder / "checkpoint.json").is_file():
-        raise ConfigError(f"{run} is not a checkpoint: it holds no checkpoint.json")
+        raise ConfigError(f"{run} is not a checkpoint: it has no checkpoint.json")
     _check_plugins(folder)
     return folder
 
@@ -38,10 +38,10 @@ def _check_plugins(folder: Path) -> None:
         metadata = parse_json((folder / "checkpoint.json").read_text())["metadata"]
         names = written_plugins(metadata)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return  # the error comes when the checkpoint is read
+        return  # reading the checkpoint raises the error
     for name in names:
         if plugins.module_of(name) not in sys.modules:
             raise ConfigError(
-                f"{folder} was trained with the plug-in {name}; importing that runs its code: if you trust it, name it "
-                f"with --import {name}"
+                f"{folder} was trained with the plug-in {name}; importing it runs its code; if you trust it, add "
+                f"--import {name}"
             )

@@ -1,6 +1,6 @@
 """The best checkpoints of a sweep as models of MLflow: gensweep's code, safetensors, a signature, an example.
 
-Nothing is pickled: MLflow gets the name of the module that loads the checkpoint (`served_model`), and the checkpoint.
+Nothing is pickled: MLflow gets the checkpoint and the name of the module that loads it (`served_model`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-#: The module whose `_load_pyfunc` gets the checkpoint.
+#: The module whose `_load_pyfunc` loads the checkpoint.
 LOADER = "gensweep.tracking.served_model"
 #: The tag of a model with the training images of its checkpoint.
 MODEL_IMAGES = "gensweep.images"
-#: The alias of the version of a registered model that is to be served.
+#: The alias of the version of a registered model to serve.
 CHAMPION = "champion"
 
 
@@ -35,7 +35,7 @@ def models_of(client: MlflowClient, experiment: str, run_id: str) -> Sequence[Lo
 
 
 def model_of(client: MlflowClient, run: Run, images: int, folder: Path) -> LoggedModel:
-    """The model of a run's checkpoint, made from a folder if need be.  Raises GensweepError if that is damaged."""
+    """The model of a run's checkpoint, created from a folder if needed.  Raises GensweepError if that is damaged."""
     from mlflow.entities import LoggedModelOutput
 
     for known in models_of(client, run.info.experiment_id, run.info.run_id):
@@ -44,7 +44,7 @@ def model_of(client: MlflowClient, run: Run, images: int, folder: Path) -> Logge
     try:
         parse_json((folder / "checkpoint.json").read_text())
     except (OSError, ValueError) as error:
-        raise GensweepError(f"the checkpoint {folder} is gone or damaged ({error})") from error
+        raise GensweepError(f"the checkpoint {folder} is missing or damaged ({error})") from error
     model = client.create_logged_model(
         run.info.experiment_id,
         name=(run.info.run_name or run.info.run_id).replace("/", "-").replace(".", "_"),
@@ -73,7 +73,7 @@ def fetch_model(uri: str) -> Path:
 
 
 def register(client: MlflowClient, model: LoggedModel, name: str, description: str) -> ModelVersion:
-    """Register a model under a name, unless it is a version of it already; returns the version."""
+    """Register a model under a name, unless it is already a version of it; returns the version."""
     named = f"name = '{name}'"
     if not client.search_registered_models(named):
         client.create_registered_model(name)

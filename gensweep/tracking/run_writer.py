@@ -1,4 +1,4 @@
-"""Requests that bring one run of MLflow up to date."""
+"""Requests that update one run of MLflow."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Characters of a param's value that a server takes.
+#: Most characters of a param's value in MLflow.
 MAX_PARAM_LENGTH = 6000
-#: Characters of a data set's digest that a server takes.
+#: Most characters of a data set's digest in MLflow.
 MAX_DIGEST_LENGTH = 36
-#: Characters of a tag's value that a server takes.
+#: Most characters of a tag's value in MLflow.
 MAX_TAG_LENGTH = 5000
 
 
@@ -58,7 +58,7 @@ class RunWriter:
             del self.tags[key]
 
     def set_status(self, status: str, ended_at: int | None) -> None:
-        """Show the status of a sweep or trial, and when it ended, in milliseconds since 1970."""
+        """Set the status of a sweep or trial, and its end in milliseconds since 1970."""
         wanted = {"finished": "FINISHED", "failed": "FAILED"}.get(status, "KILLED")
         wanted = "RUNNING" if status in ("waiting", "paused", "running") else wanted
         if self._status == wanted:
@@ -70,7 +70,7 @@ class RunWriter:
         self._status = wanted
 
     def log_picture(self, file: Path, key: str, images: int, time: int) -> None:
-        """Show a picture of a model, if there is one that can be read, at its number of training images."""
+        """Log a picture of a model, if it is readable, at its number of training images."""
         prefix = f"images/{key}+step+{images}+"
         if not file.is_file() or any(
             item.path.startswith(prefix) for item in self._client.list_artifacts(self.id, "images")
@@ -81,13 +81,13 @@ class RunWriter:
         try:
             with Image.open(file) as image:
                 image.load()
-        except Exception as error:  # decoders raise all sorts of errors
+        except Exception as error:  # decoders raise any exception
             logger.warning("the picture %s cannot be read and is not in MLflow: %s", file, error)
             return
         self._client.log_image(self.id, image, key=key, step=images, timestamp=time)
 
     def log_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Show scores of later evaluations as curves over network evaluations."""
+        """Log scores of later evaluations as curves over network evaluations."""
         metrics: list[Metric] = []
         for outcome in outcomes:
             curves = {_curve_name(outcome, name): score.value for name, score in outcome.scores.items()}
@@ -95,7 +95,7 @@ class RunWriter:
         self.log(metrics)
 
     def log_datasets(self, references: Collection[str], config: Mapping[str, Any]) -> None:
-        """Show the data that scores were measured against, by their digests; `config` is the section `data`."""
+        """Log the data of the scores, by digest; `config` is the section `data`."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source, new = json.dumps(redact_tree(dict(config)), default=str), []
@@ -113,7 +113,7 @@ class RunWriter:
 
 
 def metrics_of(numbers: Mapping[str, float], time: int, step: int) -> list[Metric]:
-    """Points of histories.  The store tells repeated ones by key, step, value and time (milliseconds since 1970)."""
+    """Points of metrics.  The store recognizes repeated ones by key, step, value and time (milliseconds since 1970)."""
     from mlflow.entities import Metric
 
     return [Metric(key, value, time, step) for key, value in numbers.items()]

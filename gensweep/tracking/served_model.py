@@ -1,4 +1,4 @@
-"""A trained model as MLflow loads and serves it: rows with requests in, one row per image out.
+"""A trained model for MLflow to load and serve: rows with requests in, one row per image out.
 
 `mlflow models serve` and `mlflow.pyfunc.load_model` call `_load_pyfunc` with the folder of a checkpoint.
 """
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-#: Images of one request at most: the server's time-out would cut off larger ones.
+#: Most images of one request: larger requests would exceed the server's time-out.
 MAX_IMAGES = 1024
 
 
 class ServedModel:
-    """Draws the images that the rows of a request ask for."""
+    """Generates the images that the rows of a request ask for."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
 
     def predict(self, model_input: DataFrame, params: dict[str, Any] | None = None) -> DataFrame:
-        """One row an image: `image`, a PNG in base64, with the `label` and `seed` of its request.
+        """One row per image: `image`, a PNG in base64, with the `label` and `seed` of its request.
 
-        Each row of the input asks for `images` images (1) of a `seed` (0), of one class if it has a `label`, else of
-        all in turn.  Raises MlflowException, which a server answers with status 400, for what the model cannot draw.
+        Each row of the input asks for `images` images (default 1) of a `seed` (default 0), of one class `label` or of
+        all in turn.  Raises MlflowException, for which a server returns status 400, for impossible requests.
         """
         import pandas
         from mlflow.exceptions import MlflowException
@@ -51,7 +51,7 @@ class ServedModel:
             raise MlflowException.invalid_parameter_value(f"images and seed are whole numbers ({error})") from error
         if min(counts, default=1) < 1 or sum(counts) > MAX_IMAGES:
             raise MlflowException.invalid_parameter_value(
-                f"images: {counts} cannot be drawn at once; ask for 1 or more in each row, {MAX_IMAGES} in all"
+                f"images: {counts} are too many or too few; request 1 or more per row, at most {MAX_IMAGES} in all"
             )
         drawn = []
         for row, count, seed in zip(asked, counts, seeds, strict=True):
@@ -60,7 +60,7 @@ class ServedModel:
                 images = self._model.sample(count, label=None if label is None else str(label), seed=seed)
             except GensweepError as error:
                 raise MlflowException.invalid_parameter_value(str(error)) from error
-            # Without a label all classes take turns.
+            # Without a label, all classes in turn.
             known = (label,) if label else self._model.class_names if self._model.family.classes else ()
             names = itertools.cycle(known or ("",))
             drawn += [{"image": _png(image), "label": next(names), "seed": seed} for image in images]

@@ -1,4 +1,4 @@
-"""The MLflow store: where it is, a client that gives up within seconds, and errors in one line with advice."""
+"""The MLflow store: its place, a client that fails within seconds, and errors in one line with a remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Defaults of MLflow's own variables: at its settings one call to a dead server blocks for 247 s.
+#: Defaults of MLflow's own variables; with MLflow's defaults one call to a dead server blocks for 247 s.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the copy is retried as a whole
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
@@ -37,7 +37,7 @@ ENVIRONMENT = {
     "MLFLOW_UV_AUTO_DETECT": "false",  # the project in the current folder does not describe a model
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for data
 }
-#: Loggers that would report each migration, attempt and traceback.
+#: Loggers that would print each migration, attempt and traceback.
 LOG_LEVELS = {
     "mlflow.store.db.utils": logging.CRITICAL,
     "alembic": logging.WARNING,
@@ -45,13 +45,13 @@ LOG_LEVELS = {
     "mlflow.pyfunc": logging.WARNING,
     "urllib3.connectionpool": logging.ERROR,
 }
-#: Warnings of MLflow's own code that users cannot act on.
+#: Warnings of MLflow's own code that users cannot fix.
 KNOWN_WARNINGS = (
     r"The ``noload`` loader strategy is deprecated",
     r".*Any type hint is inferred as AnyType",
     r"Operation with range is deprecated",
 )
-#: Errors that the same request would meet again; all others may pass.
+#: Errors that a retry would repeat; all others may pass.
 LASTING_ERRORS = (
     "BAD_REQUEST",
     "INVALID_PARAMETER_VALUE",
@@ -67,12 +67,12 @@ OTHERWISE = "or change or unset MLFLOW_TRACKING_URI to use sqlite:///mlflow.db i
 
 
 def experiment_name() -> str:
-    """The experiment that holds all sweeps: $MLFLOW_EXPERIMENT_NAME, else "gensweep"."""
+    """The experiment of all sweeps: $MLFLOW_EXPERIMENT_NAME, else "gensweep"."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "gensweep"
 
 
 def current_uri() -> str:
-    """$MLFLOW_TRACKING_URI, which `mlflow.set_tracking_uri` sets, too; else a database in the current folder."""
+    """$MLFLOW_TRACKING_URI, which `mlflow.set_tracking_uri` also sets; else a database in the current folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
@@ -82,7 +82,7 @@ def tracking_uri() -> str:
 
 
 def store_name(folder: Path) -> str:
-    """URI and experiment; the path of a database is relative to a folder, so that both can move together."""
+    """URI and experiment; the path of a database is relative to a folder, so that you can move both together."""
     database = database_file()
     place = tracking_uri() if database is None else f"sqlite:///{os.path.relpath(database.resolve(), folder.resolve())}"
     return f"{place} {experiment_name()}"
@@ -126,26 +126,26 @@ def runs_of(store: MlflowClient, sweep_id: str, trial: str | None = None) -> lis
 
 
 def experiment_id(store: MlflowClient) -> str:
-    """The id of our experiment, made if need be.  Raises GensweepError if its database came from another folder."""
+    """The id of gensweep's experiment, created if needed.  Raises GensweepError if its database was moved."""
     found = store.get_experiment_by_name(experiment_name())
     if found is None:
         return str(store.create_experiment(experiment_name(), tags=TRAINING_RUNS))
     if found.lifecycle_stage == "deleted":
         store.restore_experiment(found.experiment_id)
-    # MLflow keeps absolute paths, so it would write to the former folder.
+    # MLflow stores absolute paths, so it would write to the former folder.
     database, artifacts = database_file(), Path(found.artifact_location)
     if database is not None and artifacts.is_absolute() and artifacts.parent.name == "mlruns":
         here, former = database.absolute().parent, artifacts.parents[1]
         if former.resolve() != here.resolve() and (here / "mlruns" / artifacts.name).is_dir():
             raise GensweepError(
-                f"{database} came here from {former} and still names that folder; move {database.name} and mlruns "
-                "away, and the runs are made again from the logs of the sweeps"
+                f"{database} was moved from {former} and still refers to it; move {database.name} and mlruns "
+                "away; the next command creates the runs again from the logs of the sweeps"
             )
     return str(found.experiment_id)
 
 
 def check_store() -> None:
-    """Raise GensweepError within seconds if the store cannot be used; a database that does not exist is made."""
+    """Raise GensweepError within seconds if the store is not usable; creates a missing database."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -154,7 +154,7 @@ def check_store() -> None:
         raise GensweepError(f"MLflow cannot use {file.absolute().parent}, whose name has {min(odd)}; rename it")
     try:
         _check_uri(current_uri())
-        # Two processes that create a database at once would run into each other's migrations.
+        # Two processes that create a database at the same time would disturb each other's migrations.
         with nullcontext() if file is None else FileLock(f"{file}.lock"):
             client().search_experiments(max_results=1)
     except (OSError, ValueError, ImportError, sqlite3.Error, SQLAlchemyError, MlflowException) as error:
@@ -177,7 +177,7 @@ def _check_uri(uri: str) -> None:
             raise ValueError("it names no host")
         host = parts.netloc.rpartition("@")[2]
         try:
-            with suppress(HTTPError):  # an answer, too
+            with suppress(HTTPError):  # also a response
                 urlopen(f"{parts.scheme}://{host}{parts.path.rstrip('/')}/health", timeout=ANSWER_SECONDS).close()
         except URLError as error:
             raise error.reason if isinstance(error.reason, OSError) else error from None
@@ -186,7 +186,7 @@ def _check_uri(uri: str) -> None:
 
 
 def _problem(error: Exception) -> str:
-    """The cause and the advice, as the rest of a sentence about the store."""
+    """The cause and a remedy, as the rest of a sentence about the store."""
     from sqlalchemy.exc import ArgumentError, DatabaseError
 
     for each in chain(error):
@@ -201,22 +201,22 @@ def _problem(error: Exception) -> str:
     if isinstance(error, sqlite3.DatabaseError | DatabaseError):
         return (
             f"is damaged ({cause_of(getattr(error, 'orig', None) or error)}); restore a backup, or move its file away: "
-            "the next command makes the runs again from the logs of the sweeps"
+            "the next command creates the runs again from the logs of the sweeps"
         )
     if isinstance(error, ArgumentError | ValueError) and not isinstance(error, UnicodeError):
         return f"cannot be understood ({cause_of(error)}); correct it, {OTHERWISE}"
-    return f"does not answer ({cause_of(error)}); start the server, {OTHERWISE}"
+    return f"is not reachable ({cause_of(error)}); start the server, {OTHERWISE}"
 
 
 def cause_of(error: BaseException) -> str:
-    """The first line of an error, without secrets; our own errors in full length."""
+    """The first line of an error, without secrets; gensweep's own errors in full."""
     line = redact(str(error)).strip().partition("\n")[0]
     return line if isinstance(error, GensweepError) else line[:300]
 
 
 @contextmanager
 def explaining_errors(message: str) -> Iterator[None]:
-    """Turn an error into a GensweepError with a message, in which CAUSE stands for the error's words."""
+    """Turn an error into a GensweepError with a message, in which CAUSE stands for the original message."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -227,7 +227,7 @@ def explaining_errors(message: str) -> Iterator[None]:
 
 @contextmanager
 def skipping_refused(run: str) -> Iterator[None]:
-    """Log and skip a record that the store would always refuse, so that it does not hold up the others."""
+    """Log and skip a record that the store will always refuse, so that it does not block the others."""
     try:
         yield
     except Exception as error:

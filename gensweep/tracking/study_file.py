@@ -1,4 +1,4 @@
-"""`optuna.db`: the ended trials of a sweep as an Optuna study, for its dashboard.  gensweep never reads it back."""
+"""`optuna.db`: the ended trials of a sweep as an Optuna study, for the Optuna dashboard.  gensweep never reads it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _log = logging.getLogger(__name__)
 
 #: Seconds to wait for another process that has locked the database.
 LOCK_TIMEOUT = 10.0
-#: Seconds between two looks at the log: a trial takes several transactions.
+#: Seconds between two checks of the log, because a trial needs several transactions.
 INTERVAL = 5.0
 
 
 class StudyFile:
-    """Adds each trial that ends to the file; a retried trial is added again.  A damaged file is written anew."""
+    """Adds each ended trial to the file; adds a retried trial again.  Rewrites a damaged file."""
 
     def __init__(self, folder: SweepFolder, sample: Sample) -> None:
         self._folder, self._sample = folder, sample
@@ -35,7 +35,7 @@ class StudyFile:
         self._study: optuna.Study | None = None
 
     def catch_up(self) -> bool:
-        """Write the trials that ended since; False if the log has no new record.  Raises if the file is locked."""
+        """Write the newly ended trials; False if the log has no new record.  Raises if the file is locked."""
         ended, begin = list[FrozenTrial](), self._read
         for entry in self._folder.log.read(self._read):
             self._read = entry.end
@@ -52,24 +52,24 @@ class StudyFile:
         return True
 
     def _open(self) -> tuple[optuna.Study, int]:
-        """The study, and how many trials it has: they were added in the order of the log."""
+        """The study and its number of trials, which were added in the order of the log."""
         try:
             study = self._load()
             return study, len(study.get_trials(deepcopy=False))
-        except Exception as error:  # SQLAlchemy, Alembic and Optuna raise all sorts of errors for a damaged file
+        except Exception as error:  # SQLAlchemy, Alembic and Optuna raise any exception for a damaged file
             if database_problem(error) is not None:
                 raise
-            _log.info("%s is damaged and written anew: %s", self._folder.optuna, error)
+            _log.info("%s is damaged and is rewritten: %s", self._folder.optuna, error)
             for suffix in ("", "-journal", "-wal", "-shm"):
                 self._folder.optuna.with_name(f"{self._folder.optuna.name}{suffix}").unlink(missing_ok=True)
             return self._load(), 0
 
     def _load(self) -> optuna.Study:
-        # A connection by path: in a URL, '?' and '%' of a folder's name would have another meaning.
+        # Connect by path: in a URL, '?' and '%' have another meaning.
         def connect() -> sqlite3.Connection:
             opened = sqlite3.connect(self._folder.optuna, timeout=LOCK_TIMEOUT, check_same_thread=False)
             try:
-                opened.execute("PRAGMA synchronous=OFF")  # a file that a power cut damages is written anew
+                opened.execute("PRAGMA synchronous=OFF")  # a file damaged by a power cut is rewritten
             except sqlite3.Error:
                 opened.close()
                 raise
@@ -89,7 +89,7 @@ class StudyFile:
         return study
 
     def _frozen(self, trial: TrialState) -> FrozenTrial:
-        """A trial that ended, with its run's name and costs for the dashboard."""
+        """An ended trial, with its run's name and costs for the dashboard."""
         costs = {f"cost/{key}": value for key, value in trial.cost.as_dict().items()}
         frozen = frozen_trial(trial, trial.number, self._sample, outcome(trial))
         frozen.user_attrs = {"run": f"{self._folder.name}/{trial.trial}", **costs}

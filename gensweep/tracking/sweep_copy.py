@@ -1,7 +1,7 @@
 """A sweep in MLflow: one parent run per sweep and one nested run per trial, written from the sweep's log.
 
-`mlflow.json` in the sweep's folder holds the position in the log.  It is written last, so a crash repeats the newest
-records.  Sending a record twice changes nothing.
+`mlflow.json` in the sweep's folder stores the position in the log.  It is written last, so after a crash the newest
+records are sent again, which changes nothing.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FILE = "mlflow.json"
-#: The key of the sweep's own run, where a trial's name is expected.
+#: The key of the sweep's own run, next to the names of trials.
 SWEEP = ""
 
 
 @dataclass
 class Sent:
-    """The part of a sweep that a store has; all of the log is sent again without the file.
+    """The progress of a copy; without its file, the whole log is sent again.
 
     `store` is its `store_name`.  `position` counts bytes of the log, and `mark` is the log's mark there.  `running` is
     true if MLflow shows the sweep as running.  The filed report covers `report` bytes of the log.  `models` are the
-    training images of each trial's model; None if it has no model any more.
+    training images of each trial's model, or None after its deletion.
     """
 
     store: str = ""
@@ -59,7 +59,7 @@ class Sent:
 
     @classmethod
     def read(cls, folder: SweepFolder) -> Sent:
-        """The record in the folder, an empty one if the file is missing or damaged."""
+        """The record in the folder, or an empty one if the file is missing or damaged."""
         try:
             return cls(**parse_json((folder.path / FILE).read_bytes()))
         except (OSError, ValueError, TypeError):
@@ -104,21 +104,21 @@ class SweepCopy:
         run.log(metrics, tags=tags.sweep_tags(self._state, self._folder))
         run.set_status(self._state.status, self._state.changed_at)
         self._sent.position, self._sent.running = entries[-1].end, self._state.status == "running"
-        self._sent.mark = self._folder.log.mark(self._sent.position)
+        self._sent.mark = self._folder.log.fingerprint(self._sent.position)
         self._sent.write(self._folder)
         return True
 
     def _connect(self) -> Sent:
-        """The records in the store, applied to the state; none of them if the store or the log is another one."""
+        """The sent records, applied to the state; none if the store or the log has changed."""
         check_store()
         if (sweep_id := self._folder.sweep_id) is None:
             raise GensweepError(f"{self._folder.log.file} does not begin with the sweep; restore it from a backup")
         self._sweep_id, self._client = sweep_id, client()
         self._experiment = experiment_id(self._client)
-        for run in runs_of(self._client, sweep_id):  # newest first: of two runs of a trial, the first one counts
+        for run in runs_of(self._client, sweep_id):  # newest first: of two runs of a trial, the newer one counts
             self._runs[run.data.tags[tags.TRIAL]] = RunWriter(self._client, run)
         sent, store = Sent.read(self._folder), store_name(self._folder.path)
-        if sent.store == store and sent.mark == self._folder.log.mark(sent.position):
+        if sent.store == store and sent.mark == self._folder.log.fingerprint(sent.position):
             for entry in self._folder.log.read():
                 if entry.end > sent.position:
                     break
@@ -146,19 +146,19 @@ class SweepCopy:
                     self._client.log_artifact(run.id, str(diff))
 
     def _send_trial(self, name: str, group: Sequence[LogEntry]) -> None:
-        """Send events of a trial, and its state now; its first event creates the run."""
+        """Send events of a trial, and its current state; its first event creates the run."""
         trial = self._state.trials[name]
         run = self._runs[name] = self._runs.get(name) or self._create(name, group[0].time)
         with skipping_refused(name):
             shown = tags.trial_tags(self._state, trial) | {"mlflow.parentRunId": self._runs[SWEEP].id}
-            # The configuration that a trial starts with, as params never change.
+            # The configuration at the trial's start, as params never change.
             params = [tags.param_texts(entry.event.config) for entry in group if isinstance(entry.event, Suggested)]
             run.log(_metrics(trial, group), params[0] if params else {}, shown)
             run.set_status(trial.status, trial.ended_at)
             self._send_files(run, trial, group)
 
     def _send_files(self, run: RunWriter, trial: TrialState, group: Sequence[LogEntry]) -> None:
-        """Send the configuration, pictures, data sets and later scores that came with some events."""
+        """Send the configuration, pictures, data sets and later scores of some events."""
         kinds, config = {type(entry.event) for entry in group}, trial.at_best.config
         if kinds & {Suggested, Retried, Cloned} or (trial.lineage and Evaluated in kinds):
             self._client.log_text(run.id, to_yaml(redact_tree(config)), "config.yaml")
@@ -176,7 +176,7 @@ class SweepCopy:
             run.log_outcomes(trial.outcomes)
 
     def _keep_models(self) -> None:
-        """Make models of the best trials' best checkpoints, unless they are at a URL; delete the models of others."""
+        """Create models of the best trials' best checkpoints, unless they are at a URL; delete other models."""
         assert self._sent is not None
         best = {
             trial.trial: trial.best for trial in self._state.kept if trial.best is not None and trial.best.checkpoint
@@ -197,7 +197,7 @@ class SweepCopy:
                 logger.warning("%s; it is not kept in MLflow", error)
 
     def _marked(self) -> set[str]:
-        """The trials whose status or rank an event of another trial may change."""
+        """Trials whose status or rank may change by an event of another trial."""
         open_trials = [*self._state.running, *self._state.waiting, *self._state.paused]
         best = [] if self._state.best is None else [self._state.best]
         return {trial.trial for trial in [*open_trials, *self._state.kept, *best]}

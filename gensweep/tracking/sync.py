@@ -1,4 +1,4 @@
-"""Send to MLflow the records of sweeps that it lacks.  MLflow is a copy: if it fails, one line on stderr says so."""
+"""Send missing records of sweeps to MLflow.  MLflow is a copy: if it fails, one line on stderr reports that."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from gensweep.tracking.sweep_copy import Sent, SweepCopy
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a reading command spends on sending at most, and events before each look at the clock.
+#: Most seconds that a reading command spends on sending, and events between two checks of the clock.
 PATIENCE, STEP = 3.0, 10
 #: Seconds to wait for another process that sends the same sweep.
 LOCK_SECONDS = 2.0
 
 
 def sync(folder: SweepFolder) -> bool:
-    """Send to the current store the records of a sweep that it lacks; True if it has all of them.  Never raises."""
+    """Send missing records of a sweep to the current store; True if it then has all of them.  Never raises."""
     return _send_all([folder], math.inf)
 
 
@@ -36,7 +36,7 @@ def sync_all(root: Path) -> None:
     """Send the missing records of all sweeps below a folder.  Never raises; imports MLflow only if some are missing."""
     folders = list[SweepFolder]()
     for file in sorted(root.glob("*/events.jsonl")):
-        with suppress(GensweepError):  # a folder that gensweep did not name
+        with suppress(GensweepError):  # not a sweep's folder
             folders.append(SweepFolder(root, file.parent.name))
     _send_all(list(filter(_may_lack, folders)), time.monotonic() + PATIENCE)
 
@@ -44,7 +44,7 @@ def sync_all(root: Path) -> None:
 def _may_lack(folder: SweepFolder) -> bool:
     """True if the current store is the sweep's and may lack records."""
     sent, missing = Sent.read(folder), database_is_missing()
-    if not sent.store:  # never sent: a command that reads another project's sweeps makes no database here
+    if not sent.store:  # never sent: reading another project's sweeps must not create a database here
         return not missing or folder.path.parent.parent == Path.cwd()
     return sent.store == store_name(folder.path) and (missing or sent.running or sent.position != folder.log.size)
 
@@ -62,7 +62,7 @@ def _send_all(folders: Sequence[SweepFolder], deadline: float) -> bool:
 
 
 def send(folder: SweepFolder, deadline: float = math.inf) -> None:
-    """Send the records that MLflow lacks, unless a driver does.  Raises GensweepError if some are left at the end."""
+    """Send missing records, unless a driver does.  Raises GensweepError if some are left at the end."""
     try:
         with folder.locked():
             if folder.state().status == "running":
@@ -77,4 +77,4 @@ def send(folder: SweepFolder, deadline: float = math.inf) -> None:
         copy = SweepCopy(folder)
         while copy.catch_up(500 if deadline == math.inf else STEP):
             if time.monotonic() > deadline and (left := folder.log.size - Sent.read(folder).position):
-                raise GensweepError(f"{left / 1000:,.0f} kB of the log are left for the next command")
+                raise GensweepError(f"{left / 1000:,.0f} kB of the log are still to send; the next command continues")

@@ -16,12 +16,12 @@ from gensweep.tracking.store import cause_of
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two attempts while the server is away.
+#: Seconds between two attempts while the server is unreachable.
 RETRY_SECONDS = 5.0
 
 
 class Follower(Protocol):
-    """Brings a view up to date with the log."""
+    """A copy of the log that can be updated."""
 
     def catch_up(self) -> bool:
         """Write the next events; False if there were none.  Raises if the view cannot be written now."""
@@ -46,7 +46,7 @@ class LogView:
         self.wake()
 
     def wake(self) -> None:
-        """Have the thread look at the log."""
+        """Make the thread read the log."""
         if not self._thread.is_alive() and not self._finishing.is_set():
             self._thread.start()
         self._arrived.set()

@@ -62,7 +62,7 @@ def test_settings_of_sampling_can_change_and_those_of_the_network_cannot(trained
     idle = ["seed", "data.size", "training.batch_size", "evaluation.samples", "network.width", "network.dropout"]
     for key in (*idle, "family.label_dropout", "diffusion.levels.kind", "diffusion.loss"):
         for change in (partial(load_checkpoint, folder, overrides={key: 9}), partial(model.with_settings, {key: 9})):
-            with pytest.raises(ConfigError, match=f"{key}: says how the model was trained"):
+            with pytest.raises(ConfigError, match=f"{key}: is fixed since training"):
                 change()
     with pytest.raises(ConfigError, match=r"diffusion\.levels\.kind: says how"):
         load_checkpoint(folder, overrides={"diffusion": {"levels": {"kind": "uniform"}}}, device="cpu")
@@ -76,7 +76,7 @@ def test_each_average_of_a_checkpoint_and_the_raw_weights_can_be_chosen(trained)
         network = load_checkpoint(folder, weights=weights, device="cpu").family.networks["denoiser"]
         saved = load_tensors(folder, f"{prefix}/denoiser/")
         assert all(torch.equal(saved[f"{prefix}/denoiser/{key}"], each) for key, each in network.state_dict().items())
-    with pytest.raises(ConfigError, match=r"ema=2: this checkpoint holds the weights ema, ema@0.25, ema@4, raw"):
+    with pytest.raises(ConfigError, match=r"ema=2: this checkpoint contains the weights ema, ema@0.25, ema@4, raw"):
         load_checkpoint(folder, weights="2", device="cpu")
 
 

@@ -71,7 +71,7 @@ def test_a_game_in_parts_sees_fewer_images_for_the_same_operations():
 
 
 @pytest.mark.parametrize(
-    ("flops", "problem"), [(1000.0, r"do not pay for one batch of \d+ .* give at"), (1e300, "pay for more than 1e")]
+    ("flops", "problem"), [(1000.0, r"do not pay for one batch of \d+ .* set at"), (1e300, "pay for more than 1e")]
 )
 def test_a_budget_of_less_than_a_batch_or_too_many_images_is_refused(flops, problem):
     with pytest.raises(ConfigError, match=rf"budget\.flops: \S+ {problem}"):

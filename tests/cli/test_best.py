@@ -144,7 +144,7 @@ def test_budgets_that_say_nothing_are_refused_in_one_line(store, capsys, argumen
 
 def test_a_budget_belongs_to_a_comparison(store, capsys):
     assert run(["best", "dcgan", "--budget", "60kimages"]) == 2
-    assert "add --compare" in capsys.readouterr().err
+    assert "need --compare" in capsys.readouterr().err
 
 
 def test_a_budget_is_the_one_of_the_verdict(store, capsys):

@@ -86,7 +86,7 @@ def test_show_counts_classes_in_every_format(capsys):
     table = capsys.readouterr().out
     assert "291 images of 1 x 8 x 8" in table
     assert told["fingerprint"] in table
-    assert "mirror images are not trained on" in table
+    assert "mirror images are not in training" in table
 
 
 @pytest.mark.parametrize(

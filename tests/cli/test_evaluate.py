@@ -76,7 +76,7 @@ def test_combinations_are_scored_once_and_filed(store, capsys):
 def test_the_best_way_to_draw_is_printed_as_a_command(store, capsys):
     rows, err = as_json(capsys, "evaluate", "tiny", "--steps", "1,2", "--ema", "1,raw")
     command = next(row["sample"] for row in rows if row["best"])
-    assert f"To draw images this way: {command}" in err
+    assert f"To sample this way: {command}" in err
     assert run([*command.split()[1:], "-n", "2", "-o", "best.png"]) == 0
     assert (store / "best.png").exists()
 
@@ -107,13 +107,13 @@ def test_fresh_seed_scores_of_the_same_kind_belong_to_the_trial(store, capsys):
     ("arguments", "words"),
     [
         (["evaluate", "tiny", "--steps", "5,50"], "50 is more than diffusion.timesteps (10)"),
-        (["evaluate", "tiny", "--steps", "few"], "steps=few: give whole numbers from 1, such as 10,20,50, or all"),
-        (["evaluate", "tiny", "--guidance", "-1"], "guidance=-1: give numbers from 0, such as 1,2"),
-        (["evaluate", "tiny", "--sampler", ","], "sampler=,: give one value or several with commas between them"),
-        (["evaluate", "tiny", "--ema", "7"], "this checkpoint holds the weights ema, ema@0.25, ema@4, raw"),
-        (["evaluate", "tiny", "--set", "evaluation.samples=9"], "evaluation.samples: give --samples N instead"),
-        (["sample", "tiny", "--set", "seed=5"], "seed: says how the model was trained"),
-        (["sample", "tiny", "--ema", "short"], "ema=short: give multiples of the main half-life"),
+        (["evaluate", "tiny", "--steps", "few"], "steps=few: expected whole numbers >= 1, such as 10,20,50, or all"),
+        (["evaluate", "tiny", "--guidance", "-1"], "guidance=-1: expected numbers >= 0, such as 1,2"),
+        (["evaluate", "tiny", "--sampler", ","], "sampler=,: expected one value or several, separated by commas"),
+        (["evaluate", "tiny", "--ema", "7"], "this checkpoint contains the weights ema, ema@0.25, ema@4, raw"),
+        (["evaluate", "tiny", "--set", "evaluation.samples=9"], "evaluation.samples: use --samples N instead"),
+        (["sample", "tiny", "--set", "seed=5"], "seed: is fixed since training"),
+        (["sample", "tiny", "--ema", "short"], "ema=short: use a multiple of the main half-life"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_drawn(store, capsys, arguments, words):
@@ -139,7 +139,7 @@ def test_an_interrupted_call_keeps_what_it_has_and_says_what_goes_on(store, caps
         patch.setattr("sys.argv", ["gensweep", *command])
         assert run(command) == 130
     err = capsys.readouterr().err
-    assert "What was scored is kept; to go on: gensweep evaluate tiny --steps 1,2 --samples 5\n" in err
+    assert "Finished scores are kept; to resume: gensweep evaluate tiny --steps 1,2 --samples 5\n" in err
     _, err = as_json(capsys, *command)
     assert [line.split(", ")[2] for line in err.splitlines() if line.startswith("tiny/t0000, ")] == ["2 steps"]
 

@@ -10,9 +10,9 @@ from gensweep.cli.main import run
 @pytest.mark.parametrize(
     ("kind", "name", "words"),
     [
-        ("schedule", "linear", "'linear' is the name of a schedule that there is; choose another, such as my_linear"),
-        ("schedule", "class", "'class' cannot name a module of Python"),
-        ("schedule", "json", "'json' is the name of a module that is installed"),
+        ("schedule", "linear", "'linear' is already a schedule; choose another name, such as my_linear"),
+        ("schedule", "class", "'class' cannot name a Python module"),
+        ("schedule", "json", "'json' is already an installed module"),
     ],
 )
 def test_names_that_no_plug_in_can_have_are_refused(tmp_path, monkeypatch, capsys, kind, name, words):

@@ -48,8 +48,8 @@ def test_a_model_takes_any_sampler(checkpoint, tmp_path, kind):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--steps", "5"], "--steps: {} is a GAN, which draws in one pass; leave it out"),
-        (["--guidance", "2"], "--guidance: {} is a GAN, which draws without it; leave it out"),
+        (["--steps", "5"], "--steps: {} is a GAN, which samples in one pass; omit it"),
+        (["--guidance", "2"], "--guidance: {} is a GAN, which samples without it; omit it"),
     ],
 )
 def test_options_of_other_families_are_refused_as_they_were_typed(options, words, tmp_path, capsys):
@@ -71,7 +71,7 @@ def test_options_of_other_families_are_refused_as_they_were_typed(options, words
             "--sampler heun --set sampler.churn=1 --set sampler.churn_min=2 --set sampler.churn_max=1",
             "sampler.churn_min: 2 is more than sampler.churn_max (1), so no level would be churned",
         ),
-        ("--guidance 2", "family.guidance: 2 needs labels, which this trial is without"),
+        ("--guidance 2", "family.guidance: 2 needs labels, which this trial lacks"),
         ("--guidance -1", "family.guidance: -1"),
         ("--set family.guidance_interval=[0.1,5]", "family.guidance_interval: [0.1, 5] needs labels"),
         ("--class 3", "class '3': this model was trained without labels"),

@@ -86,12 +86,12 @@ def test_a_training_goes_on_as_if_it_had_been_longer_from_the_start(folder, run,
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ([], "was trained with 128 images; give a larger number, for example --set training.images=256"),
+        ([], "was trained with 128 images; set a larger number, for example --set training.images=256"),
         (["training.images=128"], "training.images"),
         (["training.images=256", "training.device_seconds=5"], "training.images"),
-        ([TWICE, "optimizer.learning_rate=0.5"], "optimizer.learning_rate: a training continues with its own settings"),
-        ([TWICE, "training.batch_size=8"], "training.batch_size: a training continues with its own settings,"),
-        ([TWICE, "seed=4"], "seed: a training continues"),
+        ([TWICE, "optimizer.learning_rate=0.5"], "optimizer.learning_rate: a continued training keeps its settings"),
+        ([TWICE, "training.batch_size=8"], "training.batch_size: a continued training keeps its settings,"),
+        ([TWICE, "seed=4"], "seed: a continued training"),
     ],
 )
 def test_what_would_be_another_training_is_refused(folder, changes, words):
@@ -103,7 +103,7 @@ def test_what_would_be_another_training_is_refused(folder, changes, words):
 @pytest.mark.parametrize("bounded", [{"images": 10**12, "device_seconds": 5.0}, {"images": 500}])
 def test_a_length_must_be_given_whatever_the_training_was_to_have(folder, tmp_path, bounded):
     change(folder, tmp_path, lambda record: record["metadata"]["training"].update(bounded))
-    assert "give a larger number" in call(folder, "train", "--continue-from", tmp_path, code=2).err
+    assert "set a larger number" in call(folder, "train", "--continue-from", tmp_path, code=2).err
 
 
 def test_other_images_than_those_of_the_training_are_refused(folder, tmp_path):
@@ -116,4 +116,4 @@ def test_weights_alone_are_refused(folder, tmp_path):
     digest = hashlib.sha256((tmp_path / "weights").read_bytes()).hexdigest()
     change(folder, tmp_path, lambda record: record.update(sha256=digest))
     (tmp_path / "weights").rename(tmp_path / "state.safetensors")
-    assert "no state of an optimizer" in call(folder, "train", "--continue-from", tmp_path, "--set", TWICE, code=2).err
+    assert "no optimizer state" in call(folder, "train", "--continue-from", tmp_path, "--set", TWICE, code=2).err

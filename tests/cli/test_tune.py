@@ -38,13 +38,13 @@ def tune(tmp_path, *words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--retry", "a", "t0000"), "t0000 is no failed trial of a (failed: t0001)"),
+        (("--retry", "a", "t0000"), "t0000 did not fail in a (failed: t0001)"),
         (("--retry", "a", "--set", "training.batch_size=8"), "would make the scores of trials incomparable"),
         (("--retry", "a", "--resume", "a"), "exclude each other"),
-        (("--retry", "a", "--dry-run"), "continues with the settings"),
-        (("--resume", "a", "--set", "resources.retries=1"), "--retry takes --set"),
+        (("--retry", "a", "--dry-run"), "keeps the settings of its start"),
+        (("--resume", "a", "--set", "resources.retries=1"), "--retry allows --set"),
         (("--retry", "b"), "there is no sweep 'b'"),
-        ((SPACE, "t0001"), "trials are for: --retry NAME TRIAL"),
+        ((SPACE, "t0001"), "to name trials: --retry NAME TRIAL"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_starts(tmp_path, asked, capsys, words, message):
@@ -57,7 +57,7 @@ def test_a_space_for_gpus_names_its_scale_for_a_cpu(tmp_path, asked, monkeypatch
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert tune(tmp_path, "ddpm") == tune(tmp_path, "ddpm", "--dry-run") == 2
     line = (
-        "Error: ddpm-cifar10 asks for 1 GPU a worker, but this machine has none; to train on its processor: "
+        "Error: ddpm-cifar10 needs 1 GPU per worker, but this machine has none; to train on its CPU: "
         "gensweep tune ddpm --scale cpu"
     )
     assert capsys.readouterr().err.splitlines() == [line, line]

@@ -16,7 +16,7 @@ from trivial_sweeps import plan
 from gensweep.config.sweep_config import Resources
 from gensweep.run.driver import run_plan
 from gensweep.sweep.ownership import SweepElsewhereError
-from gensweep.sweep.storage import adopt
+from gensweep.sweep.storage import attach
 
 #: Seconds until a person would type the command again.
 RETRY_PERIOD = 5.0
@@ -46,7 +46,7 @@ if __name__ == "__main__":
     )
     begin, result = time.time(), None
     if asked.resume:
-        adopt(asked.root, asked.resume)
+        attach(asked.root, asked.resume)
     while result is None:
         try:
             result = run_plan(sweep, root=asked.root, storage=asked.storage, resume=bool(asked.resume))

@@ -27,13 +27,11 @@ def test_a_budget_has_exactly_one_unit(refused, changed, problem):
 
 def test_a_budget_excludes_another_length(refused):
     given = FLOPS + "  training: {images: 500}\n"
-    assert refused(given) == [
-        "s:5: training.images: follows from the sweep's budget; leave it out, or leave budget out"
-    ]
+    assert refused(given) == ["s:5: training.images: is determined by the sweep's budget; remove it, or remove budget"]
     searched = FLOPS + "space: {training.images: {int: [500, 900]}}\n"
-    assert [problem.partition(": follows")[0] for problem in refused(searched)] == ["s:5: training.images"]
+    assert [problem.partition(": is")[0] for problem in refused(searched)] == ["s:5: training.images"]
     (every,) = refused(FLOPS + "  evaluation: {every: 500}\n")
-    assert "s:5: evaluation.every: counts images, of which trials see different numbers" in every
+    assert "s:5: evaluation.every: counts images, but with a budget of flops trials differ" in every
     assert "evaluation.at" in every
 
 

@@ -29,7 +29,7 @@ def test_one_objective_is_written_without_a_list_and_several_with_one(load):
         (["objective=[{metric: fd}, {metric: precision, mode: max}]"], "objective[1].metric: 'precision' is not"),
         (["objective=[{metric: fd}, {metric: params, mode: max}]"], "objective[1].mode: 'max' would look for"),
         (["objective=[{metric: params}, {metric: fd}]"], "objective[0].metric: 'params' is a cost, but the"),
-        (["objective=[{metric: fd}, {metric: fd}]"], "objective[1].metric: 'fd' is there twice; leave one out"),
+        (["objective=[{metric: fd}, {metric: fd}]"], "objective[1].metric: 'fd' is listed twice; remove one"),
         (["search.scheduler.kind=asha"], "search.scheduler: asha compares trials by one score, but there are 2"),
         (["constraints=[{metric: params}]"], "constraints[0]: takes min or max; write it like"),
         (["constraints=[{metric: fd, min: 3, max: 1}]"], "takes min <= max, but got min=3, max=1"),
@@ -57,4 +57,4 @@ def test_a_limit_is_exceeded_exactly_outside_and_the_more_the_further(low, high,
         further = 2 * value if high is None or value <= high else value + 1.0
         further = value - 1.0 if low is not None and value < low else further
         assert limit.excess(further) > limit.excess(value)
-        assert ("more" in limit.words(value)) == (high is not None and value > high)
+        assert ("more" in limit.format_violation(value)) == (high is not None and value > high)

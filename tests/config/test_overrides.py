@@ -57,7 +57,7 @@ def test_keys_of_the_sweep_itself_can_be_set(load, refused):
     )
     assert (sweep.name, sweep.search.trials, sweep.search.sampler.kind) == ("other", 3, "random")
     assert (sweep.resources.workers, sweep.keep_best) == (4, 0)
-    assert refused(BASE, "scales.cpu=1") == ["--set scales.cpu=1: scales cannot be set as a whole; name one key of it"]
+    assert refused(BASE, "scales.cpu=1") == ["--set scales.cpu=1: scales cannot be set as a whole; set one of its keys"]
     assert refused(BASE, "search.trails=3")[0].startswith("--set search.trails=3: ")
 
 

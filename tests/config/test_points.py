@@ -62,7 +62,7 @@ TWIN_NODES = parse_space(clone(TWINS), sections_by_family())[0]
 
 def test_a_value_fixed_otherwise_in_each_branch_is_outside():
     point = point_of(TWIN_NODES, {"network": {"kind": "cnn", "width": 32}})
-    assert point.problems == [("network.width", "32 does not go with the other settings of this trial")]
+    assert point.problems == [("network.width", "32 conflicts with the other settings of this trial")]
     one = parse_space(clone({"network": {"choice": TWINS["network"]["choice"][1:]}}), sections_by_family())[0]
     assert point_of(one, {"network": {"kind": "cnn", "width": 32, "depth": 3}}).problems == []
 
@@ -72,7 +72,7 @@ def test_a_value_fixed_otherwise_in_each_branch_is_outside():
     [
         ({"network": {"kind": "unet", "width": 48}}, ("network.width", "48 is not within 64 .. 128")),
         ({"network.kind": "cnn", "network.width": 20}, ("network.width", "20 is no step of 8 above 16")),
-        ({"network.kind": "dit"}, ("network.kind", "'dit' is not searched (known: unet, cnn)")),
+        ({"network.kind": "dit"}, ("network.kind", "'dit' is not in the space (known: unet, cnn)")),
         ({"optimizer.learning_rate": "fast"}, ("optimizer.learning_rate", "'fast' is not a number")),
         (
             {"network": {"kind": "unet", "multipliers": [4]}},

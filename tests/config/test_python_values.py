@@ -31,5 +31,5 @@ def test_what_no_file_could_hold_is_refused_with_its_key(value):
 
 @pytest.mark.parametrize("source", [None, [1], 3])
 def test_what_is_neither_file_nor_mapping_is_no_configuration(source):
-    with pytest.raises(ConfigError, match="is no configuration; give the path of a YAML file"):
+    with pytest.raises(ConfigError, match="is not a configuration; pass the path of a YAML file"):
         load_trial(source)

@@ -25,7 +25,7 @@ def test_grids_and_populations_limit_an_extension(load):
     assert extension_problem(grid, grid.nodes(), 9) is None
     assert "makes 10 trials, more than the 9 combinations" in extension_problem(grid, grid.nodes(), 10)
     pbt = load(BASE + f"{LR}search: {{trials: 4, scheduler: {{kind: pbt}}, sampler: {{kind: random}}}}\n")
-    assert "none can join it; begin a new sweep" in extension_problem(pbt, pbt.nodes(), 5)
+    assert "start a new sweep" in extension_problem(pbt, pbt.nodes(), 5)
     others = load(BASE + f"{LR}search: {{trials: 4}}\n")
     assert extension_problem(others, others.nodes(), 5) is None
 
@@ -37,10 +37,10 @@ LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (f"{LR}search: {{scheduler: {{kind: pbt}}}}", "search.sampler: pbt changes settings while it trains,"),
+        (f"{LR}search: {{scheduler: {{kind: pbt}}}}", "search.sampler: pbt changes settings during training,"),
         (
             f"space: {{network: {{choice: [{{kind: cnn}}, {{kind: unet}}]}}}}\n{PBT}",
-            "network: pbt goes on from the weights of other trials, so it cannot search a choice of kinds (cnn, unet)",
+            "network: pbt copies weights between trials, so it cannot search a choice of kinds (cnn, unet)",
         ),
         (
             f"{LR}search: {{scheduler: {{kind: pbt}}, sampler: {{kind: random}}, trials: 4, patience: 2}}",

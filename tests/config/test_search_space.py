@@ -11,18 +11,18 @@ from demo_sweeps import BASE, TWO_FAMILIES
     [
         ("network.width: {int: [64, 32]}", "low <= high must hold, but got low=64, high=32"),
         ("network.width: {int: [0, 32], log: true}", "log needs low > 0, but got low=0"),
-        ("network.width: {int: [16, 32], step: 8, log: true}", "step and log do not go together"),
+        ("network.width: {int: [16, 32], step: 8, log: true}", "step and log exclude each other"),
         ("network.width: {int: [16, 40], step: 16}", "high=40 is no whole number of steps of 16 above low=16;"),
         ("network.width: {int: [16.5, 32]}", "int: [16.5, 32] is not a list of 2 items, each a whole number"),
         ("network.width: {int: [16, 32], step: 16, lg: true}", "'lg' is not a key of a range; did you mean 'log'?"),
         ("network.width: {int: [16, 32], log: 1}", "log: 1 is not true or false"),
-        ("network.width: {int: [16, 32], float: [1, 2]}", "is int and float at once; take one of them"),
+        ("network.width: {int: [16, 32], float: [1, 2]}", "is int and float at once; use one of them"),
         ("network.dropout: {float: [0, 0.25], step: 0.1}", "write high=0.2"),
-        ("network.width: {choice: []}", "choice takes a list of one value or more, but got []"),
-        ("network.width: {choice: [16, 16]}", "16 stands twice in the choice"),
-        ("network.width: {choice: [16, 32], step: 2}", "'step' does not go with choice"),
-        ("network.dropout: {choice: [0, 0.0]}", "0.0 stands twice in the choice"),
-        ("network: {choice: [{kind: unet}, cnn]}", "'cnn' stands among mappings in one choice; write {kind: cnn}"),
+        ("network.width: {choice: []}", "choice needs a list of at least one value, but got []"),
+        ("network.width: {choice: [16, 16]}", "16 is in the choice twice"),
+        ("network.width: {choice: [16, 32], step: 2}", "'step' is not allowed with choice"),
+        ("network.dropout: {choice: [0, 0.0]}", "0.0 is in the choice twice"),
+        ("network: {choice: [{kind: unet}, cnn]}", "'cnn' and mappings are in one choice; write {kind: cnn}"),
         ("network: {choice: [{kind: unet}, {width: 16}]}", "kind is missing in one mapping of the choice"),
         ("network: {choice: [{kind: unet}, {kind: 3}]}", "kind: 3 is not a name"),
         ("network: {}", "is empty; write a range"),
@@ -107,4 +107,4 @@ def test_a_space_whose_trials_can_be_ranked_is_taken(entry, load):
 
 def test_a_key_cannot_be_given_twice_to_one_trial(refused):
     text = TWO_FAMILIES + "  network.width: {int: [8, 16], step: 8}\n"
-    assert refused(text) == ["s:13: space: network.width: is given twice; the first is at s:8"]
+    assert refused(text) == ["s:13: space: network.width: is set twice; first at s:8"]

@@ -38,13 +38,13 @@ def test_all_problems_of_a_file_come_in_order_of_its_lines(refused):
 def test_a_likelihood_as_objective_needs_a_family_that_has_one(refused):
     gan = BASE.replace("kind: diffusion", "kind: gan")
     (line,) = refused(f"{gan}objective: {{metric: bpd}}\n")
-    assert line.startswith("s:6: objective.metric: 'bpd' needs a likelihood, which the family gan does not have; take")
+    assert line.startswith("s:6: objective.metric: 'bpd' needs a likelihood, which the family gan does not have; use")
     (line,) = refused(f"{BASE}objective: {{metric: bpd}}\n")
     assert line == "s:6: objective.metric: 'bpd' is not evaluated; add it to evaluation.metrics (fd)"
 
 
 def test_fid_of_another_extractor_is_refused_where_it_is_written(refused):
-    told = "'fid' is a distance of the features of inception, but evaluation.extractor.kind is {}; write fd, or set "
+    told = "'fid' needs the features of inception, but evaluation.extractor.kind is {}; use fd, or set "
     told += "evaluation.extractor.kind to inception"
     text = f"{BASE}objective: {{metric: fid}}\n"
     assert refused(text) == [f"s:6: objective.metric: {told.format('efficientnet_lite0')}"]
@@ -62,11 +62,11 @@ def test_the_final_score_is_checked_as_an_evaluation_is(load, refused):
         "final.every", "final.samples", "final.extractr",
     ]  # fmt: skip
     (line,) = refused(f"{BASE}final: {{metrics: [fid]}}\n")
-    assert line.startswith("s:6: final.metrics: 'fid' is a distance of the features of inception, but final.extractor")
+    assert line.startswith("s:6: final.metrics: 'fid' needs the features of inception, but final.extractor")
     likelihood = f"{BASE.replace('kind: diffusion', 'kind: gan')}final: {{metrics: [bpd]}}\n"
     assert "final.metrics: 'bpd' needs a likelihood, which the family gan does not have" in refused(likelihood)[0]
     (line,) = refused(f"{BASE}final: {{against: real.npz, metrics: [kid]}}\n")
-    assert line.startswith("s:6: final.metrics: 'kid' compares with real images, and real.npz holds only")
+    assert line.startswith("s:6: final.metrics: 'kid' compares with real images, and real.npz contains only")
     whole = load(f"{BASE}final: {{metrics: [fid], samples: 50000, extractor: {{kind: inception}}}}\n")
     assert whole.trial(whole.final_settings).flat()["evaluation.samples"] == 50000
 
@@ -78,5 +78,5 @@ def test_the_first_rung_must_lie_within_the_budget(refused):
 
 def test_a_trial_file_is_not_a_sweep(refused):
     assert refused("family: {kind: gan}\n") == [
-        "s: is the configuration of one trial, not of a sweep; use `gensweep train s`"
+        "s: is the configuration of one trial, not of a sweep; run `gensweep train s`"
     ]

@@ -37,10 +37,10 @@ def problems(tree):
         # several sections at once
         ({"training": {"images": 1000}, "evaluation": {"every": 2000}}, "evaluation.every: 2000 is more than"),
         ({"training": {"images": 100}}, "training.batch_size: 128 is more than training.images (100)"),
-        ({"evaluation": {"metrics": ["fd", "fd"]}}, "evaluation.metrics: 'fd' is named twice"),
+        ({"evaluation": {"metrics": ["fd", "fd"]}}, "evaluation.metrics: 'fd' is listed twice"),
         (
             {"evaluation": {"metrics": ["fd", "fid"], "extractor": {"kind": "dinov2"}}},
-            "evaluation.metrics: 'fid' is a distance of the features of inception, but",
+            "evaluation.metrics: 'fid' needs the features of inception, but",
         ),
         ({"family": {"kind": "meanflow"}, "meanflow": {"learnt_guidance": 3.0}}, "meanflow.learnt_guidance: 3"),
         (
@@ -50,7 +50,7 @@ def problems(tree):
         ({"family": {"kind": "diffusion", "guidance": 2}}, "family.guidance: 2 needs labels, which this trial"),
         (
             {"family": {"kind": "diffusion", "conditional": True, "label_dropout": 0, "guidance": 2}},
-            "family.guidance: 2 needs family.label_dropout above 0: else the network never sees images without a label",
+            "family.guidance: 2 needs family.label_dropout above 0, so that the network sees images without labels",
         ),
         (
             {"family": {"kind": "diffusion", "conditional": True, "guidance_interval": [5, 0.3]}},
@@ -60,11 +60,11 @@ def problems(tree):
             {"sampler": {"kind": "heun", "churn": 10, "churn_min": 5, "churn_max": 0.1}},
             "sampler.churn_min: 5 is more than sampler.churn_max (0.1), so no level would be churned",
         ),
-        ({"evaluation": {"metrics": ["fd", "agreement"]}}, "evaluation.metrics: 'agreement' asks for the class"),
+        ({"evaluation": {"metrics": ["fd", "agreement"]}}, "evaluation.metrics: 'agreement' needs the class"),
         ({"family": {"kind": "gan"}, "evaluation": {"metrics": ["fd", "bpd"]}}, "evaluation.metrics: 'bpd'"),
         (
             {"evaluation": {"metrics": ["fd", "authpct", "kid"], "against": "real.npz"}},
-            "evaluation.metrics: 'kid' compares with real images, and real.npz holds only their mean and",
+            "evaluation.metrics: 'kid' compares with real images, and real.npz contains only their mean and",
         ),
         ({"sampler": {"kind": "ddim", "steps": 2000}}, "sampler.steps: 2000 is more than diffusion.timesteps (1000)"),
         (
@@ -123,7 +123,7 @@ def test_a_setting_that_looks_like_a_secret_is_refused_and_not_shown(key, tmp_pa
     file = tmp_path / "t.yaml"
     file.write_text("family: {kind: diffusion}\ndata: {kind: image_folder, path: x}\n")
     secret = "s3://AKIAIOSFODNN7EXAMPLE:c2VjcmV0@bucket/photos"
-    with pytest.raises(ConfigError, match=r"holds what looks like a secret.*AWS_ACCESS_KEY_ID") as refused:
+    with pytest.raises(ConfigError, match=r"seems to contain a secret.*AWS_ACCESS_KEY_ID") as refused:
         load_trial(file, overrides=[f"{key}={secret if key == 'data.path' else f'[{secret}]'}"])
     assert key in str(refused.value)
     assert "c2Vjcm" not in str(refused.value)

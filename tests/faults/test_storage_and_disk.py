@@ -24,7 +24,7 @@ def test_a_full_disk_ends_the_sweep_which_goes_on_once_there_is_room(tmp_path):
         sweep.wait_for_steps(3)
         sweep.disturb("the disk of the sweep is full")
         ballast = fill(disk)
-        check_broken_off(sweep, 1, "make room", str(disk))
+        check_broken_off(sweep, 1, "free", str(disk))
         ballast.unlink()
         sweep.resume()
         check(sweep)

@@ -49,8 +49,8 @@ def test_a_sweep_is_refused_without_its_weights_before_it_starts(tmp_path: Path,
 
     monkeypatch.setenv("GENSWEEP_CACHE", str(tmp_path))
     trial = untrained.config("gan").with_overrides({"evaluation.extractor.kind": "inception"})
-    with pytest.raises(ConfigError, match="the weights of inception are not here; run: gensweep data fetch inception"):
+    with pytest.raises(ConfigError, match="the weights of inception are missing; run: gensweep data fetch inception"):
         check_inputs([trial])
     final = {"evaluation.extractor": {"kind": "inception"}, "evaluation.metrics": ["fid"]}
-    with pytest.raises(ConfigError, match=r"^final.extractor: the weights .* leave that score out: --set final=null"):
+    with pytest.raises(ConfigError, match=r"^final.extractor: the weights .* skip that score: --set final=null"):
         check_inputs([untrained.config("gan")], final)

@@ -16,11 +16,11 @@ from gensweep.config import load_trial
 from gensweep.errors import ConfigError
 from gensweep.plugins import Plugin
 from gensweep.remote_folder import below
-from gensweep.run.messages import Carried
+from gensweep.run.messages import WithPlugins
 from gensweep.sweep.events import Created, SessionStarted
 from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
 from gensweep.sweep.plugin_copies import PLUGINS, SHORT_HASH, install_kept_plugins
-from gensweep.sweep.storage import adopt, held_storage
+from gensweep.sweep.storage import attach, held_storage
 from gensweep.sweep.stored_sweeps import import_plugins
 from gensweep.sweep.trial_state import TrialState
 
@@ -35,7 +35,7 @@ def test_code_goes_with_a_value_to_a_process_that_lacks_it(anew, tmp_path, monke
         Path("mine.py").write_text(SCHEDULE.format(kind="carried"))
         trial = load_trial(trial_with("carried", plugins=["mine.py"]))
         (mine,), hashed = plugins.loaded(), trial.as_dict()
-        sent = pickle.dumps(Carried(trial))
+        sent = pickle.dumps(WithPlugins(trial))
         Path("mine.py").write_text("raise RuntimeError('changed since')")
     with anew(), chdir(elsewhere):
         assert pickle.loads(sent).open().as_dict() == hashed
@@ -50,7 +50,7 @@ def test_nothing_runs_that_only_the_folder_of_a_checkpoint_names(here, capsys):
     Path("evil.py").write_text("open('ran', 'w').close()")
     for command in ("sample", "evaluate", "interpret"):
         assert run([command, str(folder)]) == 2
-        assert "was trained with the plug-in evil.py; importing that runs its code" in capsys.readouterr().err
+        assert "was trained with the plug-in evil.py; importing it runs its code" in capsys.readouterr().err
     assert not Path("ran").exists()
     assert run(["sample", str(folder), "-n", "1", "--import", "evil.py"]) == 0
     assert Path("ran").exists()
@@ -71,10 +71,10 @@ def test_a_machine_without_a_plug_in_takes_its_code_from_the_storage_of_the_swee
         here.log.append(SessionStarted(1, {PLUGINS: json.dumps({plugin.module: plugin.sha256})}))
 
     there = SweepFolder(tmp_path / "there", "digits")
-    assert adopt(tmp_path / "there", below(storage, "digits")) == ("digits", storage)
+    assert attach(tmp_path / "there", below(storage, "digits")) == ("digits", storage)
     copy = there.path / PLUGINS_FOLDER / plugin.sha256[:SHORT_HASH] / "brought_along.py"
     copy.write_text("ANSWER = 43\n")
-    with pytest.raises(ConfigError, match=r"brought_along: it is not on this machine, and its copy .* not what"):
+    with pytest.raises(ConfigError, match=r"brought_along: it is not installed, and its copy .* has changed"):
         install_kept_plugins(there)
     copy.write_bytes(b"ANSWER = 42\n")
     with anew():

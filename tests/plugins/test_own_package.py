@@ -32,7 +32,11 @@ def test_the_page_holds_what_new_writes_and_that_passes_its_own_tests(here, caps
     done = subprocess.run(words, cwd=here, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     capsys.readouterr()
-    for name, message in (("shapes", "exists already"), ("json", "that is installed"), ("a-b", "cannot name a module")):
+    for name, message in (
+        ("shapes", "exists already"),
+        ("json", "an installed module"),
+        ("a-b", "cannot name a Python module"),
+    ):
         assert run(["new", "dataset", name]) == 2
         assert message in capsys.readouterr().err
 
@@ -88,7 +92,7 @@ def test_a_package_outside_of_this_repository_is_swept_sampled_and_judged(here, 
     kept.rename(here / "away.py")
     with anew():
         (line,) = call(here, "tune", "--resume", "own", code=2).err.splitlines()
-    assert "plug-in shapes: it is not on this machine, and its copy in " in line
+    assert "plug-in shapes: it is not installed, and its copy in " in line
     (here / "away.py").rename(kept)
     (here / "kinds/gone.py").rename(here / "kinds/shapes.py")
     with (here / "kinds/shapes.py").open("a") as file:

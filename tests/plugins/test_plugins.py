@@ -53,7 +53,7 @@ def test_two_files_of_one_name_are_not_taken_for_each_other(here):
     ("file", "text", "name", "message"),
     [
         (None, "", "nowhere.mine", "plug-in nowhere.mine: there is no module nowhere, neither installed nor in "),
-        (None, "", "gone.py", "plug-in gone.py: there is no such file, seen from "),
+        (None, "", "gone.py", "plug-in gone.py: there is no such file in "),
         (None, "", "a b", "plug-in 'a b': name a module, such as my_package.schedules, or a file, such as mine.py"),
         ("json.py", "", "json.py", "plug-in json.py: json is the name of another module ("),
         ("bad.py", "1 / 0", "bad.py", "plug-in bad.py: importing it raises ZeroDivisionError: division by zero ("),
@@ -63,7 +63,7 @@ def test_two_files_of_one_name_are_not_taken_for_each_other(here):
             "again.py",
             SCHEDULE.format(kind="cosine"),
             "again.py",
-            "plug-in again.py: 'cosine' is the name of another schedule, that of gensweep.diffusion.schedules",
+            "plug-in again.py: 'cosine' is already the schedule of gensweep.diffusion.schedules",
         ),
     ],
 )

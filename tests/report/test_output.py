@@ -69,8 +69,8 @@ def test_a_command_stays_in_one_line(capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     print_facts({"reproduce": COMMAND}, commands=("reproduce",))
     assert capsys.readouterr().out == f"reproduce  {COMMAND}\n"
-    print_remark("to make it alike:", COMMAND)
-    assert capsys.readouterr().err == f"to make it alike: {COMMAND}\n"
+    print_remark("to make it comparable:", COMMAND)
+    assert capsys.readouterr().err == f"to make it comparable: {COMMAND}\n"
 
 
 def test_into_a_pipe_each_row_and_each_fact_is_one_line(capsys, monkeypatch):

@@ -141,8 +141,8 @@ def test_other_sampler_settings_samples_and_noise_are_other_outcomes(folder):
     [
         ("diffusion", {"sampler": ("ddmi",)}, r"'ddmi' is not a sampler; did you mean 'ddim'\?"),
         ("diffusion", {"steps": (5, 50)}, r"sampler.steps: 50 is more than diffusion.timesteps \(10\)"),
-        ("diffusion", {"ema": ("2",)}, r"ema=2: this checkpoint holds the weights ema, ema@0.25, ema@4, raw"),
-        ("diffusion", {"ema": ("long",)}, r"ema=long: give multiples of the main half-life"),
+        ("diffusion", {"ema": ("2",)}, r"ema=2: this checkpoint contains the weights ema, ema@0.25, ema@4, raw"),
+        ("diffusion", {"ema": ("long",)}, r"ema=long: use a multiple of the main half-life"),
         ("gan", {"sampler": ("ddim",)}, r"'sampler' is a section of the families .*; this trial's family is gan"),
         ("gan", {"steps": (5,)}, r"'sampler' is a section of the families .*; this trial's family is gan"),
         ("gan", {"guidance": (2.0,)}, r"family.guidance: 'guidance' is not a key of family of kind gan"),

@@ -112,7 +112,7 @@ def test_a_second_sweep_is_told_who_uses_the_cores_and_takes_what_is_left(first,
         assert share == CoreClaim("second", os.getpid(), 3)
         assert CoreClaim("first", first.pid, 5) in other_claims()
     (line,) = caplog.messages
-    assert line == f"sweep first (process {first.pid}) uses 5 of this machine's 8 cores; second takes 3"
+    assert line == f"sweep first (process {first.pid}) uses 5 of this machine's 8 cores; second uses 3"
 
 
 @pytest.mark.waits
@@ -143,7 +143,7 @@ def test_a_sweep_that_does_not_fit_waits_until_the_other_one_ends(first, caplog)
 def test_who_stops_waiting_has_begun_nothing(first):
     stop = threading.Event()
     stop.set()
-    with pytest.raises(StoppedWaitingError, match="give the same command again") as stopped:
+    with pytest.raises(StoppedWaitingError, match="run the same command again") as stopped:
         claimed_share("second", Resources(workers=8), stop).__enter__()
     assert stopped.value.exit_code == 130
     assert [claim.pid for claim in other_claims()] == [first.pid]

@@ -106,15 +106,15 @@ def test_a_resumed_trial_repeats_nothing_and_has_the_scores_of_a_quiet_run(distu
 def test_losses_fail_a_trial_only_without_a_new_checkpoint_between(disturbed):
     first = disturbed.first
     assert (first.state.status, first.exit_code) == ("failed", 1)
-    worn_out, lacking = first.state.trials.values()
-    assert [trial.status for trial in (worn_out, lacking)] == ["failed", "failed"]
-    *processes, file, late, last = (lost.cause for lost in disturbed.losses if lost.trial == worn_out.trial)
+    exhausted, lacking = first.state.trials.values()
+    assert [trial.status for trial in (exhausted, lacking)] == ["failed", "failed"]
+    *processes, file, late, last = (lost.cause for lost in disturbed.losses if lost.trial == exhausted.trial)
     assert "File" in file
     assert {*processes, late, last} == {"the trial's process was lost"}
     assert all(lost.counts for lost in disturbed.losses)
-    assert "the trial's process was lost" in worn_out.error
-    assert "the last of 2 failures in a row without a new checkpoint" in worn_out.error
-    assert worn_out.score is not None  # what was measured before counts
+    assert "the trial's process was lost" in exhausted.error
+    assert "the last of 2 failures in a row without a new checkpoint" in exhausted.error
+    assert exhausted.score is not None  # what was measured before counts
     assert "failed because of infrastructure errors (the last one, t0001: File" in first.state.error
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from gensweep.config import load_sweep
 from gensweep.config.sweep_config import Search
-from gensweep.run.planning import Preview, startup_words
+from gensweep.run.planning import Preview, format_startup
 from gensweep.sweep.events import WarmStarted
 
 SPACE = {"name": "a", "base": {"family": {"kind": "gan"}}, "space": {"network.width": {"choice": [8, 16]}}}
@@ -43,4 +43,4 @@ def test_the_hours_of_a_sweep_are_those_of_its_trials_and_of_trainings_with_othe
 )
 def test_a_dry_run_says_how_many_trials_are_random(search, queued, concurrent, words):
     warm = [WarmStarted("earlier", [{}] * queued)]
-    assert startup_words(Search.model_validate(search, strict=False), warm, concurrent) == words
+    assert format_startup(Search.model_validate(search, strict=False), warm, concurrent) == words

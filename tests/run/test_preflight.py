@@ -16,7 +16,7 @@ from gensweep.run.preflight import (
     all_findings,
     check_memory,
     check_population,
-    extreme_trials,
+    largest_trials,
     memory_findings,
     place_findings,
     refuse,
@@ -45,14 +45,14 @@ def folder(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def extremes():
-    return extreme_trials(sweep_of())
+def largest():
+    return largest_trials(sweep_of())
 
 
 def test_a_sweep_that_fits_is_let_pass_and_no_folder_of_it_is_made(tmp_path, folder):
     refuse(place_findings(folder, None))
     assert list(tmp_path.iterdir()) == []
-    assert check_memory(sweep_of(), extreme_trials(sweep_of()), folder) == []
+    assert check_memory(sweep_of(), largest_trials(sweep_of()), folder) == []
     assert not folder.path.exists()
 
 
@@ -72,14 +72,14 @@ def test_a_folder_that_cannot_be_written_is_refused_with_what_to_do_instead(tmp_
         "storage": "--storage",
         "temporary files": "TMPDIR",
     }[which]
-    assert re.fullmatch(rf"{which}: {broken}.* cannot be made: a part of its path is a file; .* \({option}\)", line)
+    assert re.fullmatch(rf"{which}: {broken}.* cannot be created: a part of its path is a file; .* \({option}\)", line)
 
 
 @pytest.mark.trains
-def test_of_each_family_the_trials_that_take_most_are_looked_at(extremes):
-    kinds = [extreme.trial.kind("family") for extreme in extremes]
+def test_of_each_family_the_trials_that_take_most_are_looked_at(largest):
+    kinds = [each.trial.kind("family") for each in largest]
     assert {kinds.count(kind) for kind in ("diffusion", "gan")} == {2}
-    widths = [extreme.trial.flat()["network.width"] for extreme in extremes if extreme.trial.kind("family") == "gan"]
+    widths = [each.trial.flat()["network.width"] for each in largest if each.trial.kind("family") == "gan"]
     assert widths == sorted(widths, reverse=True)
     assert len(set(widths)) == 2
 
@@ -88,7 +88,7 @@ def test_of_each_family_the_trials_that_take_most_are_looked_at(extremes):
 def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_would_fit(folder):
     sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
     with pytest.raises(ConfigError) as refused:
-        check_memory(sweep, extreme_trials(sweep), folder)
+        check_memory(sweep, largest_trials(sweep), folder)
     line = refused.value.problems[0]
     assert "family=diffusion, network.kind=unet, network.width=24" in line
     assert "parameters) with training.batch_size=50000 needs" in line
@@ -98,11 +98,11 @@ def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_w
     ).groups()
     for changes in (f"training.batch_size={batch}", f"training.accumulation={parts}"):
         changed = sweep_of("training.batch_size=50000", "budget={images: 100000}", changes)
-        first, *_ = memory_findings(changed, extreme_trials(changed))
+        first, *_ = memory_findings(changed, largest_trials(changed))
         assert first.problem is None
     for too_much in (f"training.batch_size={int(batch) + 1}", f"training.accumulation={int(parts) - 1}"):
         changed = sweep_of("training.batch_size=50000", "budget={images: 100000}", too_much)
-        first, *_ = memory_findings(changed, extreme_trials(changed))
+        first, *_ = memory_findings(changed, largest_trials(changed))
         assert first.problem is not None
 
 
@@ -110,7 +110,7 @@ def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_w
 def test_a_sweep_that_goes_on_is_only_told_that_memory_is_scarce_as_what_is_left_may_fit(folder):
     sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
     folder.create({"sweep": {}})
-    lines = check_memory(sweep, extreme_trials(sweep), folder)
+    lines = check_memory(sweep, largest_trials(sweep), folder)
     assert lines
     assert all("would fit" in line for line in lines)
 
@@ -119,37 +119,37 @@ def test_a_network_that_is_larger_than_the_machine_is_refused_without_building_i
     base = {"data": {"kind": "digits"}, "family": {"kind": "gan"}, "network": {"kind": "dcgan", "width": 8192}}
     sweep = checked_sweep({"name": "a", "base": base, "search": {"trials": 1}})
     with pytest.raises(ConfigError) as refused:
-        extreme_trials(sweep)
+        largest_trials(sweep)
     (line,) = refused.value.problems
     assert re.fullmatch(
         r"memory: family=gan, network\.kind=dcgan, network\.width=8192 has [\d,]+ parameters, which with gradients and "
-        r"the moments of Adam take [\d.e+]+ GiB, but there are 1 GiB; choose a smaller network",
+        r"the moments of Adam need [\d.e+]+ GiB, but there are 1 GiB; choose a smaller network",
         line,
     )
 
 
 @pytest.mark.trains
-def test_trials_at_once_share_the_memory_of_the_machine(extremes, monkeypatch):
+def test_trials_at_once_share_the_memory_of_the_machine(largest, monkeypatch):
     monkeypatch.setattr(allotment, "local_node", lambda resources: {"CPU": 4.0})
     sweep = load_sweep(SPACE, overrides=["search.trials=9"])
-    problems = [finding.problem for finding in memory_findings(sweep, extremes)]
+    problems = [finding.problem for finding in memory_findings(sweep, largest)]
     assert all("a worker has 0.25 GiB (4 at once share 1 GiB); not even one image fits" in each for each in problems)
 
 
 @pytest.mark.trains
-def test_a_gpu_is_shared_by_those_who_ask_for_a_part_of_it(extremes, monkeypatch):
+def test_a_gpu_is_shared_by_those_who_ask_for_a_part_of_it(largest, monkeypatch):
     monkeypatch.setattr(preflight.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(preflight.torch.cuda, "device_count", lambda: 1)
     whole = SimpleNamespace(total_memory=8 * 2**30)
     monkeypatch.setattr(preflight.torch.cuda, "get_device_properties", lambda index: whole)
-    details = [each.detail for each in memory_findings(sweep_of("resources.gpus_per_worker=0.5"), extremes)]
-    assert all(detail.endswith("a worker has 4 GiB (0.5 of a GPU of 8 GiB)") for detail in details)
+    details = [each.detail for each in memory_findings(sweep_of("resources.gpus_per_worker=0.5"), largest)]
+    assert all(detail.endswith("a worker has 4 GiB (0.5 of a GPU with 8 GiB)") for detail in details)
 
 
 @pytest.mark.trains
 def test_a_dry_run_has_a_line_for_all_of_it_and_says_who_uses_the_cores(folder, monkeypatch):
     monkeypatch.setattr(preflight, "other_claims", lambda: [CoreClaim("b", 7, 1)])
-    findings = list(all_findings(sweep_of(), extreme_trials(sweep_of()), folder, None))
+    findings = list(all_findings(sweep_of(), largest_trials(sweep_of()), folder, None))
     names = ["sweeps", "temporary files", "cache", *["memory"] * 4, "cores"]
     assert [finding.name for finding in findings] == names
     assert findings[-1].detail.startswith("sweep b (process 7) uses 1 of this machine's")

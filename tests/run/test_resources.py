@@ -94,7 +94,9 @@ def test_a_range_of_workers_that_never_fits_is_refused_by_its_smallest_number():
 
 @pytest.mark.parametrize("workers", [2, {"min": 1, "max": 2}])
 def test_workers_of_one_trial_share_no_gpu(workers):
-    with pytest.raises(ValidationError, match=r"takes workers=1 with a part of a GPU.* got 2 with .*=0\.5; give each"):
+    with pytest.raises(
+        ValidationError, match=r"takes workers=1 with a fraction of a GPU.* got 2 with .*=0\.5; give each"
+    ):
         Resources(workers=workers, gpus_per_worker=0.5)
     assert Resources(gpus_per_worker=0.5).worker_counts == (1,)
 

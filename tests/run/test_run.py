@@ -191,6 +191,6 @@ def test_a_trial_that_asha_let_wait_goes_on_as_if_nothing_had_been(tmp_path):
 def test_a_second_driver_on_the_same_sweep_is_refused(tmp_path):
     with (
         SweepFolder(tmp_path, "a").locked(),
-        pytest.raises(GensweepError, match="run by another process"),
+        pytest.raises(GensweepError, match="running in another process"),
     ):
         run_plan(plan(), root=tmp_path)

@@ -71,10 +71,10 @@ def test_a_search_that_finds_nothing_within_its_limits_ends_and_says_so(tmp_path
     assert len(driver.state.trials) == count
     assert (
         f"{count} consecutive trials failed or break a limit (the last one, t{count - 1:04d}: params"
-        in driver.session.gives_up
+        in driver.session.stop_reason
     )
-    driver.session.note(SessionEnded("failed", driver.session.gives_up))
-    assert Driver(tmp_path, trials=trials, **nothing).session.gives_up
+    driver.session.note(SessionEnded("failed", driver.session.stop_reason))
+    assert Driver(tmp_path, trials=trials, **nothing).session.stop_reason
 
 
 def test_a_limit_that_is_measured_is_judged_with_the_score(tmp_path):

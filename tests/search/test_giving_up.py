@@ -50,16 +50,16 @@ def test_consecutive_infrastructure_errors_end_the_session(tmp_path):
     driver.begin("y")
     driver.end("y", failure="ValueError: its own")
     fail_outside(driver)
-    assert driver.session.gives_up is None
+    assert driver.session.stop_reason is None
     fail_outside(driver)
     assert (
         "2 consecutive trials failed because of infrastructure errors (the last one, t0003: OSError"
-        in driver.session.gives_up
+        in driver.session.stop_reason
     )
     assert driver.session.next_trial() is None
-    driver.session.note(SessionEnded("failed", driver.session.gives_up))
+    driver.session.note(SessionEnded("failed", driver.session.stop_reason))
     later = Driver(tmp_path, **settings)
-    assert later.session.gives_up is None
+    assert later.session.stop_reason is None
     assert later.begin().trial == "t0004"
 
 
@@ -71,7 +71,7 @@ def test_trials_that_cannot_start_are_logged_and_stop_the_sweep(tmp_path):
 
     driver = Driver(tmp_path, trials=9, sample=sample)
     assert driver.session.next_trial() is None
-    assert driver.session.gives_up
+    assert driver.session.stop_reason
     trials = driver.folder.state().trials.values()
     assert len(trials) == 3
     assert {(t.status, t.error) for t in trials} == {("failed", str(problem))}
@@ -86,7 +86,7 @@ def test_consecutive_failures_stop_sampling_in_this_session(tmp_path, monkeypatc
         driver.begin()
         driver.end(failure="ValueError: no kernel")
     assert driver.session.next_trial() is None
-    assert driver.session.gives_up is None  # one trial trains
+    assert driver.session.stop_reason is None  # one trial trains
     driver.evaluate(400, 1.0, tune_id="good")
     driver.session.lost("t0000", "worker lost", "")
     driver.session.note(SessionEnded("failed", "interrupted"))
@@ -97,5 +97,5 @@ def test_consecutive_failures_stop_sampling_in_this_session(tmp_path, monkeypatc
         later.end(failure="ValueError: no kernel")
     later.end("good", failure="ValueError: no kernel")
     assert later.session.next_trial() is None
-    assert "5 consecutive trials failed (the last one, t0" in later.session.gives_up
+    assert "5 consecutive trials failed (the last one, t0" in later.session.stop_reason
     assert Driver(tmp_path, trials=50).session.next_trial() is not None

@@ -31,7 +31,7 @@ def test_settings_that_are_not_those_of_a_sweep_are_refused(tmp_path, content):
     folder = SweepFolder(tmp_path, "a")
     folder.path.mkdir()
     (folder.path / "sweep.json").write_text(content)
-    with pytest.raises(GensweepError, match=r"sweep\.json does not hold the settings of a sweep"):
+    with pytest.raises(GensweepError, match=r"sweep\.json has no settings of a sweep"):
         _ = folder.settings
 
 
@@ -73,5 +73,5 @@ def test_a_log_that_is_gone_or_empty_is_refused_where_a_driver_has_worked(tmp_pa
         folder.log.file.write_bytes(content)
     folder.check_log()  # a driver that was killed before its first event left nothing to lose
     folder.optuna.touch()
-    with pytest.raises(GensweepError, match=r"events\.jsonl is gone or holds nothing.*optuna\.db.*--name"):
+    with pytest.raises(GensweepError, match=r"events\.jsonl is missing or empty.*optuna\.db.*--name"):
         folder.check_log()

@@ -132,7 +132,7 @@ def test_a_number_that_a_disk_has_changed_is_not_taken_for_a_score(tmp_path):
         content.replace(b',"crc32":', b',"crc31":', 1),
     ):
         log.file.write_bytes(changed)
-        with pytest.raises(GensweepError, match="its checksum is another"):
+        with pytest.raises(GensweepError, match="its checksum does not match"):
             list(log.read())
 
 
@@ -142,7 +142,7 @@ def test_a_log_of_another_version_is_refused(tmp_path, version):
     log.append(Started("t0000"))
     with log.file.open("a") as file:
         file.write(f'{{"v":{version},"time":1,"event":"started","trial":"t0000"}}\n')
-    with pytest.raises(GensweepError, match=f"another gensweep .its log has version {version}"):
+    with pytest.raises(GensweepError, match=f"another version of gensweep .log version {version}"):
         list(log.read())
 
 
@@ -180,9 +180,9 @@ def test_a_mark_tells_records_of_one_place_apart_and_is_at_ends_of_records_alone
         other.file.write_bytes(log.file.read_bytes()[: ends[0]])
         if other.append(Progressed("t0000", 20, {"loss": float(f"{loss % 9}.{loss % 7}")})).end == ends[1]:
             break
-    marks = {end: log.mark(end) for end in range(ends[2] + 100)}
+    marks = {end: log.fingerprint(end) for end in range(ends[2] + 100)}
     assert [end for end, mark in marks.items() if mark is not None] == [0, *ends]
-    assert [other.mark(end) == marks[end] for end in (0, *ends[:2])] == [True, True, False]
+    assert [other.fingerprint(end) == marks[end] for end in (0, *ends[:2])] == [True, True, False]
 
 
 def test_a_doubled_line_is_refused_with_its_position(tmp_path):
@@ -195,7 +195,7 @@ def test_a_doubled_line_is_refused_with_its_position(tmp_path):
             assert SweepState.of(log.read()).trials.keys() == known.trials.keys()
         else:
             position = sum(map(len, lines[:-1] if place < len(lines) - 1 else lines))
-            with pytest.raises(GensweepError, match=rf"damaged at byte {position} \(the same line is there twice\)"):
+            with pytest.raises(GensweepError, match=rf"damaged at byte {position} \(the line is repeated\)"):
                 list(log.read())
 
 

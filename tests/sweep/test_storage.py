@@ -15,12 +15,12 @@ from storage_driver import driving
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.remote_folder import RemoteFolder
-from gensweep.sweep import ownership, upkeep
+from gensweep.sweep import ownership, storage_sync
 from gensweep.sweep.checkpoints import checkpoint_place, fetch
 from gensweep.sweep.events import Extended, Progressed, Saved, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.ownership import SweepElsewhereError
-from gensweep.sweep.storage import adopt, chosen_storage, worker_problem
+from gensweep.sweep.storage import attach, chosen_storage, worker_problem
 from gensweep.sweep.stored_copy import stored_log
 
 pytestmark = pytest.mark.waits
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.waits
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
-    monkeypatch.setattr(upkeep, "PUSH_INTERVAL", 0.2)
-    monkeypatch.setattr(upkeep, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(upkeep, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(storage_sync, "PUSH_INTERVAL", 0.2)
+    monkeypatch.setattr(storage_sync, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(storage_sync, "LONGEST_PAUSE", 0.1)
 
 
 @pytest.fixture
@@ -90,39 +90,39 @@ def test_no_checkpoint_is_deleted_while_the_bucket_has_not_the_event_that_made_i
             driver.evaluate("t0000", images, value)
         known = stored_log(RemoteFolder(driver.held.root))
         refused = []
-        push = driver.held.upkeep._copy.push
+        push = driver.held.sync._copy.push
 
         def refuse():
             refused.append(True)
             raise OSError("the bucket takes no log")
 
-        driver.held.upkeep._copy.push = refuse
+        driver.held.sync._copy.push = refuse
         for images, value in ((300, 2.0), (400, 1.0)):
             driver.evaluate("t0000", images, value)
         count = len(refused)
         eventually(lambda: len(refused) > count + 2)
         assert len(stored_checkpoints(driver)) == 4
         assert stored_log(RemoteFolder(driver.held.root)).startswith(known)
-        driver.held.upkeep._copy.push = push
+        driver.held.sync._copy.push = push
     assert stored_checkpoints(driver) == ["t0000/000000000300", "t0000/000000000400"]
 
 
 def test_a_bucket_that_is_away_is_said_once_and_gets_all_when_it_is_back(tmp_path, storage, s3, caplog):
     with driving(tmp_path, storage) as driver:
         driver.begin()
-        eventually(lambda: driver.held.upkeep._copy.behind == 0)
-        driver.held.upkeep._copy._remote._patience = 0
+        eventually(lambda: driver.held.sync._copy.behind == 0)
+        driver.held.sync._copy._remote._patience = 0
         s3.trouble = "503"
         for images in range(100, 600, 100):
             driver.session.reported(Progressed("t0000", images, {"loss": 1.0}))
         driver.session.ended("t0000", {"failure": "ValueError: no"})
-        eventually(lambda: "does not answer; what is for it waits" in caplog.text)
-        assert driver.held.upkeep._copy.behind > 0
+        eventually(lambda: "is not reachable; copying waits" in caplog.text)
+        assert driver.held.sync._copy.behind > 0
         s3.trouble = None
-        eventually(lambda: driver.held.upkeep._copy.behind == 0)
+        eventually(lambda: driver.held.sync._copy.behind == 0)
     assert [record.message.split(";")[0] for record in caplog.records if "storage of a" in record.message] == [
-        "the storage of a does not answer",
-        "the storage of a answers again",
+        "the storage of a is not reachable",
+        "the storage of a is reachable again",
     ]
     assert stored_log(RemoteFolder(driver.held.root)) == driver.folder.log.file.read_bytes()
 
@@ -133,8 +133,8 @@ def crashed(tmp_path, storage, monkeypatch):
         driver.begin()
         driver.evaluate("t0000", 100, 1.0)
         driver.evaluate("t0000", 200, 2.0)
-        eventually(lambda: driver.held.upkeep._copy.behind == 0)
-        monkeypatch.setattr(driver.held.upkeep._ownership, "renew", lambda **_: None)
+        eventually(lambda: driver.held.sync._copy.behind == 0)
+        monkeypatch.setattr(driver.held.sync._ownership, "renew", lambda **_: None)
     record = json.loads(RemoteFolder(driver.held.root).read("owner.json"))
     record |= {"host": "far-away", "folder": "another"}
     RemoteFolder(driver.held.root).write("owner.json", json.dumps(record).encode())
@@ -145,11 +145,11 @@ def test_another_machine_goes_on_from_the_url_once_the_driver_is_taken_to_be_los
     lost = crashed(tmp_path, storage, monkeypatch)
     shutil.rmtree(tmp_path / "here")
     there = tmp_path / "there"
-    assert adopt(there, lost.held.root) == ("a", storage)
+    assert attach(there, lost.held.root) == ("a", storage)
     with pytest.raises(SweepElsewhereError, match="far-away"), driving(there, storage):
         pass
     monkeypatch.setattr(ownership, "STALE_AFTER", -1.0)
-    assert adopt(there, lost.held.root) == ("a", storage)
+    assert attach(there, lost.held.root) == ("a", storage)
     with driving(there, storage) as driver:
         trial = driver.begin()
         assert trial.trial == "t0000"
@@ -174,7 +174,7 @@ def test_an_object_name_writes_nothing_outside_of_the_sweep(tmp_path, storage, s
     s3.put(driver.held.root, name, b"print('evil')")
     project = tmp_path / "project"
     with pytest.raises(GensweepError, match=r"^s3://.* names a file '.*evil\.py'.*; nothing was written$") as refused:
-        adopt(project / "sweeps", driver.held.root)
+        attach(project / "sweeps", driver.held.root)
     assert name.partition("/")[2] in str(refused.value)
     assert not project.exists()
     with pytest.raises(GensweepError, match=r"evil\.py"), driving(tmp_path / "here", storage):
@@ -197,7 +197,7 @@ def test_a_log_writes_and_deletes_nothing_outside_of_the_sweep(tmp_path, storage
     with driving(tmp_path / "here", storage) as driver:
         driver.begin()
         driver.folder.log.append(event)
-    adopt(tmp_path / "project", driver.held.root)
+    attach(tmp_path / "project", driver.held.root)
     with pytest.raises(GensweepError, match=rf"{re.escape(name)}' cannot name a (trial|checkpoint)"):
         SweepFolder(tmp_path / "project", "a").state()
     assert mine.is_dir()
@@ -215,7 +215,7 @@ def test_a_damaged_log_comes_back_from_the_storage(tmp_path, storage):
     assert f"move events.jsonl away, then run: gensweep tune --resume '{driver.held.root}'" in str(refused.value)
     assert "delete" not in str(refused.value)
     log.rename(tmp_path / "damaged.jsonl")
-    adopt(tmp_path, driver.held.root)
+    attach(tmp_path, driver.held.root)
     assert log.read_bytes() == content
 
 
@@ -225,13 +225,13 @@ def test_a_lost_configuration_comes_back_beside_a_log_that_knows_more_than_the_s
     driver.folder.log.append(Extended(9))
     content = driver.folder.log.file.read_bytes()
     (driver.folder.path / "sweep.json").unlink()
-    adopt(tmp_path, driver.held.root)
+    attach(tmp_path, driver.held.root)
     assert driver.folder.log.file.read_bytes() == content
     assert driver.folder.root == driver.held.root
 
 
 def test_a_driver_that_was_taken_over_stops_its_sweep(tmp_path, storage, monkeypatch):
-    monkeypatch.setattr(upkeep, "RENEWAL_INTERVAL", 0.0)
+    monkeypatch.setattr(storage_sync, "RENEWAL_INTERVAL", 0.0)
     with driving(tmp_path / "here", storage) as driver:
         driver.begin()
         remote = RemoteFolder(driver.held.root)
@@ -251,10 +251,10 @@ def test_a_folder_of_another_sweep_is_not_taken_for_the_one_in_the_bucket(tmp_pa
     with driving(tmp_path / "here", storage) as driver:
         pass
     LoggedSweep(tmp_path / "there", "a")
-    with pytest.raises(ConfigError, match="is the folder of another sweep"):
-        adopt(tmp_path / "there", driver.held.root)
-    with pytest.raises(ConfigError, match="holds no sweep"):
-        adopt(tmp_path / "there", storage)
+    with pytest.raises(ConfigError, match="belongs to another sweep"):
+        attach(tmp_path / "there", driver.held.root)
+    with pytest.raises(ConfigError, match="contains no sweep"):
+        attach(tmp_path / "there", storage)
 
 
 @pytest.mark.parametrize("moment", ["a picture", "the log", "sweep.json"])
@@ -280,13 +280,13 @@ def test_beginning_from_the_url_can_be_repeated_whenever_it_was_interrupted(tmp_
     with monkeypatch.context() as patch:
         patch.setattr(step, interrupted)
         with pytest.raises(KeyboardInterrupt):
-            adopt(there, driver.held.root)
+            attach(there, driver.held.root)
     assert_begun(there, driver, storage)
 
 
 def assert_begun(root, driver, storage):
     """The same command begins the folder of the driver's sweep below `root`."""
-    assert adopt(root, driver.held.root) == ("a", storage)
+    assert attach(root, driver.held.root) == ("a", storage)
     folder = SweepFolder(root, "a")
     folder.check_log()
     assert folder.settings["storage"] == storage
@@ -305,7 +305,7 @@ def test_storage_may_be_given_again_and_another_one_only_if_it_holds_the_sweep(t
     assert chosen_storage(folder, None) == storage
     assert chosen_storage(folder, storage) == storage
     with pytest.raises(
-        ConfigError, match="does not hold the checkpoints of sweep 'a'; leave --storage out, or copy all of"
+        ConfigError, match="does not contain the checkpoints of sweep 'a'; omit --storage, or first copy all of"
     ):
         chosen_storage(folder, other)
     source, target = (RemoteFolder(folder.root_in(each)) for each in (storage, other))
@@ -331,7 +331,7 @@ def test_a_storage_folder_that_was_moved_is_not_begun_anew(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path / "there")
     assert chosen_storage(folder, None) == str(store)
     store.rename(tmp_path / "there" / "store")
-    with pytest.raises(ConfigError, match=r"if they lie elsewhere now, say where: .* --storage FOLDER"):
+    with pytest.raises(ConfigError, match=r"if you moved them, run: .* --storage FOLDER"):
         chosen_storage(folder, None)
     assert not store.exists()
     with driving(tmp_path, "store") as driver:
@@ -360,6 +360,6 @@ def test_a_shared_folder_is_a_storage_too(tmp_path):
         driver.begin()
         driver.evaluate("t0000", 100, 1.0)
     assert Path(checkpoint_place(driver.held.root, "t0000/000000000100")) == shared / "a/checkpoints/t0000/000000000100"
-    assert adopt(tmp_path / "there", str(shared / "a")) == ("a", str(shared))
+    assert attach(tmp_path / "there", str(shared / "a")) == ("a", str(shared))
     with driving(tmp_path / "there", str(shared)) as driver:
         assert driver.begin().trial == "t0000"

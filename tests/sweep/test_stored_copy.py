@@ -103,7 +103,7 @@ def test_an_overtaken_log_gives_way_and_its_later_scores_stay(tmp_path, sweep, r
     sweep.add(ScoredAgain("t0000", outcome, 100))
     own = log_of(sweep.folder)
     position, said = reconcile(sweep.folder, remote)
-    assert "another driver went on with a" in said
+    assert "another driver has continued a" in said
     assert log_of(sweep.folder)[:position] == stored_log(remote)
     assert sweep.folder.state().trials["t0000"].outcomes == [outcome]
     (aside,) = sweep.folder.path.glob("events.jsonl.overtaken-*")

@@ -64,14 +64,14 @@ def test_a_checkpoint_is_found_by_folder_and_by_run(here):
     folder = checkpoint_folder("ddpm")
     assert (folder / "checkpoint.json").is_file()
     assert checkpoint_folder(str(folder)) == folder
-    with pytest.raises(ConfigError, match="holds no checkpoint"):
+    with pytest.raises(ConfigError, match="has no checkpoint"):
         checkpoint_folder(str(here))
 
 
 def test_a_checkpoint_that_is_gone_says_what_to_do(here):
     trial = find_trial("many/t0003")
     shutil.rmtree(trial.checkpoint)
-    with pytest.raises(GensweepError, match=r"is gone.*gensweep train --from-run many/t0003"):
+    with pytest.raises(GensweepError, match=r"is missing.*gensweep train --from-run many/t0003"):
         checkpoint_folder("many/t0003")
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_log_hides_no_other_sweep(tmp_path, caplog):
     with (tmp_path / "damaged" / "events.jsonl").open("a") as log:
         log.write("no event\n")
     assert [sweep.name for sweep in load_sweeps(root=tmp_path)] == ["good"]
-    assert "damaged is left out" in caplog.text
+    assert "damaged was skipped" in caplog.text
 
 
 @pytest.mark.parametrize("place", ["folder", "bucket"])
@@ -133,5 +133,5 @@ def test_a_sweep_in_a_storage_is_read_from_an_up_to_date_copy(here, s3, tmp_path
         assert find_trial(below(url, "t0000")).images == images
     assert (find_sweep(url).name, find_sweep(url).best.name) == ("far", "far/t0000")
     assert (checkpoint_folder(url) / "checkpoint.json").is_file()
-    with pytest.raises(ConfigError, match="holds no sweep"):
+    with pytest.raises(ConfigError, match="contains no sweep"):
         find_sweep(below(storage, "near") if place == "bucket" else "file:///nowhere/far")

@@ -33,7 +33,7 @@ def test_a_report_missed_by_a_silent_server_is_filed_later(store, monkeypatch, c
         assert time.monotonic() - begin < 12
     (line,) = caplog.messages
     assert line.startswith("the report of late was not filed (the MLflow store http://127.0.0.1:")
-    assert "does not answer (timed out); start the server" in line
+    assert "is not reachable (timed out); start the server" in line
     folder = sweep.file()
     file_reports([read_sweep(folder)])
     assert len(caplog.messages) == 1

@@ -95,17 +95,18 @@ def test_the_alias_moves_only_to_a_surely_better_model(registered, made):
     assert close.too_close
     words = register_recommended(close, "digits")
     assert (
-        words == "first/t0001 is version 2 of digits; its champion stays version 1, as the verdict is too close to call"
+        words
+        == "first/t0001 is version 2 of digits; the champion is still version 1, as the verdict is too close to call"
     )
     other = LoggedSweep(registered.folder.path.parent, "second")
     add(other, "t0000", 1.0, made)
     other.file()
     sure = compare("second")
     sure = replace(sure, judged=replace(sure.judged, probability=0.99))
-    assert "which this verdict does not look at" in register_recommended(sure, "digits")
+    assert "which is not part of this comparison" in register_recommended(sure, "digits")
     sure = replace(close, judged=replace(close.judged, probability=0.99))
     words = register_recommended(sure, "digits")
-    assert words.endswith("; its champion stays version 1, whose score is not surely worse")
+    assert words.endswith("; the champion is still version 1, whose score is not certainly worse")
     add(registered, "t0002", 2.0, made, error=0.3)
     registered.file()
     better = compare("first")
@@ -116,7 +117,7 @@ def test_the_alias_moves_only_to_a_surely_better_model(registered, made):
     words = register_recommended(replace(better, judged=replace(better.judged, recommended=worse)), "digits")
     assert re.fullmatch(
         r"Best score: first/t0002 \(.* 2\); recommended: first/t0001, as .*\. first/t0001 is version 2 of digits; its "
-        "champion stays version 4, whose score is not surely worse",
+        "champion is still version 4, whose score is not certainly worse",
         words,
     )
     # A registered model stays when its trial is no longer among the best, and the others go.

@@ -19,7 +19,7 @@ CHECK = "from gensweep.tracking.store import check_store; check_store()"
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("http://user:hunter2@127.0.0.1:9", r"http://\*\*\*@127\.0\.0\.1:9 does not answer \(.*refused\)"),
+        ("http://user:hunter2@127.0.0.1:9", r"http://\*\*\*@127\.0\.0\.1:9 is not reachable \(.*refused\)"),
         ("http://", r"cannot be understood \(it names no host\); correct it"),
         ("htp://server", r"unsupported URI 'htp://server'"),
         ("mssql+pymssql://x/y", r"needs the Python module pymssql, which is missing; install it"),

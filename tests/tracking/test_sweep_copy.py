@@ -106,7 +106,7 @@ def test_sending_again_after_a_crash_changes_nothing(folder):
     before, sent = shown(folder), Sent.read(folder)
     ends = [entry.end for entry in folder.log.read()]
     for position in (0, *ends[1::5]):
-        replace(sent, position=position, mark=folder.log.mark(position), models={}).write(folder)
+        replace(sent, position=position, mark=folder.log.fingerprint(position), models={}).write(folder)
         assert sync(folder)
         assert shown(folder) == before
     assert (Sent.read(folder).position, Sent.read(folder).models) == (sent.position, sent.models)
@@ -195,7 +195,7 @@ def test_an_unreadable_picture_or_checkpoint_is_told_and_holds_nothing_up(store,
     (folder.path / "checkpoints/t0000/000000000200/checkpoint.json").write_text('{"metadata": {"fam')
     assert sync(folder)
     assert "000000000100-samples.png cannot be read" in caplog.text
-    assert "000000000200 is gone or damaged (Unterminated string" in caplog.text
+    assert "000000000200 is missing or damaged (Unterminated string" in caplog.text
     assert [*Sent.read(folder).models] == ["t0001"]
     assert runs_of(folder)["t0000"].data.tags["gensweep.objective"] == "8.0"
 

@@ -96,7 +96,7 @@ def test_a_database_that_came_from_another_folder_is_not_written(store, tmp_path
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copied}/mlflow.db")
     LoggedSweep(copied / "sweeps", "copied").close()
     assert not sync(SweepFolder(copied / "sweeps", "copied"))
-    assert f"came here from {original} and still names that folder" in capsys.readouterr().err
+    assert f"was moved from {original} and still refers to it" in capsys.readouterr().err
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -120,11 +120,11 @@ class Answering(BaseHTTPRequestHandler):
 @pytest.mark.parametrize(
     ("trouble", "words"),
     [
-        ("dead", "does not answer ([Errno 111] Connection refused); start the server"),
-        ("hanging", "does not answer (timed out); start the server"),
+        ("dead", "is not reachable ([Errno 111] Connection refused); start the server"),
+        ("hanging", "is not reachable (timed out); start the server"),
         ("401", "refuses your login"),
-        ("500", "does not answer"),
-        ("0", "does not answer (no answer in HTTP); start the server"),
+        ("500", "is not reachable"),
+        ("0", "is not reachable (no answer in HTTP); start the server"),
         ("garbled", "is damaged (file is not a database); restore a backup, or move its file away"),
     ],
 )

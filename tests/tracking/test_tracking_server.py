@@ -53,7 +53,7 @@ def test_a_server_that_comes_back_misses_nothing(tmp_path, monkeypatch, capsys):
         assert threading.main_thread() not in asking
         sync_all(tmp_path / "sweeps")
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"MLflow is not up to date (the MLflow store {server.uri} does not answer (")
+        assert line.startswith(f"MLflow is not up to date (the MLflow store {server.uri} is not reachable (")
         assert line.endswith("the sweep itself is complete in sweeps/flaky")
         server.start()
         assert sync(sweep.folder)

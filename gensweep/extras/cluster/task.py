@@ -25,7 +25,7 @@ from gensweep.last_words import last_words
 from gensweep.run.near_gpus import CLUSTER_RUNNERS, ReturnedPath, SentPath, replaced
 
 if TYPE_CHECKING:
-    from gensweep.run.messages import Carried
+    from gensweep.run.messages import WithPlugins
 
 PATIENCE = 15.0  # seconds without a sign of the task after which it is told what it waits for
 
@@ -47,9 +47,9 @@ def run_as_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     import ray
 
     from gensweep.config.sweep_config import Resources
-    from gensweep.run.allotment import allot, bundle, scarce_words
+    from gensweep.run.allotment import allot, bundle, format_scarce
     from gensweep.run.cluster import connected
-    from gensweep.run.messages import Carried
+    from gensweep.run.messages import WithPlugins
     from gensweep.run.nodes import addable_nodes, node_resources
 
     output = sys.stdout  # which goes nowhere while Ray is connected
@@ -68,11 +68,11 @@ def run_as_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         sent = replaced(arguments, pack)
         given = bundle(asked)
         task: Any = ray.remote(num_cpus=given["CPU"], num_gpus=given.get("GPU", 0))(_perform)
-        stream = task.options(num_returns="streaming").remote(Carried((work, sent)))
+        stream = task.options(num_returns="streaming").remote(WithPlugins((work, sent)))
         try:
             ready, _ = ray.wait([stream], timeout=PATIENCE)
             if not ready:
-                click.echo(f"waiting for a node of the cluster with {scarce_words(asked)} ...", err=True)
+                click.echo(f"waiting for a node of the cluster with {format_scarce(asked)} ...", err=True)
             for reference in stream:
                 kind, content = ray.get(reference)
                 if kind == "failed":
@@ -115,7 +115,7 @@ class _Text(io.TextIOBase):
         return len(text)
 
 
-def _perform(carried: Carried[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Iterator[Piece]:
+def _perform(carried: WithPlugins[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Iterator[Piece]:
     """The task: runs the work on copies of the files."""
     yield "begun", None
     pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
@@ -132,7 +132,7 @@ def _perform(carried: Carried[tuple[Callable[..., Any], tuple[Any, ...]]]) -> It
 
 
 def _work(
-    carried: Carried[tuple[Callable[..., Any], tuple[Any, ...]]], scratch: Path, pieces: queue.SimpleQueue[Piece]
+    carried: WithPlugins[tuple[Callable[..., Any], tuple[Any, ...]]], scratch: Path, pieces: queue.SimpleQueue[Piece]
 ) -> None:
     wanted: list[Path] = []
 

@@ -85,7 +85,7 @@ def model_card(
         family=family,
         record=record,
         classes=model.family.classes,
-        data=_data_words(data, tree),
+        data=_format_data(data, tree),
         source=source,
         terms=terms,
         network=tree.get("network", {}).get("kind", type(model.network).__name__),
@@ -141,7 +141,7 @@ def _public_command(command: str) -> str:
     return re.sub(r"'[^']*'|[^\s']+", lambda word: re.sub(r"(^'?|[=\s,])[~/].*/(?=[^'])", r"\1", word[0]), command)
 
 
-def _data_words(kind: str, tree: Mapping[str, Any]) -> str:
+def _format_data(kind: str, tree: Mapping[str, Any]) -> str:
     data = tree["data"]
     name = _public(data["dataset"]) if data.get("dataset") else kind
     return f"{name} ({', '.join(data['classes'])})" if data.get("classes") else str(name)

@@ -57,7 +57,7 @@ def evaluate_imported(options: ImportedOptions, format: str) -> None:
     row = evaluation.row(run, metric) if format == "table" else evaluation.as_json(run, metric, device)
     print_rows([row], format)
     notes = [f"Note: {note}" for note in (*evaluation.evaluator.images.notes, *evaluation.notes)]
-    for line in (*notes, *evaluation.words(metric)):
+    for line in (*notes, *evaluation.format_lines(metric)):
         click.echo(line, err=True)
     if options.name is None:
         click.echo("Not filed; --name NAME files it for gensweep best --compare.", err=True)

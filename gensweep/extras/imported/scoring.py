@@ -74,7 +74,7 @@ class ImportedEvaluation:
             "notes": self.notes,
         }
 
-    def words(self, metric: str) -> list[str]:
+    def format_lines(self, metric: str) -> list[str]:
         """The scores and details that the table has no room for, a line a metric, and what was measured."""
         lines = []
         for name, score in self.result.scores.items():

@@ -92,9 +92,9 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
 
 def narrowed_ranges(sweep: SweepConfig, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Ranges around the best values of what was searched in ranges, by dotted key; what was chosen stays chosen."""
-    met = point_of(sweep.nodes(), params).params
+    given = point_of(sweep.nodes(), params).params
     for node in (each for each in every_node(sweep.nodes()) if isinstance(each, Range)):
-        value = params.get(node.key) if node.name in met else None
+        value = params.get(node.key) if node.name in given else None
         if node.key != "network.width" and isinstance(value, int | float):
             low, high = narrowed_range(node, value)
             if low < high:

@@ -81,7 +81,7 @@ def plan_spending(
         if name not in enough
     ]
     for name, family in enough.items():
-        if name != best.group and (words := _level_words(name, family)):
+        if name != best.group and (words := _format_level(name, family)):
             remarks.append(f"the score of {name} is overestimated: {words}")
     remarks += _remarks(planners[best.group], best, reach, tested.widening)
     problems = *tested.problems, *_problems(best, enough[best.group], reach)
@@ -127,7 +127,7 @@ def score_trend(trainings: Sequence[ScoredTraining]) -> float:
     return (balance - (balance > 0) + (balance < 0)) / math.sqrt(variance)
 
 
-def _level_words(name: str, family: Sequence[ScoredTraining]) -> str | None:
+def _format_level(name: str, family: Sequence[ScoredTraining]) -> str | None:
     """Says that the scores of a family do not fall; None if they do."""
     if score_trend(family) >= MIN_TREND:
         return None
@@ -139,7 +139,7 @@ def _level_words(name: str, family: Sequence[ScoredTraining]) -> str | None:
 
 def _problems(best: Allocation, family: Sequence[ScoredTraining], reach: float) -> Iterator[str]:
     width = best.members[0].width
-    if words := _level_words(best.group, family):
+    if words := _format_level(best.group, family):
         yield words
     elif score_trend([each for each in family if each.width == width]) <= -MIN_TREND:
         yield (

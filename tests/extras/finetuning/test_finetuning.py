@@ -261,8 +261,8 @@ def test_sample_takes_adapters_by_file_and_scale(base, tuned, tmp_path, monkeypa
         assert len(json.loads(capsys.readouterr().out)) == 2
     for given, words in (
         (f"{tuned / ADAPTER_FILE}:much", "'much' is not a scale; write FILE:NUMBER"),
-        ("none.safetensors:0.5", "there is no file none.safetensors"),
-        (f"{base}:0.5", f"is no fine-tuning by low-rank updates: it has no {ADAPTER_FILE}"),
+        ("none.safetensors:0.5", "none.safetensors does not exist"),
+        (f"{base}:0.5", f"is not a LoRA fine-tuning: it has no {ADAPTER_FILE}"),
         (f"{base / 'checkpoint.json'}:1", "the adapter"),
     ):
         assert main.run([*call, "3", "--adapter", given]) in (1, 2)

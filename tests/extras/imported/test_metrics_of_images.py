@@ -82,6 +82,6 @@ def test_statistics_in_a_file_stand_in_for_the_images(digits, capsys, tmp_path):
     assert found["value"] == pytest.approx(expected["value"], rel=1e-6)
     _, err = evaluate(capsys, digits, "[fd,kid]", "--against", str(file), code=2)
     assert "evaluation.metrics: 'kid' compares with real images" in err
-    assert "only their mean and covariance, which is enough for fd and fid; take it out" in err
+    assert "only their mean and covariance, enough for fd and fid; remove it" in err
     _, err = evaluate(capsys, digits, "[fd]", "--against", str(tmp_path / "none.npz"), code=2)
     assert "none.npz is not a file" in err

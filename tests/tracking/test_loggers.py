@@ -12,14 +12,14 @@ from gensweep.errors import ConfigError
 from gensweep.sweep.events import Created
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
-from gensweep.tracking.boards import boards_of
+from gensweep.tracking.loggers import loggers_of
 
 
 class Watched(MadeEvents):
     """A sweep whose events go to one observer."""
 
-    def __init__(self, boards):
-        self.boards, self.state = boards, SweepState()
+    def __init__(self, loggers):
+        self.loggers, self.state = loggers, SweepState()
         self.add(Created("0123456789abcdef", "digits", "fd", "min", 2))
 
     @property
@@ -28,13 +28,13 @@ class Watched(MadeEvents):
 
     def add(self, event):
         self.state.apply(event, 0)
-        self.boards(event, self.state)
+        self.loggers(event, self.state)
 
 
-def play(boards):
+def play(loggers):
     """A trial that ends, and one that the session leaves."""
-    with closing(boards):
-        sweep = Watched(boards)
+    with closing(loggers):
+        sweep = Watched(loggers)
         sweep.start("t0000", {"network.width": 16, "network.multipliers": [1, 2]})
         sweep.progress("t0000", 50, loss=0.5)
         sweep.evaluate("t0000", 100, 7.0, diversity=0.9)
@@ -49,7 +49,7 @@ def test_tensorboard_has_numbers_by_images_and_settings_with_the_objective(tmp_p
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     folder = SweepFolder(tmp_path, "digits")
-    play(boards_of("tensorboard", folder))
+    play(loggers_of("tensorboard", folder))
 
     def read(trial):
         found = EventAccumulator(str(folder.path / "tensorboard" / trial))
@@ -86,7 +86,7 @@ def test_weights_and_biases_has_a_run_per_trial(tmp_path, monkeypatch):
     runs = []
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr("wandb.init", lambda **begun: runs.append(Run(**begun)) or runs[-1])
-    play(boards_of("wandb", SweepFolder(tmp_path, "digits")))
+    play(loggers_of("wandb", SweepFolder(tmp_path, "digits")))
     whole, left = runs
     assert [run.begun["name"] for run in runs] == ["digits/t0000", "digits/t0001"]
     assert (whole.begun["id"], whole.begun["group"], whole["network.width"]) == ("01234567-t0000", "digits", 16)
@@ -103,7 +103,7 @@ def test_what_cannot_be_watched_is_refused_before_anything_starts(tmp_path, monk
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setattr("wandb.login", lambda **_: False)
     with pytest.raises(ConfigError, match="wandb has no key on this machine; run: wandb login"):
-        boards_of("wandb", SweepFolder(tmp_path, "a"))
+        loggers_of("wandb", SweepFolder(tmp_path, "a"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"observers: tensorboard needs a package.*gensweep\[tensorboard\]"):
         load_sweep({"name": "a", "base": {"family": {"kind": "diffusion"}}, "observers": ["tensorboard"]})

@@ -1,8 +1,7 @@
-"""What is to be done in a storage while a sweep runs, in a thread: training never waits for it.
+"""Copy a running sweep to its storage in a thread, so that training never waits for it.
 
-The thread copies the log of events, pictures and logs of trials, renews the driver's claim, and deletes checkpoints of
-no more use once the copy tells of the event that made them so.  A storage that is away holds nothing up: what is to be
-done waits, and is tried again.
+The thread copies events, pictures and logs of trials and renews the driver's claim.  It deletes unused checkpoints
+once the storage has the event that made them unused.  While the storage is unreachable, the work waits and is retried.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from gensweep.sweep.stored_copy import StoredCopy
 
 _log = logging.getLogger(__name__)
 
-#: Seconds until the storage has what a trial says between two evaluations; it has everything else at once.
+#: Seconds until metrics between two evaluations are in the storage; other events are copied at once.
 PUSH_INTERVAL = 5.0
-#: Seconds before the second attempt while the storage is away; each later pause is twice as long.
+#: Seconds before the second attempt while the storage is unreachable; each later pause is twice as long.
 FIRST_PAUSE = 1.0
-#: Seconds between two attempts at most.
+#: Longest pause between two attempts, in seconds.
 LONGEST_PAUSE = 15.0
-#: Seconds that the end of a sweep waits for a storage that is away.
+#: Seconds for which the end of a sweep waits for an unreachable storage.
 CLOSING_PATIENCE = 60.0
 
 
-class Upkeep:
+class StorageSync:
     """The thread, and the observer that wakes it."""
 
     def __init__(self, folder: SweepFolder, copy: StoredCopy, ownership: Ownership) -> None:
@@ -46,7 +45,7 @@ class Upkeep:
         self._thread.start()
 
     def __call__(self, event: Event, state: SweepState) -> None:
-        """Copy an event at once, unless it is one of those that come all the time."""
+        """Copy an event at once, unless it is a frequent one."""
         match event:
             case Evaluated(trial=trial, evaluation=evaluation):
                 for file in self._folder.pictures(trial, evaluation.images):
@@ -57,20 +56,20 @@ class Upkeep:
             self._wake.set()
 
     def on_loss(self, hear: Callable[[SweepElsewhereError], None]) -> None:
-        """Who hears, in the thread, that another driver has taken the sweep over."""
+        """Called, in the thread, when another driver has taken the sweep over."""
         self._hears_loss = hear
 
     def store_settings(self) -> None:
-        """Copy the configuration, which has changed."""
+        """Copy the changed configuration."""
         self.later(self._copy.store_settings)
 
     def later(self, action: Callable[[], None]) -> None:
-        """Do something once the storage has the log as it is now; it is repeated while it raises OSError."""
+        """Call `work` once the storage has the current log; retry on OSError."""
         self._later.append((self._folder.log.size, action))
         self._wake.set()
 
     def close(self) -> int:
-        """Finish, for at most a minute, and release the claim; returns how many bytes of the log are not stored."""
+        """Finish, for at most a minute, and release the claim; returns the number of log bytes not stored."""
         self._finishing.set()
         self._wake.set()
         self._thread.join(CLOSING_PATIENCE + LONGEST_PAUSE)
@@ -79,14 +78,14 @@ class Upkeep:
     def _run(self) -> None:
         pause, deadline = 0.0, float("inf")
         while True:
-            finishing = self._finishing.is_set()  # before the work: what comes later takes another round
+            finishing = self._finishing.is_set()  # read first: later events need another round
             if finishing:
                 deadline = min(deadline, time.monotonic() + CLOSING_PATIENCE)
             self._wake.clear()
             try:
                 done = self._work()
                 if pause:
-                    _log.warning("the storage of %s answers again", self._folder.name)
+                    _log.warning("the storage of %s is reachable again", self._folder.name)
                 pause = 0.0
                 if done and finishing:
                     self._ownership.renew(release=True)
@@ -96,9 +95,7 @@ class Upkeep:
                 return
             except Exception as error:
                 if not pause:
-                    _log.warning(
-                        "the storage of %s does not answer; what is for it waits (%s)", self._folder.name, error
-                    )
+                    _log.warning("the storage of %s is not reachable; copying waits (%s)", self._folder.name, error)
                 if time.monotonic() > deadline:
                     return
                 pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
@@ -109,7 +106,7 @@ class Upkeep:
                 self._wake.wait(PUSH_INTERVAL)
 
     def _work(self) -> bool:
-        """One round; whether there is nothing left to do."""
+        """One round; True if nothing is left to do."""
         if time.monotonic() - self._renewed >= RENEWAL_INTERVAL:
             self._ownership.renew()
             self._renewed = time.monotonic()

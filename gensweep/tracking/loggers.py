@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases, the `observers` of a sweep: each trial is a run there, fed while a session runs."""
+"""TensorBoard and Weights & Biases, the `observers` of a sweep: each trial is a run there, updated while it trains."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
 
-class Boards:
-    """Observer with a board for each trial that reports something.  Call `close` after the sweep."""
+class Loggers:
+    """Observer with a run for each trial that has results.  Call `close` after the sweep."""
 
     def __init__(self, open_board: Callable[[SweepState, TrialState], _TensorBoard | _WandbRun]) -> None:
-        self._open_board = open_board
-        self._boards: dict[str, _TensorBoard | _WandbRun] = {}
+        self._open_run = open_board
+        self._runs: dict[str, _TensorBoard | _WandbRun] = {}
         self._state = SweepState()
 
     def __call__(self, event: Event, state: SweepState) -> None:
-        """Forward numbers and ends."""
+        """Forward metrics and ends."""
         self._state = state
         match event:
             case Progressed():
-                self._board(event.trial).log(event.images, event.numbers)
+                self._run(event.trial).log(event.images, event.numbers)
             case Evaluated():
-                self._board(event.trial).log(event.evaluation.images, event.evaluation.numbers())
-            case Ended() if event.trial in self._boards:
-                self._boards.pop(event.trial).close(state.trials[event.trial])
+                self._run(event.trial).log(event.evaluation.images, event.evaluation.numbers())
+            case Ended() if event.trial in self._runs:
+                self._runs.pop(event.trial).close(state.trials[event.trial])
 
     def close(self) -> None:
-        """Close the open boards."""
-        for name, board in self._boards.items():
-            board.close(self._state.trials[name])
+        """Close the open runs."""
+        for name, run in self._runs.items():
+            run.close(self._state.trials[name])
 
-    def _board(self, name: str) -> _TensorBoard | _WandbRun:
-        if name not in self._boards:
-            self._boards[name] = self._open_board(self._state, self._state.trials[name])
-        return self._boards[name]
+    def _run(self, name: str) -> _TensorBoard | _WandbRun:
+        if name not in self._runs:
+            self._runs[name] = self._open_run(self._state, self._state.trials[name])
+        return self._runs[name]
 
 
-def boards_of(kind: ObserverKind, folder: SweepFolder) -> Boards:
+def loggers_of(kind: ObserverKind, folder: SweepFolder) -> Loggers:
     """The observer of that kind.  Raises ConfigError if its program would ask for a login."""
     if kind == "tensorboard":
-        return Boards(partial(_TensorBoard, folder.path / "tensorboard"))
+        return Loggers(partial(_TensorBoard, folder.path / "tensorboard"))
     import wandb
 
     if os.environ.get("WANDB_MODE") not in ("offline", "disabled") and not wandb.login(prompt=False):
         raise ConfigError("observers: wandb has no key on this machine; run: wandb login, or set WANDB_MODE=offline")
-    return Boards(partial(_WandbRun, folder.path))
+    return Loggers(partial(_WandbRun, folder.path))
 
 
 class _TensorBoard:
