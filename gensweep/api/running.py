@@ -93,7 +93,7 @@ def _run(
     going_on: Mapping[str, Any],
 ) -> SweepResult:
     paused_share = 0.0 if sweep.search.scheduler.kind == "asha" else 1.0
-    display, root = ProgressDisplay(going_on=paused_share), folder.path.parent
+    display, root = ProgressDisplay(resume_share=paused_share), folder.path.parent
     farewell = (
         f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
         f"to go on: {continue_command('resume', folder.path)}"
