@@ -90,7 +90,7 @@ def test_what_is_not_there_is_told_in_a_line(library, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="doesn't contain any data files"):
         hub_images("train", tmp_path, dataset=str(tmp_path / "empty"))
     monkeypatch.setattr("datasets.load_dataset", _cut_off)
-    with pytest.raises(GensweepError, match="nobody/nothing is not on this machine, and the hub cannot be reached"):
+    with pytest.raises(GensweepError, match="nobody/nothing is not on this machine, and the hub is unreachable"):
         hub_images("train", tmp_path, dataset="nobody/nothing")
 
 

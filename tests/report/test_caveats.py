@@ -81,7 +81,7 @@ def test_copies_are_warned_of_and_shown_beside_their_originals(tmp_path):
         write_sweep(folder, "copying", diffusion, 1, seed=1, rungs=1, signals=signals)
         page = render(*judged(load_sweeps()))
     assert "memorised: 40 % of samples look like copies of training images" in page
-    assert page.count('alt="Likeliest copies, each left of its original"') == 1
+    assert page.count('alt="Possible copies, each left of its original"') == 1
 
 
 NOISE = Anchor(340.0, "noise", 2000, error=10.0)

@@ -140,7 +140,7 @@ def test_an_adapter_of_another_base_is_refused_by_both_hashes(kind, base, tuned,
         tmp_path, untrained.config(kind, seed=6, data__classes=list(KNOWN), family__conditional=True)
     )
     mine, theirs = read_base(base).sha256[:12], read_base(other).sha256[:12]
-    with pytest.raises(GensweepError, match=rf"weights {mine}, but those of this model are {theirs}; name the run"):
+    with pytest.raises(GensweepError, match=rf"weights {mine}, but this model has {theirs}; name the run"):
         with_adapters(other, (tuned / ADAPTER_FILE, 1.0))
 
 

@@ -104,7 +104,7 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys
     ("arguments", "words"),
     [
         (["plain"], "this model was trained without labels, so no unit knows any"),
-        (["bare"], "holds only the network that draws images, so name the run that it comes from"),
+        (["bare"], "holds only the sampling network, so name the original run"),
         (["deaf"], "family.guidance is 0, which ignores the label"),
         (["tiny", "--class", "horse"], "'horse' is not a class of this model (known: 0, 1, 2,"),
         (["tiny", "--layer", "zzz"], "--layer 'zzz' is found in no layer's name; there are"),
