@@ -66,7 +66,7 @@ def test_if_nothing_can_be_read_it_is_an_error(folder, load):
     (folder / "bad.png").touch()
     with pytest.raises(ConfigError, match="no picture file of 1 can be read"):
         load()
-    with pytest.raises(ConfigError, match=r"path: .* is not a folder; name yours"):
+    with pytest.raises(ConfigError, match=r"path: .* is not a folder; name the folder"):
         load(path="~nosuchuser/photos")
 
 

@@ -27,7 +27,7 @@ def test_what_is_no_picture_is_told_in_a_line(tmp_path):
         "missing.png": "no such file",
         ".": "is a folder",
         "torn.png": "cannot be read as a picture",
-        "empty.png": "is no picture",
+        "empty.png": "not in a known picture format",
         "nan.tiff": "not finite",
     }.items():
         with pytest.raises(ConfigError, match=words) as error:
