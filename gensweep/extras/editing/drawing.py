@@ -63,7 +63,7 @@ def draw_from_pictures(
     family = model.family
     if not isinstance(family, Denoising | Encoding):
         raise ConfigError(
-            f"a model of family {model.config.kind('family')!r} generates images in one pass and cannot start from one; "
+            f"a model of family {model.config.kind('family')!r} draws an image in one pass and cannot start from one; "
             "name a run of a family that denoises or encodes"
         )
     if pictures.mask is not None and not isinstance(family, Denoising):

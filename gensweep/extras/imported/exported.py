@@ -77,7 +77,7 @@ class ExportedGenerator:
         except Exception as error:  # foreign code may raise anything
             arguments = f"z of shape {tuple(z.shape)}" + ("" if labels is None else f" and {len(labels)} labels")
             raise self._error(
-                f"the generator does not accept {arguments}: {_cause(error)}; set its inputs with --latent and --classes"
+                f"the generator does not accept {arguments}: {_cause(error)}; set --latent and --classes"
             ) from None
         raw = self._checked(found, len(indices))
         images = raw if raw.dtype == torch.uint8 else to_uint8(self._to_unit(raw.float()))
@@ -95,7 +95,7 @@ class ExportedGenerator:
             )
         if broken := int((~torch.isfinite(raw).flatten(1).all(1)).sum()):
             raise self._error(
-                f"{broken} of the images {self._drawn}..{self._drawn + n - 1} hold NaN or infinite values, which have no "
+                f"{broken} of the images {self._drawn}..{self._drawn + n - 1} hold NaN or infinite values and have no "
                 "score"
             )
         return raw

@@ -117,9 +117,7 @@ def unit_rows(found: ActivationMap, labels: Sequence[int], names: Sequence[str])
                     "layer": unit.layer,
                     "unit": unit.index,
                     "effect": float(found.effect[:, label, column].mean()),
-                    "level": None
-                    if noise is None
-                    else float(noise),  # a plain number, as rows are sent between machines
+                    "level": None if noise is None else float(noise),  # plain, as rows travel between machines
                     "effect_there": float(found.effect[level, label, column]),
                     "p": float(found.p[:, label, column].min()),
                 }

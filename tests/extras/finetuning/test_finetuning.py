@@ -177,7 +177,7 @@ def test_a_sweep_takes_over_what_it_does_not_write(kind, base):
     with pytest.raises(ConfigError, match=r"start.base: cannot be searched"):
         with_base(checked_sweep(searched))
     wrong = {"family": {"kind": "vdm"}, "start": {"kind": "finetune", "base": str(base)}}
-    with pytest.raises(ConfigError, match=f"family.kind: the base is a {kind}, so it cannot go on as vdm"):
+    with pytest.raises(ConfigError, match=f"family.kind: the base is a {kind}, so it cannot continue as vdm"):
         with_base(checked_sweep({"name": "s", "base": wrong}))
 
 
