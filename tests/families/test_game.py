@@ -80,7 +80,7 @@ def test_adaptive_augmentation_logs_its_probability_and_needs_verdicts():
     family = build("gan", gan=ada)
     names = {name for loss in family.losses(family.networks, batch()) for name in loss.signals}
     assert "augmentation" in names
-    with pytest.raises(ConfigError, match="draws no line between real and fake"):
+    with pytest.raises(ConfigError, match="no boundary between real and fake"):
         build("gan", gan=ada | {"loss": {"kind": "wasserstein"}})
 
 

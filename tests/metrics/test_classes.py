@@ -77,7 +77,7 @@ def test_score_by_class_is_the_mean_over_classes():
 
 
 def test_unfit_inputs_are_refused(monkeypatch):
-    with pytest.raises(GensweepError, match="at least 10 real images of each class, but there are 7 of cat"):
+    with pytest.raises(GensweepError, match="at least 10 real images per class, but there are 7 of cat"):
         FrechetDistanceByClass(reference(20))
     for kind in ("agreement", "fd_by_class"):
         with pytest.raises(ConfigError, match=rf"{kind} compares classes, but the data have only one \(cat\)"):

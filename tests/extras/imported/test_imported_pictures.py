@@ -48,7 +48,7 @@ def test_every_sort_of_file_is_read_or_counted(folder: Path):
     assert len(found.files) == GOOD
     notes = "\n".join(found.notes)
     assert f"{GOOD} of {GOOD} pictures are of another size" in notes
-    assert "4 of 10 pictures are grey: taken as RGB" in notes
+    assert "4 of 10 pictures are grey: converted to RGB" in notes
     assert "2 of 10 pictures are of more than 8 bits a value: scaled to 8" in notes
     assert "1 of 10 pictures are transparent: laid on white" in notes
 
