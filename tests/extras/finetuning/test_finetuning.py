@@ -228,10 +228,10 @@ def test_an_export_of_a_fine_tuning_is_the_model_that_it_was(tuned, tmp_path):
 
 
 BAD = [
-    (["--class", "9", "--update", "full", "--rank", "8"], 2, "--rank: belongs to low-rank updates"),
+    (["--class", "9", "--update", "full", "--rank", "8"], 2, "--rank: applies only to low-rank updates"),
     (["--class", "9", "--rank", "5000"], 2, "start.update.rank: 5000 is more than any of the"),
     (["--class", "9", "--target", "nowhere"], 2, "start.update.target: 'nowhere' matches no layer of the"),
-    (["--class", "3", "--target", "labels"], 2, "start.update.target: 'labels' learns nothing but new labels"),
+    (["--class", "3", "--target", "labels"], 2, "start.update.target: 'labels' only learns new labels"),
     (["--class", "nine"], 2, "'nine' is not a class of digits"),
     (["--data", "empty"], 2, "it has no picture for training"),
     (["--data", "nowhere"], 2, "is not a folder"),
