@@ -180,7 +180,7 @@ def _check_groups(name: str, width: int, group_channels: int, size: int) -> None
     step = group_channels // math.gcd(group_channels, EXPANSION) * max(1, size // FULL_WIDTH_PIXELS)
     if width % step:
         raise ConfigError(
-            f"r3gan: groups of {group_channels} channels do not divide those of blocks for a {name} of {width} and "
+            f"r3gan: groups of {group_channels} channels do not divide 2 x width for a {name} of {width} and "
             f"images of {size} px; use a multiple of {step}, or other group_channels"
         )
 

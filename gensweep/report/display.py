@@ -78,7 +78,7 @@ class ProgressDisplay:
                 self.say(f"{self._name} stops once {trials}; Ctrl-C again ends it at once")
             case events.SessionEnded() if self._opened:  # else the session of a lost driver
                 self.close()
-                self.say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")
+                self.say(f"{self._name} {event.status}: {self._counts()}{self._format_best()}, {self._elapsed()}")
 
     def show_phase(self, words: str) -> None:
         """On a terminal, show a phase before the session starts."""
@@ -101,9 +101,9 @@ class ProgressDisplay:
         self._done_before.clear()
         self._start_live()
         if self._live is None:
-            words = "goes on" if len(self._state.sessions) > 1 else "starts"
+            words = "resumes" if len(self._state.sessions) > 1 else "starts"
             before = f", {self._state.ended} ended before" if self._state.ended else ""
-            self.say(f"{self._name} {words}: {self._wanted_words()}{before}, {session.concurrent} at a time")
+            self.say(f"{self._name} {words}: {self._format_target()}{before}, {session.concurrent} at a time")
 
     def _waiting_words(self) -> list[str]:
         scaled = self._state.scaled
@@ -121,7 +121,7 @@ class ProgressDisplay:
         words += [] if trial.status == "infeasible" else [f"{count(trial.images)} images{took}"]
         words += [*([trial.error.strip()] if trial.error else []), *warnings]
         # Without a live table, each line shows the progress of the sweep.
-        more = "" if self._live else f"  [{self._counts()}{self._best_words()}, {self._time_words()}]"
+        more = "" if self._live else f"  [{self._counts()}{self._format_best()}, {self._format_time()}]"
         self.say(", ".join(words) + more)
 
     def close(self) -> None:
@@ -136,11 +136,11 @@ class ProgressDisplay:
         from rich.text import Text
 
         if self._before is not None:
-            return Text(f"{self._before} ... {self._elapsed_words()}", style="dim")
-        best = self._best_words().removeprefix(", ")
+            return Text(f"{self._before} ... {self._elapsed()}", style="dim")
+        best = self._format_best().removeprefix(", ")
         above = [
             Text.assemble((f"{self._name}  ", "bold"), self._counts()),
-            Text.assemble(best, "  " if best else "", (self._time_words(), "dim")),
+            Text.assemble(best, "  " if best else "", (self._format_time(), "dim")),
             *(Text(words, "yellow") for words in self._waiting_words()),
         ]
         training, below = list[TrialState](), list[Text]()
@@ -197,9 +197,9 @@ class ProgressDisplay:
         statuses = [trial.status for trial in self._trials]
         ends = ("finished", "pruned", "failed", "infeasible", "stopped", "paused")
         named = ", ".join(f"{statuses.count(status)} {status}" for status in ends if status in statuses)
-        return f"{self._state.ended}/{self._wanted_words()}" + (f" ({named})" if named else "")
+        return f"{self._state.ended}/{self._format_target()}" + (f" ({named})" if named else "")
 
-    def _wanted_words(self) -> str:
+    def _format_target(self) -> str:
         created = self._state.created
         if created is None or created.search_budget is None or self._state.exhausted:
             return counted(self._state.total, "trial")
@@ -207,26 +207,26 @@ class ProgressDisplay:
         spent, whole = (format_amount(each, created.search_unit) for each in amounts)
         return f"{counted(len(self._state.trials), 'trial')}, {spent} of {whole}"
 
-    def _best_words(self) -> str:
+    def _format_best(self) -> str:
         best = self._best
         if best is None or best.score is None:
             return ""
         return f", best {self._title} {score(best.score.value)} ({best.trial})"
 
-    def _elapsed_words(self) -> str:
+    def _elapsed(self) -> str:
         return duration(self._clock() - self._began)
 
-    def _time_words(self) -> str:
+    def _format_time(self) -> str:
         """Elapsed time and, unless the search has a budget, the time left at this session's speed."""
         created = self._state.created
         if created is not None and created.search_budget is not None and not self._state.exhausted:
-            return self._elapsed_words()
+            return self._elapsed()
         before = dict(self._done_before)  # a copy: the driver's thread adds trials
         shares = {trial.trial: self._share(trial) for trial in self._trials}
         done = sum(shares[name] - share for name, share in before.items())
         left = self._state.total - sum(shares.values())
         seconds = max(0.0, left) * (self._clock() - self._began) / done if done > 0 else 0.0
-        return self._elapsed_words() + (f", about {duration(seconds)} left" if seconds else "")
+        return self._elapsed() + (f", about {duration(seconds)} left" if seconds else "")
 
     def _share(self, trial: TrialState) -> float:
         """Share of a trial's budget that is done or will not be trained."""

@@ -67,7 +67,7 @@ class Backtest:
 
     @property
     def widening(self) -> float:
-        """By which factor intervals would have had to be wider, as logarithms, to hold as many scores as they claim."""
+        """Factor, on logarithms, by which intervals must widen to contain the claimed share of scores."""
         misses = [each.miss for each in self.hidden]
         return max(1.0, float(np.quantile(misses, INTERVAL_PART, method="inverted_cdf"))) if misses else 1.0
 

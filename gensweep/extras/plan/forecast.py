@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from gensweep.extras.plan.scaling_law import SCORE_DEVIATION, TRIAL_DEVIATION, fit_law, fit_replicates, law_terms
 from gensweep.extras.plan.scored_trainings import Array, Observations, ScoredTraining, observe
 
-#: Laws that stand for what is not known: the ends of an 80 % interval are their 20th and 180th.
+#: Number of bootstrap laws: the ends of an 80 % interval are their 20th and 180th.
 REPLICATES = 200
 #: Scores that are drawn from each law of the bootstrap.
 DRAWS_PER_LAW = 5
@@ -71,7 +71,7 @@ class FittedFamily:
 
     @property
     def trainings(self) -> tuple[ScoredTraining, ...]:
-        """What the law was fitted to."""
+        """The trainings that the law was fitted to."""
         return self.observations.trainings
 
     @cached_property

@@ -46,7 +46,7 @@ class ScoredTraining:
 
     @property
     def envelope(self) -> tuple[CurvePoint, ...]:
-        """The best score so far at each point: that of its model if it had ended there."""
+        """The best score so far at each point: its model's score if it had ended there."""
         best = accumulate((point.order for point in self.curve.points), min)
         return tuple(replace(point, order=order) for point, order in zip(self.curve.points, best, strict=True))
 

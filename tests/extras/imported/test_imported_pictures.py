@@ -62,7 +62,7 @@ def test_what_cannot_be_read_is_named_with_a_reason_in_one_line(folder: Path):
     with pytest.raises(ConfigError, match="has nothing to score: 2 files cannot be read") as caught:
         read_folder(folder, 1, size=8, channels=3)
     assert "nan.tiff (ValueError: some pixels are not finite)" in str(caught.value)
-    assert "pipe.png (no regular file)" in str(caught.value)
+    assert "pipe.png (not a regular file)" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
