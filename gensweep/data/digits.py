@@ -1,4 +1,4 @@
-"""Handwritten digits: 1,797 real grey images of 8 x 8 pixels that ship with scikit-learn, so no download is needed."""
+"""Handwritten digits: 1,797 real grey images of 8 x 8 pixels that ship with scikit-learn; no download needed."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def digits(
     size: Size = 32,
     flip: Flip = False,
 ) -> Images:
-    """Handwritten digits, embedded: 1,797 real grey images in ten classes.
+    """Handwritten digits: 1,797 real grey images in ten classes, included with scikit-learn.
 
-    The values 0..16 of the source become 0..255, and the 8 x 8 pixels are interpolated bilinearly to `size`.
-    The test split is the last fifth of each class in file order; the people who wrote it are mostly other people.
+    The source's values 0..16 become 0..255, and the 8 x 8 pixels are interpolated bilinearly to `size`.
+    The test split is the last fifth of each class in file order, mostly written by other people.
     Raises GensweepError if scikit-learn is not installed.
     Source: E. Alpaydin & C. Kaynak, UCI optical recognition of handwritten digits, through scikit-learn.
     """
-    # The file is read where it is installed: importing scikit-learn takes a second in each process.
+    # Read the installed file directly: importing scikit-learn costs each process a second.
     installed = importlib.util.find_spec("sklearn")
     file = Path(installed.origin or "" if installed else "").parent / "datasets" / "data" / "digits.csv.gz"
     try:
         rows = np.loadtxt(file, delimiter=",")
     except OSError as error:
-        raise GensweepError(f"the digits are gone ({error}); run: pip install scikit-learn") from error
+        raise GensweepError(f"the digits are missing ({error}); run: pip install scikit-learn") from error
     values, labels = rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64)
     pixels = np.rint(values * (255 / 16)).astype(np.uint8)
     kept = _is_test(labels) == (split == "test")

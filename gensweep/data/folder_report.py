@@ -1,4 +1,4 @@
-"""Facts on a folder of pictures that matter before training: sizes, crops, kinds of pixels, duplicates, bad files."""
+"""Facts about a folder of pictures before training: sizes, crops, pixel formats, duplicates, unreadable files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gensweep.data.images import SPLIT_WORDS, Images, Split
 from gensweep.data.picture_decoding import original
 from gensweep.data.picture_files import counted, decode_files, printable
 
-#: Kinds of pixels that decoding converts, with the conversion.
+#: Pixel formats that decoding converts, with a description.
 CONVERSIONS = {
     "more than 8 bits": "of more than 8 bits (scaled to 8)",
     "transparent": "transparent (put on white)",
@@ -26,11 +26,11 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class FolderReport:
-    """Facts on the pictures of all splits; files are named relative to the folder.
+    """Facts about the pictures of all splits; file names are relative to the folder.
 
-    `smallest`, `median` and `largest` are the width and height of originals, in the order of their pixel counts.
-    Duplicates are pictures whose squares are equal in every pixel: `repeated` pairs a file with an earlier one of its
-    split, `leaked` a test file with one of the training split.
+    `smallest`, `median` and `largest` are the width and height of originals, ordered by pixel count.
+    Duplicates are pictures with identical pixels after cropping: `repeated` pairs a file with an earlier one in its
+    split, `leaked` a test file with a training file.
     """
 
     pictures: Mapping[Split, int]
@@ -48,7 +48,7 @@ class FolderReport:
     warnings: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """The report for people."""
+        """The report as text."""
         total, smallest = sum(self.pictures.values()), f"{self.size} x {self.size}"
         repeats = [f"{len(pairs):,} in {split} ({_example(pairs)})" for split, pairs in self.repeated.items() if pairs]
         modes = [f"{count:,} {CONVERSIONS.get(mode, mode)}" for mode, count in self.modes.items()]
@@ -65,7 +65,7 @@ class FolderReport:
 def inspect_folder(
     split: Split, root: Path, *, flip: bool, allow_skipped: bool, **settings: Any
 ) -> tuple[Images, FolderReport]:
-    """Read all splits of a folder, with the arguments of `image_folder`, and describe them.
+    """Read all splits of a folder and describe them; arguments as for `image_folder`.
 
     Returns one of the splits with notes on all.  Raises ConfigError if that split is empty.
     """
@@ -112,13 +112,13 @@ def _size(size: tuple[int, int]) -> str:
 
 
 def _digests(part: FolderSplit) -> list[tuple[str, bytes]]:
-    """The files of a split, each with the hash of its square."""
+    """Files of a split, each with the hash of its cropped pixels."""
     hashes = (hashlib.sha256(square.tobytes()).digest() for square in part.decoded.pixels)
     return list(zip(part.names, hashes, strict=True))
 
 
 def _equal(part: FolderSplit, others: FolderSplit) -> Pairs:
-    """The files of a split that are equal to another file of these, each with the first such file."""
+    """Files of a split that equal another of these files, each with the first one."""
     first = {digest: name for name, digest in reversed(_digests(others))}
     pairs = ((name, first.get(digest, name)) for name, digest in _digests(part))
     return tuple((name, other) for name, other in pairs if name != other)

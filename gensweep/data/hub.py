@@ -1,4 +1,4 @@
-"""Image data sets of the Hugging Face hub, or folders in its layouts such as Parquet files, through its `datasets`."""
+"""Image data sets of the Hugging Face hub, or local folders in its layouts (such as Parquet), through `datasets`."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from gensweep.data.picture_files import shuffle_key
 from gensweep.errors import ConfigError, GensweepError, ParameterError
 from gensweep.files import expanded
 
-#: Rows that are read at a time.
+#: Rows to read at a time.
 ROWS_AT_ONCE = 256
 
 
 class _Columns(NamedTuple):
-    """The columns of pictures and labels, the class names, and the class of each value of a label."""
+    """Columns of pictures and labels, class names, and the class of each label value."""
 
     image: str
     label: str | None
@@ -49,14 +49,14 @@ def hub_images(
     root: Path,
     *,
     dataset: Annotated[
-        str, MinLen(1), doc("its name on the hub, such as ylecun/mnist, or a folder in one of the hub's layouts")
+        str, MinLen(1), doc("name on the hub, such as ylecun/mnist, or a folder in one of the hub's layouts")
     ],
-    subset: Annotated[str | None, doc("which of its configurations, where it has several")] = None,
+    subset: Annotated[str | None, doc("configuration of the data set, if it has several")] = None,
     revision: Annotated[str | None, doc("commit, tag or branch of its repository; null: the newest")] = None,
-    train_split: Annotated[str | None, doc("its split to train on; null: train, or the only one")] = None,
-    test_split: Annotated[str | None, doc("its split to test on; null: test, or else validation")] = None,
+    train_split: Annotated[str | None, doc("split for training; null: train, or the only one")] = None,
+    test_split: Annotated[str | None, doc("split for testing; null: test, else validation")] = None,
     image: Annotated[str | None, doc("column of pictures; null: the only one")] = None,
-    label: Annotated[str | None, doc("column of labels; null: the only one of class labels, else one class")] = None,
+    label: Annotated[str | None, doc("column of labels; null: the only one with class labels, else one class")] = None,
     classes: Classes = None,
     limit: Limit = None,
     size: Size = 32,
@@ -64,15 +64,15 @@ def hub_images(
     test_fraction: TestFraction = 0.1,
     flip: Flip = False,
 ) -> Images:
-    """An image data set of the Hugging Face hub, by its name; the library `datasets` fetches it once a machine.
+    """An image data set of the Hugging Face hub; the library `datasets` fetches it once per machine.
 
-    If it has one split only, a hash of each row's number sets about `test_fraction` of the rows aside for testing.
-    Pictures are cropped to the square in the middle and resized.
-    Raises ConfigError if `datasets` is not installed, there is no such data set or split, both splits are one, columns
-    are missing or several, or a picture cannot be read; GensweepError if the hub cannot be reached.
+    With a single split, a hash of each row's number sets about `test_fraction` of the rows aside for testing.
+    Pictures are cropped to the central square and resized.
+    Raises ConfigError if `datasets` is not installed, the data set or split does not exist, both splits are the same,
+    columns are missing or ambiguous, or a picture is unreadable; GensweepError if the hub is unreachable.
     """
     if train_split is not None and train_split == test_split:
-        raise ParameterError("test_split", f"{test_split} is train_split, too; name another, or leave one of them out")
+        raise ParameterError("test_split", f"{test_split} is also train_split; name another split, or remove one")
     parts = _loaded(dataset, subset, revision, root)
     asked: dict[Split, str | None] = {"train": train_split, "test": test_split}
     alone = train_split is None and test_split is None and len(parts) == 1
@@ -89,11 +89,11 @@ def hub_images(
             continue
         try:
             pixels.append(decoded(io.BytesIO(_content(picture)), size, channels))
-        except Exception as error:  # decoders raise all sorts of things
+        except Exception as error:  # decoders raise many types
             cause = " ".join(str(error).split()) or type(error).__name__
-            raise ConfigError(f"row {row} of {dataset} is no picture ({cause})") from None
+            raise ConfigError(f"row {row} of {dataset} is not a picture ({cause})") from None
         if value not in columns.meaning:
-            raise ConfigError(f"row {row} of {dataset} has the label {value!r}, which names no class")
+            raise ConfigError(f"row {row} of {dataset} has the label {value!r}, which is not a class")
         labels.append(columns.meaning[value])
     if not labels:
         raise ConfigError(f"hub: {dataset} has no row for {split}ing (test_fraction: {test_fraction})")
@@ -103,7 +103,7 @@ def hub_images(
 
 
 def _loaded(dataset: str, subset: str | None, revision: str | None, root: Path) -> Mapping[str, Any]:
-    """All splits of a data set, by their names."""
+    """All splits of a data set by name."""
     try:
         from datasets import load_dataset
     except ImportError:
@@ -114,26 +114,26 @@ def _loaded(dataset: str, subset: str | None, revision: str | None, root: Path) 
         found: Mapping[str, Any] = load_dataset(place, subset, revision=revision, cache_dir=str(root / "hub"))
     except ConnectionError as error:
         raise GensweepError(
-            f"{dataset} is not on this machine, and the hub cannot be reached ({error}); with a network, run: "
+            f"{dataset} is not on this machine, and the hub is unreachable ({error}); with a network, run: "
             f"gensweep data show hub:{dataset}"
         ) from error
-    except Exception as error:  # of files, names, configurations, and whatever its version raises
+    except Exception as error:  # depends on files, names, configurations and the version of `datasets`
         cause = " ".join(str(error).split()) or type(error).__name__
         raise ParameterError("dataset", f"{dataset} cannot be loaded by the library datasets: {cause}") from error
     return found
 
 
 def _split_name(parts: Mapping[str, Any], split: Split, asked: Mapping[Split, str | None]) -> str | None:
-    """The split that the user names, or the first usual one that is not the other's; None without."""
+    """The split that the user names, else the first usual one that is not the other split; None without one."""
     if (name := asked[split]) is not None:
         return name if name in parts else None
     return next((name for name in SPLIT_WORDS[split] if name in parts and name not in asked.values()), None)
 
 
 def _find_columns(rows: Any, both: list[Any], image: str | None, label: str | None, dataset: str) -> _Columns:
-    """The columns that the user names, or the only ones of their kind.  Raises ConfigError if they are not clear.
+    """The columns that the user names, else the only ones of their kind.  Raises ConfigError if ambiguous.
 
-    Labels without names are numbered over both splits, so that they mean the same even if one split lacks a class.
+    Unnamed labels are numbered over both splits, so that numbers agree even if one split lacks a class.
     """
     from datasets import ClassLabel, Image
 
@@ -155,8 +155,8 @@ def _find_columns(rows: Any, both: list[Any], image: str | None, label: str | No
         return _Columns(image, label, tuple(names), {index: index for index in range(len(names))})
     try:
         values = sorted(set(chain(*(part.unique(label) for part in both))) - {None})
-    except (TypeError, NotImplementedError):  # no hash or no order, of Arrow's or of Python's
-        problem = f"the column {label!r} of {dataset} holds lists, or several types; name one of words or numbers"
+    except (TypeError, NotImplementedError):  # unhashable or unordered, in Arrow or Python
+        problem = f"the column {label!r} of {dataset} holds lists or mixed types; name a column of words or numbers"
         raise ParameterError("label", problem) from None
     return _Columns(image, label, tuple(map(str, values)), {value: index for index, value in enumerate(values)})
 
@@ -169,7 +169,7 @@ def _only(found: list[str], key: str, what: str, columns: list[str], dataset: st
 
 
 def _rows(rows: Any, columns: _Columns) -> Iterator[tuple[Any, Any]]:
-    """Pictures, still encoded, and labels."""
+    """Encoded pictures, and labels."""
     wanted = [name for name in (columns.image, columns.label) if name is not None]
     for batch in rows.select_columns(wanted).with_format("arrow").iter(ROWS_AT_ONCE):
         labels = [None] * len(batch) if columns.label is None else batch[columns.label].to_pylist()
@@ -177,6 +177,6 @@ def _rows(rows: Any, columns: _Columns) -> Iterator[tuple[Any, Any]]:
 
 
 def _content(picture: Any) -> bytes:
-    """The bytes of an encoded picture, which may lie in a file of its own."""
+    """Bytes of an encoded picture, which may be a file."""
     found = picture["bytes"] if isinstance(picture, dict) else picture
     return Path(picture["path"]).read_bytes() if found is None else found

@@ -1,4 +1,4 @@
-"""Any folder of pictures as a data set: classes from its sub-folders, or one class."""
+"""A folder of pictures as a data set: classes from its subfolders, or one class."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from gensweep.errors import ConfigError, ParameterError
 from gensweep.files import expanded
 from gensweep.remote_folder import is_url
 
-# The name of the class of a folder without sub-folders.
+# Class name of a folder without subfolders.
 ONE_CLASS = "image"
-#: Share of the pictures that may be skipped, because they cannot be read, before somebody has to agree.
+#: Share of unreadable pictures above which the user has to agree.
 MAX_SKIPPED_SHARE = 0.01
 
 
@@ -52,27 +52,24 @@ def image_folder(
     split: Split,
     root: Path,
     *,
-    path: Annotated[str, doc("the folder, or a URL such as s3://bucket/pictures")],
+    path: Annotated[str, doc("folder, or a URL such as s3://bucket/pictures")],
     classes: Classes = None,
     limit: Limit = None,
     size: Size = 32,
     channels: Channels = 3,
     test_fraction: TestFraction = 0.1,
     flip: Flip = True,
-    allow_skipped: Annotated[
-        bool, doc("whether more than one in a hundred pictures may be skipped because they cannot be read")
-    ] = False,
+    allow_skipped: Annotated[bool, doc("whether more than 1 % of the pictures may be skipped as unreadable")] = False,
 ) -> Images:
-    """A folder of your own pictures: classes from its sub-folders, or one class.
+    """A folder of your own pictures: classes from its subfolders, or one class.
 
-    Pictures are cropped to the square in the middle and resized, see `picture_decoding`.
-    If the folder has sub-folders `train` and `test` (or `validation`, `valid` or `val`, where there is no `test`) they
-    are the splits; otherwise a hash of each file's name decides, so that about `test_fraction` of the pictures are for
-    testing and a new picture moves no other one.
-    The pictures come in the order of these hashes, so the first `limit` of them are a fair mix of the classes.
-    Links, and files that cannot be read or have more than MAX_PIXELS, are skipped, counted and named in the notes.
-    Of a folder at a URL a machine fetches what is new into its cache.
-    Raises ConfigError if there is no such folder, nothing in it that can be read, or too much that cannot.
+    Pictures are cropped to the central square and resized, see `picture_decoding`.
+    Subfolders `train` and `test` (or else `validation`, `valid` or `val`) are the splits.  Without them, a hash of each
+    file name sets about `test_fraction` of the pictures aside for testing; adding pictures never moves others between
+    the splits.  Pictures come in the order of these hashes, so `limit` keeps a fair mix of classes.
+    Links, unreadable files and pictures above MAX_PIXELS are skipped, counted and named in the notes.
+    New files of a folder at a URL are fetched into the machine's cache.
+    Raises ConfigError if the folder does not exist, has no readable picture, or has too many unreadable ones.
     """
     settings: dict[str, Any] = {"classes": classes, "limit": limit, "size": size, "channels": channels}
     return read_split(split, root, path=path, test_fraction=test_fraction, **settings).images(flip, allow_skipped)
@@ -80,11 +77,11 @@ def image_folder(
 
 @dataclass(frozen=True, eq=False)
 class FolderSplit:
-    """A split of a folder of pictures, also if training refuses it.
+    """A split of a folder of pictures, even if training refuses it.
 
-    `names` are the files of the decoded pictures, relative to the folder of all splits.  `notes` are lines on the split
-    and on files that are not pictures, `skipped` on each kind of file and link that is left out.  `refusal` is why
-    training refuses the split until the user allows it, or "".
+    `names` are the decoded files, relative to the folder of all splits.  `notes` describe the split and files that are
+    not pictures; `skipped` describes what was left out.  `refusal` is why training refuses the split until the user
+    allows it, or "".
     """
 
     root: Path
@@ -98,7 +95,7 @@ class FolderSplit:
     settings: Mapping[str, Any]
 
     def images(self, flip: bool, allow_skipped: bool) -> Images:
-        """The data set.  Raises ConfigError if it is empty, or too much is skipped."""
+        """The data set.  Raises ConfigError if it is empty or skips too much."""
         details = f": {'; '.join(self.skipped)}" if self.skipped else ""
         if not self.names:
             what = f"it has no picture for {self.split}ing"
@@ -130,18 +127,18 @@ def read_split(
     channels: Channels,
     test_fraction: TestFraction,
 ) -> FolderSplit:
-    """Read a split for `image_folder`.  Raises ConfigError if there is no such folder or class."""
+    """Read a split for `image_folder`.  Raises ConfigError if the folder or a class does not exist."""
     folder = local_copy(path, root).resolve() if is_url(path) else expanded(path).resolve()
     if not folder.is_dir():
-        raise ParameterError("path", f"{folder} is not a folder; name yours")
+        raise ParameterError("path", f"{folder} is not a folder; name the folder of your pictures")
     given = splits_in(folder)
     folders = dict(zip(SPLIT_WORDS, given, strict=False)) if given else {split: folder}
     for each in folders.values():
         if not each.resolve().is_relative_to(folder):
-            problem = f"{each} is a link that leads out of the folder; let it hold both splits itself"
+            problem = f"{each} links to a place outside the folder; put both splits inside it"
             raise ParameterError("path", problem)
     listings = {name: list_files(each) for name, each in folders.items()}
-    # Both splits count, so that their labels mean the same even if one lacks a class.
+    # Labels count over both splits, so that they agree even if one split lacks a class.
     class_names = _class_names([file for listing in listings.values() for file in listing.files])
     pictures, notes = _pictures(listings[split].files, class_names)
     if unused := [f"{each.name}/" for each in given[2:]]:
@@ -158,7 +155,7 @@ def read_split(
             notes = (*notes, f"{total}, split by their names: {train} to train on, {test} to test on")
     use: dict[str, Any] = {"size": size, "channels": channels, "limit": limit, "split": split, "classes": classes}
     decoded = cached_pictures(folders[split], wanted, root, use)
-    # Files are decoded in their order until there are enough.
+    # Decode files in order until there are enough.
     files = islice((file for file in wanted if file not in decoded.unreadable), len(decoded.labels))
     names = tuple((folders[split] / file).relative_to(folder).as_posix() for file in files)
     return FolderSplit(
@@ -179,19 +176,19 @@ def _refusal(skipped: int, read: int) -> str:
     if share <= MAX_SKIPPED_SHARE:
         return ""
     return (
-        f"{100 * share:.2g} % would be skipped, which is more than {100 * MAX_SKIPPED_SHARE:g} %; fix or remove "
+        f"{100 * share:.2g} % would be skipped, but at most {100 * MAX_SKIPPED_SHARE:g} % may be; fix or remove "
         "these files and links, or set data.allow_skipped: true"
     )
 
 
 def splits_in(folder: Path) -> list[Path]:
-    """The folders of the splits train and test, then others called like a test split; none where file names decide."""
+    """Folders of train and test, then unused test-like splits; none if file names decide."""
     train, test = ([folder / word for word in words if (folder / word).is_dir()] for words in SPLIT_WORDS.values())
     return [*train, *test] if train and test else []
 
 
 def check_one_set(path: str) -> None:
-    """Raise ParameterError if a folder that is to be compared with holds splits, all but one of which were left out."""
+    """Raise ParameterError if a reference folder has several splits, of which only one would be used."""
     if splits := splits_in(expanded(path)):
         named = " or ".join(f"{each}/" for each in splits)
         raise ParameterError("against", f"{path} holds several splits; name the folder {named}")
@@ -202,7 +199,7 @@ def _class_names(files: Sequence[str]) -> tuple[str, ...]:
 
 
 def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The labels of the pictures among some files, in the order of their hashes, and a note on what was left out."""
+    """Labels of the pictures among some files, in the order of their hashes, and notes on skipped files."""
     one = class_names == (ONE_CLASS,)
     names = sorted((file for file in files if is_picture(file)), key=lambda file: (shuffle_key(file), file))
     labels = {name: 0 if one else class_names.index(name.partition("/")[0]) for name in names if one or "/" in name}

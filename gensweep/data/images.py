@@ -23,27 +23,27 @@ from gensweep.errors import ConfigError
 from gensweep.registry import Registry
 
 Split: TypeAlias = Literal["train", "test"]
-#: What a split is called, in the order in which it is looked for.
+#: Names of splits, in the order of lookup.
 SPLIT_WORDS: Mapping[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 
 
 # A data set is a function (split, root: the cache folder, *, settings) -> Images.
 DATASETS: Registry[Callable[..., Images]] = Registry("data set", package="gensweep.data")
-# A fetcher is a function (root: the cache folder, *, source: a folder that has the data set, report: takes lines
-# for the user) -> the folder where the data set is stored.
+# A fetcher is a function (root: the cache folder, *, source: a folder that has the data set, report: prints a line)
+# -> the folder where the data set is stored.
 FETCHERS: Registry[Callable[..., Path]] = Registry("data set to fetch", package="gensweep.data")
 
-# What a person may call a data set that is one of a kind: its kind and settings, by that name.
+# Short names of single data sets: kind and settings by name.
 NAMED_DATASETS: dict[str, tuple[str, dict[str, str]]] = {}
 
 ClassNames: TypeAlias = Annotated[tuple[str, ...], MinLen(1)]
-Classes: TypeAlias = Annotated[ClassNames | None, doc("which classes, in the order of their labels; null: all")]
-Limit: TypeAlias = Annotated[Annotated[int, Ge(1)] | None, doc("images that are used, the first ones; null: all")]
+Classes: TypeAlias = Annotated[ClassNames | None, doc("classes to use, in the order of their labels; null: all")]
+Limit: TypeAlias = Annotated[Annotated[int, Ge(1)] | None, doc("use only the first N images; null: all")]
 Size: TypeAlias = Annotated[int, Interval(ge=8, le=256), MultipleOf(4), doc("pixels of each side")]
-Flip: TypeAlias = Annotated[bool, doc("whether images are mirrored at random in training")]
-Channels: TypeAlias = Annotated[Literal[1, 3], doc("3 is RGB, 1 is grey")]
+Flip: TypeAlias = Annotated[bool, doc("mirror images at random in training")]
+Channels: TypeAlias = Annotated[Literal[1, 3], doc("3: RGB, 1: grey")]
 TestFraction: TypeAlias = Annotated[
-    float, Interval(ge=0, lt=1), doc("share of the images to test on, where the data set has no split of its own")
+    float, Interval(ge=0, lt=1), doc("share of images for testing, if the data set has no test split")
 ]
 
 
@@ -51,9 +51,9 @@ TestFraction: TypeAlias = Annotated[
 class Images:
     """A data set in memory: square uint8 images with labels.
 
-    Labels count from 0 in the order of `class_names`.  `flip` says whether a mirrored image is as good as the original.
-    `fingerprint` is the SHA-256 of class names, labels and pixels: equal on every machine that sees equal images.
-    `notes` are for the user, such as files that could not be read.
+    Labels count from 0 in the order of `class_names`.  `flip` is True if a mirrored image is as good as the original.
+    `fingerprint` is the SHA-256 of class names, labels and pixels, equal on every machine.
+    `notes` are for the user, such as a list of unreadable files.
     """
 
     pixels: UInt8[Tensor, "n c h w"]
@@ -69,7 +69,7 @@ class Images:
 
     @property
     def channels(self) -> int:
-        """1 is grey, 3 is RGB."""
+        """1: grey, 3: RGB."""
         return self.pixels.shape[1]
 
     @property
@@ -79,17 +79,17 @@ class Images:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of an image, (c, h, w)."""
+        """Shape of an image, (c, h, w)."""
         return self.channels, self.size, self.size
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.class_names)
 
     @property
     def class_counts(self) -> tuple[int, ...]:
-        """How many images each class has."""
+        """Number of images per class."""
         return tuple(torch.bincount(self.labels, minlength=self.classes).tolist())
 
 
@@ -105,10 +105,10 @@ def select(
     flip: bool,
     notes: tuple[str, ...] = (),
 ) -> Images:
-    """Make a data set of the classes named, at most `limit` images of them (the first), at `size` x `size` pixels.
+    """Make a data set of the first `limit` images of the named classes, at `size` x `size` pixels.
 
     Labels of a subset count from 0 in the order in which the user named the classes.
-    Raises ConfigError for a class that does not exist, and if nothing is left.
+    Raises ConfigError for an unknown class, or if no image is left.
     """
     chosen = picked(classes, class_names, name.partition("/")[0])
     order = np.full(len(class_names), -1)
@@ -122,7 +122,7 @@ def select(
         notes = (*notes, f"limit: the first {limit} images of {name} have no {lacking}; raise it, or name classes")
     if len(index) == 0:
         raise ConfigError(f"{name} has no image of {', '.join(chosen)}; name other classes or another split")
-    # A whole data set is taken as it is: no second copy of 150 MB.
+    # A whole data set is not copied: that would need another 150 MB.
     pixels = np.ascontiguousarray(resized(pixels if len(index) == len(pixels) else pixels[index], size))
     labels = order[labels[index]].astype(np.int64)
     digest = hashlib.sha256(repr((chosen, pixels.shape)).encode())
@@ -132,9 +132,9 @@ def select(
 
 
 def picked(classes: tuple[str, ...] | None, known: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """The classes that the user wants, in the user's order; None means all.
+    """The classes that the user names, in that order; None means all.
 
-    Raises ConfigError with every name that is unknown or written twice.
+    Raises ConfigError that lists all unknown and repeated names.
     """
     if classes is None:
         return known
@@ -152,7 +152,7 @@ def picked(classes: tuple[str, ...] | None, known: tuple[str, ...], name: str) -
 
 
 def resized(pixels: UInt8[np.ndarray, "n c h0 w0"], size: int) -> UInt8[np.ndarray, "n c h w"]:
-    """Square images at another size: bilinear, antialiased when it shrinks.
+    """Resize square images: bilinear, antialiased when shrinking.
 
     PIL's fixed-point arithmetic gives the same bytes on every machine, so fingerprints stay comparable.
     """

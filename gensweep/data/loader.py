@@ -1,8 +1,8 @@
 """Batches from a data set that stays on the training device as uint8.
 
-Training draws from an endless stream of images, epoch after epoch, each a fresh permutation of the data set.  Positions
-in the stream are counted in images.  Everything random depends on the seed and the position alone, so neither the batch
-size nor the number of workers nor a restart changes the stream.
+Training reads an endless stream of images, each epoch a fresh permutation of the data set.  Positions in the stream are
+counted in images.  Randomness depends only on the seed and the position, so batch size, number of workers and restarts
+do not change the stream.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 from gensweep.data.images import Images
 from gensweep.noise import Noise
 
-#: The random stream of the order of images, far from those of families and samplers, which share seed and positions.
+#: Random stream of the order of images, separate from those of families and samplers, which share seed and positions.
 ORDER_STREAM = 1 << 30
-#: The random stream that decides which images are mirrored.
+#: Random stream that selects images to mirror.
 FLIP_STREAM = ORDER_STREAM + 1
 
 
 class LoadedBatch(NamedTuple):
-    """One rank's part of a batch: images in [-1, 1], labels, and where in the stream they stand."""
+    """One rank's part of a batch: images in [-1, 1], labels, and positions in the stream."""
 
     images: Float[Tensor, "b c h w"]
     labels: Int64[Tensor, " b"]
@@ -45,9 +45,9 @@ class Loader:
         self._order = self.labels[:0]
 
     def batch(self, position: int, batch_size: int, rank: int = 0, world: int = 1) -> LoadedBatch:
-        """Draw rank's contiguous share of the global batch that begins at `position` of the stream.
+        """A rank's contiguous share of the global batch that begins at `position` of the stream.
 
-        A pure function of its arguments: the shares of all ranks, one after the other, are the batch of a single rank.
+        A pure function of its arguments: the shares of all ranks, in order, equal the batch of a single rank.
         """
         start, stop = (position + batch_size * share // world for share in (rank, rank + 1))
         positions = torch.arange(start, stop, device=self.pixels.device)
@@ -60,17 +60,17 @@ class Loader:
         return LoadedBatch(images, self.labels.index_select(0, index), positions)
 
     def _index(self, start: int, stop: int) -> Int64[Tensor, " b"]:
-        """Which images stand at positions start..stop-1."""
+        """Indices of the images at positions start..stop-1."""
         n = len(self.labels)
         epochs = range(start // n, max(start // n + 1, -(-stop // n)))
-        # Most batches lie in the epochs of the batch before; the order is kept only to save work.
+        # Cached: most batches use the same epochs as the batch before.
         if not (epochs.start in self._epochs and epochs[-1] in self._epochs):
             self._epochs, self._order = epochs, self._permutations(epochs)
         first = self._epochs.start * n
         return self._order[start - first : stop - first]
 
     def _permutations(self, epochs: range) -> Int64[Tensor, " b"]:
-        """The order of some epochs, one after the other: positions draw numbers, and each epoch is sorted by them."""
+        """Order of some epochs: each position draws a number, and each epoch is sorted by these."""
         n = len(self.labels)
         positions = torch.arange(epochs.start * n, epochs.stop * n, device=self.labels.device)
         numbers = Noise(self.seed, positions).integers(2**31, stream=ORDER_STREAM)

@@ -1,4 +1,4 @@
-"""Any picture file as a small square array: rotated as the camera meant it, cropped, resized, 8 bits a channel."""
+"""Decode a picture file to a small square array: upright, cropped, resized, 8 bits per channel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gensweep.errors import ConfigError
 
-#: Pictures of Apple's cameras, which the extra `heic` reads.
+#: Picture formats of Apple's cameras, which need the extra `heic`.
 HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 HEIC_NEEDED = "pip install 'gensweep[heic]'"
 # fmt: off
@@ -26,12 +26,12 @@ PICTURE_SUFFIXES = HEIC_SUFFIXES | frozenset({
 })
 # fmt: on
 WHITE_RGBA = (255, 255, 255, 255)
-#: Pixels of the largest picture that is decoded.  Its header tells, so that a small file cannot fill the memory.
+#: Pixels of the largest picture to decode, checked in the header, so that a small file cannot fill the memory.
 MAX_PIXELS = 64_000_000
 
 
 class Original(NamedTuple):
-    """The picture in a file: its size in pixels and its kind of pixels."""
+    """A decoded file: the picture's size in pixels and its pixel format."""
 
     width: int
     height: int
@@ -40,7 +40,7 @@ class Original(NamedTuple):
 
 @cache
 def heic_version() -> str | None:
-    """Let PIL read HEIC; the version of the library that does it, or None without the extra `heic`."""
+    """Let PIL read HEIC; returns the version of the library, or None without the extra `heic`."""
     try:
         library = importlib.import_module("pillow_heif")
     except ImportError:
@@ -51,7 +51,7 @@ def heic_version() -> str | None:
 
 @cache
 def picture_formats() -> tuple[str, ...]:
-    """PIL's names of the formats with these suffixes, in its order; others, such as EPS, start programs to be read."""
+    """PIL's names of the formats with these suffixes; others, such as EPS, would start programs."""
     heic_version()
     wanted = {name for suffix, name in Image.registered_extensions().items() if suffix in PICTURE_SUFFIXES}
     return tuple(name for name in Image.ID if name in wanted)
@@ -66,51 +66,50 @@ def original(path: Path) -> Original:
 def decoded(path: Path | BytesIO, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:
     """Read a picture as `channels` (1: grey, 3: RGB) planes of `size` x `size` pixels.
 
-    The largest square in the middle is kept and resized bicubically, antialiased.  Transparent pictures lie on white;
-    16-bit and floating-point ones are scaled to 8 bits; of an animation the first frame is taken.
-    Raises ValueError for one of more than MAX_PIXELS, and whatever PIL raises for a file that is no
-    picture, or torn.
+    The largest central square is kept and resized bicubically, antialiased.  Transparent pictures are put on white;
+    16-bit and floating-point pixels are scaled to 8 bits; an animation yields its first frame.
+    Raises ValueError above MAX_PIXELS, and PIL's errors for a file that is damaged or not a picture.
     """
     with Image.open(path, formats=picture_formats()) as file:
         _check_pixels(file)
-        # A JPEG decoder can skip detail that the resizing would throw away; twice the size leaves enough of it.
+        # A JPEG decoder can skip detail that resizing would discard; decode at twice the size or more.
         file.draft(None, (2 * size, 2 * size))
         file.load()
         return squared(_upright(file), size, channels)
 
 
 def read_picture(path: Path) -> Image.Image:
-    """One picture that the user names, whole, upright and in 8 bits a channel; transparent parts lie on white.
+    """One whole picture that the user names, upright, 8 bits per channel, transparent parts on white.
 
-    Raises ConfigError, in one line, if it is missing, a folder, no picture, torn, or too large to be one.
+    Raises ConfigError if it is missing, a folder, not a picture, damaged, or too large.
     """
     try:
         with path.open("rb"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd metadata
+            warnings.simplefilter("ignore")  # about unusual metadata
             with Image.open(path, formats=picture_formats()) as file:
                 _check_pixels(file)
                 file.load()
                 return _eight_bits(_upright(file))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
+        raise ConfigError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: is a folder, not a picture") from None
     except UnidentifiedImageError:
         if lacks_heic_reader(path.name):
             raise ConfigError(f"{path} needs: {HEIC_NEEDED}") from None
-        raise ConfigError(f"{path} is no picture in a format that is known; save it as .png or .jpg") from None
-    except Exception as error:  # decoders raise all sorts of things
+        raise ConfigError(f"{path} is not in a known picture format; save it as .png or .jpg") from None
+    except Exception as error:  # decoders raise many types
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{path} cannot be read as a picture ({reason}); save it as .png or .jpg") from None
 
 
 def lacks_heic_reader(file: str) -> bool:
-    """True for a HEIC file, by its name, where the extra `heic` is not installed."""
+    """True for a HEIC file, by its name, if the extra `heic` is not installed."""
     return Path(file).suffix.lower() in HEIC_SUFFIXES and heic_version() is None
 
 
 def squared(picture: Image.Image, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:
-    """The largest square in the middle, resized; see `decoded`."""
+    """The largest central square, resized; see `decoded`."""
     flat = _eight_bits(picture).convert("L" if channels == 1 else "RGB")
     square = ImageOps.fit(flat, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1)
@@ -118,13 +117,11 @@ def squared(picture: Image.Image, size: int, channels: int) -> UInt8[np.ndarray,
 
 def _check_pixels(picture: Image.Image) -> None:
     if picture.width * picture.height > MAX_PIXELS:
-        raise ValueError(
-            f"{picture.width} x {picture.height} pixels are more than the {MAX_PIXELS / 1e6:g} million that are decoded"
-        )
+        raise ValueError(f"{picture.width} x {picture.height} pixels exceed the limit of {MAX_PIXELS / 1e6:g} million")
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    # A broken EXIF block says nothing about the pixels.
+    # A broken EXIF block does not affect the pixels.
     with contextlib.suppress(Exception):
         turned = ImageOps.exif_transpose(picture)
         turned.format = picture.format
@@ -133,7 +130,7 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def _mode(picture: Image.Image) -> str:
-    """The kind of pixels in words; it also names the conversion that `_eight_bits` does."""
+    """Name of the pixel format; it selects the conversion in `_eight_bits`."""
     if _is_deep(picture):
         return "more than 8 bits"
     if _is_transparent(picture):
@@ -153,12 +150,12 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     if _is_deep(picture):
         if picture.mode == "F":
             usual: tuple[float, ...] = (1.0, 255.0, 65535.0)
-        else:  # whole numbers of 32 bits are a TIFF's own, while PIL makes them of 16 bits in a PGM
+        else:  # TIFF has real 32-bit integers; PIL also reads 16-bit PGM as such
             usual = (255.0, 65535.0) if picture.mode == "I" and picture.format == "TIFF" else (65535.0,)
         values = np.asarray(picture).astype(np.float64)
         if not np.isfinite(values).all():
-            raise ValueError("some pixels are not finite numbers")
-        # The file does not say which grey is white: the smallest usual maximum that holds all values.
+            raise ValueError("some pixels are not finite")
+        # The file does not state the value of white: use the smallest common maximum that holds all values.
         white = next((maximum for maximum in usual if values.max() <= maximum), values.max())
         return Image.fromarray(np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8))
     if _is_transparent(picture):
@@ -166,5 +163,5 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
             picture = picture.convert(picture.mode.upper())
         paper = Image.new("RGBA", picture.size, WHITE_RGBA)
         return Image.alpha_composite(paper, picture.convert("RGBA"))
-    # Not every mode has a direct way to grey.
+    # Not every mode converts directly to grey.
     return picture if picture.mode in ("1", "L") else picture.convert("RGB")

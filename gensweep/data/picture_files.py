@@ -1,4 +1,4 @@
-"""Files below a folder that should hold pictures: finding them, decoding them in parallel, telling what went wrong."""
+"""Files below a folder of pictures: list them, decode them in parallel, and report errors."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from gensweep.files import locked, replacing
 
 T = TypeVar("T")
 
-#: Files that a message names; it counts the others.
+#: Number of files that a message names; it counts the others.
 MAX_NAMED = 5
-#: Files that the threads read between two reports of progress.
+#: Files to read between two progress reports.
 FILES_PER_BATCH = 1024
 
 
 class FolderListing(NamedTuple):
-    """The files below a folder, and links, which are not followed; names are relative to the folder, with "/"."""
+    """Files below a folder, and links, which are not followed; names are relative, with "/"."""
 
     files: list[str]
     links: list[str]
 
 
 def list_files(folder: Path) -> FolderListing:
-    """List the files below a folder; hidden files and folders are left out.
+    """List the files below a folder, without hidden files and folders.
 
-    Raises ConfigError for a folder that cannot be listed, as without its pictures labels would mean something else.
+    Raises ConfigError for an unreadable folder: without its pictures, the labels would change.
     """
     listing = FolderListing([], [])
     for path, folders, files in os.walk(folder, onerror=_refuse):
@@ -58,17 +58,17 @@ def list_files(folder: Path) -> FolderListing:
 
 def _refuse(error: OSError) -> None:
     raise ConfigError(
-        f"{error.filename} cannot be listed ({error.strerror}); make it readable, or move it away from the pictures"
+        f"{error.filename} cannot be listed ({error.strerror}); make it readable, or move it elsewhere"
     ) from error
 
 
 def is_picture(file: str) -> bool:
-    """Whether a file should hold a picture, by its name."""
+    """True if a file should be a picture, by its name."""
     return PurePosixPath(file).suffix.lower() in PICTURE_SUFFIXES
 
 
 def shuffle_key(file: str) -> float:
-    """A number in [0, 1) that depends on a file's name alone: it shuffles and splits, alike on every machine."""
+    """A number in [0, 1) from a file's name alone, for shuffling and splitting; equal on every machine."""
     return int.from_bytes(hashlib.sha256(file.encode(errors="surrogateescape")).digest()[:6]) / 2**48
 
 
@@ -80,9 +80,9 @@ def decode_files(
     limit: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, T], dict[str, str]]:
-    """Decode files in their order, in parallel, until `limit` could be read; the others are named with a reason.
+    """Decode files in order, in parallel, until `limit` succeeded; failures are returned with a reason.
 
-    `progress` gets the number that could be read so far.  A ConfigError of `decode` goes through.
+    `progress` receives the number of files read so far.  A ConfigError from `decode` is raised.
     """
     rest, wanted = iter(files), len(files) if limit is None else limit
     found: dict[str, T] = {}
@@ -92,19 +92,19 @@ def decode_files(
         path = folder / file
         try:
             if path.exists() and not path.is_file():
-                # A pipe would be waited for, for ever.
-                return None, "no regular file"
+                # Reading a pipe could block forever.
+                return None, "not a regular file"
             return decode(path), ""
         except ConfigError:
             raise
         except UnidentifiedImageError:
-            return None, HEIC_NEEDED if lacks_heic_reader(file) else "no picture in a format that is known"
-        except Exception as error:  # decoders raise all sorts of things, and no single file may be fatal
+            return None, HEIC_NEEDED if lacks_heic_reader(file) else "not in a known picture format"
+        except Exception as error:  # decoders raise many types; no single file may be fatal
             return None, f"{type(error).__name__}: {error}"
 
-    # Decoding happens outside Python's lock, so threads do it in parallel.
+    # Decoding releases the GIL, so threads run in parallel.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        warnings.simplefilter("ignore")  # about odd metadata, thousands of times
+        warnings.simplefilter("ignore")  # about unusual metadata, thousands of times
         while batch := list(islice(rest, min(FILES_PER_BATCH, wanted - len(found)))):
             for file, (picture, reason) in zip(batch, pool.map(attempt, batch), strict=True):
                 if picture is None:
@@ -117,7 +117,7 @@ def decode_files(
 
 
 def skipped_notes(unreadable: Mapping[str, str], listing: FolderListing) -> tuple[str, ...]:
-    """A line on each kind of file and link that is left out."""
+    """A line for each kind of skipped file and link."""
     heic = [file for file, reason in unreadable.items() if reason == HEIC_NEEDED]
     broken = [f"{printable(file)} ({reason})" for file, reason in unreadable.items() if reason != HEIC_NEEDED]
     notes = []
@@ -134,24 +134,24 @@ def skipped_notes(unreadable: Mapping[str, str], listing: FolderListing) -> tupl
 
 
 def counted(number: int, one: str, many: str) -> str:
-    """A number with the noun in the singular or plural: "1 file", "2 files"."""
+    """Format a number with its noun: "1 file", "2 files"."""
     return f"{number:,} {one if number == 1 else many}"
 
 
 def printable(file: str) -> str:
-    """A file's name as text; bytes that are not text become question marks."""
+    """A file's name as text; undecodable bytes become question marks."""
     return os.fsencode(file).decode(errors="replace")
 
 
 def first_of(words: Sequence[str]) -> str:
-    """The first MAX_NAMED of the words, and how many there are besides."""
+    """The first MAX_NAMED words, and the number of others."""
     more = [f"and {len(words) - MAX_NAMED} more"] if len(words) > MAX_NAMED else []
     return "; ".join([*words[:MAX_NAMED], *more])
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedPictures:
-    """Pictures of a folder as squares, with labels; and why other files are unreadable."""
+    """Pictures of a folder as squares, with labels, and the errors of unreadable files."""
 
     pixels: UInt8[np.ndarray, "n c h w"]
     labels: Int64[np.ndarray, " n"]
@@ -159,23 +159,23 @@ class DecodedPictures:
 
 
 def cached_pictures(folder: Path, pictures: Mapping[str, int], root: Path, use: dict[str, Any]) -> DecodedPictures:
-    """Decode pictures of a folder, or read the result of an earlier call with the same files.
+    """Decode pictures of a folder, or read the cached result of an earlier call with the same files.
 
-    `pictures` are labels by file; `use` holds size, channels, limit, and what else keeps results of a folder apart.
+    `pictures` are labels by file; `use` is the cache key of the settings: size, channels, limit and others.
     """
     states = [(file, label, *_state(folder / file)) for file, label in pictures.items()]
     purpose = json.dumps([str(folder), use])
     key = hashlib.sha256(json.dumps([purpose, PIL.__version__, heic_version(), states]).encode()).hexdigest()
-    # One entry for a folder and its settings: it is replaced when a file changes, so the cache does not grow.
+    # One cache entry per folder and settings, replaced when a file changes, so the cache does not grow.
     entry = root / "image_folder" / f"{hashlib.sha256(purpose.encode()).hexdigest()[:16]}.npz"
     with locked(entry):
-        # An entry that is missing or torn is made anew.
+        # Rebuild a missing or damaged entry.
         torn = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
         with suppress(*torn), entry.open("rb") as file, np.load(file) as arrays:
             if str(arrays["key"]) == key:
                 return DecodedPictures(arrays["pixels"], arrays["labels"], json.loads(str(arrays["unreadable"])))
         found = _decode(folder, pictures, use)
-        # A full disk costs the next call its time, and nothing else.
+        # A full disk only makes the next call slower.
         with suppress(OSError), replacing(entry) as path:
             unreadable = json.dumps(found.unreadable)
             np.savez(path, key=key, pixels=found.pixels, labels=found.labels, unreadable=unreadable)
@@ -185,14 +185,14 @@ def cached_pictures(folder: Path, pictures: Mapping[str, int], root: Path, use: 
 def _state(path: Path) -> tuple[int, int, int]:
     try:
         found = path.stat()
-    except OSError:  # a link that leads nowhere
+    except OSError:  # a broken link
         return 0, 0, 0
-    # A file that is moved or copied to another's name keeps its time of writing; that of its last change is new.
+    # A file moved over another keeps its mtime, but gets a new ctime.
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _decode(folder: Path, pictures: Mapping[str, int], use: Mapping[str, Any]) -> DecodedPictures:
-    """Decode pictures in their order until `limit` could be read; the others are named with a reason."""
+    """Decode pictures in order until `limit` succeeded; failures are returned with a reason."""
     size, channels = use["size"], use["channels"]
     decode = partial(decoded, size=size, channels=channels)
     found, unreadable = decode_files(folder, list(pictures), decode, limit=use["limit"])

@@ -1,4 +1,4 @@
-"""Data sets that torchvision knows how to read and fetch, by the names of its classes."""
+"""Data sets that torchvision reads and fetches, by class name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from gensweep.files import locked
 TorchvisionName: TypeAlias = Literal["MNIST", "FashionMNIST", "KMNIST", "SVHN", "STL10", "CelebA"]
 Arrays: TypeAlias = tuple[UInt8[np.ndarray, "n c h0 w0"], Int64[np.ndarray, " n"], tuple[str, ...]]
 
-#: Pictures whose mirror images look like the data: no digits, letters, or shoes that all point to the left.
+#: Data sets whose mirrored pictures look like the data: no digits, no letters, no shoes that all point left.
 MIRRORED = ("STL10", "CelebA")
 
 
@@ -38,23 +38,22 @@ def torchvision_images(
     split: Split,
     root: Path,
     *,
-    dataset: Annotated[TorchvisionName, doc("which of them")],
+    dataset: Annotated[TorchvisionName, doc("name of the data set")],
     classes: Classes = None,
     limit: Limit = None,
     size: Size = 32,
     flip: Annotated[
         bool | None,
         doc(
-            "whether images are mirrored at random in training; null: those of STL10 and CelebA are, whose mirror "
-            "images look like the data"
+            "mirror images at random in training; null: only STL10 and CelebA, whose mirrored images look like the data"
         ),
     ] = None,
 ) -> Images:
     """Data sets by torchvision: MNIST, FashionMNIST, KMNIST, SVHN, STL10 and CelebA, fetched once by name.
 
-    Images are resized to `size`; faces of CelebA, which are one class, are cropped to the square in the middle.
+    Images are resized to `size`; CelebA's faces are one class, cropped to the central square.
     Raises ConfigError if it was not fetched, GensweepError if its files are damaged.
-    Source: torchvision.datasets; there stands who made each.
+    Source: torchvision.datasets, which lists the authors.
     """
     found = _celeba(split, root, size, limit) if dataset == "CelebA" else _read(dataset, split, root)
     flipped = dataset in MIRRORED if flip is None else flip
@@ -63,12 +62,12 @@ def torchvision_images(
 
 
 def folder_of(root: Path) -> Path:
-    """Where torchvision keeps its data sets in a cache folder."""
+    """Folder of torchvision's data sets in a cache folder."""
     return root / "torchvision"
 
 
 def opened(dataset: str, root: Path, *, download: bool = False, **settings: Any) -> Any:
-    """The data set as torchvision has it.  Raises ConfigError if it is not here, GensweepError if it is damaged."""
+    """Load the data set.  Raises ConfigError if it was not fetched, GensweepError if it is damaged."""
     from torchvision import datasets
 
     try:
@@ -89,7 +88,7 @@ def opened(dataset: str, root: Path, *, download: bool = False, **settings: Any)
 
 
 def _read(dataset: str, split: Split, root: Path) -> Arrays:
-    """A data set of arrays.  MNIST's relatives have classes like "0 - zero"; SVHN names none."""
+    """A data set of arrays.  MNIST-like sets have classes like "0 - zero"; SVHN has no names."""
     found = opened(dataset, root, **_part(dataset, split))
     names = tuple(name.partition(" - ")[0] for name in getattr(found, "classes", "0123456789"))
     if dataset.endswith("MNIST"):
@@ -104,13 +103,13 @@ def _celeba(split: Split, root: Path, size: int, limit: int | None) -> Arrays:
     decoded = cached_pictures(folder, dict.fromkeys(found.filename, 0), root, use)
     if decoded.unreadable:
         raise GensweepError(
-            f"{folder}: {len(decoded.unreadable)} of its pictures cannot be read; run: gensweep data fetch CelebA"
+            f"{folder}: {len(decoded.unreadable)} pictures are unreadable; run: gensweep data fetch CelebA"
         )
     return decoded.pixels, decoded.labels, ("face",)
 
 
 def _part(dataset: str, split: str) -> dict[str, Any]:
-    """The argument by which torchvision knows a split."""
+    """The name of a split in torchvision."""
     return {"train": split == "train"} if dataset.endswith("MNIST") else {"split": split}
 
 
@@ -123,7 +122,7 @@ def _fetcher(dataset: str) -> Callable[..., Path]:
     ) -> Path:
         """Let torchvision fetch a data set into the cache folder and check it.
 
-        Raises ConfigError if a `source` is named, GensweepError if the data set cannot be had.
+        Raises ConfigError if `source` is given, GensweepError if fetching fails.
         """
         folder = folder_of(root)
         if source is not None:
@@ -131,7 +130,7 @@ def _fetcher(dataset: str) -> Callable[..., Path]:
         with locked(folder):
             for split in SPLIT_WORDS:
                 opened(dataset, root, download=True, **_part(dataset, split))
-        report(f"{dataset} is whole")
+        report(f"{dataset} is complete")
         return folder
 
     return fetch

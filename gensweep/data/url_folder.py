@@ -1,4 +1,4 @@
-"""A folder of pictures at a URL, such as s3://bucket/pictures: fetched once a machine, into the cache."""
+"""A folder of pictures at a URL, such as s3://bucket/pictures: fetched into the cache once per machine."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from gensweep.errors import GensweepError, ParameterError
 from gensweep.files import flush, locked, parse_json, path_within, write_text
 from gensweep.remote_folder import RemoteFolder, split_place
 
-#: What was fetched: sizes and times of the files, by their names.
+#: Sizes and times of fetched files, by name.
 LISTING_FILE = ".listing.json"
-#: Files that are fetched at the same time: each of many small ones is mostly waiting.
+#: Concurrent downloads: small files mostly wait.
 FILES_AT_ONCE = 16
-#: Seconds between two lines on how far it is.
+#: Seconds between two progress lines.
 REPORT_INTERVAL = 30.0
-#: Seconds for which a storage is tried that does not answer.
+#: Seconds of retries for a storage that does not answer.
 FETCH_PATIENCE = 120.0
 
 
 def local_copy(url: str, root: Path, report: Callable[[str], None] = lambda line: None) -> Path:
-    """The folder at a URL on this machine, in the cache folder `root`; its name is that at the URL.
+    """Fetch the folder at a URL into the cache folder `root`, keeping its name.
 
-    Files whose size and time have not changed since the last call are not fetched again; files that have gone there go
-    here.  `report` takes lines on the progress.  Raises ParameterError if there is nothing, GensweepError if it cannot
-    be fetched or a name there leads out of the folder.
+    Files with unchanged size and time are not fetched again; deleted files are deleted here too.  `report` prints a
+    progress line.  Raises ParameterError if the URL has no files, GensweepError if fetching fails or a name leads
+    outside the folder.
     """
     place = url.rstrip("/") if "?" not in url else url
     folder = root / "url_folders" / hashlib.sha256(place.encode()).hexdigest()[:16] / split_place(place)[1]
@@ -43,7 +43,7 @@ def local_copy(url: str, root: Path, report: Callable[[str], None] = lambda line
             known = _known(folder)
             kept = {name: path_within(folder, name, url) for name in {*known, *found}}
             wanted = {name: list(state) for name, state in states.items()}
-            for name in known.keys() - wanted.keys():  # first, as its room may be needed
+            for name in known.keys() - wanted.keys():  # first, to free disk space
                 kept[name].unlink(missing_ok=True)
             new = [
                 name
@@ -61,7 +61,7 @@ def local_copy(url: str, root: Path, report: Callable[[str], None] = lambda line
 
 
 def _download(remote: RemoteFolder, files: dict[str, tuple[Path, int]], report: Callable[[str], None]) -> None:
-    """Fetch files to their paths, given with their sizes; each has its name once it is whole."""
+    """Fetch files to their paths, given with their sizes; a file gets its name once complete."""
     if not files:
         return
     size = sum(size for _, size in files.values())
@@ -74,7 +74,7 @@ def _download(remote: RemoteFolder, files: dict[str, tuple[Path, int]], report: 
         aside = kept.with_name(f".{kept.name}.part")
         remote.download(name, aside)
         if aside.stat().st_size != size:
-            raise OSError(f"{kept.name} has changed meanwhile; try again")
+            raise OSError(f"{kept.name} changed during the download; try again")
         flush(aside)
         aside.replace(kept)
 
@@ -88,7 +88,7 @@ def _download(remote: RemoteFolder, files: dict[str, tuple[Path, int]], report: 
 
 
 def _known(folder: Path) -> dict[str, list[Any]]:
-    """The listing at the last call; files are fetched anew where it is missing or torn."""
+    """Listing at the last call; without it, or if damaged, all files are fetched."""
     try:
         return dict(parse_json((folder / LISTING_FILE).read_text()))
     except (OSError, ValueError, TypeError):

@@ -57,9 +57,9 @@ class Gamma(nn.Module):
         return start, start + rise
 
     def time_at(self, gamma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The network's time input, in [0, 1000): linear in gamma between the ends that were set, constant beyond them.
+        """Time input of the network, in [0, 1000): linear in gamma between the configured ends, constant outside.
 
-        It does not depend on what is learnt.
+        It does not depend on learned parameters.
         """
         share = (gamma - self.ends.low) / (self.ends.high - self.ends.low)
         return (NETWORK_TIMES * share).clamp(0, MAX_NETWORK_TIME)

@@ -19,9 +19,9 @@ from gensweep.diffusion.process import GaussianDiffusion, q_sample
 from gensweep.diffusion.samplers.sampler import DEFAULT_SAMPLING_STEPS
 from gensweep.noise import Noise
 
-#: The random stream of the timesteps that a bound is estimated at.
+#: Random stream of the timesteps of a bound.
 BOUND_TIMESTEP_STREAM = 4
-#: The first of the streams of the noise at these timesteps, beyond those of any sampler.
+#: First random stream of the noise at these timesteps, after all samplers' streams.
 BOUND_NOISE_STREAM = 2**31
 #: Half the distance of two of the 256 pixel values in -1 .. 1.
 HALF_PIXEL_STEP = 1 / 255
@@ -97,7 +97,7 @@ def strata(process: GaussianDiffusion, count: int | None) -> Int64[Tensor, " edg
 
 
 def prior_bits(process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-    """KL(q(x_T | x_0) || N(0, I)): what is left of the image at the highest noise level."""
+    """KL(q(x_T | x_0) || N(0, I)): the information left of the image at the highest noise level."""
     alpha_bar = float(process.alpha_bar[-1])
     squares = x_0.square().mean(dim=(1, 2, 3))
     return (alpha_bar * (squares - 1) - math.log1p(-alpha_bar)) / (2 * math.log(2))
@@ -132,7 +132,7 @@ def log_p_of_level(
 
     `precision` is one over the standard deviation.
     """
-    # By symmetry the interval lies below the mean: a difference of probabilities near 1 would lose its digits.
+    # By symmetry use the interval below the mean: a difference of probabilities near 1 would lose digits.
     distance, half = (x - mean) * precision, HALF_PIXEL_STEP * precision
     outermost = x.abs() > OUTERMOST_PIXEL
     distance = torch.where(outermost, distance * x.sign(), distance.abs())

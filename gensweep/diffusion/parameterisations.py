@@ -1,4 +1,4 @@
-"""What a network predicts: noise, image, something between the two, or Karras's mixture.
+"""Prediction types of a network: noise, image, a mixture of both, or Karras's preconditioning.
 
 Each turns a network F into a denoiser: D(x; sigma) = skip x + out F(into x; time), where x = x_0 + sigma eps.
 Source: Karras et al. 2022, eq. 7 and table 1.

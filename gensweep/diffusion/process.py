@@ -27,8 +27,7 @@ KARRAS_RHO = 7.0
 class Posterior(Generic[T]):
     """q(x' | x, x_0) of a step from a noise level to a lower one: N(keep x + (1 - keep) x_0, small).
 
-    `large` is the variance of a step whatever x_0 is, beta.  All are those of images that are not scaled, x_t /
-    sqrt(alpha_bar_t).
+    `large` is the variance of a step without knowing x_0, beta.  All are for unscaled images, x_t / sqrt(alpha_bar_t).
     """
 
     keep: T
@@ -131,7 +130,7 @@ def step_count(steps: int | None, timesteps: int) -> int:
 
 
 def spaced(falling: Float64[Tensor, " count"], spacing: Spacing) -> list[float]:
-    """Falling levels of a process at even times, or as many between the same ends with another spacing; then 0."""
+    """Falling levels of a process at even times, or with another spacing between the same ends; then 0."""
     high, low, count = float(falling[0]), float(falling[-1]), len(falling)
     if spacing == "karras" and count > 1:
         falling = karras_sigmas(count, low, high)

@@ -23,7 +23,7 @@ SCHEDULES: Registry[Callable[..., Tensor]] = Registry("schedule", package="gensw
 
 #: Larger betas are cut to this: beta = 1 leaves nothing of the image.  Source: Nichol & Dhariwal 2021, section 3.2.
 MAX_BETA = 0.999
-#: beta_start and beta_end of `linear` are those of a chain with this number of timesteps.
+#: Number of timesteps for which beta_start and beta_end of `linear` are given.
 REFERENCE_TIMESTEPS = 1000
 #: `linear` scales the betas of no fewer timesteps: larger betas would change the shape of the curve.
 MIN_SCALED_TIMESTEPS = 100

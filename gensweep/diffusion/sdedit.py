@@ -1,7 +1,7 @@
-"""SDEdit: generation that begins with an image, with any sampler.
+"""SDEdit: generation that starts from an image, with any sampler.
 
-A sampler takes levels, a start and a denoiser.  To begin with an image is to lower the highest level and to start
-there; to keep a part of the image is to give the denoiser the true value of that part.  Images are in [-1, 1].
+To start from an image, begin at a lower noise level.  To keep a part of the image, give the denoiser the true value of
+that part.  Images are in [-1, 1].
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ def edit(
     strength: float,
     redraw: Bool[Tensor, "h w"] | None = None,
 ) -> Float[Tensor, "n c h w"]:
-    """A version of the image for each sample of the noise: noised up to a level, then sampled from there.
+    """A variation of the image for each sample of the noise: noised to a level, then sampled from there.
 
-    `strength` in [0, 1] says how high, see `level_at`: 0 gives the image back, and 1 begins with nothing but noise, as
-    if there were no image.  Where `redraw` is False, pixels come out as they went in, and what is drawn elsewhere sees
-    them all the way.  The sampler visits those of its levels that are lower, about strength times its steps.
-    Source: Meng et al. 2022 (SDEdit), algorithm 1 and, with a mask, 2.
+    `strength` in [0, 1] sets the level, see `level_at`: 0 returns the image, and 1 starts from noise alone.  Where
+    `redraw` is False, pixels stay the same, and the other pixels adapt to them.  The sampler visits its lower levels,
+    about strength times its steps.  Source: Meng et al. 2022 (SDEdit), algorithm 1 and, with a mask, 2.
     """
     kept = image.expand(len(noise.samples), *image.shape)
     if strength == 0:
@@ -86,17 +85,17 @@ class Below:
     top: float
 
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
-        """`top`, and those of the levels that are below it: fewer than `steps`, unless top is the highest of them.
+        """`top`, and the sampler's levels below it: fewer than `steps`, unless top is the highest of them.
 
         A level to which the step from top would be too short (MIN_FIRST_STEP) is left out.
         """
         grid = self.levels.sigmas(steps, spacing)
-        # What differs from top by rounding alone is no level of its own.
+        # A difference from top by rounding is not a separate level.
         below = [sigma for sigma in grid if sigma < self.top * (1 - 1e-6)]
         above, next_one = grid[: -len(below)], below[0]
-        # dpmpp_2m multiplies the difference of two predictions by the ratio of a step to the one before.  After a tiny
-        # first step the difference is rounding, and the ratio may be in the thousands.  It is mended here and not in
-        # the sampler, whose own levels have no such steps, and which so samples as it ever did.
+        # dpmpp_2m multiplies the difference of two predictions by the ratio of two steps.  After a tiny first step the
+        # difference is rounding, and the ratio may be in the thousands.  This is fixed here, as the sampler's own
+        # levels have no tiny steps.
         if above and next_one and math.log(self.top / next_one) < MIN_FIRST_STEP * math.log(above[-1] / next_one):
             below = below[1:]
         return [self.top, *below]

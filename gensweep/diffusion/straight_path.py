@@ -99,7 +99,7 @@ PAIRINGS: Registry[Callable[..., Pairing]] = Registry("pairing", package="genswe
 
 @PAIRINGS.register("independent")
 class Independent:
-    """Each image with noise of its own.  Source: Lipman et al. 2023."""
+    """Each image with its own noise.  Source: Lipman et al. 2023."""
 
     min_batch: ClassVar[int] = 1
 

@@ -42,9 +42,9 @@ class DiffusionTerm(NamedTuple):
     def at(cls, schedule: Gamma, u: Float[Tensor, " b"]) -> DiffusionTerm:
         """The levels of times in [0, 1).
 
-        In continuous time the weight is gamma'(t)/2; in discrete time t is the end of the step that u lies in,
-        s its beginning, and the weight timesteps/2 (exp(gamma_t - gamma_s) - 1).
-        Source: Kingma et al. 2021, sections 4 and 5.
+        In continuous time the weight is gamma'(t)/2.  In discrete time t is the end and s the beginning of the step
+        that contains u, and the weight is timesteps/2 (exp(gamma_t - gamma_s) - 1).  Source: Kingma et al. 2021,
+        sections 4 and 5.
         """
         timesteps = schedule.timesteps
         if timesteps is None:
@@ -81,7 +81,7 @@ class DiffusionTerm(NamedTuple):
 
 
 def prior_term(gamma: Float[Tensor, ""], x_0: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-    """KL(q(z_1 | x_0) || N(0, I)) for gamma at t = 1: what is left of the image at the highest noise level."""
+    """KL(q(z_1 | x_0) || N(0, I)) for gamma at t = 1: the information left of the image at the highest noise level."""
     alpha_bar = torch.sigmoid(-gamma)
     squares = wide(x_0.float().square().mean(dim=(1, 2, 3)))
     return (alpha_bar * (squares - 1) + F.softplus(-gamma)) / (2 * math.log(2))
@@ -131,9 +131,9 @@ def variational_bound(
 ) -> Bound:
     """The variational bound of images with 256 levels, x = 2 level / 255 - 1.
 
-    The diffusion's part is estimated at `points` times an image, one in each of as many equal parts of (0, 1), which
-    leaves no bias; None takes every step in discrete time, and 1000 points in continuous time.  An image's numbers
-    depend on its `noise` alone.
+    The diffusion's part is estimated at `points` times per image, one in each of `points` equal parts of (0, 1),
+    without bias; None uses every step in discrete time, and 1000 points in continuous time.  An image's numbers depend
+    only on its `noise`.
     """
     timesteps = schedule.timesteps
     count = points or timesteps or DEFAULT_SAMPLING_STEPS

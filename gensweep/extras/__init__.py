@@ -1,1 +1,1 @@
-"""Features beside the core, which does not know of them: each package comes in by its entry points."""
+"""Optional features: each package plugs into the core through its entry points."""

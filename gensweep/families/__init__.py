@@ -1,1 +1,1 @@
-"""What a trial trains: networks, optimizers, losses and a way to draw samples, behind one small protocol."""
+"""Model families: networks, optimizers, losses and sampling, behind one small protocol."""

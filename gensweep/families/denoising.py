@@ -1,4 +1,4 @@
-"""What families of denoisers have in common: their network, how it learns labels, and how it draws images."""
+"""Common parts of denoising families: their network, label dropout, and sampling."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from gensweep.nn.precision import Precision, rounded, uses_bfloat16
 from gensweep.noise import Noise
 from gensweep.registry import Choice, Section
 
-#: The random stream of the noise in training.  Taken are 0 (levels), 2 (dropped labels), 3 (start of samplers), 4
-#: (levels of a bound), 5 (reconstruction of vdm), 6 (dequantisation), and from 16 on the samplers' steps.
+#: Random stream of the training noise.  Also in use: 0 (levels), 2 (dropped labels), 3 (start of samplers), 4 (levels
+#: of a bound), 5 (reconstruction of vdm), 6 (dequantisation), and from 16 on the samplers' steps.
 TRAINING_NOISE_STREAM = 1
 
 Guidance: TypeAlias = Annotated[
@@ -42,27 +42,26 @@ Guidance: TypeAlias = Annotated[
 ]
 GuidanceInterval: TypeAlias = Annotated[
     tuple[float, float] | None,
-    doc("noise levels (low, high] at which guidance is used, elsewhere it is 1; null: all (Kynkaanniemi et al. 2024)"),
+    doc("noise levels (low, high] with guidance; outside it is 1; null: all (Kynkaanniemi et al. 2024)"),
 ]
 SamplingPrecision: TypeAlias = Annotated[
-    Precision, doc("of the network where it draws samples; auto: bfloat16 on devices with units for it")
+    Precision, doc("precision of the network in sampling; auto: bfloat16 on devices with units for it")
 ]
 
 
 class DenoisingFamily:
     """A network that denoises images at every level of a process, with labels or without.
 
-    A family of this kind sets `process`, `parameterisation` and, unless it has a likelihood of its own, `bound`, and
-    says what the network is trained on.
+    A subclass sets `process`, `parameterisation`, the training loss and, unless it defines its own likelihood, `bound`.
     Source: Ho & Salimans 2022 (guidance).
     """
 
     sampled = "denoiser"
     of_training: tuple[str, ...] = ("family.label_dropout",)
-    #: Whether `denoise` also takes the level where a step ends, and predicts along the step.
+    #: True if `denoise` also uses the level where a step ends, and predicts along the step.
     told_intervals = False
     sampling_precision: Precision = "float32"
-    #: The highest noise level at which samples are drawn in that precision.
+    #: Highest noise level for sampling in that precision.
     max_coarse_sigma = math.inf
     process: Process
     parameterisation: Parameterisation
@@ -81,12 +80,12 @@ class DenoisingFamily:
         label_dropout: Annotated[
             float,
             Interval(ge=0, le=1),
-            doc("share of training images without their label, which guidance needs (Ho & Salimans 2022, p_uncond)"),
+            doc("share of training images without their label, needed for guidance (Ho & Salimans 2022, p_uncond)"),
         ] = 0.1,
         network: Annotated[
-            Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet"), doc("the network that denoises")
+            Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet"), doc("the denoising network")
         ],
-        sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral"), doc("how images are drawn")],
+        sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral"), doc("how images are generated")],
         optimizer: Annotated[Callable[[], Adam], Section(Adam)],
     ) -> None:
         self.shape = shape
@@ -99,11 +98,11 @@ class DenoisingFamily:
         self.memories: dict[str, nn.Module] = {}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """One, for the denoiser and what is trained with it."""
+        """One optimizer, for the denoiser and everything trained with it."""
         return {self.sampled: self.adam.optimizer(self.networks[self.sampled])}
 
     def plain(self, network: nn.Module) -> nn.Module:
-        """The network that takes a noisy image as it is, its time and labels, in a network like `networks[sampled]`."""
+        """The part of a network like `networks[sampled]` that maps noisy image, time and labels to a prediction."""
         return network
 
     def process_of(self, network: nn.Module) -> Process:
@@ -151,7 +150,7 @@ class DenoisingFamily:
 
 
 def sampling_network(network: nn.Module, precision: Precision) -> Callable[..., Tensor]:
-    """The network as it draws samples: itself, or with its layers in bfloat16 except the last.
+    """The network for sampling: itself, or with all layers but the last in bfloat16.
 
     "auto" is bfloat16 where that is faster.
     """

@@ -31,14 +31,14 @@ class Formulation(NamedTuple):
 def formulation(
     *,
     timesteps: Annotated[int, Interval(ge=1, le=100_000), doc("steps from an image to noise, T")] = 1000,
-    schedule: Annotated[Schedule, Choice(SCHEDULES, "linear"), doc("how much of the image is left at each timestep")],
-    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps"), doc("what the network predicts")],
-    loss: Annotated[DiffusionLoss, Choice(LOSSES, "simple"), doc("how its errors count")],
+    schedule: Annotated[Schedule, Choice(SCHEDULES, "linear"), doc("share of the image left at each timestep")],
+    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps"), doc("the network's output")],
+    loss: Annotated[DiffusionLoss, Choice(LOSSES, "simple"), doc("weighting of the errors")],
     levels: Annotated[
         TrainingLevels, Choice(TRAINING_LEVELS, "uniform"), doc("how the noise levels of training images are drawn")
     ],
 ) -> Formulation:
-    """The diffusion process that a schedule gives for a number of timesteps, and how a network learns its way back.
+    """A diffusion process given by schedule and number of timesteps, and how a network learns to reverse it.
 
     For EDM: schedule karras, parameterisation edm, levels lognormal.
     """
@@ -49,13 +49,13 @@ def formulation(
 class DiffusionFamily(DenoisingFamily):
     """A denoising diffusion model.
 
-    Sampling in bfloat16 leaves out the highest noise levels and the last layer, whose rounding errors would be visible.
+    In bfloat16, sampling keeps the highest noise levels and the last layer in float32; their rounding would be visible.
     Source: Ho et al. 2020; Ho & Salimans 2022 (guidance).
     """
 
     of_training = (*DenoisingFamily.of_training, "diffusion.levels", "diffusion.loss")
     process: GaussianDiffusion
-    #: Hardly anything is left of the image above; samplers divide by the level, which multiplies rounding errors.
+    #: Little of the image is left above; samplers divide by the level, which amplifies rounding errors.
     max_coarse_sigma = 200.0
 
     def __init__(

@@ -1,7 +1,7 @@
-"""The protocol between the training loop and whatever is trained.
+"""The protocol between the training loop and a model family.
 
-A family only says which networks there are, which losses they have and how to draw a sample.  Devices, precision,
-data-parallel wrapping, gradients, clipping, warm-up and averaging are the loop's.
+A family defines networks, losses and sampling.  The loop handles devices, precision, data-parallel wrapping, gradients,
+clipping, warm-up and averaging.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from gensweep.families.optimizers import RateSchedule
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-Conditional: TypeAlias = Annotated[bool, doc("whether images are drawn by class, else labels are ignored")]
+Conditional: TypeAlias = Annotated[bool, doc("generate images by class; false ignores labels")]
 
 
 class Batch(NamedTuple):
     """One rank's share of a training batch: images in [-1, 1], labels, and the random numbers of these positions.
 
-    `total` is the number of images in the batch over all ranks; a batch begins at each multiple of it, and `step` of
-    them came before this one.  `loaded` gives the images of all ranks and parts, if these are not all.  Of several
-    `parts` of a rank's share, this is one: the losses of all of them are alive at once.
+    `total` is the number of images in the batch over all ranks; a batch begins at each multiple of it, and `step`
+    batches came before this one.  `loaded` returns the images of all ranks and parts, if these are not all.  This is
+    one of several `parts` of a rank's share; the losses of all parts are alive at once.
     """
 
     images: Float[Tensor, "b c h w"]
@@ -42,14 +42,14 @@ class Batch(NamedTuple):
     parts: int = 1
 
     def whole(self) -> LoadedBatch:
-        """All images of the batch, whichever share of them a rank or a part of the batch has."""
+        """All images of the batch, over all ranks and parts."""
         return LoadedBatch(self.images, self.labels, self.noise.samples) if self.loaded is None else self.loaded()
 
 
 class Loss(NamedTuple):
     """A loss of one network, a scalar mean over the rank's images; `update` steps the network's optimizer after it.
 
-    It comes in the first of `every` steps.  `signals` are further means over the rank's images, which are logged.
+    It is computed in the first of `every` steps.  `signals` are further means over the rank's images, for the log.
     """
 
     network: str
@@ -62,12 +62,12 @@ class Loss(NamedTuple):
 
 @runtime_checkable
 class Family(Protocol):
-    """What is trained.  `networks` are not wrapped; `sampled` names the one that draws samples.
+    """A model family.  `networks` are not wrapped; `sampled` names the one used for sampling.
 
-    `memories` are modules of buffers that change in training without a gradient; they are saved and restored.
-    A class may have `of_training`, keys of settings and sections on which no image depends that a trained model draws.
+    `memories` are modules with buffers that change in training without gradients; they are saved and restored.
+    A class may have `of_training`: keys of settings and sections that do not affect the samples of a trained model.
     `classes` is 0 if labels are ignored.  Learning rates are those of `optimizers()` times `rate_schedule`; gradients
-    of one network are clipped to the norm `clip`, unless that is None.
+    of each network are clipped to the norm `clip`, unless it is None.
     """
 
     networks: dict[str, nn.Module]
@@ -81,9 +81,9 @@ class Family(Protocol):
         """A fresh optimizer for each network, by the network's name."""
 
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
-        """Yield the losses of one step; the caller goes backward, and updates, before it asks for the next one.
+        """Yield the losses of one step; the caller backpropagates and updates before it requests the next one.
 
-        `networks` are those of the family, wrapped for data-parallel training if there are several ranks.
+        `networks` are the family's, wrapped for data-parallel training if there are several ranks.
         """
 
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
@@ -119,14 +119,14 @@ class Encoding(Family, Protocol):
     def decode(
         self, network: nn.Module, latents: Float[Tensor, "n latent"], noise: Noise, labels: Int[Tensor, " n"] | None
     ) -> Float[Tensor, "n c h w"]:
-        """The images of latents; those of `prior` become those of `sample`."""
+        """Images of latents; `prior` and this give `sample`."""
 
 
 class BoundPoints(NamedTuple):
-    """How much a bound looks at for each image: noise levels, or latents; a family uses what it has of these.
+    """Number of noise levels or latents per image for a bound; a family uses what applies to it.
 
-    Of the levels of a process `levels` are drawn, without a bias of the mean; None takes every level there is.  Of the
-    posterior of a latent-variable model `latents` are drawn, at least 1; the more, the tighter the bound.
+    `levels` noise levels are drawn without bias of the mean; None uses all.  `latents`, at least 1, are drawn from the
+    posterior of a latent-variable model; more make the bound tighter.
     """
 
     levels: int | None
@@ -147,38 +147,37 @@ class Likelihood(Protocol):
     ) -> Float64[Tensor, " b"]:
         """A bound from above on -log2 p(image) per dimension, for images of 256 levels, x = 2 level / 255 - 1.
 
-        `network` is like `networks[sampled]`, in evaluation mode and float32.  Labels are those of the images, needed
-        if there are classes; guidance is left out.  `noise.samples` says which images these are, and each value depends
-        on its own image alone.
+        `network` is like `networks[sampled]`, in evaluation mode and float32.  Labels are needed if there are classes;
+        there is no guidance.  `noise.samples` identifies the images, and each value depends only on its own image.
         """
 
 
 @runtime_checkable
 class Judging(Family, Protocol):
-    """A family with a network that judges images, the one of `networks` that `judge` names."""
+    """A family with a discriminator, named by `judge` in `networks`."""
 
     judge: str
 
     def judged(self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:
-        """How real images look to `networks[judge]`, as logits."""
+        """Logits of real images from `networks[judge]`."""
 
 
 @runtime_checkable
 class MixedCost(Protocol):
-    """A family that does more work for some of the training images than for the others."""
+    """A family that does more work for some training images than for others."""
 
     def by_cost(self) -> Sequence[tuple[float, Family]]:
-        """Families that do the same work for every image, each with the share of images that this one treats so."""
+        """Families that do the same work for every image, each with its share of the images."""
 
 
 @runtime_checkable
 class Annealed(Protocol):
-    """A family whose optimizers change in training by more than the schedule of their learning rates."""
+    """A family that changes its optimizers in training, beyond the schedule of learning rates."""
 
     def anneal(self, optimizers: Mapping[str, torch.optim.Optimizer], images: int) -> None:
-        """Set the optimizers for the step that ends after so many training images.
+        """Set the optimizers for the step that ends after this number of training images.
 
-        Learning rates are then as the schedule has them; everything else is as the last call left it.
+        Learning rates are already set by the schedule; everything else is as the last call left it.
         """
 
 
@@ -194,6 +193,6 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         network.train(training)
 
 
-#: Items are classes with positional (channels, size, classes: int, those of the data set) and settings keyword-only.
-#: Parameters that are a `Choice` or a `Section` are sections of a trial's YAML, the others keys of `family`.
+#: Items are classes with positional (channels, size, classes: int) and settings keyword-only.  Parameters that are a
+#: `Choice` or a `Section` are sections of a trial's YAML, the others keys of `family`.
 FAMILIES: Registry[Callable[..., Family]] = Registry("family", package="gensweep.families")

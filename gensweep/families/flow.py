@@ -25,14 +25,14 @@ from gensweep.registry import Choice, SameAs, Section
 
 @dataclass(frozen=True, kw_only=True)
 class FlowMatching:
-    """The distribution of the times on the path, and which noise an image is paired with."""
+    """Distribution of the times on the path, and the pairing of images with noise."""
 
     times: Annotated[
         PathTimes, Choice(PATH_TIMES, "uniform"), doc("distribution of the times on the path, in training")
     ]
     drawing: Annotated[Drawing, HOW_TIMES_ARE_DRAWN] = "independent"
     pairing: Annotated[
-        Callable[[], Pairing], Choice(PAIRINGS, "independent"), doc("which noise an image is paired with in training")
+        Callable[[], Pairing], Choice(PAIRINGS, "independent"), doc("pairing of images with noise in training")
     ]
 
 
@@ -40,8 +40,7 @@ class FlowMatching:
 class FlowFamily(DenoisingFamily):
     """Flow matching along straight paths, also known as rectified flow.
 
-    The network is a denoiser of diffusion models, and any sampler of theirs draws its images: Euler's method is that of
-    the papers.
+    The network is a denoiser, so all samplers of diffusion models work; the papers use Euler's method.
     Source: Lipman et al. 2023; Liu et al. 2023; Ho & Salimans 2022 (guidance).
     """
 
@@ -56,7 +55,7 @@ class FlowFamily(DenoisingFamily):
         *,
         sampling_precision: SamplingPrecision = "auto",
         flow: Annotated[Callable[[], FlowMatching], Section(FlowMatching)],
-        sampler: Annotated[Sampler, Choice(SAMPLERS, "euler"), doc("how images are drawn")],
+        sampler: Annotated[Sampler, Choice(SAMPLERS, "euler"), doc("how images are generated")],
         **settings: Annotated[Any, SameAs(DenoisingFamily)],
     ) -> None:
         self.process, self.parameterisation = StraightPath(), velocity
@@ -90,7 +89,7 @@ class FlowFamily(DenoisingFamily):
         return flow_bits(lambda z, t: network(z, network_time(t), shown).float(), images, noise, points=points.levels)
 
     def _paired_noise(self, batch: Batch) -> Float[Tensor, "b c h w"]:
-        """The noise of each image; pairs are sought in the whole batch, whichever rank or part of it this is."""
+        """Noise of each image, paired over the whole batch of all ranks and parts."""
         if self.pairing.min_batch == 1:
             return batch.noise.normal(*self.shape, stream=TRAINING_NOISE_STREAM)
         images, labels, positions = batch.whole()

@@ -26,14 +26,14 @@ from gensweep.registry import Choice, Section
 GENERATOR = "generator"
 DISCRIMINATOR = "discriminator"
 
-#: The random stream of the latents in training.
+#: Random stream of the training latents.
 TRAINING_LATENT_STREAM = 0
-#: That of the latents of samples, another one: the generator would know those of the training best.
+#: Random stream of the sampling latents, which must differ: the generator knows its training latents best.
 SAMPLING_LATENT_STREAM = 3
-#: That of the points between real and generated images where a gradient is penalised.
+#: Random stream of the points between real and generated images for the gradient penalty.
 INTERPOLATION_STREAM = 4
-#: The first streams of each use of the augmentation, which may consist of two in turn: of real images, of generated
-#: ones for the discriminator and for the generator, and of the gradient penalty.
+#: First random streams of each use of the augmentation (up to two transforms): real images, generated ones for the
+#: discriminator and for the generator, and the gradient penalty.
 REAL_STREAM = 2 * STREAMS_PER_AUGMENTATION
 FAKE_STREAM = 2 * REAL_STREAM
 GENERATOR_STREAM = 3 * REAL_STREAM
@@ -49,9 +49,9 @@ Architecture: TypeAlias = Annotated[
 class Adversarial:
     """The loss, the length of the latent vector, and Adam for both networks.
 
-    The burn-in follows half a cosine.  `then` is what comes after the augmentation.
-    Raises ConfigError if the augmentation needs a boundary between real and fake that the loss does not have, or if
-    something is to change within a burn-in that is not given.
+    The burn-in follows half a cosine.  `then` follows the augmentation.
+    Raises ConfigError if the augmentation needs a boundary between real and fake that the loss does not have, or if a
+    setting changes over a burn-in without a length.
     Source: Radford et al. 2016 (defaults); Huang et al. 2024 (R3GAN; burn-in).
     """
 
@@ -62,21 +62,19 @@ class Adversarial:
         loss: Annotated[
             Callable[[], GanLoss | PairLoss],
             Choice(GAN_LOSSES, "non_saturating"),
-            doc("what both networks make of logits"),
+            doc("loss of both networks"),
         ],
         penalty: Annotated[
-            Callable[[], Penalty | None], Choice(PENALTIES, "none"), doc("what the discriminator's gradients cost it")
+            Callable[[], Penalty | None], Choice(PENALTIES, "none"), doc("penalty of the discriminator's gradients")
         ],
         augmentation: Annotated[
             Callable[[], Augmentation],
             Choice(AUGMENTATIONS, "none"),
-            doc("what is done to real and generated images alike before the discriminator sees them"),
+            doc("transforms of real and generated images for the discriminator"),
         ],
-        latent: Annotated[
-            int, Interval(ge=1, le=65_536), doc("length of the random vector that an image is made from")
-        ] = 100,
+        latent: Annotated[int, Interval(ge=1, le=65_536), doc("length of the generator's random vector")] = 100,
         discriminator_steps: Annotated[
-            int, Interval(ge=1, le=100), doc("steps of the discriminator before each one of the generator")
+            int, Interval(ge=1, le=100), doc("steps of the discriminator per step of the generator")
         ] = 1,
         generator_learning_rate: Annotated[Rate, doc("Adam's step size of the generator")] = 2e-4,
         discriminator_learning_rate: Annotated[Rate, doc("Adam's step size of the discriminator")] = 2e-4,
@@ -86,11 +84,11 @@ class Adversarial:
         clip: Clip = None,
         burn_in: Annotated[
             Annotated[int, Ge(1)] | None,
-            doc("training images over which rates, beta2 and the penalty change; null: they do not"),
+            doc("training images over which rates, beta2 and the penalty change; null: no change"),
         ] = None,
         final_rate: Annotated[Rate, doc("share of both learning rates after the burn-in")] = 1.0,
         final_beta2: Annotated[
-            Annotated[float, Interval(ge=0, lt=1)] | None, doc("beta2 after the burn-in; null: as before")
+            Annotated[float, Interval(ge=0, lt=1)] | None, doc("beta2 after the burn-in; null: unchanged")
         ] = None,
     ) -> None:
         rates = {GENERATOR: generator_learning_rate, DISCRIMINATOR: discriminator_learning_rate}
@@ -109,17 +107,17 @@ class Adversarial:
         }
         if burn_in is None and any(changes.values()):
             wanted = ", ".join(name for name, given in changes.items() if given)
-            raise ConfigError(f"{wanted}: reached at the end of a burn-in, so give its length in images as gan.burn_in")
+            raise ConfigError(f"{wanted}: reached after a burn-in; set its length in images as gan.burn_in")
         if self.augmentation.settles and self.loss.boundary is None:
             able = [kind for kind in GAN_LOSSES if GAN_LOSSES[kind]().boundary is not None]
             raise ParameterError(
                 "loss",
-                "this one draws no line between real and fake images, and the augmentation follows how often real ones "
-                f"are taken for real; take another loss ({', '.join(able)})",
+                "this loss has no boundary between real and fake images, which the augmentation needs; "
+                f"choose another loss ({', '.join(able)})",
             )
 
     def progress(self, images: int) -> float:
-        """How far the burn-in has gone after so many training images, from 0 to 1; 0 without one."""
+        """Progress of the burn-in after this number of training images, from 0 to 1; 0 without one."""
         if self.burn_in is None:
             return 0.0
         return 0.5 - 0.5 * math.cos(math.pi * min(1.0, images / self.burn_in))
@@ -170,15 +168,15 @@ class GanFamily:
         return network(z, labels if self.classes else None).float()  # type: ignore[no-any-return]
 
     def judged(self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:
-        """The discriminator's logits of images as they are."""
+        """The discriminator's logits of images without augmentation."""
         time = torch.zeros(len(images), device=images.device) if self.gan.augmentation.timed else None
         return _logits(self.networks[DISCRIMINATOR], Augmented(images, time), labels)
 
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
         """The losses of one step: the discriminator's on real and on fake images, then the generator's on these fakes.
 
-        Where logits count by themselves, real and fake go backward apart, so only one of them is kept in memory at a
-        time; where pairs of them count, both do together.
+        If logits count separately, real and fake run backward in turn, so only one graph is in memory; if pairs count,
+        both run together.
         """
         discriminator, labels, gan = networks[DISCRIMINATOR], batch.labels if self.classes else None, self.gan
         turn = batch.step % gan.discriminator_steps == 0
@@ -207,7 +205,7 @@ class GanFamily:
             signals = self._signals(fake_logits, real=False)
             yield Loss(DISCRIMINATOR, gan.loss.discriminator_fake(fake_logits), "fake", signals=signals)
         if turn:
-            # A gradient for the images only, so the network itself, not its wrapper for data-parallel training.
+            # Only the images need a gradient, so use the network without its data-parallel wrapper.
             bare = discriminator.module if isinstance(discriminator, DistributedDataParallel) else discriminator
             trained = [parameter for parameter in bare.parameters() if parameter.requires_grad]
             bare.requires_grad_(False)
@@ -224,19 +222,19 @@ class GanFamily:
             gan.augmentation.observe((real_logits.detach() - gan.loss.boundary).sign(), batch.total)
 
     def _shown(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
-        """Images as the discriminator is shown them; float32, as bfloat16 is too coarse for logarithms."""
+        """Augmented images for the discriminator; float32, as bfloat16 is too coarse for logarithms."""
         with torch.autocast(images.device.type, enabled=False):
             return self.gan.augmentation(images.float(), noise, stream)  # type: ignore[no-any-return]
 
     def _penalties(
         self, penalty: Penalty, discriminator: nn.Module, fake: Tensor, batch: Batch, labels: Tensor | None
     ) -> Iterator[Loss]:
-        """The penalty at each of its places, of images as the augmentation shows them; float32: gradients are small."""
+        """The penalty at each of its places, for augmented images; float32, as gradients are small."""
         progress = self.gan.progress(batch.step * batch.total)
         for place in penalty.at:
             shown = self._shown(_images_at(place, batch, fake.float()), batch.noise, PENALTY_STREAM)
             leaf = shown.images.detach().requires_grad_()
-            # A view, as the hooks that count operations cannot look at a leaf.
+            # A view, as the hooks that count operations need a non-leaf tensor.
             shown = shown._replace(images=leaf.view_as(leaf))
             # torch.compile has no second derivatives.
             with torch.autocast(fake.device.type, enabled=False), torch.compiler.set_stance("force_eager"):

@@ -25,35 +25,35 @@ from gensweep.families.flow import FlowFamily
 from gensweep.nn.layers import Conditioning
 from gensweep.registry import SameAs, Section
 
-#: The random stream of the second time of an interval; see TRAINING_NOISE_STREAM for the others.
+#: Random stream of an interval's second time; see TRAINING_NOISE_STREAM for the others.
 SECOND_TIME_STREAM = 7
-#: What is added to a squared error before it becomes a weight.  Source: Geng et al. 2025, eq. 22.
+#: Added to a squared error before it becomes a weight.  Source: Geng et al. 2025, eq. 22.
 ERROR_OFFSET = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanFlow:
-    """How many images learn a mean velocity, how errors count, and guidance in training.  Source: Geng et al. 2025."""
+    """Share of images for the mean velocity, error weights, and training guidance.  Source: Geng et al. 2025."""
 
     share: Annotated[
         float, Interval(ge=0, le=1), doc("share of images that learn a mean velocity; the others learn the velocity")
     ] = 0.25
     power: Annotated[
-        float, Interval(ge=0, le=2), doc("an image weighs 1 / (squared error)^power; 0: all count alike")
+        float, Interval(ge=0, le=2), doc("an image's weight is 1 / (squared error)^power; 0: all equal")
     ] = 0.75
     learnt_guidance: Annotated[
         float,
         Interval(ge=0, le=100),
-        doc("guidance that the velocity learns, so that it costs no evaluations of the network in sampling; 1: none"),
+        doc("guidance built into the velocity in training, at no cost in sampling; 1: none"),
     ] = 1.0
 
 
 @FAMILIES.register("meanflow")
 class MeanFlowFamily(FlowFamily):
-    """A flow that also learns mean velocities, so that steps of Euler's method are exact: one to four are enough.
+    """A flow that also learns mean velocities, so that Euler steps are exact: one to four are enough.
 
-    Every other sampler, the likelihood and what begins with an image take the velocity alone, as of a flow.  The
-    network must have a `Conditioning`, which gets the length of the interval as a second time.
+    Other samplers, the likelihood and image editing use only the velocity, as in a flow.  The network must have a
+    `Conditioning`, which receives the length of the interval as a second time.
     Source: Geng et al. 2025; Ho & Salimans 2022 (guidance).
     """
 
@@ -76,9 +76,9 @@ class MeanFlowFamily(FlowFamily):
                 self.told_intervals = True
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Raises ParameterError for a network that cannot be told an interval."""
+        """Raise ParameterError for a network without interval input."""
         if not self.told_intervals:
-            message = "has no gensweep.nn.layers.Conditioning, which tells it intervals; take unet, cnn or dit"
+            message = "has no gensweep.nn.layers.Conditioning, which it needs for intervals; choose unet, cnn or dit"
             raise ParameterError("network", message)
         return super().optimizers()
 
@@ -94,7 +94,7 @@ class MeanFlowFamily(FlowFamily):
         eps = self._paired_noise(batch)
         z = torch.lerp(batch.images, eps, t.view(-1, 1, 1, 1))
         labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
-        # As many as the share of any images in a row, so that the host need not ask the device how many there are.
+        # A fixed number per consecutive images, so the host need not ask the device for it.
         rows = apart.int().argsort(descending=True, stable=True)[: most_intervals(len(z), self.mean.share)]
         target = self._target(z, r, t, eps - batch.images, labels, rows)
         output = networks[self.sampled](z, interval_times(r, t), labels).float()
@@ -104,7 +104,7 @@ class MeanFlowFamily(FlowFamily):
         yield Loss(self.sampled, (weight * error).mean(), "mean_velocity", signals=signals)
 
     def by_cost(self) -> list[tuple[float, MeanFlowFamily]]:
-        """Of images that learn a mean velocity, and of those that learn the velocity."""
+        """Variants for images that learn a mean velocity, and for images that learn the velocity."""
         both = []
         for share, kind in ((self.mean.share, 1.0), (1 - self.mean.share, 0.0)):
             alike = copy.copy(self)
@@ -113,9 +113,9 @@ class MeanFlowFamily(FlowFamily):
         return both
 
     def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
-        """The network as a denoiser: along a step by its mean velocity, and at a level by its velocity, as of a flow.
+        """The network as a denoiser: mean velocity along a step, velocity at a level.
 
-        Along a step to t = 0 what is predicted is the image; else it is where the step would lead if it went on.
+        Along a step to t = 0 it predicts the image; else the point where the step, extended to t = 0, would end.
         """
         at_a_level, drawing = super().denoise(network, labels), sampling_network(network, self.sampling_precision)
         shown = labels if self.classes else None
@@ -129,7 +129,7 @@ class MeanFlowFamily(FlowFamily):
                 return drawing(z, interval_times(torch.full_like(t, r), t), labels)
 
             z, scale = x / (1 + sigma), scale_at(sigma, self.guidance, self.guidance_interval)
-            # Of a slice, not of a length: an exported graph takes batches of any.
+            # A slice, not a length: an exported graph accepts any batch size.
             times = torch.full_like(z[:, 0, 0, 0], t)
             u = guided(mean_velocity, z, times, shown, null=self.classes, scale=scale)
             x_0 = z - t * u.to(z.dtype)
@@ -146,9 +146,9 @@ class MeanFlowFamily(FlowFamily):
         labels: Int[Tensor, " b"] | None,
         rows: Int[Tensor, " k"],
     ) -> Float[Tensor, "b c h w"]:
-        """What the mean velocity is to be; it differs from the velocity in some rows at most."""
+        """Target of the mean velocity; it differs from the velocity only in some rows."""
         network = self.networks[self.sampled]
-        # Without gradients, dropout and rounding, as small differences of its outputs are wanted.
+        # Without gradients, dropout and rounding, as it needs small differences of outputs.
         with evaluating(network), torch.autocast(z.device.type, enabled=False):
             if labels is not None and self.mean.learnt_guidance != 1:
                 free = network(z, interval_times(t, t), torch.full_like(labels, self.classes))
@@ -165,5 +165,5 @@ class MeanFlowFamily(FlowFamily):
 
 
 def interval_times(r: Float[Tensor, " b"], t: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
-    """The network's time inputs for intervals from r to t: where they end, and how long they are."""
+    """The network's time inputs for intervals from r to t: their end and length."""
     return NETWORK_TIMES * torch.stack([t, t - r], dim=1)

@@ -13,18 +13,18 @@ from torch import nn
 Rate: TypeAlias = Annotated[float, Interval(gt=0, le=1)]
 Beta1: TypeAlias = Annotated[float, Interval(ge=0, lt=1), doc("Adam's decay rate of the mean of gradients")]
 Beta2: TypeAlias = Annotated[float, Interval(ge=0, lt=1), doc("Adam's decay rate of the mean of their squares")]
-Warmup: TypeAlias = Annotated[int, Ge(0), doc("images over which learning rates rise in a line")]
+Warmup: TypeAlias = Annotated[int, Ge(0), doc("images over which learning rates rise linearly")]
 Clip: TypeAlias = Annotated[
-    Annotated[float, Gt(0)] | None, doc("norm to which a network's gradient is cut if it is longer; null: never")
+    Annotated[float, Gt(0)] | None, doc("largest norm of a network's gradient; null: no clipping")
 ]
 
-#: Devices on which PyTorch has one fused kernel for an optimizer's step.
+#: Devices with one fused kernel for an optimizer step in PyTorch.
 FUSED_DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
 class RateSchedule:
-    """By images seen, what learning rates are multiplied with: it rises in a line over `warmup` images to 1.
+    """Factor of learning rates by images seen: rises linearly over `warmup` images to 1.
 
     From `decay` images on it falls as the inverse root of their number; None: never.
     Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models".
@@ -34,7 +34,7 @@ class RateSchedule:
     decay: int | None = None
 
     def __call__(self, images: int) -> float:
-        """The factor after so many images."""
+        """Factor after this number of images."""
         risen = min(1.0, images / self.warmup) if self.warmup else 1.0
         return risen if self.decay is None else risen / math.sqrt(max(1.0, images / self.decay))
 
@@ -59,7 +59,7 @@ class Adam:
         return RateSchedule(self.warmup, self.decay)
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """A fresh one of those parameters that are trained, in PyTorch's fastest form for where they lie."""
+        """A new optimizer of the trainable parameters, in PyTorch's fastest form for their device."""
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         fused = all(parameter.device.type in FUSED_DEVICES for parameter in parameters)
         foreach = None if fused else True

@@ -27,25 +27,25 @@ from gensweep.vae import (
     with_free_bits,
 )
 
-#: The random stream of the latents in training.
+#: Random stream of the training latents.
 TRAINING_LATENT_STREAM = 0
-#: That of the noise of drawn pixels.
+#: Random stream of the pixel noise in sampling.
 PIXEL_STREAM = 1
-#: That of the latents of samples.
+#: Random stream of the sampling latents.
 SAMPLING_LATENT_STREAM = 3
-#: The first of those of a bound's latents.
+#: First random stream of a bound's latents.
 BOUND_LATENT_STREAM = 16
 
 Weight: TypeAlias = Annotated[float, Interval(ge=0, le=1000)]
 Decoding: TypeAlias = Annotated[
     Literal["mean", "draw"],
-    doc("what becomes of the distribution that the decoder gives for an image: its mean, or an image drawn from it"),
+    doc("output for an image: the mean of the decoder's distribution, or a draw from it"),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The deviation of pixels, the number of latent units, and what the loss makes of their divergence from N(0, I).
+    """Deviation of pixels, number of latent units, and how the loss uses their divergence from N(0, I).
 
     Source: Kingma & Welling 2014; Higgins et al. 2017 (beta); Kingma et al. 2016, section 3.3 (free bits).
     """
@@ -54,7 +54,7 @@ class Evidence:
     latent: Annotated[int, Interval(ge=1, le=65_536), doc("number of latent units")] = 64
     beta: Annotated[Weight, doc("weight of the latents' divergence from N(0, I) in the loss; 1 is the ELBO")] = 1.0
     free_bits: Annotated[
-        Weight, doc("nats that each unit's divergence, as a mean over a batch, counts at least; 0 is the ELBO")
+        Weight, doc("minimum of each unit's divergence, averaged over a batch, in nats; 0 is the ELBO")
     ] = 0.0
 
 
@@ -142,7 +142,7 @@ class VaeFamily:
     def decode(
         self, network: nn.Module, latents: Float[Tensor, "n latent"], noise: Noise, labels: Int[Tensor, " n"] | None
     ) -> Float[Tensor, "n c h w"]:
-        """The images of some latents: the means of what the decoder says of them, or drawn from it with the noise."""
+        """Images of latents: the means of the decoder's distribution, or draws from it with the noise."""
         model = cast(LatentVariableModel, network)
         output = model.decoder(latents, self._labels(labels)).float()
         drawn = self.decoding == "draw"

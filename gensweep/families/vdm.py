@@ -28,7 +28,7 @@ from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily
 from gensweep.families.family import FAMILIES, Batch, Loss
 from gensweep.registry import Choice, SameAs, Section
 
-#: The random stream of the reconstruction term; see TRAINING_NOISE_STREAM for the others.
+#: Random stream of the reconstruction term; see TRAINING_NOISE_STREAM for the others.
 RECONSTRUCTION_STREAM = 5
 #: Steps after which gamma at t = 0 is read again, for which a GPU has to wait, and the most that it rises in them: at a
 #: learning rate of 2e-4 it rises by 0.02.
@@ -39,19 +39,21 @@ Exponent: TypeAlias = Annotated[int, Interval(ge=0, le=10)]
 
 @dataclass(frozen=True, kw_only=True)
 class Variational:
-    """The learnt schedule, in continuous time or in steps, and the network's input.  Source: Kingma et al. 2021."""
+    """The learned schedule, in continuous or discrete time, and the network's input.  Source: Kingma et al. 2021."""
 
     timesteps: Annotated[
         Annotated[int, Interval(ge=1, le=100_000)] | None, doc("steps from an image to noise; null: continuous time")
     ] = None
     schedule: Annotated[
-        Callable[[int | None], Gamma], Choice(GAMMAS, "monotone"), doc("the noise schedule, and what of it is learnt")
+        Callable[[int | None], Gamma],
+        Choice(GAMMAS, "monotone"),
+        doc("the noise schedule, and which parts are learned"),
     ]
-    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps"), doc("what the network predicts")]
+    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps"), doc("the network's output")]
     times: Annotated[Drawing, HOW_TIMES_ARE_DRAWN] = "antithetic"
     fourier: Annotated[
         tuple[Exponent, ...],
-        doc("exponents n of the features sin(2^n pi z) and cos(2^n pi z), which are appended to the image z"),
+        doc("exponents n of the features sin(2^n pi z) and cos(2^n pi z), appended to the image z"),
     ] = (7, 8)
 
 
@@ -75,8 +77,8 @@ class VariationalNetwork(nn.Module):
 def with_fourier_features(x: Float[Tensor, "b c h w"], exponents: Sequence[int]) -> Float[Tensor, "b d h w"]:
     """First x, then sin(2^n pi x) and cos(2^n pi x) of all channels for each n, d = c (1 + 2 exponents) channels.
 
-    So a network can tell neighbouring levels apart: for n = 8 a period is about one of the 256 levels of a pixel.  In
-    float32, as the phases are large.  Source: Kingma et al. 2021, section 3.4, appendix C.
+    They let a network distinguish neighbouring levels: for n = 8 a period is about one of a pixel's 256 levels.
+    Computed in float32, as the phases are large.  Source: Kingma et al. 2021, section 3.4, appendix C.
     """
     x = x.float()
     phases = [2**n * math.pi * x for n in exponents]
@@ -143,7 +145,7 @@ class VdmFamily(DenoisingFamily):
         start, end = schedule.reach(step.gamma)
         eps_0 = batch.noise.normal(*self.shape, stream=RECONSTRUCTION_STREAM)
         if self.most_neighbours is None or batch.step % STEPS_PER_READING == 0:
-            # A schedule that is not a number any more gives a loss that is none, which is told at the next report.
+            # A schedule of NaN gives a loss of NaN, which the next report raises.
             self.most_neighbours = int(neighbours(start + MAX_GAMMA_RISE).nan_to_num())
         reconstruction = reconstruction_term(start, batch.images, eps_0, self.most_neighbours)
         bits = prior_term(end, batch.images) + bits + reconstruction

@@ -1,1 +1,1 @@
-"""Generative adversarial networks: losses, gradient penalties, augmentation of what the discriminator sees."""
+"""Generative adversarial networks: losses, gradient penalties, and augmentation of the discriminator's input."""

@@ -1,4 +1,4 @@
-"""Augmentation with a probability that follows how much the discriminator overfits.
+"""Augmentation with a probability that follows the overfitting of the discriminator.
 
 All warps of an image are one affine map and all of its colour changes another, so an image is sampled once.
 Source: Karras et al. 2020 (ADA), appendix B: order, distributions and strengths.
@@ -41,11 +41,11 @@ SATURATION_STD = 1.0
 
 @AUGMENTATIONS.register("ada")
 class Ada(Adaptive):
-    """Flips, rotations, translations, scaling and colours, each with a probability that follows how much D overfits.
+    """Flips, rotations, translations, scaling and colours, with a probability that follows D's overfitting.
 
-    Every `interval` batches the probability rises if the mean sign of the real logits is above `target`, and falls
-    if it is below, so that it could go from 0 to 1 within `images` images.  Warps are bilinear with mirrored edges,
-    without the paper's wavelet filters.  Source: Karras et al. 2020 (ADA), section 3.1 and appendix B.
+    Every `interval` batches the probability rises if the mean sign of the real logits is above `target`, else it falls,
+    at a rate that takes `images` images from 0 to 1.  Warps are bilinear with mirrored edges, without the paper's
+    wavelet filters.  Source: Karras et al. 2020 (ADA), section 3.1 and appendix B.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ def warped(
     blit: bool = True,
     geometry: bool = True,
 ) -> Float[Tensor, "b c s s"]:
-    """Square images, warped; those that no transform was drawn for stay the same to the bit.
+    """Warped square images; images without a transform stay bit-identical.
 
     Blits are flips, quarter turns and moves by whole pixels; geometry scales, turns, stretches and moves by any
-    distance.  Streams of randomness: three, from the one that is given.
+    distance.  Uses three random streams from `stream` on.
     """
     matrix = warp_matrix(noise, stream, p, images.shape[-1], blit=blit, geometry=geometry)
     grid = F.affine_grid(matrix[:, :2], list(images.shape), align_corners=False)
@@ -108,7 +108,7 @@ def recoloured(
 def warp_matrix(
     noise: Noise, stream: int, p: Float[Tensor, ""], size: int, *, blit: bool, geometry: bool
 ) -> Float[Tensor, "b 3 3"]:
-    """Where each position of a warped image comes from, both in [-1, 1]."""
+    """Source position of each position in a warped image, both in [-1, 1]."""
     gates = noise.uniform(8, stream=stream).unbind(dim=1)
     flip, quarter, right, down, before, after = noise.uniform(6, stream=stream + 1).unbind(dim=1)
     scale, stretch, across, along = noise.normal(4, stream=stream + 2).unbind(dim=1)

@@ -1,4 +1,4 @@
-"""Diffusion of real and fake images, of a length that follows how much the discriminator overfits."""
+"""Diffusion of real and fake images, with a length that follows the overfitting of the discriminator."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from gensweep.gan.augmentation import AdaptationImages, AdaptationInterval, Adap
 from gensweep.noise import Noise
 from gensweep.registry import Choice
 
-#: The share of the images that the discriminator is shown without noise.
+#: Share of the images that the discriminator sees without noise.
 SHARE_WITHOUT_NOISE = 0.5
-#: The discriminator's time input is scaled to 0 .. this, whatever the number of timesteps.
+#: The discriminator's time input is scaled to 0 .. this, for any number of timesteps.
 MAX_DISCRIMINATOR_TIME = 1000
 
 
 class AdaptiveDiffusion(Adaptive):
-    """Half of the images are diffused to timesteps 1..T, where T follows how sure the discriminator is of real ones.
+    """Half of the images are diffused to timesteps 1..T, where T follows the overfitting of the discriminator.
 
-    T = shortest + round(p (longest - shortest)); every `interval` batches p rises if the mean sign of the real logits
-    is above `target`, and falls if it is below, so that it could go from 0 to 1 within `images` images.  An image
-    becomes sqrt(alpha_bar) x + sqrt(1 - alpha_bar) noise_std eps.  A timestep has the same noise whatever T is; the
-    authors' code stretches the betas over the current T instead, so the discriminator has to learn again what a time
-    means.  Raises ConfigError if longest < shortest.
-    Source: Wang et al. 2022, sections 3.1 to 3.3.
+    T = shortest + round(p (longest - shortest)).  Every `interval` batches p rises if the mean sign of the real logits
+    is above `target`, else it falls, at a rate that takes `images` images from 0 to 1.  An image becomes
+    sqrt(alpha_bar) x + sqrt(1 - alpha_bar) noise_std eps.  A timestep has the same noise for any T; the authors' code
+    stretches the betas over the current T, so the discriminator must relearn the meaning of a time.  Raises ConfigError
+    if longest < shortest.  Source: Wang et al. 2022, sections 3.1 to 3.3.
     """
 
     timed = True
@@ -38,14 +37,12 @@ class AdaptiveDiffusion(Adaptive):
     def __init__(
         self,
         *,
-        schedule: Annotated[
-            Schedule, Choice(SCHEDULES, "linear"), doc("how much of the image is left at each timestep")
-        ],
+        schedule: Annotated[Schedule, Choice(SCHEDULES, "linear"), doc("share of the image left at each timestep")],
         shortest: Annotated[int, Ge(1), doc("timesteps at the start, T_min")] = 10,
         longest: Annotated[int, Interval(ge=2, le=100_000), doc("timesteps at most, T_max")] = 1000,
         times: Annotated[
             Literal["priority", "uniform"],
-            doc("priority: later timesteps more often, p(t) ~ t - 1; uniform: all alike"),
+            doc("priority: later timesteps more often, p(t) ~ t - 1; uniform: all equally often"),
         ] = "priority",
         noise_std: Annotated[float, Interval(gt=0, le=1), doc("standard deviation of the noise, sigma")] = 0.05,
         target: SignTarget = 0.6,
@@ -56,7 +53,7 @@ class AdaptiveDiffusion(Adaptive):
             raise ConfigError(f"shortest <= longest must hold, but got shortest={shortest}, longest={longest}")
         super().__init__(target, images, interval)
         self.shortest, self.longest, self.times, self.noise_std = shortest, longest, times, noise_std
-        # A buffer, so that it lies on the training device: to copy it in every step would make a GPU wait.
+        # A buffer on the training device: copying it in every step would make a GPU wait.
         alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), schedule(longest)])
         self.register_buffer("alpha_bar", alpha_bar, persistent=False)
 

@@ -18,8 +18,8 @@ from gensweep.registry import Registry
 class GanLoss(NamedTuple):
     """Three functions of logits, Float[b], each a scalar mean.
 
-    The discriminator's loss is the sum of its two parts, so each can be sent backwards on its own.  Logits above
-    `boundary` mean "real"; None if only differences of logits have a meaning.
+    The discriminator's loss is the sum of its two parts, so each can run backward separately.  Logits above `boundary`
+    mean "real"; None if only differences of logits have a meaning.
     """
 
     generator: Callable[[Tensor], Tensor]
@@ -29,10 +29,10 @@ class GanLoss(NamedTuple):
 
 
 class PairLoss(NamedTuple):
-    """A function of how much higher the logits of one side are, Float[b], each paired with one of the other side.
+    """A function of the logits of one side minus those of the other, Float[b], in pairs.
 
-    It is a scalar mean, of real over fake logits for the discriminator, and of fake over real ones for the generator.
-    A logit has no meaning by itself, so there is no boundary.
+    It is a scalar mean, of real minus fake logits for the discriminator, and of fake minus real ones for the generator.
+    A single logit has no meaning, so there is no boundary.
     """
 
     of: Callable[[Tensor], Tensor]
@@ -90,7 +90,7 @@ def wasserstein() -> GanLoss:
 
 @GAN_LOSSES.register("relativistic")
 def relativistic() -> PairLoss:
-    """Cross-entropy of which image of a pair is real; the generator wants its own to be taken for it.
+    """Cross-entropy of which image of a pair is real; the generator maximises the chance of its own.
 
     The generator gains nothing by dropping modes of the data; the game converges if gradients are penalised on both
     sides (`r1_r2`).  Source: Jolicoeur-Martineau 2019; Sun et al. 2020; Huang et al. 2024 (R3GAN).
@@ -104,10 +104,10 @@ Place: TypeAlias = Literal["real", "fake", "between"]
 
 @dataclass(frozen=True)
 class Penalty:
-    """A loss of gradients, Float[b c h w] to a scalar mean over images, at each of some places.
+    """A loss of gradients, Float[b c h w] to a scalar mean over images, at each of its places.
 
-    It is computed in one of `every` steps, with a weight that is larger by this factor.  `of` also takes how far the
-    weight has gone, from 0 to 1, towards a last one; it does not look at it unless the penalty is `annealed`.
+    It is computed once in `every` steps, with its weight times `every`.  If `annealed`, `of` also uses the progress of
+    the weight to its final value, from 0 to 1.
     """
 
     of: Callable[[Tensor, float], Tensor]
@@ -118,16 +118,16 @@ class Penalty:
     def __call__(
         self, logits: Float[Tensor, " b"], images: Float[Tensor, "b c h w"], progress: float = 0.0
     ) -> Float[Tensor, ""]:
-        """The penalty of logits that come from these images, which require a gradient.
+        """The penalty of logits that were computed from these images, which require a gradient.
 
-        Every parameter that logits depend on gets a gradient from it, if only 0, as data-parallel training expects.
+        Every parameter behind the logits gets a gradient, possibly 0, as data-parallel training expects.
         """
         (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
         return self.every * self.of(gradient, progress) + 0.0 * logits.sum()
 
 
 PenaltyWeight: TypeAlias = Annotated[float, Gt(0), doc("factor of the penalty")]
-Every: TypeAlias = Annotated[int, Ge(1), doc("it is computed in one of so many steps, with so many times the weight")]
+Every: TypeAlias = Annotated[int, Ge(1), doc("compute it once in this number of steps, with its weight times that")]
 
 #: Items give a Penalty, or None for none.
 PENALTIES: Registry[Callable[..., Penalty | None]] = Registry("gradient penalty", package="gensweep.gan")
@@ -152,7 +152,7 @@ def r1_r2(
     *,
     weight: PenaltyWeight = 1.0,
     final_weight: Annotated[
-        Annotated[float, Gt(0)] | None, doc("the factor after the burn-in, `gan.burn_in`; null: as before")
+        Annotated[float, Gt(0)] | None, doc("factor after the burn-in, `gan.burn_in`; null: unchanged")
     ] = None,
     every: Every = 1,
 ) -> Penalty:
@@ -184,7 +184,7 @@ def gradient_penalty(*, weight: PenaltyWeight = 10.0, every: Every = 1) -> Penal
 
 
 def _squared_norm(gradient: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-    """Of the gradient of an image, in the mean over images."""
+    """Squared norm of each image's gradient, averaged over images."""
     return gradient.square().flatten(1).sum(dim=1).mean()
 
 

@@ -1,4 +1,4 @@
-"""What is done to real and fake images alike before the discriminator sees them.
+"""Augmentation of real and fake images for the discriminator.
 
 Gradients for the generator pass through it.
 """
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-#: Random streams that one registered augmentation may use, from the one it is given on.
+#: Random streams that one registered augmentation may use, starting with its own.
 STREAMS_PER_AUGMENTATION = 32
 #: DiffAugment: the largest translation, as a share of the image's side.
 MAX_TRANSLATION = 0.125
@@ -29,23 +29,23 @@ CUTOUT_SIDE = 0.5
 SignTarget: TypeAlias = Annotated[
     float,
     Interval(ge=-1, le=1),
-    doc("mean sign of real images' logits, above which the probability p rises and below which it falls"),
+    doc("mean sign of real images' logits at which the probability p stays constant; p rises above and falls below"),
 ]
-AdaptationImages: TypeAlias = Annotated[int, Ge(1), doc("images within which p could go from 0 to 1")]
+AdaptationImages: TypeAlias = Annotated[int, Ge(1), doc("images in which p can go from 0 to 1")]
 AdaptationInterval: TypeAlias = Annotated[int, Ge(1), doc("batches between two changes of p")]
 
 
 class Augmented(NamedTuple):
-    """Augmented images; `time`, in [0, 1000], is the discriminator's input for how noisy each is, if it has one."""
+    """Augmented images; `time`, in [0, 1000], is their noise level as an input of the discriminator, if used."""
 
     images: Float[Tensor, "b c h w"]
     time: Float[Tensor, " b"] | None = None
 
 
 class Augmentation(nn.Module, ABC):
-    """A change of images; what it learns in training are its buffers, which are saved.
+    """A transform of images; its learned state is in buffers, which are saved.
 
-    `timed` if it gives times.  `settles` if it needs a loss with a boundary between real and fake logits.
+    `timed` if it returns times.  `settles` if it needs a loss with a boundary between real and fake logits.
     """
 
     timed = False
@@ -53,16 +53,16 @@ class Augmentation(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
-        """Change float32 images in [-1, 1], each by random numbers of its own."""
+        """Transform float32 images in [-1, 1], each with its own random numbers."""
 
     def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
-        """Learn at the end of a step from the discriminator's logits of real images: 1 above the boundary, -1 below.
+        """Adapt at the end of a step to the discriminator's logits of real images: 1 above the boundary, -1 below.
 
         `total` is the number of images in the batch over all workers, which call it together.
         """
 
     def signals(self) -> dict[str, Float[Tensor, ""]]:
-        """Numbers worth a log, equal on all workers."""
+        """Numbers to log, equal on all workers."""
         return {}
 
 
@@ -72,7 +72,7 @@ AUGMENTATIONS: Registry[Callable[..., Augmentation]] = Registry("augmentation", 
 
 @AUGMENTATIONS.register("none")
 class Unchanged(Augmentation):
-    """Images as they are."""
+    """No change."""
 
     def forward(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
         """The same images."""
@@ -81,13 +81,13 @@ class Unchanged(Augmentation):
 
 @AUGMENTATIONS.register("diffaugment")
 class DiffAugment(Augmentation):
-    """Colours, position and a hole, changed in every image.  Source: Zhao et al. 2020, section 3.3 and its code."""
+    """Random colours, position and a hole in every image.  Source: Zhao et al. 2020, section 3.3 and its code."""
 
     def __init__(
         self,
         *,
         policy: Annotated[
-            tuple[Literal["color", "translation", "cutout"], ...], MinLen(1), doc("what is changed in every image")
+            tuple[Literal["color", "translation", "cutout"], ...], MinLen(1), doc("transforms of every image")
         ] = ("color", "translation", "cutout"),
     ) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ def jitter(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 3"]) -> Float[Tensor
 
 
 def translate(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 2"]) -> Float[Tensor, "b c h w"]:
-    """Moved by whole pixels, up to an eighth of the side, in both directions; black (0) comes in."""
+    """Move by whole pixels, up to an eighth of the side, in both directions; black (0) fills the gap."""
     b, c, h, w = x.shape
     reach = int(h * MAX_TRANSLATION + 0.5), int(w * MAX_TRANSLATION + 0.5)
     rows, columns = (
@@ -128,7 +128,7 @@ def translate(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 2"]) -> Float[Ten
 
 
 def cutout(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 2"]) -> Float[Tensor, "b c h w"]:
-    """A square of half the side set to 0, anywhere; it may stand out over the edge."""
+    """Set a square of half the side to 0 anywhere, possibly across the edge."""
     keeps = []
     for axis, size in enumerate(x.shape[2:]):
         hole = int(size * CUTOUT_SIDE + 0.5)
@@ -139,11 +139,11 @@ def cutout(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 2"]) -> Float[Tensor
 
 
 class Adaptive(Augmentation):
-    """An augmentation with a probability that follows how much the discriminator overfits.
+    """An augmentation with a probability that follows the overfitting of the discriminator.
 
-    Every `interval` batches it rises if the mean sign of the real logits is above `target`, and falls if it is below,
-    so that it could go from 0 to 1 within `images` images.  `verdicts` and `count` are the sum and the number of signs
-    since it last changed.  Source: Karras et al. 2020 (ADA), section 3.1.
+    Every `interval` batches it rises if the mean sign of the real logits is above `target`, else it falls, at a rate
+    that takes `images` images from 0 to 1.  `verdicts` and `count` are the sum and the number of signs since the last
+    change.  Source: Karras et al. 2020 (ADA), section 3.1.
     """
 
     settles = True
@@ -165,7 +165,7 @@ class Adaptive(Augmentation):
             dist.all_reduce(sums)
         self.verdicts += sums[0]
         self.count += sums[1]
-        # All on the device: a step must not wait for a number.
+        # All on the device: a step must not wait for the host.
         ready = self.count >= self.interval * total
         move = (self.verdicts / self.count - self.target).sign() * self.count / self.images
         self.probability.copy_(torch.where(ready, (self.probability + move).clamp(0, 1), self.probability))
@@ -174,7 +174,7 @@ class Adaptive(Augmentation):
 
 
 class InTurn(Augmentation):
-    """One augmentation after another.  It draws from twice as many streams as each; times are those of the last."""
+    """Two augmentations in sequence.  Uses twice the random streams of one; times come from the second."""
 
     def __init__(self, first: Augmentation, last: Augmentation) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class InTurn(Augmentation):
         self.timed, self.settles = last.timed, first.settles or last.settles
 
     def forward(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
-        """The last of the first."""
+        """Apply the first, then the second."""
         return self.last(self.first(images, noise, stream).images, noise, stream + STREAMS_PER_AUGMENTATION)  # type: ignore[no-any-return]
 
     def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
@@ -191,5 +191,5 @@ class InTurn(Augmentation):
         self.last.observe(signs, total)
 
     def signals(self) -> dict[str, Float[Tensor, ""]]:
-        """Those of both."""
+        """Numbers of both."""
         return self.first.signals() | self.last.signals()

@@ -1,6 +1,6 @@
-"""Operations that are slow when PyTorch composes them, compiled where there is a C++ compiler; the numbers stay.
+"""Operations that are slow in PyTorch, compiled if there is a C++ compiler; results agree to rounding.
 
-A network calls `norm_act`, `same_conv` and the like and need not know what runs: `active` says it.  The environment
+A network calls `norm_act`, `same_conv` and similar functions; `active` tells which version runs.  The environment
 variable GENSWEEP_KERNELS=0 switches the compiled kernels off.
 """
 

@@ -1,7 +1,7 @@
-"""The shared library of the compiled kernels: built once on a machine, checked by its hash, loaded once in a process.
+"""The shared library of the compiled kernels: built once per machine, checked by its hash, loaded once per process.
 
-It lies in the cache folder.  Its name holds a key (sources, compiler, processor, C library) and the SHA-256 of its
-content, so that a damaged file is never loaded: it would kill the process.
+It is stored in the cache folder.  Its name holds a key (sources, compiler, processor, C library) and the SHA-256 of its
+content, so that a damaged file, which would crash the process, is never loaded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gensweep.files import cache_folder, file_sha256, write_bytes
 KERNELS_VARIABLE = "GENSWEEP_KERNELS"
 SOURCES = sorted(Path(__file__).parent.glob("*.cpp"))
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
-#: These change only how results are rounded; NaN and infinity stay what they are.
+#: These change only rounding; NaN and infinity are preserved.
 COMPILER_FLAGS = (
     "-O3",
     "-march=native",
@@ -48,14 +48,14 @@ logger = logging.getLogger(__name__)
 
 
 def active(device_type: str = "cpu") -> Literal["c++", "torch"]:
-    """What runs `norm_act` on such devices: the compiled kernels or PyTorch's operations."""
+    """Implementation of `norm_act` on such devices: the compiled kernels or PyTorch's operations."""
     return "c++" if device_type == "cpu" and library() is not None else "torch"
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether x lies on a CPU, and nothing traces or transforms what is computed with it: a kernel may take it."""
+    """True if x is on a CPU and nothing traces or transforms the computation, so a kernel may run."""
     return (
-        not torch.compiler.is_compiling()  # first, so that what follows is not traced
+        not torch.compiler.is_compiling()  # first, so that the rest is not traced
         and x.device.type == "cpu"
         and type(x) in (Tensor, nn.Parameter)
         and torch._C._functorch.peek_interpreter_stack() is None
@@ -87,7 +87,7 @@ def library() -> ctypes.CDLL | None:
     """The compiled kernels; None where they are switched off, or cannot be built or loaded, which is logged once."""
     found, why = _loaded()
     if found is None and not _switched_off():
-        logger.warning("networks run on PyTorch's operations, slower and with the same numbers: %s", why)
+        logger.warning("networks use PyTorch's operations, which are slower but equally exact: %s", why)
     return found
 
 

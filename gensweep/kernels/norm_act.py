@@ -1,8 +1,8 @@
 """Group normalisation, scale and shift, SiLU and dropout, as one operation.
 
-What comes between two convolutions is simple to compute but takes many passes over the memory, most of all on a CPU.
-The compiled kernel takes two forward and two backward, and only the input and the mask are kept for the backward pass;
-elsewhere it is a composition of PyTorch's operations.
+The work between two convolutions is simple but needs many passes over the memory, especially on a CPU.  The compiled
+kernel needs two forward and two backward, and keeps only the input and the mask for the backward pass.  Elsewhere it is
+a composition of PyTorch's operations.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def is_compiled(
     transforms it.  What PyTorch refuses or would broadcast is left to PyTorch.
     """
     return (
-        library.is_plain(x)  # first, so that what follows is not traced
+        library.is_plain(x)  # first, so that the rest is not traced
         and isinstance(norm, nn.GroupNorm)
         and isinstance(dropout, Dropout | None)
         and x.dtype in (torch.float32, torch.bfloat16)
@@ -141,7 +141,7 @@ def _exact(x: Tensor | None) -> Tensor | None:
 
 
 class Mask(NamedTuple):
-    """What dropout keeps of some images, and the factor of what it keeps."""
+    """Dropout mask of some images, and the factor of the kept values."""
 
     kept: Bool[Tensor, "b c h w"]
     factor: float

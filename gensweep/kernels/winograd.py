@@ -1,4 +1,4 @@
-"""Convolutions by Winograd's minimal filtering: of 3 x 3 pixels, and those of 4 x 4 that halve or double images.
+"""Convolutions by Winograd's minimal filtering: 3 x 3 pixels, and 4 x 4 pixels that halve or double images.
 
 In float32 and channels-last on a CPU with AVX-512 compiled kernels take a quarter of the products (of 4 x 4 pixels
 two fifths), forward and backward, with errors of some 1e-6 instead of 3e-7.  Under autocast to bfloat16 they take four
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from gensweep.kernels import library
 
-#: The kernels' tiles have this side, and their vectors hold so many channels: with fewer it is not worth their while.
+#: Side of the kernels' tiles, and channels per vector: with fewer channels they do not pay off.
 TILE, LANES = 4, 16
 
 Convolution: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -87,10 +87,10 @@ def is_compiled(kind: Kind, x: Tensor, weight: Tensor) -> bool:
 
     In float32, or under autocast to bfloat16 where that is faster than PyTorch's convolution.
 
-    Whatever looks at PyTorch's operations, as one that counts them, sees its convolution.
+    Code that inspects PyTorch's operations, such as a FLOP counter, sees its convolution.
     """
     return (
-        library.is_plain(x)  # first, so that what follows is not traced
+        library.is_plain(x)  # first, so that the rest is not traced
         and weight.dtype == torch.float32
         and _has_kernel(x.dtype)
         and not torch._C._len_torch_dispatch_stack()
@@ -156,7 +156,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 def _images(like: Tensor, channels: int, h: int, w: int) -> Tensor:
-    # No view of another tensor: what follows may change it in place.
+    # Not a view, as the caller may change it in place.
     return torch.empty(len(like), channels, h, w, dtype=like.dtype, memory_format=torch.channels_last)
 
 
@@ -218,10 +218,10 @@ def _torchs_same(x: Tensor, weight: Tensor, bias: Tensor | None, *, dilation: in
 
 
 def _is_sound(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN differentiates a dilated convolution without a fault: of 8 channels, 16, 32, ... it does.
+    """True if oneDNN differentiates a dilated convolution correctly: with 8, 16, 32, ... channels.
 
-    Else, in bfloat16 and channels-last, on processors with AVX-512 for bfloat16 and no AMX, it (of PyTorch 2.13) reads
-    behind its buffers: the process dies, or the gradient by weights has in it what lies there.
+    Otherwise, in bfloat16 and channels-last, on processors with AVX-512 for bfloat16 and no AMX, it (PyTorch 2.13)
+    reads past its buffers: the process crashes, or the weight gradient contains garbage.
     """
     inputs = weight.shape[1]
     return inputs <= LANES or inputs % LANES == 0 or (x.is_contiguous() and weight.is_contiguous())

@@ -1,1 +1,1 @@
-"""How good are these images?  Feature extractors, streaming moments, the Frechet distance and its reference cache."""
+"""Quality of images: feature extractors, streaming moments, the Frechet distance and its reference cache."""

@@ -1,4 +1,4 @@
-"""Do generated images show the class that they were drawn for?  By a linear probe, and by the distance of each class.
+"""Do generated images show their class?  Measured by a linear probe, and by the distance within each class.
 
 Shapes: b images in a batch, n generated and m real images of a class, d features, k classes, r = min(n, d).
 """
@@ -30,7 +30,7 @@ from gensweep.metrics.probe import HELD_OUT_STRIDE, predicted
 from gensweep.metrics.real import Real
 from gensweep.results import Mode
 
-#: Real and generated images that a class needs: with fewer the bias of the distance hides the difference.
+#: Real and generated images needed per class: with fewer, the bias of the distance hides the difference.
 MIN_IMAGES_PER_CLASS = 10
 
 Labelled: TypeAlias = tuple[Float[Tensor, "b d"], Int[Tensor, " b"]]
@@ -38,13 +38,13 @@ Labelled: TypeAlias = tuple[Float[Tensor, "b d"], Int[Tensor, " b"]]
 
 @METRICS.register("agreement")
 class Agreement(Metric):
-    """The share of generated images that a classifier takes for the class they were drawn for, 0 to 1.
+    """Share of generated images that a classifier assigns to their intended class, 0 to 1.
 
-    The classifier is a linear probe on the features of the training images.  Its accuracy on real images that it has
-    not seen, the detail `real`, is about what a perfect generator would get; a model that draws the most typical
-    images of each class, as guidance makes it, gets more.  The other details are the shares of the classes that were
-    drawn.  Source: the classification accuracy score turned round (Ravuri & Vinyals 2019 train on generated images and
-    test on real ones); Shmelkov et al. 2018, "GAN-test".
+    The classifier is a linear probe on features of the training images.  The detail `real`, its accuracy on unseen real
+    images, is about the score of a perfect generator; a model that draws only typical images, as with guidance, scores
+    higher.  The other details are the shares of the generated classes.  Source: the inverse of the classification
+    accuracy score (Ravuri & Vinyals 2019 train on generated images and test on real ones); Shmelkov et al. 2018,
+    "GAN-test".
     """
 
     mode: ClassVar[Mode] = "max"
@@ -60,7 +60,7 @@ class Agreement(Metric):
 
     @classmethod
     def check_reference(cls, real: Real) -> None:
-        """Raise ParameterError for a single class, or too few images to fit a classifier and to test it."""
+        """Raise ParameterError for a single class, or too few images to fit and test a classifier."""
         require_real(len(real.labels), 2 if real.unseen() is not None else HELD_OUT_STRIDE, "agreement")
         _require_classes(real, "agreement")
 
@@ -70,7 +70,7 @@ class Agreement(Metric):
         self._state = torch.zeros(k, k, dtype=torch.float64, device=self._device)
 
     def update(self, output: Labelled) -> None:
-        """Take in features of generated images and their labels, from 0 to the number of classes less 1."""
+        """Add features of generated images and their labels, from 0 to the number of classes less 1."""
         features, labels = _checked(output, len(self.class_names))
         if len(features):
             drawn, taken = labels.to(self._device), predicted(self._probe, features)
@@ -88,10 +88,10 @@ class Agreement(Metric):
 
 @METRICS.register("fd_by_class")
 class FrechetDistanceByClass(CollectedFeatures):
-    """The mean over the classes of the Frechet distance of generated to real images of that class, lower is better.
+    """Mean over classes of the Frechet distance between generated and real images of the class, lower is better.
 
-    It rises if the images of a class are worse, or of another class, which `fd` does not see.  Few images put each
-    distance too high, and those of a class are few: compare it at equal numbers of samples only.
+    It rises if images of a class are worse or show another class, which `fd` ignores.  Few images raise each distance,
+    so compare it only at equal numbers of samples.
     The details are the distance of each class.  Source: "intra FID", Miyato & Koyama 2018, section 5.
     """
 
@@ -106,16 +106,16 @@ class FrechetDistanceByClass(CollectedFeatures):
         if (found := _small_class(real.labels, real.class_names)) is not None:
             raise ParameterError(
                 "metrics",
-                f"{cls.name} needs at least {MIN_IMAGES_PER_CLASS} real images of each class, but there are {found}; "
-                "raise the limit of the data, leave the class out of them, or fd_by_class out of the metrics",
+                f"{cls.name} needs at least {MIN_IMAGES_PER_CLASS} real images per class, but there are {found}; "
+                "raise the limit of the data, remove the class, or remove the metric fd_by_class",
             )
 
     @classmethod
     def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
-        """Raise GensweepError if a class has fewer than MIN_IMAGES_PER_CLASS of the images that are kept."""
+        """Raise GensweepError if a class has fewer than MIN_IMAGES_PER_CLASS of the kept images."""
         if (found := _small_class(labels[:MAX_FEATURES_KEPT], class_names)) is not None:
             raise GensweepError(
-                f"{cls.name} needs at least {MIN_IMAGES_PER_CLASS} generated images of each class, but got {found}; "
+                f"{cls.name} needs at least {MIN_IMAGES_PER_CLASS} generated images per class, but got {found}; "
                 "raise the number of samples"
             )
 
@@ -125,7 +125,7 @@ class FrechetDistanceByClass(CollectedFeatures):
         self._labels = torch.zeros(0, 1, dtype=torch.int64, device=self._device)
 
     def update(self, output: Labelled) -> None:  # type: ignore[override]
-        """Take in features of generated images and their labels, from 0 to the number of classes less 1."""
+        """Add features of generated images and their labels, from 0 to the number of classes less 1."""
         features, labels = _checked(output, len(self.reference.class_names))
         super().update(features)
         self._labels = torch.cat([self._labels, labels.to(self._labels)[:, None]])[: self._count]
@@ -155,19 +155,19 @@ def distance_of_features(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> fl
 
 
 def _factor(x: Float[Tensor, "n d"]) -> Float64[Tensor, "r d"]:
-    """A with A^T A the covariance: the centred images themselves, or a triangle if there are more of them than d."""
+    """A with A^T A the covariance: the centred images, or a triangle if there are more than d of them."""
     centred = (x.double() - x.mean(0, dtype=torch.float64)) / math.sqrt(len(x) - 1)
     return torch.linalg.qr(centred, mode="r").R if len(x) > x.shape[1] else centred
 
 
 def detail_names(class_names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
-    """Names of classes that are valid in the name of a metric; repeated and `taken` ones get their number."""
+    """Class names that are valid in the name of a metric; repeated and `taken` ones get their number."""
     names = [re.sub(r"[^\w.\- ]", "_", name) for name in class_names]
     return [f"{name}_{label}" if name in taken or names.count(name) > 1 else name for label, name in enumerate(names)]
 
 
 def _small_class(labels: Int[Tensor, " n"], class_names: Sequence[str]) -> str | None:
-    """How many images the first class has that has fewer than MIN_IMAGES_PER_CLASS, such as "7 of cat"."""
+    """Size of the first class below MIN_IMAGES_PER_CLASS, such as "7 of cat"; None if there is none."""
     counts = torch.bincount(labels, minlength=len(class_names)).tolist()
     few = [(count, name) for count, name in zip(counts, class_names, strict=True) if count < MIN_IMAGES_PER_CLASS]
     return f"{few[0][0]} of {few[0][1]}" if few else None
@@ -180,7 +180,7 @@ def _require_classes(real: Real, metric: str) -> None:
         raise ParameterError(
             "metrics",
             f"{metric} compares classes, but the data have only one ({', '.join(names)}); "
-            f"take {metric} out, or name more classes",
+            f"remove the metric {metric}, or add classes",
         )
 
 
@@ -189,7 +189,7 @@ def _checked(output: Labelled, classes: int) -> Labelled:
     require_finite(features)
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise GensweepError(
-            f"labels of generated images must be in 0..{classes - 1}, but go from {int(labels.min())} "
+            f"labels of generated images must be in 0..{classes - 1}, but range from {int(labels.min())} "
             f"to {int(labels.max())}; compare with data that have the model's classes"
         )
     return features.detach(), labels

@@ -1,6 +1,6 @@
-"""Metrics of pairs of images, which keep features until all are there: kernel distance, precision, recall and the like.
+"""Metrics of pairs of images, which need all features: kernel distance, precision, recall, density, coverage.
 
-They compare the first `MAX_FEATURES_KEPT` generated images with as many real ones, evenly chosen from all.
+They compare the first `MAX_FEATURES_KEPT` generated images with the same number of real ones, evenly chosen.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ class CollectedFeatures(Metric):
 
     def reset(self) -> None:
         """Forget all features."""
-        # Batches as they come: all metrics of an evaluation hold the same ones, and memory is taken once.
+        # Keep batches: all metrics of an evaluation share them, which saves memory.
         self._batches: list[Tensor] = []
         self._count = 0
 
     def update(self, output: Float[Tensor, "b d"]) -> None:
-        """Take in the features of generated images."""
+        """Add the features of generated images."""
         features = output.detach().to(self._device, torch.float32)
         require_finite(features)
         self._batches.append(features[: MAX_FEATURES_KEPT - self._count])
         self._count += len(self._batches[-1])
 
     def _generated(self) -> Float[Tensor, "n d"]:
-        """Those of all processes, in their order.  Raises GensweepError if they are fewer than `fewest`."""
+        """Features of all processes, in order.  Raises GensweepError below `fewest`."""
         none = torch.zeros(0, self.reference.features.shape[1], device=self._device)
         features = in_order(torch.cat([none, *self._batches]))[:MAX_FEATURES_KEPT]
         require_generated(len(features), self.fewest, self.name)
@@ -56,24 +56,24 @@ class CollectedFeatures(Metric):
 
 @METRICS.register("kid")
 class KernelDistance(CollectedFeatures):
-    """The squared maximum mean discrepancy to real features by the kernel (x.y / d + 1)^3, lower is better.
+    """Squared maximum mean discrepancy to real features with the kernel (x.y / d + 1)^3, lower is better.
 
-    It is unbiased: around 0, and also below, for equal distributions, whatever the number of images.  All pairs count,
-    which is the same quantity with less noise than the mean over subsets of Bińkowski et al. 2018, eq. 4.
-    It is called KID only with the FID-2015 Inception features.
+    It is unbiased: for equal distributions it is around 0 (possibly negative), for any number of images.  All pairs
+    count, which gives the same quantity as the mean over subsets of Bińkowski et al. 2018, eq. 4, with less noise.  It
+    is called KID only with the FID-2015 Inception features.
     """
 
     mode: ClassVar[Mode] = "min"
     name: ClassVar[str] = "a kernel distance"
 
     def compute(self) -> float:
-        """The discrepancy over the images of all processes; the detail `standard_error` is how sure it is."""
+        """Discrepancy over the images of all processes; the detail `standard_error` is its error."""
         x, y = self._generated(), self._real()
         of_x, of_y = kernel_sums(x, y)
-        # What each image adds: how near it is to its own side, and how near to the other.
+        # Contribution of each image: its similarity to its own side, and to the other.
         a = self_similarity(x) - of_x / len(y)
         b = self._self_similarity_of_real - of_y / len(x)
-        # The first-order term of a two-sample U-statistic's variance (Hoeffding 1948); near 0 it errs on the safe side.
+        # First-order variance of a two-sample U-statistic (Hoeffding 1948); near 0 it is too large.
         self.details = {"standard_error": float((4 * a.var() / len(x) + 4 * b.var() / len(y)).sqrt())}
         return float(a.mean() + b.mean())
 
@@ -83,7 +83,7 @@ class KernelDistance(CollectedFeatures):
 
 
 def self_similarity(x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
-    """The mean kernel of each x with all others."""
+    """Mean kernel of each x with all others."""
     itself = (x.double().square().sum(1) / x.shape[1] + 1) ** 3
     return (kernel_sums(x, x)[0] - itself) / (len(x) - 1)
 
@@ -106,21 +106,20 @@ def kernel_sums(
 def covering(
     points: Float[Tensor, "n d"], centres: Float[Tensor, "m d"], radii: Float64[Tensor, " m"]
 ) -> Int64[Tensor, " n"]:
-    """In how many of the balls each point lies; a ball's surface belongs to it.  It is computed on the CPU."""
-    from sklearn.metrics import pairwise_distances_chunked  # whose import takes a second
+    """Number of balls that contain each point, surfaces included; computed on the CPU."""
+    from sklearn.metrics import pairwise_distances_chunked  # importing it takes a second
 
-    # In float64, as |x|^2 + |y|^2 - 2 x.y loses half of its digits where two images are alike.
+    # In float64, as |x|^2 + |y|^2 - 2 x.y loses half of its digits for similar images.
     x, y, reach = (each.double().numpy(force=True) for each in (points, centres, radii))
     counts = pairwise_distances_chunked(x, y, reduce_func=lambda distances, _: (distances <= reach).sum(1))
     return torch.cat([torch.from_numpy(count) for count in counts]).to(points.device)
 
 
 class Neighbours(CollectedFeatures):
-    """Quality and diversity apart: do generated images lie where real ones do, and the other way round?
+    """Quality and diversity measured separately: are generated images near real ones, and the reverse?
 
-    The manifold of a set of images is the union of balls around them, each as large as the distance to the k-th nearest
-    neighbour in the set.  Balls shrink as sets grow, so as many real images are used as there are generated ones.
-    `fewest` is k + 1.
+    The manifold of a set of images is the union of balls around them with the distance to the k-th nearest neighbour as
+    radius.  Balls shrink as sets grow, so the same number of real and generated images is used.  `fewest` is k + 1.
     """
 
     mode: ClassVar[Mode] = "max"
@@ -128,7 +127,7 @@ class Neighbours(CollectedFeatures):
     _of_real: Float64[Tensor, " m"] | None = None
 
     def compute(self) -> float:
-        """The mean over the images of all processes.  Raises GensweepError if they are not more than k."""
+        """Mean over the images of all processes.  Raises GensweepError unless there are more than k."""
         generated = self._generated()
         return float(self._found(generated, self._real(len(generated))).double().mean())
 
@@ -141,7 +140,7 @@ class Neighbours(CollectedFeatures):
         return nearest(x, k=self.k)[0][:, -1]
 
     def _radii_of_real(self, real: Float[Tensor, "m d"]) -> Float64[Tensor, " m"]:
-        # One evaluation has as many images as the last.
+        # All evaluations use the same number of images.
         if self._of_real is None or len(self._of_real) != len(real):
             self._of_real = self._radii(real)
         return self._of_real
@@ -149,7 +148,7 @@ class Neighbours(CollectedFeatures):
 
 @METRICS.register("precision")
 class Precision(Neighbours):
-    """The share of generated images in the ball of a real one, 0 to 1: are they realistic?
+    """Share of generated images in the ball of a real one, 0 to 1: are they realistic?
 
     Source: Kynkäänniemi et al. 2019, eq. 2, with k = 3.
     """
@@ -163,7 +162,7 @@ class Precision(Neighbours):
 
 @METRICS.register("recall")
 class Recall(Neighbours):
-    """The share of real images in the ball of a generated one, 0 to 1: is all of the variety there?
+    """Share of real images in the ball of a generated one, 0 to 1: is all of the variety covered?
 
     Source: Kynkäänniemi et al. 2019, eq. 2, with k = 3.
     """
@@ -176,9 +175,9 @@ class Recall(Neighbours):
 
 @METRICS.register("density")
 class Density(Neighbours):
-    """In how many balls of real images a generated one lies, as a multiple of k; 1 in the mean for real images.
+    """Number of real images' balls that contain a generated one, divided by k; 1 in the mean for real images.
 
-    It has no upper bound; an outlier among the real images, whose ball is large, hardly moves it.
+    It has no upper bound; real outliers, which have large balls, hardly affect it.
     Source: Naeem et al. 2020, eq. 5, with k = 5.
     """
 
@@ -186,7 +185,7 @@ class Density(Neighbours):
     name, k, fewest = "density", 5, 6
 
     def compute(self) -> float:
-        """The mean over the images of all processes.  Raises GensweepError if they are not more than k."""
+        """Mean over the images of all processes.  Raises GensweepError unless there are more than k."""
         return super().compute() / self.k
 
     def _found(self, generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Int64[Tensor, " n"]:
@@ -195,9 +194,9 @@ class Density(Neighbours):
 
 @METRICS.register("coverage")
 class Coverage(Neighbours):
-    """The share of real images with a generated one in their ball, 0 to 1; 31/32 in the mean for real images.
+    """Share of real images with a generated one in their ball, 0 to 1; 31/32 in the mean for real images.
 
-    An outlier among the generated images does not move it.  Source: Naeem et al. 2020, eq. 6, with k = 5.
+    Generated outliers do not affect it.  Source: Naeem et al. 2020, eq. 6, with k = 5.
     """
 
     name, k, fewest = "coverage", 5, 6

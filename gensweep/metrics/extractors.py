@@ -1,4 +1,4 @@
-"""Networks that see an image as a vector of features, each under an id that tells everything its numbers depend on."""
+"""Networks that map an image to a vector of features; each has an id for everything that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch.nn.utils import fuse_conv_bn_eval
 from gensweep.errors import GensweepError
 from gensweep.registry import Registry
 
-#: Images that an accelerator computes features of at a time, whatever the batch: this bounds the memory.
+#: Batch size on an accelerator, which limits the memory.
 GPU_CHUNK_IMAGES = 256
-#: The same on a CPU, whose caches hold the activations of few images.
+#: Batch size on a CPU, whose caches hold the activations of few images.
 CPU_CHUNK_IMAGES = 16
 
 Prepare = Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b 3 r r"]]
 
-WeightsPath: TypeAlias = Annotated[str | None, doc("path of the file of its weights; null: that in the cache")]
+WeightsPath: TypeAlias = Annotated[str | None, doc("path of the weights file; null: the file in the cache")]
 
 
 # An extractor is built by a function (device, cache: the cache folder, *, settings) -> Extractor.
@@ -29,7 +29,7 @@ EXTRACTORS: Registry[Callable[..., Extractor]] = Registry("feature extractor", p
 
 
 class Extractor(nn.Module):
-    """A frozen network together with the way its input is prepared.
+    """A frozen network with the preparation of its input.
 
     `id` names network, features, resolution, precision and weights; scores with different ids are never compared.
     """
@@ -49,18 +49,18 @@ class Extractor(nn.Module):
         self.num_features = num_features
 
     def train(self, mode: bool = True) -> Extractor:
-        """Stay in evaluation mode, whatever mode the module around it is set to."""
+        """Stay in evaluation mode when the parent module changes its mode."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Features in float32 of images in 0..255, with 1 or 3 channels and of any size.
 
-        An image's features do not depend on the other images of the batch, up to the rounding of `precision`.
+        An image's features do not depend on the rest of the batch, except for rounding in `precision`.
         """
         if images.dtype != torch.uint8:
             raise TypeError(f"images must be quantised to uint8 first (to_uint8), but got {images.dtype}")
-        # A training loop's autocast around the call would change the features and not the id.
+        # Autocast around the call would change the features but not the id.
         with torch.autocast(images.device.type, enabled=False):
             size = CPU_CHUNK_IMAGES if images.device.type == "cpu" else GPU_CHUNK_IMAGES
             chunks = torch.split(images.expand(-1, 3, -1, -1), size)
@@ -81,7 +81,7 @@ def to_uint8(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     """Quantise images in [-1, 1] to 0..255.
 
     floor(127.5 x + 128), clipped.  Half precision is widened first, since bfloat16 cannot count to 255.
-    Raises GensweepError if a value is NaN or infinite, which a cast would turn into a harmless grey.
+    Raises GensweepError for NaN or infinite values, which a cast would turn into grey.
     Source: the FID-50k protocol of Karras et al. 2022, `generate.py`.
     """
     if not bool(torch.isfinite(x).all()):

@@ -38,10 +38,10 @@ def frechet_distance(
 
 
 def factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
-    """L with L L^T = covariance, of which each column carries variance: Cholesky with complete pivoting.
+    """L with L L^T = covariance, by Cholesky with complete pivoting; every column carries variance.
 
-    It stops where no direction that is left has a variance above d eps times the largest one of a feature.  A rounding
-    error of 1e-16 kept there would return as its square root, 1e-8.
+    It stops where no remaining direction has a variance above d eps times the largest one of a feature.  A rounding
+    error of 1e-16 would otherwise return as its square root, 1e-8.
     Source: Higham 1990, "Analysis of the Cholesky decomposition of a semi-definite matrix"; LAPACK's pstrf.
     """
     rows, order, rank, _ = scipy.linalg.lapack.dpstrf(covariance.detach().cpu().numpy(), lower=1)
@@ -51,14 +51,13 @@ def factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
 
 
 def symmetric_eigen(matrix: Float[Tensor, "d d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
-    """Eigenvalues in ascending order, and eigenvectors in columns; of the matrix only the lower triangle is read.
+    """Eigenvalues in ascending order, and eigenvectors in columns; only the lower triangle is read.
 
-    PyTorch's solver divides and conquers.  With MKL that does not converge on some matrices of low rank or with many
-    zeros, such as the scatter of features with dead units, and raises an error or returns NaN without a word; it
-    depends on the number of threads too.  Then scipy computes in float64, by the QR iteration with Wilkinson's shifts,
-    which converges on every symmetric matrix.
-    Raises GensweepError if a number is NaN or infinite.
-    Source: Wilkinson 1968 (convergence); LAPACK's syevd and syev.
+    With MKL, PyTorch's divide-and-conquer solver does not converge on some matrices of low rank or with many zeros,
+    such as the scatter of features with dead units.  It then raises an error or silently returns NaN, depending on the
+    number of threads.  In that case scipy computes in float64, by the QR iteration with Wilkinson's shifts, which
+    always converges.  Raises GensweepError if a number is NaN or infinite.  Source: Wilkinson 1968 (convergence);
+    LAPACK's syevd and syev.
     """
     if not bool(torch.isfinite(matrix).all()):
         raise GensweepError("a matrix with NaN or infinite numbers has no eigenvalues")
@@ -71,7 +70,7 @@ def symmetric_eigen(matrix: Float[Tensor, "d d"]) -> tuple[Float[Tensor, " d"], 
 
 
 def symmetric_eigenvalues(matrix: Float[Tensor, "d d"]) -> Float[Tensor, " d"]:
-    """The eigenvalues of `symmetric_eigen` alone, in less time where PyTorch's solver converges."""
+    """Only the eigenvalues of `symmetric_eigen`, faster where PyTorch's solver converges."""
     with suppress(torch.linalg.LinAlgError):  # type: ignore[attr-defined]
         eigenvalues: Tensor = torch.linalg.eigvalsh(matrix)
         if bool(torch.isfinite(eigenvalues).all()):
@@ -80,11 +79,11 @@ def symmetric_eigenvalues(matrix: Float[Tensor, "d d"]) -> Float[Tensor, " d"]:
 
 
 def positive_eigen(matrix: Float[Tensor, "d d"]) -> tuple[Float[Tensor, " k"], Float[Tensor, "d k"]]:
-    """The positive eigenvalues of a positive semi-definite matrix that are no rounding errors, and their eigenvectors.
+    """Positive eigenvalues of a positive semi-definite matrix, above rounding errors, and their eigenvectors.
 
     The threshold is that of numpy's `matrix_rank`.
     """
     eigenvalues, vectors = symmetric_eigen(matrix)
-    largest = eigenvalues[-1:].clamp(min=0)  # none of an empty matrix
+    largest = eigenvalues[-1:].clamp(min=0)  # empty for an empty matrix
     kept = eigenvalues > largest * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
     return eigenvalues[kept], vectors[:, kept]

@@ -1,4 +1,4 @@
-"""Inception v3 as the literature's FID has it; its distance alone is called FID."""
+"""Inception v3 as used for FID in the literature; only its distance is called FID."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsPath, fold
 from gensweep.metrics.weights import PUBLISHED, WeightsFile
 
 INCEPTION_FEATURES = 2048
-#: The side that images are resized to, in pixels.
+#: Side of resized images in pixels.
 INCEPTION_PIXELS = 299
 FID_2015_WEIGHTS = PUBLISHED["inception"] = WeightsFile(
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
@@ -30,13 +30,13 @@ FID_2015_WEIGHTS = PUBLISHED["inception"] = WeightsFile(
 def inception(device: torch.device | str, cache: Path, *, weights: WeightsPath = None) -> Extractor:
     """The FID-2015 Inception network, pool3, 2,048 features.
 
-    Source: Heusel et al. 2017, through the weights that pytorch-fid converted from TensorFlow.
+    Source: Heusel et al. 2017, with the weights that pytorch-fid converted from TensorFlow.
     """
     return from_weights(FID_2015_WEIGHTS.locate(weights, cache), device)
 
 
 def from_weights(file: Path, device: torch.device | str) -> Extractor:
-    """The same with any weights of the same layout; the extractor's id holds their hash."""
+    """The same with any weights of that layout; the extractor's id contains their hash."""
     network = fid_network()
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     network.eval()
@@ -58,12 +58,12 @@ def from_weights(file: Path, device: torch.device | str) -> Extractor:
 
 
 def fid_network() -> nn.Module:
-    """The FID-2015 network without its weights; parameter names and shapes are those of the published file.
+    """The FID-2015 network without weights; parameter names and shapes match the published file.
 
-    It is torchvision's, with TensorFlow's pooling in blocks A, C and E: averages leave padded zeros out, and the last
-    block takes a maximum.
+    It is torchvision's, with TensorFlow's pooling in blocks A, C and E: averages ignore padding, and the last block
+    uses a maximum.
     """
-    # torchvision takes longer to import than torch, and the trials that use another extractor need not wait for it
+    # torchvision imports more slowly than torch, and other extractors do not need it
     from torchvision.models.inception import Inception3
 
     network: nn.Module = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
@@ -75,7 +75,7 @@ def fid_network() -> nn.Module:
 
 
 def _repool(block: nn.Module, pool: Callable[[Tensor], Tensor]) -> None:
-    """Let a block's last branch convolve another pooling; torchvision's own is computed in vain, 2 % of the time."""
+    """Apply a block's last branch to another pooling; torchvision's own pooling is wasted, 2 % of the time."""
     inputs: list[Tensor] = []
     block.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
     block.get_submodule("branch_pool").register_forward_pre_hook(lambda _, arguments: (pool(inputs.pop()),))

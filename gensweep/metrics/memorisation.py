@@ -18,21 +18,20 @@ from gensweep.results import Mode
 
 #: A copy is at least as near to a training image as the nearest 1 % of training images are to each other ...
 COPY_QUANTILE = 0.01
-#: ... or as this share of their median distance, which is above the rounding where training images are twins.
+#: ... or nearer than this share of their median distance, which exceeds rounding for identical training images.
 COPY_MEDIAN_SHARE = 0.01
 
 
 @METRICS.register("authpct")
 class AuthenticShare(Metric):
-    """The percentage of generated images that are not too near to a training image, 0 to 100; higher is better.
+    """Percentage of generated images that are not too near to a training image, 0 to 100; higher is better.
 
-    An image is authentic if it is farther from its nearest training image than that is from the nearest other one.
-    Of real images that nobody trained on somewhat more than half are, since the nearest image is often one that is
-    near to many; hold a score against that of a test split.  A model that knows its training images by heart gets 0,
-    and one that draws unlike images gets 100, so do not search by it.
-    The detail `memorised` is the share of generated images that are as near to a training image as only 1 % of these
-    are to each other; of unseen real images that is about 0.01.
-    Source: Alaa et al. 2022, section 3.3 and appendix; over all features, as Stein et al. 2023 do.
+    An image is authentic if it is farther from its nearest training image than that is from the nearest other one.  Of
+    unseen real images slightly more than half are authentic, as the nearest image is often near to many; compare a
+    score with that of a test split.  A model that memorised its training images scores 0, and one that generates
+    unrelated images 100, so do not optimise this metric.  The detail `memorised` is the share of generated images as
+    near to a training image as the nearest 1 % of these are to each other, about 0.01 for unseen real images.  Source:
+    Alaa et al. 2022, section 3.3 and appendix; over all features, as Stein et al. 2023 do.
     """
 
     mode: ClassVar[Mode] = "max"
@@ -45,26 +44,26 @@ class AuthenticShare(Metric):
         self._found = torch.zeros(0, 2, dtype=torch.float64, device=self._device)
 
     def update(self, output: Float[Tensor, "b d"]) -> None:
-        """Look for the training images that are nearest to generated ones."""
+        """Find the training images nearest to generated ones."""
         features = output.detach().to(self._device)
         require_finite(features)
         if len(features):
-            # Sixteen bytes an image are kept.
+            # Keeps sixteen bytes per image.
             found = torch.cat(nearest(self.reference.features, features), 1)
             self._found = torch.cat([self._found, found.to(self._found)])
 
     def compute(self) -> float:
-        """The percentage over the images of all processes."""
+        """Percentage over the images of all processes."""
         distance, position = self._nearest()
         among = self.reference.distances().to(distance)
-        # A quantile of torch's takes 16 million values at the most, and none in between is wanted.
+        # torch.quantile accepts at most 16 million values; kthvalue needs no interpolation here.
         near = among.kthvalue(max(1, round(COPY_QUANTILE * len(among)))).values
         memorised = distance <= near.clamp(min=COPY_MEDIAN_SHARE * among.median())
         self.details = {"memorised": float(memorised.double().mean())}
         return 100 * float((distance > among[position]).double().mean())
 
     def suspects(self, most: int) -> tuple[Int64[Tensor, " k"], UInt8[Tensor, "k c h w"]]:
-        """Which of the generated images are nearest to a training image, the nearest first, and these."""
+        """Indices of the generated images nearest to a training image, nearest first, and those training images."""
         distance, position = self._nearest()
         order = distance.argsort(stable=True)[:most]
         return order.cpu(), self.reference.pixels(position[order].cpu())

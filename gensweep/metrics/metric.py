@@ -1,7 +1,7 @@
-"""Metrics: their base, as one metric on all processes, their registry, the Frechet distance, bits per dimension.
+"""Metrics: their base class, reduction over processes, registry, Frechet distance and bits per dimension.
 
 A metric is a subclass of `Metric`, registered with positional (reference, device) and its settings keyword-only.
-All metrics of an evaluation are fed by the same features.
+All metrics of an evaluation receive the same features.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", ".*torch.jit")
     from ignite.metrics import Metric as IgniteMetric
 
-#: What a metric is computed from.
+#: Input of a metric.
 Needs: TypeAlias = Literal["samples", "likelihood"]
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 class Metric(IgniteMetric):
-    """Features of images in, by `update(features)`, and one number out, by `compute()`, which all processes call.
+    """A metric: `update(features)` adds features, and `compute()`, which all processes call, returns a number.
 
-    A batch may be empty.  GensweepError is raised if a feature is NaN or infinite, and if there are too few images:
-    fewer than `fewest` generated or real ones.  `name` is for messages.
+    A batch may be empty.  Raises GensweepError for NaN or infinite features, and below `fewest` generated or real
+    images.  `name` is for messages.
 
-    One that is `of_pixels` gets the images instead, UInt8[b c h w], and one that `needs` a likelihood the bits per
-    dimension of held-out images, Float[b]; one that is `labelled` gets pairs with the labels of the images.
-    One that is `of_training` has the training images as its reference, whatever the others have.  One that is
-    `of_moments` needs no more of its reference than mean and covariance.  One that is `fooled_by_noise` may find noise,
-    or the mean image again and again, better than real images.  `details` are other numbers of the last `compute`.
+    An `of_pixels` metric receives images, UInt8[b c h w]; one that `needs` a likelihood, the bits per dimension of
+    held-out images, Float[b]; a `labelled` one, pairs with the labels of the images.  The reference of an `of_training`
+    metric is always the training images.  An `of_moments` metric needs only mean and covariance of its reference.  A
+    metric that is `fooled_by_noise` may prefer noise or the mean image to real images.  `details` are other numbers of
+    the last `compute`.
     """
 
     mode: ClassVar[Mode]
@@ -70,13 +70,13 @@ class Metric(IgniteMetric):
         super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
 
     def see(self, images: UInt8[Tensor, "b c h w"], features: Tensor, labels: Int[Tensor, " b"] | None) -> None:
-        """Update with the images or their features, and with the labels if the metric needs them."""
+        """Update with the images or their features, and the labels if needed."""
         output = images if self.of_pixels else features
         self.update((output, labels) if self.labelled else output)
 
     @classmethod
     def check_reference(cls, real: Real) -> None:
-        """Raise ParameterError if real images cannot be the reference, such as too few; no feature is computed."""
+        """Raise ParameterError if the real images cannot be the reference, for example if there are too few."""
         require_real(len(real.labels), cls.fewest, cls.name)
 
     @classmethod
@@ -85,23 +85,23 @@ class Metric(IgniteMetric):
         require_generated(len(labels), cls.fewest, cls.name)
 
     def estimate(self) -> Estimate | None:
-        """The score for endless images, with its error; None if the metric has none, or too few images for it."""
+        """Estimate the score for infinitely many images, with its error; None without an estimate."""
         return None
 
     def diversity(self) -> float | None:
-        """How diverse the generated images are, from 0, all alike, to 1, like the reference; None if it cannot say."""
+        """Diversity of the generated images, from 0 (all alike) to 1 (like the reference); None if unknown."""
         return None
 
     def suspects(self, most: int) -> tuple[Int64[Tensor, " k"], UInt8[Tensor, "k c h w"]] | None:
-        """Which of the generated images look like copies, the most suspicious first, and their originals.
+        """Indices of possible copies, the most suspicious first, and their originals.
 
-        All processes must call it, after `compute`; None if the metric does not look for copies.
+        All processes must call it, after `compute`; None if the metric does not search for copies.
         """
         return None
 
 
 def require_generated(count: int, fewest: int, metric: str) -> None:
-    """Raise GensweepError if fewer images were generated than a metric needs."""
+    """Raise GensweepError if a metric needs more generated images."""
     if count < fewest:
         images = "image" if fewest == 1 else "images"
         raise GensweepError(
@@ -110,7 +110,7 @@ def require_generated(count: int, fewest: int, metric: str) -> None:
 
 
 def require_real(count: int, fewest: int, metric: str) -> None:
-    """Raise ParameterError if there are fewer real images than a metric needs."""
+    """Raise ParameterError if a metric needs more real images."""
     if count < fewest:
         message = f"{metric} needs at least {fewest} real images, but got {count}"
         raise ParameterError("metrics", f"{message}; raise the limit of the data, or compare with another split")
@@ -118,7 +118,7 @@ def require_real(count: int, fewest: int, metric: str) -> None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Metrics are of this process's images, and no other process need call them."""
+    """Compute metrics in this process only; other processes need not call them."""
     token = _alone.set(True)
     try:
         yield
@@ -127,7 +127,7 @@ def alone() -> Iterator[None]:
 
 
 def summed(values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-    """The sum of the values of all processes, which must all call it."""
+    """Sum over all processes, which must all call it."""
     total = values.clone()
     if _rank_and_world()[1] > 1:
         dist.all_reduce(total)
@@ -135,7 +135,7 @@ def summed(values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
 
 
 def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:
-    """The rows of all processes, which must all call it: first those of rank 0, and so on."""
+    """Rows of all processes, which must all call it, in order of rank."""
     rank, world = _rank_and_world()
     if world == 1:
         return rows
@@ -147,19 +147,19 @@ def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:
 
 
 def _rank_and_world() -> tuple[int, int]:
-    """Of the processes that compute together; the group may be made and ended by others, such as Ray Train."""
+    """Group of processes that compute together; others, such as Ray Train, may create and end it."""
     if _alone.get() or not dist.is_initialized():
         return 0, 1
     return dist.get_rank(), dist.get_world_size()
 
 
-#: Generated images (the first) whose features are kept, for what needs each of them.
+#: Number of generated images (the first ones) whose features are kept.
 MAX_FEATURES_KEPT = 10_000
-#: The `quantisation` in a likelihood's identity.
+#: `quantisation` in the identity of a likelihood.
 LIKELIHOOD_QUANTISATION = "256 levels a value"
-#: Bits per dimension of any image by a model that finds all of its 256 levels equally likely.
+#: Bits per dimension of a model that gives all 256 levels the same probability.
 BITS_OF_A_UNIFORM_MODEL = 8.0
-#: Names that a metric has with the features of one extractor only: (that extractor, its name with any other).
+#: Metric names reserved for one extractor: (that extractor, the name with any other).
 RESERVED_NAMES = {"fid": ("inception", "fd")}
 
 METRICS: Registry[type[Metric]] = Registry("metric", package="gensweep.metrics")
@@ -168,10 +168,10 @@ METRICS: Registry[type[Metric]] = Registry("metric", package="gensweep.metrics")
 @METRICS.register("fid")
 @METRICS.register("fd")
 class FrechetDistance(Metric):
-    """The Frechet distance of generated features to a reference, lower is better.
+    """Frechet distance of generated features to a reference, lower is better.
 
-    It is called FID only with the FID-2015 Inception features (see `RESERVED_NAMES`).  Features of the first images,
-    up to a number, are kept for the interval.  Source: Heusel et al. 2017.
+    It is called FID only with the FID-2015 Inception features (see `RESERVED_NAMES`).  Features of the first images are
+    kept for the interval.  Source: Heusel et al. 2017.
     """
 
     mode: ClassVar[Mode] = "min"
@@ -190,22 +190,22 @@ class FrechetDistance(Metric):
         self._first = torch.zeros(0, self._num_features, device=self._device)
 
     def update(self, output: Float[Tensor, "b d"]) -> None:
-        """Take in the features of generated images."""
+        """Add the features of generated images."""
         Moments(self._num_features, state=self._state).update(output)
         self._first = torch.cat([self._first, output.detach()[: MAX_FEATURES_KEPT - len(self._first)].to(self._first)])
 
     def compute(self) -> float:
-        """The distance over the images of all processes.  Raises GensweepError if they are fewer than two."""
+        """Distance over the images of all processes.  Raises GensweepError below two images."""
         generated, target = self._generated(), self._target
         return frechet_distance(generated.mean, generated.covariance, target.mean, target.covariance)
 
     def estimate(self) -> Estimate | None:
-        """The distance for endless images, from the features that are kept; None below 20 images."""
+        """Estimate the distance for infinitely many images from the kept features; None below 20 images."""
         features = in_order(self._first)[:MAX_FEATURES_KEPT]
         return None if len(features) < MIN_IMAGES else estimate_distance(features.cpu(), self._target)
 
     def diversity(self) -> float:
-        """How diverse the images of all processes are.  Raises GensweepError if they are fewer than two."""
+        """Diversity of the images of all processes.  Raises GensweepError below two images."""
         return diversity(variation(self._generated()), self._variation)
 
     def _generated(self) -> Moments:
@@ -216,7 +216,7 @@ class FrechetDistance(Metric):
 
 @METRICS.register("bpd")
 class BitsPerDim(Metric):
-    """Bits per dimension of held-out images, lower is better; it is fed the bound of each image.
+    """Bits per dimension of held-out images, lower is better; `update` receives the bound of each image.
 
     It uses neither a reference nor features.  Source: van den Oord et al. 2016, section 5.1.
     """
@@ -226,18 +226,18 @@ class BitsPerDim(Metric):
 
     def reset(self) -> None:
         """Forget all images."""
-        # Images, the sum of their bits, and of the squares of these.
+        # Number of images, sum of bits, and sum of squared bits.
         self._state = torch.zeros(3, dtype=torch.float64, device=self._device)
 
     def update(self, output: Float[Tensor, " b"]) -> None:
-        """Take in the bits per dimension of some images, which may be none."""
+        """Add the bits per dimension of some images, possibly none."""
         bits = output.detach().to(self._state)
         self._state += torch.stack([bits.new_tensor(len(bits)), bits.sum(), bits.square().sum()])
 
     def compute(self) -> float:
-        """The mean over the images of all processes; the detail `standard_error` is how sure it is.
+        """Mean over the images of all processes; the detail `standard_error` is its error.
 
-        Raises GensweepError if there are none.
+        Raises GensweepError without images.
         """
         count, total, squares = summed(self._state).tolist()
         if not count:

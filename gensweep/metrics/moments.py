@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 
-#: Rows of the panels in which the upper triangle of the symmetric outer products is summed, in almost half the work.
+#: Rows per panel of the upper triangle of the outer products, which almost halves the work.
 PANEL_ROWS = 256
 
 
@@ -81,7 +81,7 @@ class Moments:
 
 
 def require_finite(features: Float[Tensor, "b d"], total: Float[Tensor, " d"] | None = None) -> None:
-    """Raise GensweepError with their number if features are NaN or infinite; `total` is the sum, if it is known."""
+    """Raise GensweepError with their number if features are NaN or infinite; `total` is their sum, if known."""
     total = features.sum(0, dtype=torch.float64) if total is None else total
     # finite only if every feature is
     if bool(torch.isfinite(total).all()):
@@ -94,7 +94,7 @@ def require_finite(features: Float[Tensor, "b d"], total: Float[Tensor, " d"] | 
 
 
 class Variation(NamedTuple):
-    """How features vary: their total variance, and how much of it lies in few directions.
+    """Variation of features: their total variance, and its concentration on few directions.
 
     `concentration` is Tr S^2 / (Tr S)^2 of their covariance S: 1 in a single direction, 1/k spread evenly over k.
     """
@@ -104,7 +104,7 @@ class Variation(NamedTuple):
 
 
 def variation(moments: Moments) -> Variation:
-    """The variation of at least 2 features, by estimates that few images do not bias; alike features have none.
+    """Variation of at least 2 features, by estimates without the bias of few images; 0 for equal features.
 
     With N = count - 1, Tr S^2 is estimated by N^2 / ((N - 1)(N + 2)) (Tr S^2 - (Tr S)^2 / N), exact for Gaussians.
     Raises GensweepError below 2 features.  Source: Srivastava 2005, "Some tests concerning the covariance matrix".
@@ -118,11 +118,11 @@ def variation(moments: Moments) -> Variation:
 
 
 def diversity(generated: Variation, reference: Variation) -> float:
-    """From 0, all images alike, to 1, as diverse as the reference.
+    """Diversity relative to the reference: 0 if all images are alike, 1 if as diverse.
 
-    It is the smaller of two ratios to the reference: that of the variances, which are half the mean squared distance
-    of two images, and that of the numbers of directions, 1 / concentration.  The first falls if all images are nearly
-    the same, the second also if they are a few that differ, such as one for each class.
+    It is the smaller ratio of two quantities: the variance, half the mean squared distance of two images, and the
+    number of directions, 1 / concentration.  The first falls if all images are nearly the same, the second also if
+    there are only a few different ones, such as one per class.
     """
     if not reference.variance:
         return 1.0

@@ -15,15 +15,15 @@ from torch.nn.functional import one_hot
 from gensweep.errors import GensweepError
 from gensweep.metrics.moments import require_finite
 
-#: The ridge penalties that are tried, as multiples of the mean eigenvalue of the features' scatter.
+#: Candidate ridge penalties, as multiples of the mean eigenvalue of the features' scatter.
 PROBE_PENALTIES = tuple(10.0 ** (power / 2) for power in range(-12, 5))
-#: Without unseen images a classifier is tested on every fifth one, which it is not fitted to.
+#: Without unseen images, every fifth image is held out to test the classifier.
 HELD_OUT_STRIDE = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A linear probe, and its accuracy on real images that it has not seen, in proportion to those that it has."""
+    """A linear probe, and its correct and total predictions on unseen real images by class."""
 
     probe: nn.Linear
     ceiling: float
@@ -37,9 +37,9 @@ def predicted(probe: nn.Linear, features: Float[Tensor, "n d"]) -> Int[Tensor, "
 def accuracy(
     probe: nn.Linear, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], counts: Int[Tensor, " k"]
 ) -> float:
-    """The share of images whose class is predicted right, 0 to 1, if classes came in proportion to the counts.
+    """Accuracy, 0 to 1, if classes occur in proportion to the counts.
 
-    Raises GensweepError if there is no image of those classes.
+    Raises GensweepError if no image has these classes.
     """
     weights = (counts / torch.bincount(labels, minlength=len(counts)).clamp(min=1))[labels]
     if not weights.any():
@@ -54,10 +54,10 @@ def fit_classifier(
     classes: int,
     unseen: tuple[Float[Tensor, "m d"], Int[Tensor, " m"]] | None = None,
 ) -> Classifier:
-    """A probe of all images, with its accuracy on `unseen` ones.
+    """Fit a probe to all images and test it on `unseen` ones.
 
-    Without them it is that of a probe which is fitted without every fifth image, counted class by class, on these.
-    Raises GensweepError for fewer than 2 classes, or images too few to hold one out.
+    Without them, a probe fitted without every fifth image, counted class by class, is tested on these.
+    Raises GensweepError for fewer than 2 classes, or too few images to hold one out.
     """
     probe, counts = fit_probe(features, labels, classes), torch.bincount(labels, minlength=classes)
     if unseen is not None:
@@ -69,13 +69,13 @@ def fit_classifier(
 
 
 def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> nn.Linear:
-    """Ridge regression on one-hot labels, with the penalty of the least leave-one-out squared error.
+    """Ridge regression on one-hot labels, with the penalty of least leave-one-out squared error.
 
     A class without images is never predicted.
     Raises GensweepError for images of fewer than 2 classes, or NaN features.
     Source: Golub, Heath & Wahba 1979, eq. 1.4 (PRESS), as in scikit-learn's RidgeCV.
     """
-    from sklearn.linear_model import RidgeCV  # whose import takes a second
+    from sklearn.linear_model import RidgeCV  # importing it takes a second
 
     n = len(features)
     if (found := int((torch.bincount(labels, minlength=classes) > 0).sum())) < 2:
@@ -89,7 +89,7 @@ def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes
 
 
 def linear(weight: Float64[Tensor, "k d"], bias: Float64[Tensor, " k"]) -> nn.Linear:
-    """The layer with these weights; its outputs are about the probability of each class, but may leave 0..1."""
+    """The layer with these weights; its outputs approximate class probabilities, but may leave 0..1."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype, device="meta")
     layer.load_state_dict({"weight": weight, "bias": bias}, assign=True)
     return layer.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""What metrics need of real images: features, moments, distances, a classifier; computed once, and kept on disk."""
+"""Statistics of real images for metrics: features, moments, distances, a classifier; computed once and cached."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from gensweep.metrics.moments import Moments
 from gensweep.metrics.probe import Classifier, fit_classifier, linear
 from gensweep.noise import Noise
 
-#: What a file in the cache holds, with the version of its layout.
+#: Content and layout version of a cache file.
 MOMENTS_FORMAT = "gensweep moments 2"
 FEATURES_FORMAT = "gensweep features 2"
 CLASSIFIER_FORMAT = "gensweep classifier 4"
 DISTANCES_FORMAT = "gensweep distances 2"
-#: Real images whose features are kept, at most: 410 MB at 2,048 features.
+#: Largest number of real images with kept features: 410 MB at 2,048 features.
 MAX_REFERENCE_FEATURES = 50_000
-#: Real images that an extractor is given at a time.
+#: Batch size of real images.
 REFERENCE_BATCH = 128
-#: The random numbers that say which images are taken of many.
+#: Seed of the choice of images.
 SPREAD_STREAM = 0
 
 
@@ -42,16 +42,15 @@ def reference_name(images: Images) -> str:
 
 
 def labels_hash(images: Images) -> str:
-    """What tells labels and class names apart that the same images have: the base of a fine-tuning has its own."""
+    """Hash of labels and class names: the base of a fine-tuning may label the same images otherwise."""
     names = json.dumps(images.class_names).encode()
     return hashlib.sha256(names + images.labels.cpu().long().numpy().tobytes()).hexdigest()[:16]
 
 
 def spread(n: int, most: int) -> Int[Tensor, " k"]:
-    """Which of n images are taken if at most `most` may be: one of each of as many equal parts, in order.
+    """Indices of at most `most` of n images: one from each of equal parts, in order.
 
-    Which one of a part is random, but always the same: of images whose classes take turns, steps of equal length would
-    meet some classes again and again, and others never.
+    The choice within a part is random but fixed: steps of equal length could miss classes if these alternate.
     """
     k = min(n, most)
     edges = torch.arange(k + 1) * n // max(k, 1)
@@ -61,11 +60,11 @@ def spread(n: int, most: int) -> Int[Tensor, " k"]:
 def nearest(
     y: Float[Tensor, "m d"], x: Float[Tensor, "n d"] | None = None, k: int = 1
 ) -> tuple[Float64[Tensor, "n k"], Int64[Tensor, "n k"]]:
-    """The k nearest y of each x, the nearest first: distances and positions in y; without x, of each y the other y.
+    """The k nearest y of each x, nearest first: distances and indices; without x, the k nearest other y of each y.
 
-    It is computed on the CPU.  k < m must hold.
+    Computed on the CPU; needs k < m.
     """
-    from sklearn.neighbors import NearestNeighbors  # whose import takes a second
+    from sklearn.neighbors import NearestNeighbors  # importing it takes a second
 
     search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(y.numpy(force=True))
     distance, position = search.kneighbors(None if x is None else x.numpy(force=True))
@@ -74,9 +73,9 @@ def nearest(
 
 @dataclass(eq=False)
 class Real:
-    """A data set seen by an extractor, unflipped, as the reference of any metric.
+    """Features of a data set, unflipped, as the reference of any metric.
 
-    `unseen` gives images of the same classes that no model is trained on, or None if there are none.
+    `unseen` returns images of the same classes that no model is trained on; None without any.
     """
 
     images: Images
@@ -91,7 +90,7 @@ class Real:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What people call the classes."""
+        """Names of the classes."""
         return self.images.class_names
 
     @cached_property
@@ -119,7 +118,7 @@ class Real:
 
     @property
     def labels(self) -> Int[Tensor, " k"]:
-        """The classes of those images."""
+        """Classes of those images."""
         return self.images.labels[spread(len(self.images.labels), MAX_REFERENCE_FEATURES)]
 
     def pixels(self, positions: Int[Tensor, " n"]) -> UInt8[Tensor, "n c h w"]:
@@ -127,7 +126,7 @@ class Real:
         return self.images.pixels[spread(len(self.images.pixels), MAX_REFERENCE_FEATURES)[positions]]
 
     def distances(self) -> Float64[Tensor, " k"]:
-        """How far each of those images is from the nearest other one."""
+        """Distance of each of those images to the nearest other one."""
 
         def compute() -> dict[str, Tensor]:
             return {"distances": nearest(self.features)[0][:, 0].contiguous()}
@@ -167,11 +166,11 @@ class Real:
 
 
 def kept(cache: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors in the cache that have a key, or those that are computed and put there.
+    """Cached tensors with this key; computed and stored if missing.
 
-    The key holds everything that they depend on; the file's name is its hash.  Of concurrent trials one computes, and
-    the others wait for it and read.  An entry that is damaged or has another key is computed again, with a warning.
-    Raises GensweepError if nothing can be written there.
+    The key contains everything that they depend on; the file's name is its hash.  One of several concurrent trials
+    computes, the others wait.  A damaged entry, or one with another key, is computed again, with a warning.
+    Raises GensweepError if the cache is not writable.
     """
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     file = cache / "references" / f"{digest[:24]}.safetensors"
@@ -199,7 +198,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _read(file: Path, key: Mapping[str, str]) -> dict[str, Tensor] | None:
-    """What is in a file, or None if there is none or it must not be trusted."""
+    """Content of a file, or None if it is missing or invalid."""
     try:
         with safe_open(file, framework="pt") as entry:
             metadata = entry.metadata() or {}

@@ -1,9 +1,9 @@
-"""The eigenvalues of M = L^T S L, estimated from n images; S is the covariance of their features.
+"""Eigenvalues of M = L^T S L, estimated from n images; S is the covariance of their features.
 
 The sum of their roots is an integral, Tr A^1/2 = 1/pi int Tr A (A + t)^-1 t^-1/2 dt, computed on a logarithmic grid of
-points t.  To leave out an image changes a determinant at each t.
+points t.  Leaving out an image changes a determinant at each t.
 
-Shapes: n images, d features, r directions in which the reference varies, k of them in which the images vary too, j
+Shapes: n images, d features, r directions in which the reference varies, k of these in which the images vary too, j
 points t, p pairs of images.
 """
 
@@ -54,7 +54,7 @@ class Derivatives(NamedTuple):
 
 
 class Spectrum:
-    """The positive eigenvalues of M in a sample of features x, and what leaving out images does to their roots."""
+    """Positive eigenvalues of M in a sample of features x, and the effect of leaving out images on their roots."""
 
     def __init__(self, x: Float64[Tensor, "n d"], mean: Float64[Tensor, " d"], factor: Float64[Tensor, "d r"]) -> None:
         self.count = len(x)
@@ -84,14 +84,14 @@ class Spectrum:
         parts, start = [], 0
         for share, unseen in self._shares():
             held, left = (each[start : start + len(share)] for each in self._leverages)
-            # Each form keeps its digits where the other loses them.
+            # Each form is accurate where the other is not.
             others = torch.where(held < 0.5, share @ kept**2 - held**2, unseen + share @ lost**2 - left**2)
             parts.append(Derivatives(share @ (kept * lost), share @ (kept * lost**2), others.clamp(min=0)))
             start += len(share)
         return Derivatives(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
     def _shares(self) -> Iterator[tuple[Float64[Tensor, "b k"], Float64[Tensor, "b 1"]]]:
-        """The share of each coordinate in an image's leverage at t = 0, and what that leaves of 1, some at a time."""
+        """Share of each coordinate in an image's leverage at t = 0, and the rest up to 1, in chunks."""
         for start in range(0, self.count, SPECTRUM_BATCH):
             whitened = self._whitened(slice(start, start + SPECTRUM_BATCH))
             share = whitened.square() * (self.count / (self.count - 1))
@@ -100,7 +100,7 @@ class Spectrum:
 
     @cached_property
     def _changes(self) -> Float64[Tensor, " n"]:
-        """By how much the sum of the roots changes without each image, at the same divisor.
+        """Change of the sum of roots without each image, at the same divisor.
 
         Tr (A - y y^T)^1/2 - Tr A^1/2 = 1/(2 pi) int log(1 - h) t^-1/2 dt.
         """
@@ -114,23 +114,23 @@ class Spectrum:
 
     @property
     def roots_without_each(self) -> Float64[Tensor, " n"]:
-        """The sum of the eigenvalues' roots if one image is left out, for each image, exactly."""
+        """Exact sum of the eigenvalues' roots without one image, for each image."""
         return (self.roots + self._changes) * math.sqrt((self.count - 1) / (self.count - 2))
 
     def roots_without_both(self, i: Int[Tensor, " p"], j: Int[Tensor, " p"]) -> Float64[Tensor, " p"]:
-        """The same if two images are left out, for each pair, exactly; i and j differ."""
+        """Exact sum of the eigenvalues' roots without two images, for each pair of different i and j."""
         n = self.count
         first, second = self._whitened(i), self._whitened(j)
         both = (first * second).sum(1, keepdim=True) + 1 / n
         shared = -both * (both.abs() > UNSEEN_ROUNDING) + (first * second) @ self._lost
         cosine = shared.square() / (self._left(first) * self._left(second))
-        # (1 + 1 / (n (n - 2))) (1 - cosine) is the determinant for both over the product of those for each.
+        # (1 + 1 / (n (n - 2))) (1 - cosine) is the determinant for both over the product of the single ones.
         joint = torch.log1p(-(cosine - (1 - cosine) / (n * (n - 2))).clamp(max=1 - 1e-15)) @ self._weights
         changes = self._changes
         return (self.roots + changes[i] + changes[j] + joint) * math.sqrt((n - 1) / (n - 3))
 
     def roots_of_population(self, reference: Float64[Tensor, " r"]) -> Float64[Tensor, ""]:
-        """The sum of the roots of M's eigenvalues in the population: 1/pi int N(u) u^-1/2 du, by parts.
+        """Sum of the roots of M's eigenvalues in the population: 1/pi int N(u) u^-1/2 du, by parts.
 
         The degrees of freedom N(t) = Tr M (M + t)^-1 of the sample are those of the population at a larger u:
         u = t (n - 1) q / N(t), q the mean of h / (1 - h) over the images.  With fewer images than features u has a
@@ -142,7 +142,7 @@ class Spectrum:
         return total + self._below(reference)
 
     def changes_of_population(self) -> Float64[Tensor, " n"]:
-        """To first order, how `roots_of_population` changes without each image, up to a constant that all share.
+        """First-order change of `roots_of_population` without each image, up to a common constant.
 
         The roots are 2/pi int u^1/2 s dlog t with s = -dN/dlog t, so their change is
         2/pi int u^1/2 (s/2 du/u + ds) dlog t, where du/u = dq/q - dN/N.  With a = `once`, b = `twice`, o = `others`:

@@ -1,4 +1,4 @@
-"""Mean and covariance of real images in a file of pytorch-fid: numpy's .npz with `mu` and `sigma`."""
+"""Mean and covariance of real images in a pytorch-fid file: numpy's .npz with `mu` and `sigma`."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.moments import Moments
 
 STATISTICS_SUFFIX = ".npz"
-#: The number of images, which the file does not give; the distance does not depend on it.
+#: Number of images, missing in the file; the distance does not depend on it.
 ASSUMED_IMAGES = 1_000_000
-#: sigma may differ from its transpose by this share of its largest value.
+#: Largest asymmetry of sigma, relative to its largest value.
 SYMMETRY_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """A reference that is moments and nothing else; `name` is the `reference` of an Identity."""
+    """A reference of moments only; `name` is the `reference` of an Identity."""
 
     name: str
     moments: Moments
 
 
 def read_statistics(file: Path, extractor: Extractor) -> Statistics:
-    """Statistics that another program has written; they must be of the features of `extractor`.
+    """Statistics from another program; they must be of the features of `extractor`.
 
-    Raises ConfigError that says what is wrong with the file.
+    Raises ConfigError for an invalid file.
     """
     values = _arrays(file)
     mu, sigma = values["mu"], values["sigma"]
@@ -41,10 +41,10 @@ def read_statistics(file: Path, extractor: Extractor) -> Statistics:
     if mu.shape != (d,) or sigma.shape != (d, d):
         raise ConfigError(
             f"{file}: mu and sigma have the shapes {mu.shape} and {sigma.shape}, but {extractor.id.partition('/')[0]} "
-            f"gives {d} features; take the extractor that they were made with"
+            f"has {d} features; choose the extractor that they were made with"
         )
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
-        raise ConfigError(f"{file}: mu or sigma holds NaN or infinite numbers; make it again")
+        raise ConfigError(f"{file}: mu or sigma holds NaN or infinite numbers; compute it again")
     if np.abs(sigma - sigma.T).max() > SYMMETRY_TOLERANCE * np.abs(sigma).max() or sigma.diagonal().min() < 0:
         raise ConfigError(f"{file}: sigma is not a covariance matrix: it is not symmetric, or a variance is negative")
     return Statistics(f"{file.name}#{file_sha256(file)[:16]}", _moments(mu, sigma, ASSUMED_IMAGES))

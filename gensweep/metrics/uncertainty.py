@@ -1,4 +1,4 @@
-"""A Frechet distance without the bias of few images, and its confidence interval.
+"""Frechet distance without the bias of few images, and its confidence interval.
 
 docs/metrics.md explains the method.  Two terms of |mean - m|^2 + Tr S + Tr R - 2 Tr (S R)^1/2 are biased when mean
 and S come from n images: the first by Tr S / n, and the last, a sum of square roots of estimated eigenvalues (see
@@ -28,29 +28,29 @@ from gensweep.metrics.spectrum import Spectrum, centred
 from gensweep.noise import Noise
 from gensweep.results import STANDARD_ERRORS
 
-#: Images that an estimate needs.
+#: Smallest number of images for an estimate.
 MIN_IMAGES = 20
-#: The jackknife leaves out each of this number of parts of the images.
+#: Number of parts of the images that the jackknife leaves out in turn.
 JACKKNIFE_PARTS = 10
-#: Random pairs of images from which the variance due to pairs is estimated.
+#: Random pairs of images for estimating the variance due to pairs.
 SAMPLED_PAIRS = 2048
-#: The jackknife needs this many images per direction: without a part there must still be more images than directions.
+#: Images per direction that the jackknife needs: without a part there must still be more images than directions.
 MIN_IMAGES_PER_DIRECTION = 1.25
-#: Below it the correction is partly a guess, which is held against those of halves; so often they are halved.
+#: With fewer images the correction is partly a guess, checked by halving them this number of times.
 GUESS_HALVINGS = 2
-#: TRIPLES_SHARE (r / n)^2 of the variance of pairs is due to three images or more, and not counted twice.
+#: TRIPLES_SHARE (r / n)^2 of the variance of pairs is due to three or more images, and is not counted twice.
 TRIPLES_SHARE = 2 / 3
-#: With more images the bias that the jackknife removes is far below the standard error.
+#: With more images, the bias that the jackknife removes is far below the standard error.
 MAX_JACKKNIFE_IMAGES = 4000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The distance of the distribution that n images are drawn from.
+    """Distance of the distribution from which n images were drawn.
 
-    `corrected` has no bias from few images, and may be negative where the distance is about 0; `error` is its standard
-    error, and `low` and `high` are the ends of its 95 % interval.  With fewer than `needed` images a part of it is
-    guessed.  `influences` has a number for each image: their mean is `corrected`, and their variance n `error`^2.
+    `corrected` is without the bias of few images, and may be negative near 0; `error` is its standard error, and `low`
+    and `high` are its 95 % interval.  With fewer than `needed` images it is partly guessed.  `influences` has one
+    number per image: their mean is `corrected`, and their variance n `error`^2.
     """
 
     corrected: float
@@ -62,7 +62,7 @@ class Estimate:
 
 
 class Target:
-    """Mean and covariance of a reference, taken as they are: without an error of their own."""
+    """Mean and covariance of a reference, treated as exact."""
 
     def __init__(self, mean: Float64[Tensor, " d"], covariance: Float64[Tensor, "d d"]) -> None:
         self.mean, self.covariance = mean, covariance
@@ -74,13 +74,13 @@ class Target:
 
     @cached_property
     def squares(self) -> Float64[Tensor, " r"]:
-        """The squares of the covariance's positive eigenvalues: the eigenvalues of M for images like the reference."""
+        """Squared positive eigenvalues of the covariance: the eigenvalues of M for images like the reference."""
         squares: Tensor = torch.linalg.svdvals(self.factor).pow(4)
         return squares
 
 
 def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimate:
-    """The distance for endless images, with its standard error, from the features of independent ones.
+    """Distance for infinitely many images, with its standard error, from features of independent images.
 
     Raises GensweepError below `MIN_IMAGES` images.
     """
@@ -91,7 +91,7 @@ def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimat
     needed = math.ceil(MIN_IMAGES_PER_DIRECTION * directions)
     found = _guessed(sample) if n < needed else _measured(sample, directions / n)
     low, high = _interval(found, float(sample.distance) - found.value)
-    # No distance is negative: if the estimate is, the error is that of a distance of 0.
+    # Distances are not negative: if the estimate is, use the error of a distance of 0.
     error = math.sqrt(found.above_0 if found.value > 0 else found.variance_at_0)
     spread = math.sqrt(float(found.influences.var()) / n)
     influences = found.influences * (error / spread if spread else 0.0) + found.value
@@ -99,9 +99,9 @@ def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimat
 
 
 class _Corrected(NamedTuple):
-    """An estimate, the influences of images on it, its variance with the slope of that, and its variance at 0.
+    """An estimate, the images' influences, its variance with slope, and its variance at 0.
 
-    The variance may be negative, by chance, where that at 0 is meant.
+    The variance may be negative by chance; then the one at 0 applies.
     """
 
     value: float
@@ -112,27 +112,27 @@ class _Corrected(NamedTuple):
 
     @property
     def above_0(self) -> float:
-        """The variance of an estimate that is not negative: at least the part due to pairs."""
+        """Variance of an estimate, at least the part due to pairs."""
         return max(self.variance, self.variance_at_0)
 
 
 def _measured(sample: _Sample, crowding: float) -> _Corrected:
-    """The estimate of enough images, of which crowding = r / n."""
+    """Estimate from enough images; crowding = r / n."""
     n, value, influences = sample.n, sample.unbiased, sample.influences(sample.changes)
-    # A distance near 0 is due to pairs alone: all of its variance is counted twice.
+    # A distance near 0 is due only to pairs: all of its variance is counted twice.
     counted = 1 - TRIPLES_SHARE * crowding**2
     if n <= MAX_JACKKNIFE_IMAGES:
         parts = _parts(sample.x, JACKKNIFE_PARTS)
         rest = [_Sample(sample.x[parts != part], sample.target).unbiased for part in range(JACKKNIFE_PARTS)]
         value = JACKKNIFE_PARTS * value - (JACKKNIFE_PARTS - 1) * sum(rest) / JACKKNIFE_PARTS
-        counted *= 1 - 1 / (JACKKNIFE_PARTS - 1)  # added to the variance of pairs, as those within a part are left out
+        counted *= 1 - 1 / (JACKKNIFE_PARTS - 1)  # pairs within a part are left out together
     pairs = sample.pairs()
     variance = float(influences.var()) / n - counted * pairs.variance
     return _Corrected(value, influences, variance, pairs.variance_slope(influences), pairs.variance)
 
 
 def _guessed(sample: _Sample) -> _Corrected:
-    """The estimate of too few images, with what halving them changes as an error of its own."""
+    """Estimate from too few images; the effect of halving them is an additional error."""
     value, influences = sample.unbiased, sample.influences(sample.without_each)
     bias = 0.0
     for halving in range(GUESS_HALVINGS):
@@ -144,13 +144,13 @@ def _guessed(sample: _Sample) -> _Corrected:
 
 
 def _parts(x: Float64[Tensor, "n d"], count: int, stream: int = 0) -> Int[Tensor, " n"]:
-    """Which of `count` equal parts each image is in: at random, but always the same."""
+    """Part of each image among `count` equal parts: random but fixed."""
     drawn = Noise(0, torch.arange(len(x), device=x.device)).uniform(stream=stream)
     return drawn.argsort(stable=True) % count
 
 
 def _interval(found: _Corrected, bias: float) -> tuple[float, float]:
-    """The 95 % interval of a distance; `bias` is that of the plain distance.
+    """95 % interval of a distance; `bias` is that of the plain distance.
 
     An end is a distance F with |estimate - skew - F|^2 = z^2 V(F), where z = 1.96 and V(F) is the variance at F.  The
     skew is the third cumulant over the variance, times (z^2 - 1) / 6.
@@ -163,7 +163,7 @@ def _interval(found: _Corrected, bias: float) -> tuple[float, float]:
         upper = found.value - cumulants * lower_tail
         return centre - reach, _end(upper, at_0, slope, 1) if upper > -reach else upper + reach
     at_estimate, rise = found.above_0 - slope * found.value, (found.above_0 - at_0) / found.value
-    # Where V is the line from the variance at 0 to that of the estimate, the interval does not hold 0.
+    # If V is linear between 0 and the estimate, the interval does not contain 0.
     low = max(_end(centre, at_estimate, slope, -1), _end(centre, at_0, rise, -1))
     return low, _end(centre, at_estimate, slope, 1)
 
@@ -176,7 +176,7 @@ def _end(centre: float, intercept: float, slope: float, sign: int) -> float:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Random pairs of images i and j, and what each pair adds to the distance beyond what its two images add.
+    """Random pairs of images i and j, and each pair's contribution beyond that of its two images.
 
     With F(S) = F + mean_i phi(i) + mean_ij psi(i, j) / 2 over the images of S, `together` is psi(i, j) / n.
     """
@@ -187,11 +187,11 @@ class _Pairs:
 
     @property
     def variance(self) -> float:
-        """The part of the distance's variance that is due to pairs.  Source: Efron & Stein 1981, eq. 4.1 to 4.4."""
+        """Part of the distance's variance due to pairs.  Source: Efron & Stein 1981, eq. 4.1 to 4.4."""
         return float(self.together.var()) / 2
 
     def variance_slope(self, influences: Float64[Tensor, " n"]) -> float:
-        """By how much the variance rises for each unit that the distance is larger, from the influences phi, of mean 0.
+        """Slope of the variance in the distance, from the influences phi, of mean 0.
 
         The influence of image i on the variance mean phi^2 / n is [phi_i^2 + 2 mean_j phi_j psi_ij] / n, up to a
         constant; the slope is that of its regression on phi_i.  Source: Hall 1992, section 2.6, for smooth functions.
@@ -205,7 +205,7 @@ class _Pairs:
 
 
 class _Sample:
-    """Features, and the exact distance without some of them."""
+    """Features, and the exact distance without some images."""
 
     def __init__(self, x: Float64[Tensor, "n d"], target: Target) -> None:
         self.x, self.target, self.n = x, target, len(x)
@@ -240,14 +240,14 @@ class _Sample:
 
     @property
     def changes(self) -> Float64[Tensor, " n"]:
-        """To first order, the unbiased distance with one image left out, up to a constant that all images share."""
+        """First-order unbiased distance with one image left out, up to a common constant."""
         n = self.n
         scatter = self.scatter - self.squares * (n / (n - 1))
         far = self.far - 2 * self.along / (n - 1) + self.squares / (n - 1) ** 2 - scatter / (n - 2) / (n - 1)
         return far + scatter / (n - 2) - 2 * self.spectrum.changes_of_population()
 
     def influences(self, without: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-        """The influence of each image on a distance that is known without each; their mean is 0."""
+        """Influence of each image on a distance, given the distances without each; their mean is 0."""
         return (self.n - 1) * (without.mean() - without)
 
     def pairs(self) -> _Pairs:

@@ -1,4 +1,4 @@
-"""Files of pretrained weights: given by path, found in the cache, or fetched; always checked by SHA-256."""
+"""Files of pretrained weights: named by the user, cached, or downloaded; always checked by SHA-256."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gensweep.files import expanded, file_sha256, locked, replacing
 
 _log = logging.getLogger(__name__)
 
-#: Seconds for which a host may stay silent.
+#: Seconds to wait for a silent host.
 SILENCE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One published file of weights; `sha256` holds the first digits of its hash.
+    """A published weights file; `sha256` holds the first digits of its hash.
 
-    `extractor` is the kind of the feature extractor that it is for, by which `gensweep data fetch` knows it.
+    `extractor` is the kind of its feature extractor, for `gensweep data fetch`.
     """
 
     url: str
@@ -36,13 +36,13 @@ class WeightsFile:
         return self.url.rpartition("/")[2]
 
     def place(self, cache: Path) -> Path:
-        """Its path in a cache folder once it is fetched."""
+        """Path of the fetched file in a cache folder."""
         return cache / "weights" / self.name
 
     def locate(self, path: str | None, cache: Path) -> Path:
-        """The checked file: `path` if given, else that in the cache, fetched to there if it is not.
+        """The checked file: `path` if given, else the cached one, fetched if missing.
 
-        Raises ConfigError if `path` is not a file, GensweepError if the content is another or cannot be fetched.
+        Raises ConfigError if `path` is not a file, GensweepError if the content is wrong or fetching fails.
         """
         if path is None:
             return self.fetch(cache)
@@ -52,9 +52,9 @@ class WeightsFile:
         return self._checked(file)
 
     def fetch(self, cache: Path, report: Callable[[str], None] = _log.warning) -> Path:
-        """Put the file into the cache, if it is not there, and check it; `report` takes a line for the user.
+        """Fetch the file to the cache if missing, and check it; `report` prints a line for the user.
 
-        Raises GensweepError if it cannot be fetched, or is another file.
+        Raises GensweepError if fetching fails, or the content is wrong.
         """
         file = self.place(cache)
         with locked(file):
@@ -78,11 +78,11 @@ class WeightsFile:
     def _checked(self, file: Path) -> Path:
         if not file_sha256(file).startswith(self.sha256):
             raise GensweepError(
-                f"{file} is not the whole {self.name}: its SHA-256 does not start with {self.sha256}; remove it and "
+                f"{file} is damaged or not {self.name}: its SHA-256 does not start with {self.sha256}; remove it and "
                 f"download {self.url} again"
             )
         return file
 
 
-#: The files that extractors need, by the kind of the extractor; filled as their modules are imported.
+#: Weights files by kind of extractor; filled as extractor modules are imported.
 PUBLISHED: dict[str, WeightsFile] = {}

@@ -30,7 +30,7 @@ class DiT(nn.Module):
 
     The side of a `patch` divides that of the images; halving it takes four times the work or more.  `heads` divide the
     width; by default each has up to 64 channels.  With its defaults, at 32 px, it has 8.2 M parameters and 1.7 G
-    multiply-adds; `unet` has 6.9 M and 1.5 G.  A width of 64 and a depth of 4 make 0.3 M.  DiT-S/2 of the paper is a
+    multiply-adds; `unet` has 6.9 M and 1.5 G.  A width of 64 and a depth of 4 give 0.3 M.  DiT-S/2 of the paper has a
     width of 384.
     Raises ParameterError if the patch or the heads do not divide.
     Source: Peebles & Xie 2023; Darcet et al. 2024 (registers).
@@ -116,7 +116,7 @@ class TransformerBlock(nn.Module):
 
 
 class TokenAttention(nn.Module):
-    """What tokens take from each other."""
+    """Self-attention between tokens."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ def token_norm(width: int) -> nn.LayerNorm:
 
 
 def sinusoidal_positions(side: int, width: int) -> Float[Tensor, "n c"]:
-    """Sines and cosines of the column, then those of the row, for side x side patches row by row.
+    """Sines and cosines of the column, then of the row, for side x side patches in row order.
 
     Frequencies go from 1 down to 1/10,000 per patch; the width is a multiple of 4.
     Source: Vaswani et al. 2017, section 3.5, in two dimensions as in Peebles & Xie 2023.
@@ -155,8 +155,8 @@ def sinusoidal_positions(side: int, width: int) -> Float[Tensor, "n c"]:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Matrices by Glorot's rule, those of time and label from N(0, 0.02), those of blocks' gates 0; biases 0."""
-    if isinstance(module, TransformerBlock):  # which comes after its layers
+    """Initialise matrices by Glorot's rule, time and label layers from N(0, 0.02), gates of blocks and biases to 0."""
+    if isinstance(module, TransformerBlock):  # visited after its layers
         zero_initialised(module.modulation)
     elif isinstance(module, Conditioning):
         for weight in module.parameters():

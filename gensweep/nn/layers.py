@@ -86,7 +86,7 @@ M = TypeVar("M", bound=nn.Module)
 
 #: The most channels of an attention head where the number of heads is not set.
 USUAL_HEAD_CHANNELS = 64
-#: Where a network is differentiated by its times, their sinusoids turn so much slower: by 10 in [0, 1000) at most.
+#: Slowdown of time embeddings in networks that are differentiated by time: at most 10 radians in [0, 1000).
 INTERVAL_PACE = 0.01
 
 
@@ -178,7 +178,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Gradients are those of the sum over ranks of the ranks' losses, as DistributedDataParallel expects."""
+        """Gradients are for the sum of all ranks' losses, as DistributedDataParallel expects."""
         if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(input)
         x = input.to(torch.promote_types(input.dtype, torch.float32))

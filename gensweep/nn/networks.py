@@ -1,4 +1,4 @@
-"""The networks that can be trained, by name, and what those share that double the size of images."""
+"""Registries of networks by name, and common checks for networks that double the image size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gensweep.errors import ConfigError
 from gensweep.registry import Registry
 
 M = TypeVar("M", bound=nn.Module)
-#: Numbers of channels, those of group norms, and of layers of a kind; bounds, as a digit too many would build for ever.
+#: Upper bounds of channels, grouped channels, and layers, against typing errors.
 Width: TypeAlias = Annotated[int, Interval(ge=1, le=8192)]
 GroupedWidth: TypeAlias = Annotated[int, Interval(ge=8, le=8192), MultipleOf(8)]
 Count: TypeAlias = Annotated[int, Interval(ge=1, le=256)]
@@ -22,10 +22,10 @@ Count: TypeAlias = Annotated[int, Interval(ge=1, le=256)]
 DenoiserWidth: TypeAlias = Annotated[GroupedWidth, doc("channels at full resolution")]
 ImageWidth: TypeAlias = Annotated[Width, doc("channels next to the image, where there are fewest")]
 Checkpointing: TypeAlias = Annotated[
-    bool, doc("whether blocks are computed again in the backward pass: less memory, equal gradients, 1/3 more work")
+    bool, doc("recompute blocks in the backward pass: less memory, equal gradients, 1/3 more work")
 ]
 DropoutShare: TypeAlias = Annotated[
-    float, Interval(ge=0, lt=1), doc("share of each residual block's features that is dropped in training")
+    float, Interval(ge=0, lt=1), doc("share of each residual block's features dropped in training")
 ]
 
 #: Image sizes in pixels that networks support which start at 4 px and double.
@@ -47,7 +47,7 @@ class Autoencoder(NamedTuple):
     """The two networks of a variational autoencoder.
 
     encoder(images: Float[b c h w], labels: Int[b] | None) -> means and log-variances of the latents, Float[b 2*latent];
-    decoder(z: Float[b latent], labels: Int[b] | None) -> what a pixel likelihood reads, Float[b outputs h w].
+    decoder(z: Float[b latent], labels: Int[b] | None) -> input of a pixel likelihood, Float[b outputs h w].
     """
 
     encoder: nn.Module
@@ -94,7 +94,7 @@ def spectrally_normalised(network: M) -> M:
 
 
 class _WeightlessSpectralNorm(nn.Module):
-    """The shapes of PyTorch's, of a weight without values, which stays what it is."""
+    """Shapes of PyTorch's version, for a weight without values, which stays unchanged."""
 
     def __init__(self, weight: Tensor, dim: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The floating-point precision of networks, and what may not be rounded."""
+"""Floating-point precision of networks, and layers that stay in float32."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MemoryFormat: TypeAlias = Literal["auto", "channels_last", "contiguous"]
 
 
 def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """What a precision means; "auto" is bfloat16 where a GPU or AMX has units for it."""
+    """Meaning of a precision; "auto" is bfloat16 on a GPU or AMX with units for it."""
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
@@ -32,9 +32,8 @@ def mixed_precision(precision: Precision, device: torch.device) -> torch.autocas
 def rounded(network: nn.Module) -> dict[str, Tensor]:
     """The weights of convolutions and linear layers in bfloat16, by name, for `functional_call` under autocast.
 
-    Autocast would round them anyway, but at every call.  Those of a `last` layer are left out (see `in_full`), and so
-    are those of a layer of another kind, which may compute with them before they are rounded, and those that a kernel
-    takes as they are.
+    Autocast would round them anyway, but at every call.  Left out are weights of a `last` layer (see `in_full`), of
+    other kinds of layers, which may use them before rounding, and weights that a kernel needs unrounded.
     """
     on_cpu = all(weight.device.type == "cpu" for weight in network.parameters())
     kinds = nn.Conv2d, nn.Linear, *([] if on_cpu and winograd.takes_bfloat16() else [SameConv2d])

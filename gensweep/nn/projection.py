@@ -68,7 +68,7 @@ class TimeProjection(nn.Module):
         self.embed = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, features), nn.SiLU(), nn.Linear(features, features))
 
     def forward(self, features: Float[Tensor, "b f"], time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """What is added to the logits."""
+        """The term added to the logits."""
         angles = time.float()[:, None] * self.frequencies
         embedded = self.embed(torch.cat([angles.cos(), angles.sin()], dim=1))
         return (embedded * features).sum(dim=1) / math.sqrt(features.shape[1])  # type: ignore[no-any-return]

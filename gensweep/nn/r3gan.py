@@ -24,7 +24,7 @@ EXPANSION = 2
 #: Up to this side of a map, in pixels, it has the full width; each doubling beyond halves the channels.
 FULL_WIDTH_PIXELS = 32
 SLOPE = 0.2
-#: What keeps the variance of activations through a leaky ReLU.  Source: He et al. 2015, eq. 15.
+#: Gain that preserves the variance of activations through a leaky ReLU.  Source: He et al. 2015, eq. 15.
 GAIN = math.sqrt(2 / (1 + SLOPE**2))
 
 
@@ -36,7 +36,7 @@ def r3gan(
     latent: int,
     timed: bool = False,
     *,
-    width: Annotated[Width, doc("channels of maps up to 32 px; half as many with each doubling beyond")] = 768,
+    width: Annotated[Width, doc("channels of maps up to 32 px; halved with each doubling beyond")] = 768,
     discriminator_width: Annotated[Width | None, doc("the same of the discriminator; null: width")] = None,
     depth: Annotated[Count, doc("residual blocks at each resolution")] = 2,
     group_channels: Annotated[Width, doc("channels of a group inside of a block, which is twice as wide")] = 16,
@@ -180,7 +180,7 @@ def _check_groups(name: str, width: int, group_channels: int, size: int) -> None
     step = group_channels // math.gcd(group_channels, EXPANSION) * max(1, size // FULL_WIDTH_PIXELS)
     if width % step:
         raise ConfigError(
-            f"r3gan: groups of {group_channels} channels do not divide those of blocks for a {name} of {width} and "
+            f"r3gan: groups of {group_channels} channels do not divide 2 x width for a {name} of {width} and "
             f"images of {size} px; use a multiple of {step}, or other group_channels"
         )
 

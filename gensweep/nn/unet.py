@@ -178,7 +178,7 @@ class CNN(nn.Module):
 
 
 class LastLayers(nn.Sequential):
-    """Norm, activation and a convolution to what a denoiser predicts; starts as 0."""
+    """Norm, activation and a convolution to the prediction; starts as 0."""
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__(group_norm(width), nn.SiLU(), zero_initialised(nn.Conv2d(width, outputs, 3, padding=1)))
@@ -199,7 +199,7 @@ class UNetBlock(ResidualBlock):
     def forward(
         self, x: Float[Tensor, "b _ h w"], condition: Float[Tensor, "b f"], *beside: Float[Tensor, "b _ h w"]
     ) -> Float[Tensor, "b d h w"]:
-        """The channels of `beside` follow those of x."""
+        """Concatenates the channels of x and `beside`."""
         return self.attention(super().forward(torch.cat([x, *beside], dim=1) if beside else x, condition))  # type: ignore[no-any-return]
 
 
@@ -214,7 +214,7 @@ class Attention(nn.Module):
         self.out = zero_initialised(nn.Linear(channels, channels))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The input, and what its pixels take from each other."""
+        """The input plus its self-attention."""
         b, c, h, w = x.shape
         pixels = norm_act(x, self.norm, act=False).permute(0, 2, 3, 1).reshape(b, h * w, c)
         attended = attend(self.qkv(pixels).view(b, h * w, 3, self.heads, c // self.heads)).reshape(b, h, w, c)

@@ -1,7 +1,7 @@
-"""Fine-tuning: which weights of a trained network change, and how.
+"""Fine-tuning methods: which weights of a trained network change, and how.
 
-Low-rank updates are parametrisations, so that no network has code for them.  A weight is a matrix of outputs times all
-other dimensions: for a convolution, B A is then one of its own kernel size to r channels, followed by one of 1 x 1.
+Low-rank updates are parametrisations, so networks need no code for them.  A weight is a matrix of outputs times all
+other dimensions: for a convolution, B A is a convolution with the same kernel size to r channels, then one of 1 x 1.
 Source: Hu et al. 2021.
 """
 
@@ -26,7 +26,7 @@ M = TypeVar("M", bound=nn.Module)
 Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-#: Targets by name: (regular expression for layer names, module types).  Any other target is such an expression.
+#: Targets by name: (regular expression for layer names, module types).  Any other target is a regular expression.
 TARGET_GROUPS: dict[str, tuple[str, tuple[type[nn.Module], ...]]] = {
     "all": ("", LAYERS),
     "attention": (r"(^|\.)attention\.", LAYERS),
@@ -67,7 +67,7 @@ def attach(network: nn.Module, *, rank: int, alpha: float | None = None, target:
     """Give layers of a network updates of a rank, times alpha / rank (1 if alpha is None), which are trained.
 
     `target` is a name in TARGET_GROUPS, LABELS_ONLY, or a regular expression to search for in the names of layers.  A
-    layer with fewer inputs or outputs than the rank gets an update of its own full rank.
+    layer with fewer inputs or outputs than the rank gets an update of full rank.
     Raises ConfigError if no layer matches, or if none has the rank.
     """
     if target == LABELS_ONLY:
@@ -97,7 +97,7 @@ def layers_of(network: nn.Module, target: str) -> dict[str, Layer]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise ParameterError("target", f"{target!r} is no regular expression ({error})") from None
+        raise ParameterError("target", f"{target!r} is not a regular expression ({error})") from None
     known = {name: module for name, module in network.named_modules() if isinstance(module, LAYERS)}
     found = {name: layer for name, layer in known.items() if isinstance(layer, types) and compiled.search(name)}
     if not found:
@@ -121,7 +121,7 @@ def freeze(network: nn.Module) -> None:
 
 
 def parametrisations(network: nn.Module, kind: type[M]) -> dict[str, M]:
-    """Those of one kind in a network, by the name of their layer."""
+    """Parametrisations of one kind in a network, by layer name."""
     every = ((name, each) for name, module in network.named_modules() for each in _chain(module) or ())
     return {name: each for name, each in every if isinstance(each, kind)}
 
@@ -191,8 +191,8 @@ def _hold(module: nn.Module, _: object) -> None:
 
 Update: TypeAlias = Callable[[nn.Module, Callable[[], None], int, int], None]
 
-#: Items take (network, load, known, new) and make the network ready for training: load() gives it the base's weights,
-#: `known` is the number of the base's labels, and `new` of those that are to be learnt (both 0 without labels).
+#: Items are functions (network, load, known, new) that prepare the network for training: load() gives it the base's
+#: weights, `known` is the number of the base's labels, and `new` of labels to learn (both 0 without labels).
 UPDATES: Registry[Update] = Registry("fine-tuning method", package="gensweep.nn")
 
 
@@ -214,15 +214,15 @@ def lora(
         ),
     ] = "all",
 ) -> None:
-    """The weights stay, and those of some layers get a low-rank update, W + (alpha / rank) B A; so do new labels' rows.
+    """Freeze all weights; some layers get a low-rank update, W + (alpha / rank) B A, and new labels get trained rows.
 
     Source: Hu et al. 2021.
     """
     if target == LABELS_ONLY and not new:
         raise ParameterError(
             "target",
-            f"{LABELS_ONLY!r} learns nothing but new labels, but there are none for these images; "
-            "take another target, such as attention",
+            f"{LABELS_ONLY!r} only learns new labels, but these images have none; "
+            "choose another target, such as attention",
         )
     load()
     freeze(network)
@@ -232,7 +232,7 @@ def lora(
 
 @UPDATES.register("full")
 def full(network: nn.Module, load: Callable[[], None], known: int, new: int) -> None:
-    """All weights go on from the base's."""
+    """Train all weights, starting from the base's."""
     load()
     add_labels(network, known, new)
     merge(network)
@@ -240,15 +240,15 @@ def full(network: nn.Module, load: Callable[[], None], known: int, new: int) -> 
 
 @UPDATES.register("scratch")
 def scratch(network: nn.Module, load: Callable[[], None], known: int, new: int) -> None:
-    """The same network from its first weights, to compare with."""
+    """Train the same network from its initial weights, for comparison."""
     add_labels(network, known, new)
     merge(network)
 
 
 class NewRows(nn.Module):
-    """A table with rows put in at a position: those of new labels, which are trained.
+    """A label table with inserted, trainable rows for new labels.
 
-    They begin as the row that stands there, "no label", or as the mean of all where that is the end of the table.
+    They start as the row at that position, "no label", or as the mean of all rows at the end of the table.
     """
 
     def __init__(self, table: Float[Tensor, "n features"], at: int, count: int) -> None:
@@ -272,7 +272,7 @@ def add_labels(network: nn.Module, known: int, count: int) -> None:
     for module in list(network.modules()):
         if isinstance(module, nn.Embedding) and module.num_embeddings in (known, known + 1):
             training = module.training
-            # Spectral norm would go on with its iteration.
+            # Otherwise the spectral norm would continue its iteration.
             rows = NewRows(module.eval().weight.detach(), known, count)
             parametrize.register_parametrization(module.train(training), "weight", rows, unsafe=True)
             module.num_embeddings += count

@@ -1,1 +1,1 @@
-"""A result: what won, by how much, at which cost; as a table, as JSON, as one offline page, live."""
+"""Show a result: as a table, as JSON, as one offline page, and live."""

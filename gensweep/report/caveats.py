@@ -1,4 +1,4 @@
-"""Reasons why a score or a recommendation is less sure than it looks, in sentences."""
+"""Caveats: why a score or a recommendation is less certain than it looks, in sentences."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from gensweep.verdict.comparison import Comparison
     from gensweep.verdict.recommendation import Recommendation
 
-#: A group that was trained for so many times more than another could have been judged at a larger budget.
+#: Ratio of two groups' training costs from which a larger budget could have been compared.
 MUCH_LONGER = 2.0
-#: Samples have collapsed if their diversity, as a share of that of real images, is less than this.
+#: Samples have collapsed if their diversity is below this share of the diversity of real images.
 MIN_DIVERSITY = 0.2
 #: A discriminator with at least this accuracy on real and on generated images has nothing to teach the generator.
 MAX_ACCURACY = 0.99
@@ -30,7 +30,7 @@ MAX_COPIED_SHARE = 1 / 3
 
 
 def caveats(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
-    """One line each, the weightiest first."""
+    """One line per caveat, the most important first."""
     trial = verdict.recommended.trial
     name = trial.name
     yield from (f"{name} {warning}" for warning in trial_warnings(trial))
@@ -39,25 +39,25 @@ def caveats(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
     if verdict.seeds == 1 and not trial.imported:
         again = ""
         if trial.folder is not None:
-            again = f"; to see how much: {continue_command('repeat', trial.folder.path)} --top 3 --seeds 2"
-        yield f"{name} was trained with one seed, and another may turn out otherwise{again}"
+            again = f"; to see the spread: {continue_command('repeat', trial.folder.path)} --top 3 --seeds 2"
+        yield f"{name} was trained with one seed; other seeds may score differently{again}"
     if verdict.trained is not None:
         yield from clones_left_out(comparison)
     yield from _few_or_unknown(comparison, verdict)
     for item in comparison.not_comparable:
         if item.sweep in comparison.sweeps and item.reason == "unlike":
             yield (
-                f"{len(item.trials)} of {item.scored} trials of {item.sweep.name} were stopped at scores of another "
-                "kind and are left out, so it looks better than it is"
+                f"{len(item.trials)} of {item.scored} trials of {item.sweep.name} have only scores of another kind, "
+                "so they are left out and the sweep looks better than it is"
             )
 
 
 def clones_left_out(comparison: Comparison) -> Iterator[str]:
-    """A line that counts the clones, which are not judged, and names the best; none without clones."""
+    """A line that counts the clones and names the best one; nothing without clones."""
     if clones := [entry for entry in comparison.entries if entry.trial.lineage]:
         best = clones[0]
         yield (
-            f"not judged: {counted(len(clones), 'clone')}, whose settings changed during training; the best is "
+            f"not compared: {counted(len(clones), 'clone')}, whose settings changed during training; the best is "
             f"{best.trial.name} ({comparison.title} {score(best.score.value)})"
         )
 
@@ -68,19 +68,19 @@ def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator
     name = comparison.group_name
     drawn = {curve.group for curve in verdict.curves}
     if alone := sorted({curve.group for curve in verdict.trained.curves} - drawn):
-        yield f"one configuration says nothing of others, so there is no curve of {', '.join(map(name, alone))}"
+        yield f"left out of the curves, with one configuration where two are needed: {', '.join(map(name, alone))}"
     if unpaid := [name(curve.group) for curve in verdict.curves if not curve.configurations]:
         yield f"the budget does not pay for a training and {verdict.draw:,} images of {', '.join(unpaid)}"
     if few := [curve for curve in verdict.curves if 0 < curve.configurations < MIN_CONFIGURATIONS]:
         counts = ", ".join(f"{name(curve.group)} {curve.configurations}" for curve in few)
-        yield f"a band takes {MIN_CONFIGURATIONS} configurations, but there are fewer ({counts})"
+        yield f"no confidence band: fewer than {MIN_CONFIGURATIONS} configurations per group ({counts})"
     if stopped := [curve for curve in verdict.curves if curve.stopped]:
         counts = ", ".join(f"{each.stopped} of {each.trainings} of {name(each.group)}" for each in stopped)
-        yield f"scores at the budget are predicted for trainings that were stopped before it: {counts}"
+        yield f"trials stopped before the budget are extrapolated from those that finished: {counts}"
     if verdict.group is not None and (unsure := [curve for curve in verdict.curves if curve.too_few_known]):
         counts = ", ".join(f"{name(each.group)} {each.known}" for each in unsure)
         yield (
-            f"nothing is sure with fewer than {MIN_KNOWN} trainings of a group that reached the budget ({counts}); "
+            f"nothing is certain with fewer than {MIN_KNOWN} trainings per group that reached the budget ({counts}); "
             "add trials, or choose a search.scheduler that stops fewer of them"
         )
     if failed := [curve for curve in verdict.curves if curve.failed]:
@@ -90,7 +90,7 @@ def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator
     lost = Counter(curve.group for curve in verdict.trained.failed if curve.group not in judged)
     for group, number in lost.items():
         trainings = "the only training" if number == 1 else f"all {number} trainings"
-        yield f"{trainings} of {name(group)} failed, so nothing is known of it"
+        yield f"{trainings} of {name(group)} failed, so it has no result"
     for flip in verdict.unsure:
         where = format_amount(flip.value, verdict.trained.unit)
         yield f"the curves of {name(flip.below)} and {name(flip.above)} cross near {where}, but that may be chance"
@@ -103,41 +103,41 @@ def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator
             yield f"{name(short)} ended at {last}, {more}"
     if verdict.trained.uncounted:
         names = ", ".join(verdict.trained.uncounted[:3]) + (", ..." if len(verdict.trained.uncounted) > 3 else "")
-        yield f"{len(verdict.trained.uncounted)} trials have no cost in {verdict.trained.unit} on record ({names})"
+        yield f"{len(verdict.trained.uncounted)} trials have no recorded cost in {verdict.trained.unit} ({names})"
 
 
 def warnings_of(signals: Mapping[str, float]) -> list[str]:
-    """Warnings, one a line; none if all is well, or if nothing is known."""
+    """Warnings about a trial's signals, one per line."""
     found = []
     diversity = signals.get("diversity")
     if diversity is not None and diversity < MIN_DIVERSITY:
         found.append(f"collapsed: samples are {_percent(diversity)} as diverse as real images")
     copied = signals.get("authpct/memorised", 0.0)
     if copied > MAX_COPIED_SHARE:
-        found.append(f"memorised: {_percent(copied)} of samples are as near to a training image as copies are")
+        found.append(f"memorised: {_percent(copied)} of samples look like copies of training images")
     right = [signals.get(f"signal/accuracy_{kind}") for kind in ("real", "fake")]
     if all(share is not None and share >= MAX_ACCURACY for share in right):
         real, fake = (_percent(share or 0.0) for share in right)
         found.append(f"the discriminator wins: right on {real} of real and {fake} of generated images")
     silent = signals.get("signal/collapsed_units", 0.0)
     if silent >= MAX_COLLAPSED_UNITS:
-        found.append(f"posterior collapse: {_percent(silent)} of the latent units say nothing about an image")
+        found.append(f"posterior collapse: {_percent(silent)} of the latent units carry no information")
     return found
 
 
 def trial_warnings(trial: TrialState) -> list[str]:
-    """Warnings of a trial, one a line: of its limits, its score, its course, and the signals of its best evaluation."""
+    """Warnings about a trial, one per line: its limits, score, course, and the signals of its best evaluation."""
     score = trial.score
     found = [] if score is None else [f"breaks a limit: {words}" for words in trial.broken_limits]
     if score is not None and score.ceiling is not None and score.like_noise:
-        found.append(f"draws noise so far: its score is that of {score.ceiling.source}")
+        found.append(f"no better than outputting {score.ceiling.source}")
     if trial.never_improved:
-        found.append("never got better than at its first evaluation")
+        found.append("best at its first evaluation")
     return found + warnings_of(trial.signals)
 
 
 def format_diversity(signals: Mapping[str, float]) -> str:
-    """Diversity for a cell of a table, marked if it has collapsed; "-" if it is not known."""
+    """Diversity for a table cell, marked if it has collapsed; "-" if unknown."""
     diversity = signals.get("diversity")
     if diversity is None:
         return "-"

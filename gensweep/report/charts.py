@@ -1,4 +1,4 @@
-"""The figures of a report: score at each budget and against cost; and the words for what mattered."""
+"""Figures of a report: score at each budget, score against cost, and importance of settings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from gensweep.verdict.comparison import Comparison, RankedTrial
     from gensweep.verdict.recommendation import Recommendation
 
-#: Trials of which figures show anything, the best ones: the page stays below 5 MB, and more could not be told apart.
+#: The best trials that figures show: keeps the page below 5 MB.
 MAX_DRAWN_TRIALS = 300
-#: Seconds of each unit of time on an axis; the largest is taken that is not more than half of the largest value.
+#: Seconds per unit of time on an axis; the axis uses the largest that is at most half of the largest value.
 _TIMES = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 
 
@@ -57,7 +57,7 @@ def budget_figure(comparison: Comparison, verdict: Recommendation) -> Figure | N
 
 
 def draw_charts(comparison: Comparison, verdict: Recommendation) -> list[Figure]:
-    """All other figures that the ranked trials have something for."""
+    """All other figures that the ranked trials have data for."""
     return [figure for figure in (_objectives(comparison, verdict), _costs(comparison, verdict)) if figure.panels]
 
 
@@ -73,8 +73,8 @@ def _costs(comparison: Comparison, verdict: Recommendation) -> Figure:
         places = [(entry, paid / per, format_amount(paid, kind) + of, front) for entry, paid, front in priced]
         panels += _scatter(comparison, verdict, f"{title}{of}", places)
     caption = (
-        "Training counts until the best evaluation. Strong: on the Pareto front, so that no other trial is at least as "
-        "good in score, training, sampling, parameters and memory all at once. Hollow: stopped early. The ring is the "
+        "Training counts until the best evaluation. Strong: on the Pareto front: no other trial is at least as "
+        "good in score, training, sampling, parameters and memory. Hollow: stopped early. The ring is the "
         "verdict's."
     )
     return Figure(f"{comparison.title} against cost", caption, panels)
@@ -87,14 +87,14 @@ def _objectives(comparison: Comparison, verdict: Recommendation) -> Figure:
         values = [(entry, entry.trial.objective_values[metric], front) for entry, front in rows]
         places = [(entry, x, f"{metric} {format_named(metric, x)}", front) for entry, x, front in values]
         panels += _scatter(comparison, verdict, metric, places)
-    caption = "Strong: on the front, so that no other trial is at least as good in all objectives at once."
+    caption = "Strong: on the Pareto front: no other trial is at least as good in all objectives."
     return Figure("The objectives", caption, panels)
 
 
 def _scatter(
     comparison: Comparison, verdict: Recommendation, title: str, places: Iterable[tuple[RankedTrial, float, str, bool]]
 ) -> list[Panel]:
-    """Scores against something: each trial with its place, that in words, and whether it stands out."""
+    """Points of trials: each with its position, a label for it, and True if it is highlighted."""
     dots = [
         _dot(comparison, verdict, entry, x, entry.score.value, words, faint=not strong)
         for entry, x, words, strong in places
@@ -119,12 +119,12 @@ def _note(comparison: Comparison, entry: RankedTrial) -> tuple[str, ...]:
 
 
 def series_of(comparison: Comparison, entry: RankedTrial) -> int:
-    """The number of a trial's group, which decides on its colour and symbol."""
+    """Number of a trial's group, which selects its colour and symbol."""
     return list(comparison.groups).index(comparison.group_of(entry.trial))
 
 
 def _axis(unit: Unit, what: str, largest: float) -> tuple[str, float]:
-    """The title of an axis of compute, and how much of the unit its numbers count."""
+    """Title of a compute axis, and the size of its unit."""
     if unit != "device_seconds":
         return f"{what} {'FLOPs' if unit == 'flops' else 'images'}", 1.0
     name = next((name for name, seconds in _TIMES.items() if largest >= 2 * seconds), "seconds")
@@ -169,12 +169,12 @@ def format_importance(found: Importance, title: str) -> str:
     """The caption of an importance; `title` is the name of the scores."""
     trials = counted(found.finished + found.stopped, "trial")
     if found.stopped:
-        trials += f" ({found.stopped} of them stopped early, with the scores that they had then)"
+        trials += f" ({found.stopped} of them stopped early, with their last scores)"
     if found.clones:
         trials += f" (without {counted(found.clones, 'clone')}, whose settings changed during training)"
     measure = f"the logarithm of {title}" if found.log else title
     return (
         f"Where the variance of {measure} among {trials} comes from, with 95 % intervals. Each share is that of one "
-        "setting alone, in the order of its values; what settings do together, and chance, is the rest. "
-        "An interval that reaches 0 says that the setting may not matter at all."
+        "setting alone; the remainder is interactions and noise. "
+        "If the interval reaches 0, the setting may not matter at all."
     )

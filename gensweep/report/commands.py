@@ -1,4 +1,4 @@
-"""Commands that repeat a result or make it comparable, and the reasons of trials that are left out."""
+"""Commands that repeat a result or make it comparable, and why trials are left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gensweep.sweep.trial_state import TrialState
 if TYPE_CHECKING:
     from gensweep.verdict.comparison import Comparison, LeftOut
 
-#: Where the settings stand that decide on a part of a score's identity.
+#: Settings that decide each part of a score's identity.
 SETTINGS = {
     "metric": ("evaluation.metrics", "evaluation.likelihood."),
     "extractor": ("evaluation.extractor.",),
@@ -30,21 +30,21 @@ SETTINGS = {
 
 
 def reproduce_command(trial: TrialState) -> str:
-    """The command that trains the same configuration again, or scores the same images."""
+    """Command that repeats the training, or scores the same images again."""
     if trial.imported:
         return f"{command_of(trial)} --replace"
     return f"gensweep train --from-run {shlex.quote(trial.name)}"
 
 
 def rerun_command(found: TrialState, like: TrialState) -> str:
-    """The command that trains `found` again, with the settings by which `like` was scored."""
+    """Command that trains `found` again with the evaluation settings of `like`."""
     assert found.score is not None
     assert like.score is not None
     own, wanted = (dict(flatten(trial_config(trial))) for trial in (found, like))
     parts = found.score.identity.differences(like.score.identity)
     prefixes = tuple(prefix for part in parts for prefix in SETTINGS.get(part, ()))
     differing = [key for key, value in wanted.items() if key.startswith(prefixes) and value != own.get(key)]
-    differing.sort(key=lambda key: not key.endswith(".kind"))  # which resets the settings of its section
+    differing.sort(key=lambda key: not key.endswith(".kind"))  # a kind resets the settings of its section
     sets = [word for key in differing for word in ("--set", f"{key}={_yaml(wanted[key])}")]
     return shlex.join(["gensweep", "train", "--from-run", found.name, *sets])
 
@@ -57,7 +57,7 @@ def _yaml(value: Any) -> str:
 
 @dataclass(frozen=True)
 class LeftOutReason:
-    """The name of a sweep, why some of its trials are left out, and what would make them alike."""
+    """Name of a sweep, why some of its trials are left out, and the command that makes them comparable."""
 
     sweep: str
     reason: str
@@ -65,7 +65,7 @@ class LeftOutReason:
 
 
 def left_out_reasons(comparison: Comparison) -> list[LeftOutReason]:
-    """The reason of each part that a comparison leaves out."""
+    """The reason for each sweep of which a comparison leaves trials out."""
     return [_reason(item) for item in comparison.not_comparable]
 
 
@@ -74,8 +74,8 @@ def refuse_unlike(comparison: Comparison) -> None:
     others, lines = ", ".join(sweep.name for sweep in comparison.sweeps), []
     for item, found in zip(comparison.not_comparable, left_out_reasons(comparison), strict=True):
         if item.sweep not in comparison.sweeps and item.reason != "no score":
-            alone = f"look at it alone: gensweep best {found.sweep}"
-            way = f"to make it alike run: {found.command}" if found.command else alone
+            alone = f"to see it alone, run: gensweep best {found.sweep}"
+            way = f"to make it comparable, run: {found.command}" if found.command else alone
             lines.append(f"{found.sweep} cannot be compared with {others}: {found.reason}; {way}")
     if lines:
         raise GensweepError("\n".join(lines))
@@ -100,7 +100,7 @@ def _reason(item: LeftOut) -> LeftOutReason:
 
 
 def _difference(found: TrialState, like: TrialState) -> str:
-    """In what two scores differ, besides their values."""
+    """How the identities of two scores differ."""
     theirs, ours = found.score, like.score
     assert theirs is not None
     assert ours is not None

@@ -1,4 +1,4 @@
-"""A sweep's progress on stderr while it runs: one live table on a terminal, else one line a finished trial."""
+"""Progress of a running sweep on stderr: a live table on a terminal, else one line per finished trial."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 REFRESHES_PER_SECOND = 2
-#: Columns of the terminal from which on the table shows settings.
+#: Width of the terminal, in columns, from which the table shows settings.
 MIN_WIDTH_OF_SETTINGS = 100
-#: Columns of what a trial does that has numbers, at most, where the table shows no settings.
+#: Width of the column with a trial's activity, in columns, where the table shows no settings.
 MAX_PHASE_WIDTH = 15
 
 
 class ProgressDisplay:
-    """Observer that shows a sweep on stderr, or on another stream; the live table needs a terminal.
+    """Observer that shows a sweep on stderr, or on another stream.
 
-    `resume_share` is about the share of what paused trials have left that will be trained.
+    `resume_share` estimates how much of the remaining work of paused trials will be trained, from 0 to 1.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class ProgressDisplay:
         self._stream, self._clock, self._width = stream or sys.stderr, clock, width
         self._resume_share, self._state = resume_share, SweepState()
         self._best: TrialState | None = None
-        """Asked for in the driver's thread, as the ranking changes when it is asked."""
+        """Called in the driver's thread, as reading the ranking updates it."""
         self._done_before: dict[str, float] = {}
-        """The share of each trial that was done before this session."""
+        """Share of each trial that was done before this session."""
         self._opened = False
         self._live: Live | None = None
         self._began = clock()
@@ -69,14 +69,14 @@ class ProgressDisplay:
                 self.say(f"{event.trial}: {event.cause}; it resumes from image {images}")
             case events.Noted():
                 self.say(f"{event.trial}: {event.text}")
-            case events.Entered() if self._live is None and event.phase in DONE_ONCE:  # which keeps all trials for long
+            case events.Entered() if self._live is None and event.phase in DONE_ONCE:  # phases that delay all trials
                 self.say(f"{event.trial}: {event.phase}")
             case events.Paused() | events.Ended():
                 self._end(state.trials[event.trial])
             case events.Stopping():
                 trials = f"{', '.join(event.trials)} {'is' if len(event.trials) == 1 else 'are'} saved"
                 self.say(f"{self._name} stops once {trials}; Ctrl-C again ends it at once")
-            case events.SessionEnded() if self._opened:  # else it is that of a driver that was lost
+            case events.SessionEnded() if self._opened:  # else the session of a lost driver
                 self.close()
                 self.say(
                     f"{self._name} {event.status}: {self._counts()}{self._format_best()}, {self._format_elapsed()}"
@@ -103,7 +103,7 @@ class ProgressDisplay:
         self._done_before.clear()
         self._start_live()
         if self._live is None:
-            words = "goes on" if len(self._state.sessions) > 1 else "starts"
+            words = "resumes" if len(self._state.sessions) > 1 else "starts"
             before = f", {self._state.ended} ended before" if self._state.ended else ""
             self.say(f"{self._name} {words}: {self._format_requested()}{before}, {session.concurrent} at a time")
 
@@ -112,7 +112,7 @@ class ProgressDisplay:
         return [f"waiting for {scaled.missing} x {scaled.each}"] if scaled is not None and scaled.missing else []
 
     def _end(self, trial: TrialState) -> None:
-        """Print a line that stays for a trial that has left the table."""
+        """Print a permanent line for a trial that has left the table."""
         if self._live is not None and trial.status in ("stopped", "paused"):
             return
         warnings = trial_warnings(trial) if trial.best is not None and trial.status != "paused" else ()
@@ -122,18 +122,18 @@ class ProgressDisplay:
         took = f" in {duration(trial.cost.train_seconds)}" if trial.cost.train_seconds else ""
         words += [] if trial.status == "infeasible" else [f"{count(trial.images)} images{took}"]
         words += [*([trial.error.strip()] if trial.error else []), *warnings]
-        # The live table shows how far the sweep is; without one each line says it.
+        # Without a live table, each line shows the progress of the sweep.
         more = "" if self._live else f"  [{self._counts()}{self._format_best()}, {self._format_time()}]"
         self.say(", ".join(words) + more)
 
     def close(self) -> None:
-        """Give the terminal back; harmless if done twice."""
+        """Release the terminal; you may call it twice."""
         live, self._live = self._live, None
         if live is not None:
             live.stop()
 
     def render(self) -> RenderableType:
-        """The live table at this moment."""
+        """The current live table."""
         from rich.console import Group
         from rich.text import Text
 
@@ -176,14 +176,14 @@ class ProgressDisplay:
             best = trial.score
             found = "-" if best is None else score(best.value) + " (noise)" * best.like_noise
             row = [Text(cell) for cell in (trial.trial, images, found, score(loss), doing)]
-            # The text, not its column, refuses to wrap: a column that does would take its width from all others.
+            # Set no_wrap on the text: a column with no_wrap takes its width from all others.
             row.append(Text(format_settings(trial.params, list(trial.params)), no_wrap=True, overflow="ellipsis"))
             table.add_row(*row[: len(table.columns)])
         return table
 
     @property
     def _trials(self) -> list[TrialState]:
-        """The trials of this moment: while a thread draws the live table, the driver adds others."""
+        """A copy of the trials: the driver adds trials while a thread draws the live table."""
         return list(self._state.trials.values())
 
     @property
@@ -219,11 +219,11 @@ class ProgressDisplay:
         return duration(self._clock() - self._began)
 
     def _format_time(self) -> str:
-        """The time so far, and how much is left at the speed of this session, unless the search has a budget."""
+        """Elapsed time and, unless the search has a budget, the time left at this session's speed."""
         created = self._state.created
         if created is not None and created.search_budget is not None and not self._state.exhausted:
             return self._format_elapsed()
-        before = dict(self._done_before)  # the driver's thread adds others meanwhile
+        before = dict(self._done_before)  # a copy: the driver's thread adds trials
         shares = {trial.trial: self._share(trial) for trial in self._trials}
         done = sum(shares[name] - share for name, share in before.items())
         left = self._state.total - sum(shares.values())
@@ -231,16 +231,16 @@ class ProgressDisplay:
         return self._format_elapsed() + (f", about {duration(seconds)} left" if seconds else "")
 
     def _share(self, trial: TrialState) -> float:
-        """The share of a trial's budget that is done or will not be trained."""
+        """Share of a trial's budget that is done or will not be trained."""
         if trial.status in ("waiting", "running", "stopped", "paused"):
             done = min(1.0, trial.images / (trial.length or 1))
             return 1.0 - self._resume_share * (1.0 - done) if trial.status == "paused" else done
         return 1.0
 
     def say(self, line: str) -> None:
-        """Print a line that stays; any thread may call it."""
+        """Print a permanent line; thread-safe."""
         if self._live is not None:
-            # Above the live table, and as it is: square brackets and such are no mark-up.
+            # Printed above the live table, without markup: square brackets are text.
             self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, file=self._stream, flush=True)

@@ -1,4 +1,4 @@
-"""Comparisons and trials as plain values: the stable JSON of `best` and `trials`, and rows for tables."""
+"""Comparisons and trials as plain values: the stable JSON of `best` and `trials`, and table rows."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def best_json(comparison: Comparison, judged: Recommendation, config: Mapping[st
 
 
 def front_json(comparison: Comparison) -> dict[str, Any]:
-    """The trials on the front of a sweep's objectives; none if it has one objective."""
+    """Trials on the Pareto front of a sweep with several objectives; else none."""
     front = []
     for trial in (entry.trial for entry in objective_front(comparison)):
         more = {"objectives": trial.objective_values, "params": dict(trial.at_best.params)}
@@ -91,7 +91,7 @@ def front_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def entry_json(entry: RankedTrial) -> dict[str, Any]:
-    """One element of the entries that `best --compare --format json` prints."""
+    """One of the `entries` in `best --compare --format json`."""
     trial = entry.trial
     return {
         "rank": entry.rank,
@@ -120,7 +120,7 @@ def _trial_json(trial: TrialState) -> dict[str, Any]:
 
 
 def trials_json(sweep: StoredSweep) -> list[dict[str, Any]]:
-    """The list that `trials SWEEP --format json` prints; without a score, `objective` is null."""
+    """The list that `trials SWEEP --format json` prints; `objective` is null without a score."""
     best = sweep.state.best
     return [
         {
@@ -151,7 +151,7 @@ def score_json(value: Score) -> dict[str, Any]:
 
 
 def comparison_rows(comparison: Comparison, judged: Recommendation, limit: int | None = None) -> list[dict[str, Any]]:
-    """Rows of the table of `best --compare`, best first, with the cost until the best checkpoint and the whole one."""
+    """Table rows of `best --compare`, best first, with the cost until the best checkpoint and in total."""
     costs, unit = ({}, "images") if judged.trained is None else (judged.trained.costs, judged.trained.unit)
     intervals = any(entry.score.interval for entry in comparison.entries)
     return [
@@ -176,7 +176,7 @@ def comparison_rows(comparison: Comparison, judged: Recommendation, limit: int |
 
 
 def trial_rows(sweep: StoredSweep) -> list[dict[str, Any]]:
-    """Rows of the table of `trials SWEEP`, in order of the trials' names."""
+    """Table rows of `trials SWEEP`, ordered by trial name."""
     best, several = sweep.state.best, len({trial.family for trial in sweep.trials}) > 1
     differs = varied_by_family(sweep.trials)
     scores = [trial.score for trial in sweep.trials if trial.score is not None]
@@ -201,7 +201,7 @@ def trial_rows(sweep: StoredSweep) -> list[dict[str, Any]]:
 
 
 def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
-    """What there is to say about one trial, for people: name -> words."""
+    """Details of one trial as label -> text."""
     trial, cost, again = entry.trial, entry.trial.cost, entry.trial.rescored
     unbiased = wording.format_interval(entry.score) or "not known"
     return {
@@ -228,7 +228,7 @@ def _names(trial: TrialState) -> dict[str, Any]:
 
 
 def _failure(trial: TrialState) -> str:
-    """Why it failed, or was not trained."""
+    """Why the trial failed or did not run."""
     return (trial.error or "").strip().partition("\n")[0] if trial.status in ("failed", "infeasible") else ""
 
 
@@ -237,7 +237,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def front_table(comparison: Comparison) -> list[dict[str, Any]]:
-    """The front of the objectives as rows of a table for people."""
+    """The Pareto front of the objectives as table rows."""
     return [
         {
             "on the front of the objectives": entry.trial.name,

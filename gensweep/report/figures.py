@@ -1,4 +1,4 @@
-"""The figures of the report as SVG.  A `colour` is the number of a series, a `note` the lines of a mark's tooltip."""
+"""Figures of the report as SVG.  `colour` is the number of a series; `note` holds the lines of a tooltip."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ SYMBOL_PATHS = (
     "M5.5,0L-4.5,5.5v-11Z",
     "M-5.5,0L4.5,5.5v-11Z",
 )
-#: Pixels of a panel, and of its margins for titles and labels: above, below and on the right.
+#: Size of a panel in pixels, and its margins for titles and labels: top, bottom and right.
 WIDTH, HEIGHT = 560, 300
 TOP, BOTTOM, RIGHT = 26, 40, 10
-#: Pixels of an average character of a label in a wide font.
+#: Average width of a label's character in a wide font, in pixels.
 CHARACTER_PIXELS = 7.4
-#: The smallest ratio of the largest to the smallest value that gets a logarithmic axis.
+#: Ratio of the largest to the smallest value from which an axis is logarithmic.
 MIN_LOG_RATIO = 12
-#: The part of an axis, at each end, that is left free beyond the outermost value.
+#: Free share of an axis at each end.
 PADDING = 0.04
-#: A logarithmic axis with more labels than this labels powers of ten only; a linear axis aims at `LABELS`.
+#: A logarithmic axis with more labels labels only powers of ten; a linear axis aims at `LABELS`.
 MAX_LOG_LABELS, LABELS = 7, 5
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 
 
 @dataclass(frozen=True)
 class Line:
-    """Joined points; faint ones stand back.  The `band` are intervals, (x, low, high), around it."""
+    """Connected points, pale if faint.  `band` holds the intervals (x, low, high) around them."""
 
     colour: int
     points: Sequence[tuple[float, float]]
@@ -47,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Dot:
-    """A point: hollow if its training was stopped early, with a ring if it is the recommended trial."""
+    """A point: hollow if training stopped early, with a ring if recommended."""
 
     colour: int
     x: float
@@ -60,7 +60,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Level:
-    """A height with a name, such as the score of real images."""
+    """A horizontal line with a name, such as the score of real images."""
 
     name: str
     y: float
@@ -69,7 +69,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Crossing:
-    """A place on the horizontal axis with words on its left and right, and its interval; faint ones are dotted."""
+    """A vertical line with labels on both sides, and its interval; dotted if faint."""
 
     below: str
     above: str
@@ -81,7 +81,7 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Panel:
-    """One coordinate system with the titles of its axes."""
+    """A coordinate system with axis titles."""
 
     x: str
     y: str
@@ -101,13 +101,13 @@ class Figure:
 
     @property
     def series(self) -> list[int]:
-        """The colours that the figure distinguishes; empty if it has one."""
+        """Colours that the figure distinguishes; empty if there is only one."""
         found = {dot.colour for panel in self.panels for dot in panel.dots}
         return sorted(found) if len(found) > 1 else []
 
     def svgs(self, name: str) -> list[str]:
-        """The SVG element of each panel; `name` is an id that no other figure has."""
-        # Within <defs> the words are no tooltip of the whole figure.
+        """The SVG element of each panel; `name` is an id that is unique on the page."""
+        # Inside <defs> the title is not a tooltip of the whole figure.
         return [
             f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" style="--natural: {WIDTH}px" '
             f'role="graphics-document" aria-labelledby="{name}-{number}-title" '
@@ -119,7 +119,7 @@ class Figure:
 
 
 class Scale(NamedTuple):
-    """The values at both ends of an axis, in pixels `start` and `end`, and its labelled ticks."""
+    """An axis: the values at its ends, at pixels `start` and `end`, and its labelled ticks."""
 
     log: bool
     low: float
@@ -129,7 +129,7 @@ class Scale(NamedTuple):
     ticks: list[tuple[float, str]]
 
     def place(self, value: float) -> float:
-        """The pixel of a value, or of the end beyond which it is: zero has no place on a logarithmic axis."""
+        """Pixel of a value, clipped to the axis; 0 has no position on a logarithmic axis."""
         inside = min(max(value, self.low), self.high)
         if self.log:
             share = math.log(inside / self.low) / math.log(self.high / self.low)
@@ -139,7 +139,7 @@ class Scale(NamedTuple):
 
 
 def _scale_of(values: Sequence[float], start: float, end: float) -> Scale:
-    """The scale of an axis that shows these values between two pixels."""
+    """Scale of an axis that shows these values between two pixels."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     if log := low > 0 and high >= MIN_LOG_RATIO * low:
         room = (high / low) ** PADDING
@@ -152,7 +152,7 @@ def _scale_of(values: Sequence[float], start: float, end: float) -> Scale:
 
 
 def _label(value: float) -> str:
-    """A number of an axis: 0.5, 20, 60k, 2M, 20T."""
+    """Format a number of an axis: 0.5, 20, 60k, 2M, 20T."""
     power = 0 if abs(value) < 1000 else min(int(math.log10(abs(value)) / 3 + 1e-9), len(_PREFIXES) - 1)
     return f"{value / 1000**power:g}{_PREFIXES[power]}"
 
@@ -166,7 +166,7 @@ def _linear_ticks(low: float, high: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten, or the powers alone, not all if there are many."""
+    """1, 2 and 5 times powers of ten; only powers, thinned out, if there are many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     several = [digit * 10.0**power for power in powers for digit in (1, 2, 5) if low <= digit * 10.0**power <= high]
     if len(several) <= MAX_LOG_LABELS:
@@ -176,7 +176,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _mark(tag: str, note: Sequence[str] = (), /, **attributes: Any) -> str:
-    """An element; the lines of a note are its tooltip, which browsers show even where scripts are off."""
+    """An element; the note's lines become its tooltip, which works without scripts."""
     words = (
         f'{key.replace("_", "-")}="{value:.6g}"' if isinstance(value, float) else f'{key.replace("_", "-")}="{value}"'
         for key, value in attributes.items()
@@ -256,7 +256,7 @@ def _dot(dot: Dot, x: float, y: float) -> Iterator[str]:
 
 
 def _names(panel: Panel, x: Scale, y: Scale) -> Iterator[str]:
-    """Levels and crossings, which have their names beside them."""
+    """Levels and crossings with their labels."""
     for level in panel.levels:
         at, look = y.place(level.y), {"stroke": INK, "stroke_width": 1.2, "stroke_dasharray": "1,3"}
         yield _mark("line", level.note, x1=x.start, x2=x.end, y1=at, y2=at, **look)

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs no network: verdict, ranking, samples, figures, the command to repeat it."""
+"""The report as one offline HTML file: verdict, ranking, samples, figures, and commands to repeat the result."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ if TYPE_CHECKING:
 
 
 def breakable(name: str) -> Markup:
-    """A text that a narrow column breaks after a slash, before it breaks inside of a word."""
+    """Text that a narrow column breaks after a slash first."""
     return escape(name).replace("/", Markup("/<wbr>"))
 
 
-#: Filters of the template, beside all functions of `wording`.
+#: Filters of the template, in addition to all functions of `wording`.
 FILTERS = (breakable, family_name, format_diversity, format_importance, format_rung, importance_rows, trial_warnings)
-#: Rows of the ranking that are shown at once, and that the page holds; all of 10,000 would be 9 MB.
+#: Rows of the ranking that are visible at first, and rows on the page; 10,000 rows would be 9 MB.
 TABLE_ROWS, MOST_ROWS = 12, 1000
-#: Grids of samples, at most.
+#: Largest number of sample grids.
 MAX_GRIDS = 8
-#: Pixels of the longer side of a picture at most, and the quality of WebP: a page of 17 pictures has less than 5 MB.
+#: Longest side of a picture in pixels, and its WebP quality: 17 pictures stay below 5 MB.
 MAX_PIXELS, QUALITY = 1024, 90
 
 
 def write_report(comparison: Comparison, judged: Recommendation, file: Path) -> None:
-    """Write the page, whole or not at all.  Raises GensweepError if the file cannot be written."""
+    """Write the page atomically.  Raises GensweepError if the file cannot be written."""
     write_whole(file, render(comparison, judged), "name another file: -o FILE")
 
 
 def render(comparison: Comparison, judged: Recommendation) -> str:
-    """The page as text.  Whatever users named is escaped."""
+    """The page as text.  All user input is escaped."""
     pages, groups, sentences = environment(), comparison.groups, format_sentences(comparison, judged)
     ranking = [entry for entry in comparison.entries if entry.rank <= MOST_ROWS or entry is judged.recommended]
     script = files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")
@@ -97,7 +97,7 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
 
 
 def _picture(entry: RankedTrial, key: str) -> str | None:
-    """A picture of a trial's best evaluation, else of its latest, as a URL; None if it has none."""
+    """Picture of a trial's best evaluation, else of its latest, as a data URL; None without one."""
     trial, file = entry.trial, io.BytesIO()
     kept = {} if trial.folder is None else trial.folder.pictures_of(trial.best_of or trial.trial, key)
     if not kept:
@@ -110,7 +110,7 @@ def _picture(entry: RankedTrial, key: str) -> str | None:
 
 
 def environment(package: str = "gensweep.report") -> Environment:
-    """Templates of a package, which may include those of this one; whatever is put into them is escaped."""
+    """Templates of a package, which may include the templates of this one; values are escaped."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     loader = ChoiceLoader([PackageLoader(name, ".") for name in dict.fromkeys([package, "gensweep.report"])])
@@ -118,12 +118,12 @@ def environment(package: str = "gensweep.report") -> Environment:
 
 
 def data_url(file: str, data: bytes) -> str:
-    """A picture as part of a page."""
+    """A picture as a data URL."""
     return f"data:image/{file.rpartition('.')[2]};base64,{base64.b64encode(data).decode()}"
 
 
 def write_whole(file: Path, content: str | bytes, hint: str) -> None:
-    """Write a file, whole or not at all, and its folder.  Raises GensweepError, with the hint, if it cannot be."""
+    """Write a file atomically and create its folder.  Raises GensweepError with the hint if that fails."""
     try:
         write_bytes(file, content.encode() if isinstance(content, str) else content)
     except OSError as error:

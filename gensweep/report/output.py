@@ -1,4 +1,4 @@
-"""Tables, facts, JSON and CSV to stdout; remarks, warnings and progress to stderr.  Lines fit the terminal."""
+"""Print tables, facts, JSON and CSV to stdout, and notes and progress to stderr.  Lines fit the terminal."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ import click
 C = TypeVar("C", bound=Callable[..., Any])
 
 FORMATS = ("table", "json", "csv")
-#: A last column that is wider than this holds texts, which need no name.
+#: A last column wider than this holds prose and needs no header.
 MIN_LAST_WIDTH = 30
-#: Blanks between two columns.
+#: Spaces between two columns.
 GAP = 3
-#: Columns of the narrowest terminal that lines are fitted to.
+#: Narrowest terminal that lines are fitted to, in columns.
 MIN_WIDTH = 20
-#: The beginning of a line that continues the one above.
+#: Prefix of a continuation line.
 INDENT = "    "
 _NUMBER = re.compile(r"-|-?[\d.,]+(e[+-]?\d+)?[kMG]?")
 
 
 def option_bundle(*options: Callable[[Any], Any]) -> Callable[[C], C]:
-    """Several options as one decorator; help shows them in this order."""
+    """Combine options into one decorator, in the order of the help."""
     return lambda command: functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
 def format_option(command: C) -> C:
-    """`--format table|json|csv`, handed to the command as `format`."""
+    """`--format table|json|csv`, passed to the command as `format`."""
     words = "How to print rows; json and csv are stable."
     return click.option("--format", type=click.Choice(FORMATS), default="table", show_default=True, help=words)(command)
 
 
 def print_json(value: Any) -> None:
-    """Print plain values as JSON; numbers that JSON does not know become null."""
+    """Print plain values as JSON; NaN and infinity become null."""
     click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False, default=str))
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], format: str) -> None:
-    """Print rows that have the same keys; a table fits the terminal, and in a pipe it is as wide as it needs to be."""
+    """Print rows with the same keys; a table is fitted to a terminal, not to a pipe."""
     if format == "json":
         print_json(list(rows))
     elif format == "csv":
@@ -58,10 +58,10 @@ def print_rows(rows: Sequence[Mapping[str, Any]], format: str) -> None:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV, with a column for each nested value under its dotted key; the empty string if there are none."""
+    """Rows as CSV, with a column per nested value under its dotted key; empty without rows."""
     if not rows:
         return ""
-    from gensweep.config.tree import flatten  # here, as help needs no configuration
+    from gensweep.config.tree import flatten  # a slow import that --help does not need
 
     flat = [dict(flatten(row)) for row in rows]
     columns = list(dict.fromkeys(key for row in flat for key in row))
@@ -69,7 +69,7 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     for row in flat:
-        # The csv module of Python before 3.13 does not quote a lone carriage return, which readers take for a new row.
+        # Before Python 3.13, csv does not quote a lone carriage return, which readers treat as a new row.
         writer.writerow([_cell(row.get(key)).replace("\r\n", "\n").replace("\r", "\n") for key in columns])
     return file.getvalue()
 
@@ -82,7 +82,7 @@ def print_warnings(lines: Iterable[str]) -> None:
 
 @contextmanager
 def progress_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr if that is a terminal, else nothing; call the result with how much of `total` is done."""
+    """A progress bar on a terminal's stderr; call the result with the part of `total` that is done."""
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
@@ -121,9 +121,9 @@ def _finite(value: Any) -> Any:
 
 
 def print_table(columns: Mapping[str, Sequence[str]]) -> None:
-    """Print columns of cells under their names; into a pipe each row is one line, however long.
+    """Print columns under their headers; in a pipe, each row is one line.
 
-    Columns that do not fit the terminal follow in lines below each row, with their names, but for long texts.
+    Columns that do not fit the terminal follow below each row with their headers; long texts have none.
     """
     from rich.cells import cell_len
 
@@ -148,7 +148,7 @@ def print_table(columns: Mapping[str, Sequence[str]]) -> None:
 
 
 def _padded(name: str, cells: Sequence[str], width: int) -> list[str]:
-    """A column of one width; numbers stand on the right."""
+    """A column of constant width; numbers are aligned right."""
     from rich.cells import cell_len
 
     right = all(map(_NUMBER.fullmatch, cells))
@@ -157,7 +157,7 @@ def _padded(name: str, cells: Sequence[str], width: int) -> list[str]:
 
 
 def print_facts(facts: Mapping[str, str], commands: Collection[str] = ()) -> None:
-    """Print words beside their names; those named in `commands` are shell commands, which stay in one line."""
+    """Print labelled texts; labels in `commands` mark shell commands, which are not wrapped."""
     indent = max(map(len, facts)) + 2
     for name, words in facts.items():
         first = f"{name:<{indent}}"
@@ -167,13 +167,13 @@ def print_facts(facts: Mapping[str, str], commands: Collection[str] = ()) -> Non
 
 
 def print_remark(text: str, command: str | None = None) -> None:
-    """Print a sentence to stderr, and after it a shell command, which stays in one line."""
+    """Print a sentence to stderr, then an unwrapped shell command."""
     for line in _wrapped(text, sys.stderr, "", INDENT) if command is None else [f"{text} {command}"]:
         click.echo(line, err=True)
 
 
 def terminal_width(stream: TextIO) -> int | None:
-    """Columns of the terminal that a stream goes to, or $COLUMNS; None for a pipe or file without that."""
+    """Width of the stream's terminal in columns, or $COLUMNS; None for a pipe or file without it."""
     from rich.console import Console
 
     console = Console(file=stream)
@@ -181,7 +181,7 @@ def terminal_width(stream: TextIO) -> int | None:
 
 
 def _wrapped(text: str, stream: TextIO, first: str, others: str) -> list[str]:
-    """The lines of a text, broken between words where the stream goes to a terminal."""
+    """Lines of a text, wrapped between words if the stream is a terminal."""
     width = terminal_width(stream)
     if not text:
         return []

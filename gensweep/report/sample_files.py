@@ -1,4 +1,4 @@
-"""Files of drawn images: one grid, or a folder with one file an image."""
+"""Write generated images: one grid, or a folder with one file per image."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from gensweep.training.result_files import write_class_grid, write_grid, write_p
 
 
 def check_output(output: Path, count: int, read: Iterable[Path] = ()) -> None:
-    """Raise ConfigError, before any of `count` images is drawn, if the name is neither a .png file nor a folder.
+    """Check the output name before any of `count` images is generated.
 
-    Or if one of the files that are `read` could be written over, or if the folder holds pictures that would stay beside
-    the new ones; GensweepError if nothing can be written there.
+    Raises ConfigError if it is neither a .png file nor a folder, if it would overwrite a file in `read`, or if the
+    folder holds other pictures.  Raises GensweepError if it is not writable.
     """
     grid = output.suffix.lower() == ".png"
     if not grid and not output.is_dir() and (output.suffix or output.is_file()):
-        raise ConfigError(f"--output {output}: a file must end in .png; name a folder to get one file an image")
+        raise ConfigError(f"--output {output}: a file must end in .png; name a folder to get one file per image")
     if grid and output.is_dir():
-        raise ConfigError(f"--output {output}: it is a folder; give another name to a file, or to a folder")
+        raise ConfigError(f"--output {output} is a folder; name another file or folder")
     for file in read:
         if output.resolve() in (file.resolve(), file.resolve().parent):
-            raise ConfigError(f"--output {output}: {file} could be written over; name another file or folder")
+            raise ConfigError(f"--output {output} could overwrite {file}; name another file or folder")
     names = {f"{index:06d}.png" for index in range(count)}
     if not grid and output.is_dir() and (others := sorted({*filter(is_picture, list_files(output).files)} - names)):
         raise ConfigError(
-            f"--output {output}: it holds other pictures, such as {others[0]}, among which these {count} would come; "
-            "name another folder, or take them away"
+            f"--output {output} already holds pictures, such as {others[0]}, which would mix with {count} new ones; "
+            "name another folder, or move them"
         )
     if (problem := write_problem(output.parent if grid else output)) is not None:
         raise GensweepError(f"--output {output}: {problem}")
@@ -49,8 +49,8 @@ def write_pictures(
 ) -> list[Path]:
     """Write images to a .png grid, or to a folder as 000000.png, 000001.png, ...
 
-    `before` and `after` are shown in the grid only; with something after them the images are one row.  With `classes`,
-    labels and names, the grid has a named row a class.
+    The grid also shows `before` and `after`; with `after`, the images form one row.  With `classes` (labels and
+    names), the grid has one named row per class.
     """
     if output.suffix.lower() == ".png":
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The verdict in sentences: what to take at which budget, how sure that is, where it flips, and other doubts."""
+"""The verdict in sentences: the recommended model, its budget and probability, flips, and caveats."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def format_verdict(comparison: Comparison, verdict: Recommendation) -> str:
-    """The sentences of the verdict in one line."""
+    """The sentences of the verdict on one line."""
     return " ".join(format_sentences(comparison, verdict))
 
 
 def format_sentences(comparison: Comparison, verdict: Recommendation) -> list[str]:
-    """Who wins, at which budget, how sure that is and on how many seeds; where it flips; what the scores hide."""
-    # What is known of the best checkpoint of the whole training, which may have been longer.
+    """The winner, its budget, probability and seeds; then flips, costs and ties."""
+    # The cost of the best checkpoint, whose training may have run longer.
     of_best = [*_cost(verdict), *_ties(comparison, verdict), *_fresh_seeds(verdict)]
     sentences = [
         _recommended(comparison, verdict),
@@ -35,7 +35,7 @@ def format_sentences(comparison: Comparison, verdict: Recommendation) -> list[st
 
 
 def format_group(comparison: Comparison, verdict: Recommendation, group: str) -> str:
-    """A group as one would write it in a sentence: its family, if no other group has the same."""
+    """Name of a group in a sentence: its family, if no other group has the same one."""
     assert verdict.trained is not None
     families: dict[str, set[str]] = {}
     for curve in verdict.trained.curves:
@@ -55,7 +55,7 @@ def _recommended(comparison: Comparison, verdict: Recommendation) -> str:
         more = f"for training and {verdict.draw:,} images" if verdict.draw else "of training"
         at = f" at {wording.format_amount(verdict.budget.value, verdict.budget.unit)} {more}"
     if verdict.probability is None:
-        sure = "" if len(comparison.entries) < 2 else "; how sure that is, is not known"
+        sure = "" if len(comparison.entries) < 2 else "; its probability of being the best is unknown"
         sentence = f"{at} the best is {name}, {found}{sure}"
     else:
         who = name if verdict.group is None else format_group(comparison, verdict, verdict.group)
@@ -67,18 +67,18 @@ def _recommended(comparison: Comparison, verdict: Recommendation) -> str:
 
 
 def format_best_score(comparison: Comparison, verdict: Recommendation) -> str | None:
-    """A line that names the best score and the recommended trial; None if they are the same."""
+    """A line with the best score and the recommended trial; None if both are the same trial."""
     if verdict.reason is None:
         return None
     first = verdict.best_score
     group = "" if verdict.trained is None else verdict.trained.groups.get(first.trial.name, "")
     group = group and format_group(comparison, verdict, group)
     reason = {
-        "alone": f"{group} has no other configuration to judge it by",
+        "alone": f"{group} has no other configuration to compare",
         "group": f"{group} is expected to do worse",
-        "budget": "the best score took more training",
-        "seeds": "it is better on average of seeds",
-        "cost": "the cost of the best score is not on record",
+        "budget": "the best score needed more training",
+        "seeds": "its mean over seeds is better",
+        "cost": "the cost of the best score is not recorded",
         "clone": "the settings of the best score changed during training",
     }[verdict.reason]
     scored = f"{first.trial.name} ({comparison.title} {wording.score(first.score.value)})"
@@ -86,13 +86,13 @@ def format_best_score(comparison: Comparison, verdict: Recommendation) -> str | 
 
 
 def _seeds(verdict: Recommendation) -> str:
-    """On how many seeds the recommended trial's score is, and what another one may give."""
+    """Number of seeds behind the recommended trial's score, and its interval."""
     if verdict.recommended.trial.imported:
         return ""
     if verdict.seeds == 1:
         return ", on one seed"
     words = "" if verdict.interval is None else " (95 %: {} to {})".format(*map(wording.rough, verdict.interval))
-    return f" on average of {verdict.seeds} seeds{words}"
+    return f", mean of {verdict.seeds} seeds{words}"
 
 
 def _flip(comparison: Comparison, verdict: Recommendation, flip: Flip) -> str:
@@ -119,7 +119,7 @@ def _expected(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
 
 
 def _cost(verdict: Recommendation) -> Iterator[str]:
-    """The cost of the recommended trial until its best checkpoint, if that was not the end."""
+    """Cost of the recommended trial until its best checkpoint, unless that was the end."""
     if verdict.trained is not None and verdict.recommended.trial.name in verdict.trained.costs:
         best, whole = verdict.trained.costs[verdict.recommended.trial.name]
         if best < whole:
@@ -128,7 +128,7 @@ def _cost(verdict: Recommendation) -> Iterator[str]:
 
 
 def _ties(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
-    """Trials whose scores cannot be told from that of the best trial."""
+    """Trials whose scores are too close to the best one."""
     if comparison.ties and verdict.recommended is comparison.best_score:
         tie = min(comparison.ties, key=lambda each: each.interval[0])
         low, high = (wording.rough(value) for value in tie.interval)
@@ -146,7 +146,7 @@ def _fresh_seeds(verdict: Recommendation) -> Iterator[str]:
 
 
 def format_rung(rung: Rung) -> str:
-    """Where on the way a rung is: "25 % of the training", "15k images"."""
+    """Position of a rung: "25 % of the training", "15k images"."""
     return (
         f"{100 * rung.share:.3g} % of the training" if rung.images is None else f"{wording.count(rung.images)} images"
     )

@@ -1,4 +1,4 @@
-"""Scores, costs and settings in words that fit a table cell or a sentence."""
+"""Format scores, costs and settings for a table cell or a sentence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def format_identity(identity: Identity, *, name_weights: bool = True) -> str:
-    """The identity of a score, as a phrase."""
+    """Describe the identity of a score."""
     words = metric_title(identity.metric, identity)
     real = identity.timesteps is not None  # a likelihood
     words += f" of {identity.samples:,} {'real' if real else 'generated'} images"
@@ -32,36 +32,36 @@ def format_identity(identity: Identity, *, name_weights: bool = True) -> str:
 
 
 def format_rescored(again: Score, chosen: Score) -> str:
-    """A score on fresh seeds, beside the best one of the training: "51.2, 1.3 worse"."""
+    """Describe a score on fresh seeds next to the best one of the training: "51.2, 1.3 worse"."""
     worse = "worse" if again.order > chosen.order else "better"
     return f"{score(again.value)}, {rough(abs(again.value - chosen.value))} {worse}"
 
 
 def format_further(value: Score) -> str:
-    """A score that does not rank: "FID 3.21 of 50,000 images against cifar10"."""
+    """Describe a score that does not rank: "FID 3.21 of 50,000 images against cifar10"."""
     title, reference = metric_title(value.metric, value.identity), value.identity.reference.partition("#")[0]
     return f"{title} {score(value.value)} of {value.identity.samples:,} images against {reference}"
 
 
 def format_guess(value: Score) -> str:
-    """Whether the value without bias is partly a guess, as a sentence; "" if it is not."""
+    """A sentence if the value without bias is partly a guess; else ""."""
     if not value.guessed or value.corrected is None:
         return ""
-    shown = f"{value.identity.samples:,} images do not show all directions of these features, {value.needed:,} would"
-    return f"Values without bias are partly a guess (~): {shown}."
+    shown = f"these features need {value.needed:,} images, and {value.identity.samples:,} were used"
+    return f"Values without bias marked ~ are partly guessed: {shown}."
 
 
 def score(value: float | None) -> str:
-    """A score with about four digits."""
+    """Format a score with about four digits."""
     if value is None or not math.isfinite(value):
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def format_interval(value: Score) -> str:
-    """The score without the bias of few images and its 95 % interval: "1,702 (1,655 to 1,749)"; "" if it has none.
+    """The score without the bias of few images, and its 95 % interval: "1,702 (1,655 to 1,749)"; "" without one.
 
-    "~1,702 (1,655 to 1,749)" is one that is partly guessed (see `format_guess`).
+    A leading ~ marks a partly guessed value (see `format_guess`).
     """
     if value.interval is None or value.corrected is None:
         return ""
@@ -70,16 +70,16 @@ def format_interval(value: Score) -> str:
 
 
 def number(value: float | None) -> str:
-    """A number for a program to sort by; "" if there is none."""
+    """A sortable number for programs; "" if there is none."""
     return "" if value is None or not math.isfinite(value) else str(value)
 
 
 def format_anchors(anchors: Anchors, samples: int) -> str:
-    """Floor and ceiling of a score as a sentence: "Real images score 30.6 (28.5 to 32.8), the mean image 340."."""
+    """Floor and ceiling of a score: "Real images score 30.6 (28.5 to 32.8), the mean image 340."."""
     floor, ceiling = anchors
     words = []
     if floor is not None:
-        number = "Real images" if floor.images == samples else f"{floor.images:,} real images, all that there are,"
+        number = "Real images" if floor.images == samples else f"{floor.images:,} real images (all there are)"
         ends = "" if floor.interval is None else " ({} to {})".format(*map(rough, floor.interval))
         words.append(f"{number} score {rough(floor.value)}{ends}")
     if ceiling is not None:
@@ -89,12 +89,12 @@ def format_anchors(anchors: Anchors, samples: int) -> str:
 
 
 def rough(value: float) -> str:
-    """A number with about three digits, as an uncertain one deserves."""
+    """Format an uncertain number with about three digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def format_probability(probability: float) -> str:
-    """A probability in percent, which rounding carries neither to certainty nor up to SURE."""
+    """Format a probability in percent; rounding never reaches 0, 100 or SURE."""
     percent = round(100 * probability)
     if probability < SURE:
         percent = min(percent, math.ceil(100 * SURE) - 1)
@@ -102,12 +102,12 @@ def format_probability(probability: float) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """A number of things: "1 trial", "2 trials"."""
+    """Format a number of things: "1 trial", "2 trials"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def count(value: float | None) -> str:
-    """A count with a suffix: 512, 12.8k, 3.58M, 7.3T."""
+    """Format a count with a suffix: 512, 12.8k, 3.58M, 7.3T."""
     if value is None or not math.isfinite(value):
         return "-"
     for limit, suffix in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -117,7 +117,7 @@ def count(value: float | None) -> str:
 
 
 def format_amount(value: float | None, unit: Unit) -> str:
-    """An amount of compute: 7.3 TFLOPs, 4 min 10 s, 60k images."""
+    """Format an amount of compute: 7.3 TFLOPs, 4 min 10 s, 60k images."""
     if unit == "device_seconds":
         return duration(value)
     number = count(value)
@@ -128,7 +128,7 @@ def format_amount(value: float | None, unit: Unit) -> str:
 
 
 def size(amount: float | None) -> str:
-    """Bytes, in KiB, MiB or GiB."""
+    """Format bytes in KiB, MiB or GiB."""
     if amount is None:
         return "-"
     mebibytes = amount / 2**20
@@ -138,7 +138,7 @@ def size(amount: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as 12 ms, 8.2 s, 4 min 10 s or 3 h 05 min."""
+    """Format seconds: 12 ms, 8.2 s, 4 min 10 s or 3 h 05 min."""
     if seconds is None or not math.isfinite(seconds):
         return "-"
     if 0 < seconds < 0.095:
@@ -150,7 +150,7 @@ def duration(seconds: float | None) -> str:
 
 
 def format_named(name: str, value: float | None) -> str:
-    """A score or a cost as its name says what it counts: operations, seconds, bytes, images."""
+    """Format a score or a cost in the unit that its name implies: operations, seconds, bytes, images."""
     if name.endswith("flops"):
         return format_amount(value, "flops")
     if name.endswith("seconds"):
@@ -161,7 +161,7 @@ def format_named(name: str, value: float | None) -> str:
 
 
 def _number(value: Any) -> str:
-    """A setting's value, floats with three digits."""
+    """Format a setting's value, floats with three digits."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -175,7 +175,7 @@ def _number(value: Any) -> str:
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Each dotted key's shortest ending that no other key shares; `a.kind` is shown as `a`."""
+    """Shortest unique ending of each dotted key; `a.kind` is shown as `a`."""
     names, short = {key: key.removesuffix(".kind").split(".") for key in keys}, dict[str, str]()
     for key, parts in names.items():
         lengths = range(1, len(parts))
@@ -185,18 +185,18 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def format_setting_list(params: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    """The named settings as ["rate=0.1", "kind=cnn"]; settings that a trial lacks are left out."""
+    """The named settings as ["rate=0.1", "kind=cnn"]; missing settings are left out."""
     short = short_names(keys)
     return [f"{short[key]}={_number(params[key])}" for key in keys if key in params]
 
 
 def format_settings(params: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """`format_setting_list` in one line."""
+    """`format_setting_list` on one line."""
     return " ".join(format_setting_list(params, keys))
 
 
 def format_lineage(lineage: Sequence[Cloned], best_of: str | None = None) -> str:
-    """The clonings of a trial, such as "after 5k images from t0004 (training.lr 0.001 to 0.0008)"."""
+    """Describe the clonings of a trial: "after 5k images from t0004 (training.lr 0.001 to 0.0008)"."""
     steps = []
     for step in lineage:
         changes = ", ".join(f"{key} {_number(old)} to {_number(new)}" for key, (old, new) in step.changed.items())

@@ -1,4 +1,4 @@
-"""Adapters: what a fine-tuning has learnt, in a small file that fits one base and no other."""
+"""Adapters: the result of a fine-tuning in a small file that fits exactly one base model."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from gensweep.nn.updates import add_update, low_rank_updates, new_rows, put_rows
 
 #: Settings of a fine-tuning by name.
 AdapterSettings: TypeAlias = Mapping[str, str | int | float | None]
-#: The name of the file beside the weights of a trained model.
+#: File name next to the weights of a trained model.
 ADAPTER_FILE = "adapter.safetensors"
-#: The format and version of that file, in its metadata.
+#: Format and version of that file, in its metadata.
 ADAPTER_FORMAT = "gensweep adapter 1"
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """Low-rank updates and rows of new labels, by names of layers, as LAYER/A, LAYER/B and TABLE/rows.
+    """Low-rank updates and rows of new labels by layer name, as LAYER/A, LAYER/B and TABLE/rows.
 
-    `base` is the hash of the weights that they belong to, `known` are its labels, `new` those that were learnt.  An
-    update is `scale` B A; `settings` are those of the training, for the reader.
+    `base` is the hash of the base's weights, `known` are the base's labels, `new` the learned ones.  An update is
+    `scale` B A; `settings` record how it was trained.
     """
 
     base: str
@@ -45,7 +45,7 @@ class Adapter:
 def adapter_of(
     network: nn.Module, *, base: str, known: tuple[str, ...], new: tuple[str, ...], settings: AdapterSettings
 ) -> Adapter | None:
-    """What a network has learnt beside its base's weights; None if these themselves have changed."""
+    """The changes of a network relative to its base; None if the base's weights changed too."""
     updates = low_rank_updates(network)
     tensors = {f"{name}/{part}": getattr(each, part) for name, each in updates.items() for part in "AB"}
     tensors |= {f"{name}/rows": rows for name, rows in new_rows(network).items()}
@@ -54,18 +54,18 @@ def adapter_of(
 
 
 def write_adapter(adapter: Adapter, file: Path) -> None:
-    """Write it; the tensors are float32."""
+    """Write the file; tensors are float32."""
     about = {name: value for name, value in vars(adapter).items() if name != "tensors"}
     write_tensors(file, adapter.tensors, {"format": ADAPTER_FORMAT, "adapter": json.dumps(about)})
 
 
 def read_adapter(file: Path) -> Adapter:
-    """Read it.  Raises GensweepError if it is no adapter, or damaged."""
+    """Read the file.  Raises GensweepError if it is not an adapter, or damaged."""
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
             if metadata.get("format") != ADAPTER_FORMAT:
-                raise GensweepError(f"{file} is no adapter of gensweep, such as {ADAPTER_FILE} of a fine-tuning")
+                raise GensweepError(f"{file} is not a gensweep adapter; name a file {ADAPTER_FILE} of a fine-tuning")
             about = parse_json(metadata["adapter"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         names = {"known": tuple(about["known"]), "new": tuple(about["new"])}
@@ -77,10 +77,10 @@ def read_adapter(file: Path) -> Adapter:
 def merge_adapters(
     family: Family, class_names: tuple[str, ...], adapters: Sequence[tuple[Path, float]]
 ) -> tuple[str, ...]:
-    """Merge adapters, each times a scale, into a family with the plain weights of their base.
+    """Merge adapters, each multiplied by a scale, into a family with the plain weights of their base.
 
-    Returns the names of its classes, with those that adapters bring.  Updates add up.  A new label's rows are taken
-    as they are, and as a mean by the scales where two adapters bring the same one.
+    Returns the class names, including those that adapters add.  Updates are summed.  If several adapters add the same
+    label, its row is their mean, weighted by the scales.
     Raises GensweepError if an adapter was trained on another base.
     """
     network = family.networks[family.sampled]
@@ -89,8 +89,8 @@ def merge_adapters(
     for (file, _), (adapter, _) in zip(adapters, read, strict=True):
         if adapter.base != actual:
             raise GensweepError(
-                f"the adapter {file} belongs to a base with the weights {adapter.base[:12]}, but those of this model "
-                f"are {actual[:12]}; name the run that it was trained from"
+                f"the adapter {file} needs a base with the weights {adapter.base[:12]}, but this model has "
+                f"{actual[:12]}; name the run that it was trained from"
             )
     for adapter, scale in read:
         for name in sorted(key.removesuffix("/A") for key in adapter.tensors if key.endswith("/A")):
@@ -117,7 +117,7 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
 
 
 def _row(adapters: Sequence[tuple[Adapter, float]], table: str, label: str) -> Tensor:
-    """The row of a label in a table: its mean over the adapters that bring it, by their scales if these have a sum."""
+    """Row of a label in a table: the mean over the adapters that add it, weighted by scale unless these sum to 0."""
     found = [
         (adapter.tensors[f"{table}/rows"][adapter.new.index(label)], scale)
         for adapter, scale in adapters

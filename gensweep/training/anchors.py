@@ -1,7 +1,7 @@
-"""The floor of a score, that of the same number of held-out real images, and its ceiling, that of noise.
+"""Anchors of a score: its floor (the same number of held-out real images) and its ceiling (noise).
 
-The ceiling is the better one of two: of images whose values are uniform random numbers, and of the mean of the training
-images again and again.  A model that draws neither has learnt something.
+The ceiling is the better of two scores: uniform random pixels, and copies of the mean training image.
+A model that scores worse has learned nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from gensweep.noise import Noise
 from gensweep.results import Anchor, Anchors, order_of
 from gensweep.training.evaluation import Evaluator, sample_labels
 
-#: The content of a file in the cache, with the version of its layout and of the numbers.
+#: Version of a cache file's layout and numbers.
 ANCHORS_FORMAT = "gensweep anchors 2"
-#: The seed of labels, and of the noise, whose pixels are the same for every model.
+#: Seed of labels and of noise pixels, equal for every model.
 NOISE_SEED = 0
-#: The images that are scored, by the name that an anchor gives them; real ones have that of their data set.
+#: Names of the scored images; real ones are named after their data set.
 REAL = ""
 NOISE = "noise"
 MEAN_IMAGE = "the mean image"
@@ -37,10 +37,10 @@ UNIFORM_MODEL = "a uniform model"
 def anchors_of(
     evaluator: Evaluator, unseen: Callable[[], Images | None], cache: Path, samples: int
 ) -> dict[str, Anchors]:
-    """The anchors of the scores of an evaluation with this number of samples, by metric; they are kept in the cache.
+    """Anchors of an evaluation's scores with this number of samples, by metric, from the cache if possible.
 
-    `unseen` gives all images of the test split; without them there may be no floors.  A uniform model needs as many
-    bits for any image; bits per dimension have no floor.
+    `unseen` returns all images of the test split; without them there may be no floors.  Bits per dimension have no
+    floor; their ceiling is a uniform model, which needs the same bits for every image.
     """
     settings, found = evaluator.settings, dict[str, Anchors]()
     if evaluator.held_out is not None:
@@ -49,7 +49,7 @@ def anchors_of(
     if evaluator.extractor is None:
         return found
     test, metrics = unseen(), evaluator.metrics_of("samples")
-    # Real images that the reference holds would score too well: beside the test split these are the training images.
+    # Real images in the reference would score too well: next to the test split use training images.
     tested = settings.against == "test" or (
         test is not None and reference_name(test) in {evaluator.identities[name].reference for name in metrics}
     )
@@ -68,9 +68,9 @@ def anchors_of(
 def _kept_anchors(
     evaluator: Evaluator, metrics: Mapping[str, Metric], held_out: Images | None, cache: Path, samples: int
 ) -> dict[str, Anchors]:
-    """The anchors of metrics of samples, which come back reset; anchors that cannot be computed are None.
+    """Anchors of sample metrics, which are reset afterwards; None where they cannot be computed.
 
-    Of several processes on a machine one computes and the others wait.
+    One process per machine computes them while the others wait.
     """
     sets = [evaluator.images] if held_out is None else [evaluator.images, held_out]
     plain = {name: replace(evaluator.identities[name], samples=samples, weights="").as_dict() for name in metrics}
@@ -95,7 +95,7 @@ def _kept_anchors(
 def _scores(
     evaluator: Evaluator, metrics: Mapping[str, Metric], held_out: Images | None, samples: int
 ) -> dict[str, Float64[Tensor, " 4"]]:
-    """By metric and source: value, value without the bias of few images, standard error, images; NaN if unknown."""
+    """By metric and source: value, unbiased value, standard error, number of images; NaN if unknown."""
     found, extractor = dict[str, Tensor](), evaluator.extractor
     assert extractor is not None
     drawn = sample_labels(evaluator.images.class_counts, Noise(NOISE_SEED, torch.arange(samples)))
@@ -105,7 +105,7 @@ def _scores(
             metric.reset()
         for images, labels in _images(source, evaluator, held_out, drawn):
             count += len(labels)
-            # The same image again and again is looked at once.
+            # A repeated image is processed once.
             features = extractor(images[: 1 if source == MEAN_IMAGE else None]).expand(len(images), -1)
             for metric in metrics.values():
                 metric.see(images, features, labels)
@@ -119,7 +119,7 @@ def _scores(
 def _images(
     source: str, evaluator: Evaluator, held_out: Images | None, drawn: Int[Tensor, " samples"]
 ) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int[Tensor, " b"]]]:
-    """The images of a source and their labels, in batches; noise and the mean image have the labels `drawn`."""
+    """Images of a source and their labels, in batches; noise and the mean image have the labels `drawn`."""
     training, size = evaluator.images, evaluator.settings.batch_size
     assert evaluator.extractor is not None
     device = next(evaluator.extractor.parameters()).device
@@ -137,7 +137,7 @@ def _images(
 
 
 def _like_drawn(labels: Int[Tensor, " n"], drawn: Int[Tensor, " m"]) -> Int[Tensor, " k"]:
-    """Real images in the numbers by class that were drawn; images of other classes fill up a class that has too few."""
+    """Real images with the drawn number per class; classes with too few are filled up from other classes."""
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     for label, wanted in enumerate(torch.bincount(drawn)):
         of_class = torch.nonzero(labels == label)[:, 0]
@@ -152,7 +152,7 @@ def _numbers(metric: Metric) -> tuple[float, float, float]:
     try:
         with alone():
             value, estimate = float(metric.compute()), metric.estimate()
-    except GensweepError:  # too few images for this metric, or none
+    except GensweepError:  # too few images for this metric
         return unknown, unknown, unknown
     if estimate is not None:
         return value, estimate.corrected, estimate.error

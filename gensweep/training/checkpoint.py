@@ -1,6 +1,6 @@
 """Checkpoints: a folder with state.safetensors, checkpoint.json, and the files of `result_files`.
 
-Its tensors are hashed, and nothing in it is ever unpickled.
+Its tensors are hashed, and nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gensweep.errors import GensweepError
 from gensweep.files import file_sha256, parse_json, write_tensors
 from gensweep.results import Record
 
-#: The version of the layout below; other versions are refused.
+#: Version of the layout below; other versions are rejected.
 CHECKPOINT_FORMAT = 1
 STATE_FILE = "state.safetensors"
 CHECKPOINT_FILE = "checkpoint.json"
@@ -31,8 +31,8 @@ class Checkpoint(Record):
 
     `metadata` is the caller's, usually the configuration.  `metrics` are the numbers of the last report, `identities`
     those of its scores.  `shape` is (c, h, w) of an image, and `class_counts` the number of training images by class.
-    `weights` is the prefix of the tensors that draw samples.  `kernels` is what the training ran on, "c++" or "torch"
-    (`kernels.active`), and `length` the number of images after which it ends.
+    `weights` is the name prefix of the sampling weights.  `kernels` is "c++" or "torch" (`kernels.active`), and
+    `length` the number of images after which training ends.
     """
 
     images: int
@@ -58,9 +58,9 @@ def save(
     *,
     also: Callable[[Path], None] = lambda folder: None,
 ) -> None:
-    """Write a checkpoint into a folder, in place of what is there; `also` writes more files.
+    """Write a checkpoint to a folder, replacing its content; `also` writes more files.
 
-    Raises GensweepError, and leaves no folder, if it cannot be written.
+    Raises GensweepError and removes the folder if writing fails.
     """
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -77,7 +77,7 @@ def save(
 
 
 def read(folder: Path) -> Checkpoint:
-    """What checkpoint.json says.  Raises GensweepError if it is missing, damaged or of a later version."""
+    """Read checkpoint.json.  Raises GensweepError if it is missing, damaged or newer than this version."""
     file = folder / CHECKPOINT_FILE
     try:
         record = parse_json(file.read_text())
@@ -94,7 +94,7 @@ def read(folder: Path) -> Checkpoint:
 
 
 def verify(folder: Path) -> Checkpoint:
-    """Read checkpoint.json and compare the tensors' hash.  Raises GensweepError that names what is damaged."""
+    """Read checkpoint.json and check the tensors' hash.  Raises GensweepError that names the damaged file."""
     checkpoint = read(folder)
     file = folder / STATE_FILE
     try:
@@ -103,21 +103,21 @@ def verify(folder: Path) -> Checkpoint:
         raise GensweepError(f"{file} cannot be read ({error.strerror}); use another checkpoint") from None
     if actual != checkpoint.sha256:
         raise GensweepError(
-            f"{file} is damaged: its SHA-256 is {actual[:12]}..., but {checkpoint.sha256[:12]}... was written; "
+            f"{file} is damaged: its SHA-256 is {actual[:12]}... instead of {checkpoint.sha256[:12]}...; "
             "use another checkpoint"
         )
     return checkpoint
 
 
 def load_tensors(folder: Path, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, under their full names, after a look at the hash of all."""
+    """Tensors whose names begin with a prefix, under their full names, after checking the hash."""
     verify(folder)
     with safe_open(folder / STATE_FILE, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
 
 
 def tensor_names(folder: Path) -> list[str]:
-    """The names of all tensors, from the head of the file.  Raises GensweepError if it cannot be read."""
+    """Names of all tensors, from the file's header.  Raises GensweepError if it is unreadable."""
     try:
         with safe_open(folder / STATE_FILE, framework="pt") as file:
             return list(file.keys())

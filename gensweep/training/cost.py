@@ -1,4 +1,4 @@
-"""What training and sampling cost an image: parameters, floating point operations, memory; counted on copies."""
+"""Cost of training and sampling per image: parameters, FLOPs and memory, measured on copies of the networks."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from gensweep.families.family import Batch, Family, Likelihood, Loss, MixedCost,
 from gensweep.noise import Noise
 from gensweep.training.evaluation import Evaluator
 
-#: Images of the two batches whose memory is compared: batch norms need two, and what no batch needs cancels out.
-#: Operations are counted of the larger one.
+#: Batch sizes whose memory is compared: batch norms need two images; memory independent of the batch cancels out.
+#: FLOPs are counted with the larger batch.
 SMALL_BATCH = 2
 LARGE_BATCH = 4
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch computes in one thread: of a few images, beside other processes, several mostly wait for each other."""
+    """Use one thread: with few images, and other processes running, several threads mostly wait."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -38,15 +38,15 @@ def one_thread() -> Iterator[None]:
 
 
 def _convolution_backward_flops(grad: Any, x: Any, weight: Any, *rest: Any, **__: Any) -> int:
-    """Each of the two gradients, by the input and by the weights, takes as many operations as the convolution."""
+    """Each of the two gradients, for the input and the weights, costs as much as the convolution."""
     _bias, _stride, _padding, _dilation, transposed, _output_padding, _groups, (by_input, by_weights, _by_bias) = rest
     return int(by_input + by_weights) * conv_flop_count(x, weight, grad, transposed)
 
 
 _FLASH_ON_CPU = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _FLASH_ON_CPU_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-#: Attention on a CPU, which PyTorch's own counter does not know, and gradients of convolutions: it counts those by
-#: weights as often as the convolution has groups.
+#: Corrections of PyTorch's counter: it ignores attention on a CPU, and counts weight gradients of grouped convolutions
+#: once per group.
 FLOP_FORMULAS = {
     _FLASH_ON_CPU: lambda *shapes, **_: sdpa_flop_count(*shapes[:3]),  # type: ignore[no-untyped-call]
     _FLASH_ON_CPU_BACKWARD: lambda *shapes, **_: sdpa_backward_flop_count(*shapes[:4]),  # type: ignore[no-untyped-call]
@@ -55,12 +55,12 @@ FLOP_FORMULAS = {
 
 
 def flop_counter() -> FlopCounterMode:
-    """Counts floating point operations in its context; a multiplication and an addition are two."""
+    """Counts floating point operations in its context; a multiplication and an addition count as two."""
     return FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS)
 
 
 def trained_parameters(family: Family) -> list[nn.Parameter]:
-    """Those of all networks that have gradients."""
+    """Number of parameters with gradients, over all networks."""
     return [each for network in family.networks.values() for each in network.parameters() if each.requires_grad]
 
 
@@ -68,8 +68,8 @@ def trained_parameters(family: Family) -> list[nn.Parameter]:
 def training_flops(family: Family, loader: Loader, parts: int = 1) -> float:
     """Floating point operations of one training image, forward and backward, of all networks.
 
-    Losses that do not come in every step count for their share of steps; a multiplication and an addition are two.
-    A batch goes through the networks in so many `parts`, for which a family may compute some of it twice.
+    Losses that are not computed in every step count with their share of the steps.  A multiplication and an addition
+    count as two.  The batch passes the networks in `parts`; a family may compute some work once per part.
     """
     flops = 0.0
     for share, each in family.by_cost() if isinstance(family, MixedCost) else [(1.0, family)]:
@@ -84,14 +84,14 @@ def training_flops(family: Family, loader: Loader, parts: int = 1) -> float:
 
 @one_thread()
 def activation_bytes(family: Family, loader: Loader, autocast: Callable[[], AbstractContextManager[Any]]) -> int:
-    """Bytes that one more training image adds to the fullest moment of a step, in the precision that `autocast` sets.
+    """Peak memory in bytes that each further training image adds to a step, in the precision of `autocast`.
 
-    That is what the backward pass needs, gradients and intermediate results; weights, their gradients and the optimizer
-    come on top, once a worker.
+    This covers gradients and intermediate results of the backward pass.  Weights, their gradients and the optimizer
+    come on top, once per worker.
     """
     small, large = (changes_of_memory(family, loader, autocast, n) for n in (SMALL_BATCH, LARGE_BATCH))
     if len(small) == len(large):
-        # Step by step, as what no batch needs may be most of the memory where that of a few images is fullest.
+        # Compare step by step: memory independent of the batch may peak elsewhere than that of a few images.
         grown = max(accumulate(after - before for before, after in zip(small, large, strict=True)), default=0)
     else:
         grown = max(accumulate(large), default=0) - max(accumulate(small), default=0)
@@ -101,7 +101,7 @@ def activation_bytes(family: Family, loader: Loader, autocast: Callable[[], Abst
 def changes_of_memory(
     family: Family, loader: Loader, autocast: Callable[[], AbstractContextManager[Any]], n: int
 ) -> list[int]:
-    """By how many bytes the memory of a step on n images grows and shrinks, one after the other."""
+    """Changes of memory, in order, during a step on n images, in bytes."""
     losses, live = _losses_of_copy(family, loader, n), LiveBytes()
     with live:
         while True:
@@ -114,21 +114,21 @@ def changes_of_memory(
 
 
 def _losses_of_copy(family: Family, loader: Loader, n: int, parts: int = 1) -> Iterator[Loss]:
-    """The losses of the first n images, as one of several parts, by a copy of the family, which stays as it is."""
+    """Losses of the first n images, as one of several parts, by a copy of the family."""
     family, drawn = copy.deepcopy(family), loader.batch(0, n)
     batch = Batch(drawn.images, drawn.labels, Noise(0, drawn.positions), n, parts=parts)
     return family.losses(family.networks, batch)
 
 
 def sample_flops(family: Family) -> float:
-    """Floating point operations of drawing one image, in all calls of the network."""
+    """Floating point operations to generate one image, over all network calls."""
     return counted_calls(family).flops()
 
 
 def scoring_flops(family: Family, evaluator: Evaluator, drawing: float) -> float:
-    """Floating point operations of an evaluation: drawing its images, their features, and likelihoods.
+    """Floating point operations of an evaluation: sampling, features, and likelihoods.
 
-    `drawing` are those of one image in all steps of the sampler.
+    `drawing` is the cost of one image over all steps of the sampler.
     """
     network, flops = family.networks[family.sampled], drawing * evaluator.samples
     device = next(network.parameters()).device
@@ -147,11 +147,11 @@ def scoring_flops(family: Family, evaluator: Evaluator, drawing: float) -> float
 
 
 class CallCounter(nn.Module):
-    """Stands in for a network that draws samples: it counts the images of all calls, and computes only one of them.
+    """Replaces a sampling network: counts the images of all calls, and computes only the first call.
 
-    So it does for parts of the network that are called apart, such as an encoder and a decoder.
+    Parts that are called separately, such as encoder and decoder, are counted the same way.
 
-    A call whose gradient by the images is wanted counts twice.
+    A call with gradients for the images counts twice.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -163,7 +163,7 @@ class CallCounter(nn.Module):
         self._output: Tensor | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """What the network has of this name; a part of it counts too."""
+        """Attribute of the network; parts count their calls too."""
         network = self.__dict__["_modules"]["network"]
         if name == "network":
             return network
@@ -172,11 +172,11 @@ class CallCounter(nn.Module):
 
     @property
     def calls(self) -> int:
-        """Images of all calls, of the network and of its parts."""
+        """Number of images in all calls of the network and its parts."""
         return self._calls + sum(part.calls for part in self._parts.values())
 
     def forward(self, x: Tensor, *rest: Any) -> Tensor:
-        """The first output, again and again."""
+        """Return the first output every time."""
         if self._output is None:
             self._inputs = tuple(each[:1] if isinstance(each, Tensor) else each for each in (x, *rest))
             self._output = self._run()
@@ -201,10 +201,10 @@ class CallCounter(nn.Module):
 
 @one_thread()
 def counted_calls(family: Family) -> CallCounter:
-    """A counter that has drawn one image.
+    """A counter after sampling one image.
 
-    Its `calls` are the network evaluations of an image, whatever the sampler: guidance takes two, with and without the
-    label, at the levels where it is used.
+    Its `calls` are the network evaluations per image; guidance needs two, with and without the label, at each level
+    where it applies.
     """
     probe = CallCounter(family.networks[family.sampled])
     one = torch.zeros(1, dtype=torch.int64, device=next(probe.parameters()).device)
@@ -214,7 +214,7 @@ def counted_calls(family: Family) -> CallCounter:
 
 
 class LiveBytes(TorchDispatchMode):
-    """By how many bytes operations change the memory of tensors, in their order: `changes`."""
+    """Records the changes of tensor memory, in bytes and in order, as `changes`."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -225,7 +225,7 @@ class LiveBytes(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         known = [each.untyped_storage() for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
         for storage in (each.untyped_storage() for each in tree_leaves(out) if isinstance(each, Tensor)):
-            # A view, or a result written in place, is no new memory.
+            # Views and in-place results use no new memory.
             if storage not in self._known and all(storage._cdata != each._cdata for each in known):
                 self._known.add(storage)
                 self.changes.append(storage.nbytes())
@@ -233,7 +233,7 @@ class LiveBytes(TorchDispatchMode):
         return out
 
     def _free(self, size: int) -> None:
-        # What dies together does so in any order, and counts as one.
+        # Tensors freed together have no fixed order, so they count as one change.
         if self.changes and self.changes[-1] <= 0:
             self.changes[-1] -= size
         else:

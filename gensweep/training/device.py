@@ -1,4 +1,4 @@
-"""What depends on the device: where a network lies on it, how it is compiled, its clock, its memory."""
+"""Device-dependent parts: placement and compilation of networks, clock, memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import nn
 from gensweep import kernels
 from gensweep.nn.precision import MemoryFormat, Precision, uses_bfloat16
 
-#: Numbers of glibc's mallopt: free memory at the end of the heap that goes back to the system, and the size of a block
-#: from which on it does not come from the heap, both in bytes.
+#: Parameters of glibc's mallopt: free memory at the heap's end that is returned to the system, and the smallest block
+#: outside the heap, both in bytes.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
@@ -27,10 +27,10 @@ def default_device() -> torch.device:
 def place(
     network: nn.Module, device: torch.device, precision: Precision, memory_format: MemoryFormat = "auto"
 ) -> nn.Module:
-    """Move a network to its device in a memory format, "auto" being what is likely the fastest; inputs may have any."""
+    """Move a network to its device in a memory format; "auto" picks the likely fastest.  Inputs may have any."""
     network.to(device)
     if memory_format == "auto":
-        # Channels last is faster almost everywhere, but not where PyTorch's own group norms run in bfloat16 on a CPU.
+        # Channels last is faster almost everywhere, except with PyTorch's group norms in bfloat16 on a CPU.
         grouped = any(isinstance(module, nn.GroupNorm) for module in network.modules())
         slow = grouped and device.type == "cpu" and uses_bfloat16(precision, device) and kernels.active() == "torch"
         memory_format = "channels_last" if device.type in ("cpu", "cuda") and not slow else "contiguous"
@@ -40,10 +40,10 @@ def place(
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory of tensors on the CPU that are no more, for the next ones, up to its end.
+    """Let this process keep freed CPU tensor memory for reuse.
 
-    By default Linux gets it back and zeroes it at every step, which takes up to a tenth of one.  The most memory that
-    the process takes stays the same.  Elsewhere than with glibc nothing changes.
+    By default Linux reclaims and zeroes it at every step, which costs up to a tenth of the step.  Peak memory stays the
+    same.  Has no effect without glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -52,29 +52,29 @@ def keep_freed_memory() -> None:
 
 
 def synchronised_time(device: torch.device) -> float:
-    """Seconds on a clock, once all work of the device is done."""
+    """Clock time in seconds, after the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def memory_bytes(device: torch.device) -> int:
-    """The most memory so far: that of tensors on a GPU, that of the whole process elsewhere."""
+    """Peak memory so far: of tensors on a GPU, else of the process."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 
 
-#: "none" leaves networks as they are; the others are modes of torch.compile, "reduce-overhead" with CUDA graphs.
+#: "none" disables compilation; the others are modes of torch.compile, "reduce-overhead" with CUDA graphs.
 Compilation: TypeAlias = Literal["none", "default", "reduce-overhead"]
 
 
 def compiled(network: nn.Module, compilation: Compilation, *, backend: str = "inductor") -> nn.Module:
-    """What the training step calls in the place of a network, whose weights it shares; itself for "none".
+    """A compiled network that shares the weights; the network itself for "none".
 
-    The network itself stays as it is, with the names of its weights, for whatever draws samples, counts or saves.  Each
-    shape is compiled for itself, as a training has one or two.
+    The original stays usable, with its weight names, for sampling, counting and saving.  Each shape is compiled
+    separately, as a training has one or two.
     """
     if compilation == "none":
         return network

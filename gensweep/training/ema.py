@@ -1,7 +1,6 @@
-"""Averaged weights, which draw better samples than the last ones.
+"""Averaged weights, which give better samples than the last ones.
 
-How long an average should be is known only once samples have been drawn with it, so several are kept side by side.
-Each is exact whenever it is saved.
+The best half-life is known only after sampling, so several averages are kept.  Each is exact whenever it is saved.
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-#: The half-life is at most this share of the images seen so far, so that the first weights are soon forgotten.
+#: Maximum of the half-life as a share of the images seen, so that early weights are forgotten soon.
 RAMP_SHARE = 0.05
-#: The average that is evaluated in training; the half-lives of others are multiples of its.
+#: Name of the average that is evaluated in training; other half-lives are multiples of its.
 MAIN_AVERAGE = "ema"
 
 
 class Ema:
     """An exponential moving average of a network's parameters and buffers, with a half-life in images.
 
-    `network` is a copy that holds the average, always in evaluation mode; `factor` multiplies the half-life, the
-    shorter one of the start too.  Source: Karras et al. 2022, appendix F.2.
+    `network` is a copy with the averaged weights, always in evaluation mode.  `factor` multiplies the half-life,
+    including the shorter one at the start.  Source: Karras et al. 2022, appendix F.2.
     """
 
     def __init__(self, network: nn.Module, half_life: int, factor: float = 1.0) -> None:
@@ -31,7 +30,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: nn.Module, images: int, batch_size: int) -> None:
-        """Take in the weights after `images` training images, the last `batch_size` of them since the last call."""
+        """Add the weights after `images` training images, `batch_size` of them since the last call."""
         weight = 1 - decay(images, batch_size, self.half_life, self.factor)
         # Running statistics are averaged like the weights that they belong to; counters are taken over, and what is not
         # trained stays.
@@ -46,17 +45,17 @@ class Ema:
 
 
 def averages(network: nn.Module, half_life: int, factors: Iterable[float]) -> dict[str, Ema]:
-    """The main average and one for each further factor, by name; none if the half-life is 0."""
+    """The main average and one per further factor, by name; none if the half-life is 0."""
     if not half_life:
         return {}
     return {average_name(factor): Ema(network, half_life, factor) for factor in (1.0, *factors)}
 
 
 def average_name(factor: float) -> str:
-    """What the average with a multiple of the main half-life is called: "ema", or "ema@0.25"."""
+    """Name of the average with a multiple of the main half-life: "ema", or "ema@0.25"."""
     return MAIN_AVERAGE if factor == 1 else f"{MAIN_AVERAGE}@{factor:g}"
 
 
 def decay(images: int, batch_size: int, half_life: int, factor: float = 1.0) -> float:
-    """What is left of the old average: 0.5 ** (batch_size / (factor * min(half_life, RAMP_SHARE * images)))."""
+    """Weight of the old average: 0.5 ** (batch_size / (factor * min(half_life, RAMP_SHARE * images)))."""
     return float(0.5 ** (batch_size / max(factor * min(half_life, RAMP_SHARE * images), 1e-8)))

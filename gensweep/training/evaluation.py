@@ -1,9 +1,8 @@
-"""Evaluation of a family on all ranks: draw samples, quantise them, extract features, and compute metrics.
+"""Evaluation of a family on all ranks: sample, quantise, extract features, and compute metrics.
 
-Metrics of likelihood use held-out real images instead of samples.
+Likelihood metrics use held-out real images instead of samples.
 
-Image i depends on the key, the weights and i alone, so neither the batch size nor the number of workers changes it, up
-to the rounding of the network.
+Image i depends only on the key, the weights and i.  Batch size and number of workers change nothing but rounding.
 """
 
 from __future__ import annotations
@@ -28,20 +27,19 @@ from gensweep.training.device import synchronised_time
 from gensweep.training.distributed import ALONE, Workers
 from gensweep.training.settings import EvaluationSettings, drawn_unscored
 
-#: The random stream of the classes that images are drawn for.  Families use 1 to 3 for an image, samplers 16 and up.
+#: Random stream of the samples' classes.  Families use 1 to 3 for an image, samplers 16 and up.
 LABEL_STREAM = 8
-#: Generated images that are shown beside the training images they may be copies of.
+#: Number of generated images to show next to their possible training originals.
 SUSPECTS_SHOWN = 16
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """What a family is evaluated with: settings, an extractor, metrics, and the identity of the last score of each.
+    """Evaluates a family: settings, an extractor, metrics, and the identity of each metric's last score.
 
-    `images` are the training images: samples have their shape, and random labels in the proportions of their classes.
-    Metrics of samples need the extractor, metrics of likelihood the `held_out` images.  An evaluation that is not the
-    `last` of a training may draw fewer images.  `anchors` gives the anchors of scores by metric, for a number of
-    images; the first call may take as long as two evaluations.
+    `images` are the training images; samples have their shape and class proportions.  Sample metrics need the
+    extractor, likelihood metrics the `held_out` images.  Evaluations before the `last` may draw fewer images.
+    `anchors` returns anchors by metric for a number of images; its first call may take as long as two evaluations.
     """
 
     settings: EvaluationSettings
@@ -55,15 +53,15 @@ class Evaluator:
 
     @property
     def samples(self) -> int:
-        """How many images are drawn."""
+        """Number of images to sample."""
         return self.settings.drawn(last=self.last)
 
     def metrics_of(self, needs: Needs) -> dict[str, Metric]:
-        """Those that are computed from samples, or from a likelihood."""
+        """Metrics of samples, or metrics of likelihood."""
         return {name: self.metrics[name] for name in self.settings.of(needs)}
 
     def score(self, name: str, value: float, estimate: Estimate | None = None) -> Score:
-        """A metric's value, with what it is a score of, how sure it is, and what it is read beside."""
+        """A metric's value with its identity, uncertainty and anchors."""
         identity = self.identities[name] if self.last else self.settings.before_the_end(self.identities[name])
         unbiased = {} if estimate is None else {part: getattr(estimate, part) for part in UNBIASED_PARTS}
         floor, ceiling = self.anchors(self.samples).get(name, Anchors())
@@ -71,12 +69,11 @@ class Evaluator:
 
 
 class EvaluationResult(NamedTuple):
-    """Scores by metric, the first images, and the seconds that this process drew and scored images.
+    """Scores by metric, the first images, and the seconds that this process needed for sampling and scoring.
 
-    `shown_labels` are the classes that the first images were drawn for, if they were for any.  `signals` are further
-    numbers, such as the diversity of the images or the details of a score.  `suspects` are generated images that a
-    metric takes for copies, each followed by the real image that it may be a copy of.  `estimates` are those of metrics
-    that can estimate the error of their score.
+    `shown_labels` are the classes of the first images, if they have any.  `signals` are further numbers, such as
+    diversity or details of a score.  `suspects` alternate possible copies and their training originals.  `estimates`
+    are those of metrics with an error estimate.
     """
 
     scores: dict[str, Score]
@@ -98,10 +95,10 @@ def evaluate(
     key: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> EvaluationResult:
-    """Score the images that a network like `family.networks[family.sampled]` draws; every rank must call it.
+    """Score images sampled with a network like `family.networks[family.sampled]`; every rank must call it.
 
-    Equal keys give the same noise to every model, so their first images can be looked at side by side.  `progress` gets
-    the number of images that this rank has drawn so far.
+    Equal keys give every model the same noise, so that their first images can be compared.  `progress` receives the
+    number of images that this rank has sampled so far.
     """
     device = next(network.parameters()).device
     labels = sample_labels(evaluator.images.class_counts, Noise(key, torch.arange(evaluator.samples, device=device)))
@@ -134,14 +131,14 @@ def evaluate_images(
     labels: Int[Tensor, " samples"] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> EvaluationResult:
-    """Score images 0..samples-1 of any origin, which `images` gives by index; every rank must call it.
+    """Score images 0..samples-1 of any origin, returned by `images` for an index; every rank must call it.
 
-    Metrics of likelihood are left out, as they need a model.  Raises ConfigError if a metric needs the classes that the
-    images were drawn for, and there are no `labels`.
+    Likelihood metrics need a model and are left out.  Raises ConfigError if a metric needs classes and `labels` is
+    None.
     """
     metrics, share = evaluator.metrics_of("samples"), workers.share(evaluator.samples)
     _require_labels(metrics, labels)
-    evaluator.anchors(evaluator.samples)  # what they take is no cost of these images
+    evaluator.anchors(evaluator.samples)  # before the clock starts
     shown = torch.zeros(drawn_unscored(evaluator.samples), *evaluator.images.shape, dtype=torch.uint8, device=device)
     drawing = scoring = 0.0
     for metric in metrics.values():
@@ -166,9 +163,9 @@ def evaluate_images(
     for metric in metrics.values():
         if (found := metric.suspects(SUSPECTS_SHOWN)) is not None:
             positions, real = found
-            # Only their positions were kept, so they are drawn again.
+            # Only their positions were kept, so sample them again.
             suspects = torch.stack([images(positions.to(device)).cpu(), real], 1).flatten(0, 1)
-    # Every image was drawn by one rank and is black on the others.
+    # Each image is zero on all ranks but the one that sampled it, so the sum has all.
     shown = workers.sum(shown).cpu()
     scoring += synchronised_time(device) - started
     shown_labels = None if labels is None else labels[: len(shown)].cpu()
@@ -178,7 +175,7 @@ def evaluate_images(
 def _computed(
     evaluator: Evaluator, metrics: Mapping[str, Metric]
 ) -> tuple[dict[str, Score], dict[str, float], dict[str, Estimate]]:
-    """Scores of metrics that have seen all images; diversity and details; estimates, if the images are enough."""
+    """Scores of updated metrics, diversity and details, and estimates if there are enough images."""
     scores, signals, estimates = {}, {}, {}
     for name, metric in metrics.items():
         value = float(metric.compute())
@@ -196,17 +193,17 @@ def _require_labels(metrics: Mapping[str, Metric], labels: Tensor | None) -> Non
     if names and labels is None:
         raise ParameterError(
             "metrics",
-            f"{', '.join(names)} ask{'s' if len(names) == 1 else ''} for the classes that images "
-            "were drawn for, and these were drawn without; leave out what asks",
+            f"{', '.join(names)} need{'s' if len(names) == 1 else ''} the classes of images, "
+            "but these have none; leave the metric out",
         )
 
 
 def _scores_of_likelihood(
     family: Family, network: nn.Module, evaluator: Evaluator, workers: Workers, key: int
 ) -> tuple[dict[str, Score], dict[str, float]]:
-    """Scores of the held-out images and their details, each rank looking at its share, by the network as in `draw`."""
+    """Scores and details of the held-out images; each rank processes its share."""
     if not isinstance(family, Likelihood):
-        raise ParameterError("metrics", f"{type(family).__name__} has no likelihood; take the metric bpd out")
+        raise ParameterError("metrics", f"{type(family).__name__} has no likelihood; remove the metric bpd")
     assert evaluator.held_out is not None
     metrics = evaluator.metrics_of("likelihood")
     for metric in metrics.values():
@@ -228,16 +225,16 @@ def _scores_of_likelihood(
 def draw(
     family: Family, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None
 ) -> UInt8[Tensor, "n c h w"]:
-    """Images as bytes, drawn by the network in evaluation mode; the network returns to its former mode.
+    """Sampled images as bytes.  The network runs in evaluation mode, then returns to its former mode.
 
-    The family chooses the precision, not the training.
+    The family sets the precision, not the training.
     """
     with evaluating(network):
         return to_uint8(family.sample(network, noise, labels if family.classes else None))
 
 
 def sample_labels(counts: Sequence[int], noise: Noise) -> Int[Tensor, " n"]:
-    """Sample the class of each image at random, in proportion to the class counts.
+    """Draw the class of each image at random, in proportion to the class counts.
 
     The bias and the interval of a distance assume independent images.
     """

@@ -1,8 +1,8 @@
 """A learner's state as flat, named tensors, and back.
 
 Names are `networks/NETWORK/PARAMETER`, `ema/NETWORK/PARAMETER`, `ema@FACTOR/NETWORK/PARAMETER` for further averages,
-`memories/MEMORY/BUFFER` and `optimizers/NETWORK/PARAMETER/QUANTITY`.  With the seed and the position these are all that
-a training is made of, so one that goes on from them equals one that never stopped.
+`memories/MEMORY/BUFFER` and `optimizers/NETWORK/PARAMETER/QUANTITY`.  With the seed and the position these define a
+training, so resuming gives the same result as an uninterrupted training.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from gensweep.errors import GensweepError
 from gensweep.training.ema import MAIN_AVERAGE
 from gensweep.training.loop import Learner, LossSums
 
-#: The name of the weights of the last training step, beside the names of averages.
+#: Name of the last weights, next to the names of averages.
 RAW_WEIGHTS = "raw"
 
 
 def state_of(learner: Learner) -> dict[str, Tensor]:
-    """Every tensor of networks, averaged weights and optimizers; they share memory with the learner's."""
+    """All tensors of networks, averages and optimizers, sharing the learner's memory."""
     state = {
         prefix + key: tensor
         for prefix, module in _modules(learner).items()
@@ -35,11 +35,11 @@ def state_of(learner: Learner) -> dict[str, Tensor]:
 
 
 def restore(learner: Learner, state: Mapping[str, Tensor]) -> None:
-    """Bring a learner to a state that `state_of` gave; further averages that it does not hold are given up.
+    """Restore a state from `state_of`; further averages that it lacks are dropped.
 
-    Raises GensweepError if it is another model's.
+    Raises GensweepError if it belongs to another model.
     """
-    # An average over a past that nobody kept cannot be made up, so the training goes on without it.
+    # An average cannot be rebuilt without its past, so training continues without it.
     kept = {MAIN_AVERAGE, *weights_in(state)}
     learner.sums = LossSums.of(state, learner.workers, learner.device)
     learner.averages = {name: average for name, average in learner.averages.items() if name in kept}
@@ -56,7 +56,7 @@ def restore(learner: Learner, state: Mapping[str, Tensor]) -> None:
 
 
 def _modules(learner: Learner) -> dict[str, nn.Module]:
-    """What is saved besides optimizers, by the prefix of its tensors' names."""
+    """Saved modules besides optimizers, by the prefix of their tensors' names."""
     family = learner.family
     modules = {weights_prefix(RAW_WEIGHTS, name): network for name, network in family.networks.items()}
     modules |= {f"memories/{name}/": memory for name, memory in family.memories.items()}
@@ -64,15 +64,15 @@ def _modules(learner: Learner) -> dict[str, nn.Module]:
 
 
 def load_network(network: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
-    """Copy the tensors below a prefix into a network.  Raises GensweepError if they are missing or do not fit it."""
+    """Copy the tensors with a prefix to a network.  Raises GensweepError if they are missing or do not fit."""
     tensors = dict(_below(state, prefix))
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         if not tensors:
             raise GensweepError(
-                f"the checkpoint has no weights {prefix}*; an exported one holds only the network that draws images, "
-                "so name the run that it comes from"
+                f"the checkpoint has no weights {prefix}*; an exported one holds only the sampling network, "
+                "so name the original run"
             ) from None
         reason = " ".join(str(error).split())
         raise GensweepError(
@@ -82,17 +82,17 @@ def load_network(network: nn.Module, state: Mapping[str, Tensor], prefix: str) -
 
 
 def sampler_prefix(learner: Learner) -> str:
-    """Where the weights that draw samples stand in the state."""
+    """Prefix of the sampling weights in the state."""
     return weights_prefix(RAW_WEIGHTS if learner.ema is None else MAIN_AVERAGE, learner.family.sampled)
 
 
 def weights_prefix(weights: str, sampled: str) -> str:
-    """Where the raw weights, or an average by its name, of the network that draws samples stand in the state."""
+    """Prefix of the sampling network's raw weights, or of an average by its name."""
     return f"{'networks' if weights == RAW_WEIGHTS else weights}/{sampled}/"
 
 
 def weights_in(names: Iterable[str]) -> list[str]:
-    """The weights that a state with tensors of these names has: the main average, the others, and RAW_WEIGHTS."""
+    """Weights in a state with these tensor names: the main average, the others, and RAW_WEIGHTS."""
     found = {name.partition("/")[0] for name in names}
     averages = sorted(
         (name for name in found if name.startswith(MAIN_AVERAGE)), key=lambda name: float(name.partition("@")[2] or 0)
@@ -107,7 +107,7 @@ def _below(state: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tens
 
 
 def _like(parameter: nn.Parameter, tensor: Tensor, *, counters_beside: bool) -> Tensor:
-    """A copy where the optimizer expects it: moments lie like the parameter, counters beside it only if fused."""
+    """A copy on the optimizer's device: moments like the parameter, counters too only if fused."""
     if tensor.shape == parameter.shape and tensor.dim():
         return torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
     return tensor.to(parameter.device if counters_beside else "cpu", copy=True)

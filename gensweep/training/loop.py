@@ -1,8 +1,8 @@
-"""The training loop: yields after each step; clocks, files and reports are the caller's.
+"""The training loop: yields after each step; the caller handles clocks, files and reports.
 
-Everything random depends on the seed and the position in the stream of images, so nothing needs to be stored to resume,
-and the number of workers does not matter.  Only dropout draws from torch's global generator, which is seeded in
-each step from (seed, position, rank): its masks do depend on the number of workers.
+Randomness depends on the seed and the position in the stream of images, so resuming needs no further state and the
+number of workers does not matter.  The exception is dropout, which uses torch's global generator, seeded in each step
+from (seed, position, rank).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from gensweep.training.distributed import ALONE, Workers, average_gradients, wra
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
 from gensweep.training.settings import TrainingSettings
 
-#: Before the names of the tensors of a state that hold losses not reported yet.
+#: Prefix of state tensors with losses that were not reported yet.
 UNREPORTED = "unreported/"
-#: How often losses are logged in a training that does not say.
+#: Default number of loss logs per training.
 LOSSES_LOGGED = 50
 
 
 class Progress(NamedTuple):
-    """Losses and signals by name, averaged over all workers and the steps since the last of these events.
+    """Losses and signals by name, averaged over all workers and the steps since the last event.
 
     An evaluation may be `due`; it is the `last` at the end of the training.
     """
@@ -48,7 +48,7 @@ class Progress(NamedTuple):
 
 
 class LossSums:
-    """Sums of losses and signals on this rank, with the number of steps in which each came."""
+    """Sums of losses and signals on this rank, with the number of steps of each."""
 
     def __init__(self) -> None:
         self.losses: dict[str, Tensor] = {}
@@ -56,30 +56,30 @@ class LossSums:
         self.counts: Counter[str] = Counter()
 
     def add(self, loss: Loss, share: float) -> None:
-        """Add a loss and its signals of a part of a batch."""
+        """Add a loss and its signals for a part of a batch."""
         for sums, values in ((self.losses, {loss.name: loss.value.detach()}), (self.signals, loss.signals)):
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value.float() * share
 
     def means(self, workers: Workers) -> tuple[dict[str, float], dict[str, float]]:
-        """Means of losses and of signals over all ranks and the steps in which they came; all ranks call it."""
+        """Mean losses and signals over all ranks and their steps; all ranks call it."""
         sums = self.losses | self.signals
         totals = workers.sum(torch.stack([*sums.values()]).double()).tolist()
         means = {name: total / (self.counts[name] * workers.world) for name, total in zip(sums, totals, strict=True)}
         return {name: means[name] for name in self.losses}, {name: means[name] for name in self.signals}
 
     def state(self, workers: Workers) -> dict[str, Tensor]:
-        """Each sum over all ranks, with its number of steps, as a tensor; all ranks call it together."""
+        """Each sum over all ranks, with its number of steps; all ranks call it together."""
         found = dict[str, Tensor]()
         for kind, sums in (("losses", self.losses), ("signals", self.signals)):
-            for name, value in sums.items():  # in the order in which they are added up
+            for name, value in sums.items():  # in the order of addition
                 total = workers.sum(value.double())
                 found[f"{UNREPORTED}{len(found):03d}/{kind}/{name}"] = total.new_tensor([total, self.counts[name]])
         return found
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor], workers: Workers, device: torch.device) -> LossSums:
-        """Restore the sums of a state: rank 0 gets the sums over all ranks, the others get 0."""
+        """Restore the sums of a state: rank 0 gets the total, the others get 0."""
         found = cls()
         for key in sorted(key for key in state if key.startswith(UNREPORTED)):
             _, _, kind, name = key.split("/", 3)
@@ -90,10 +90,10 @@ class LossSums:
 
 
 class Learner:
-    """A family in training: networks on their device, optimizers, average weights, and the position reached.
+    """A family in training: networks on their device, optimizers, averages, and the position reached.
 
-    `images` counts training images over all workers, `seconds` the time spent on them, which the caller measures, and
-    `device_seconds` that time on all workers; the losses recur after `period` steps, once one step has been taken.
+    `images` counts training images over all workers; `seconds`, measured by the caller, is their time, and
+    `device_seconds` that time on all workers.  Losses recur after `period` steps, known after the first step.
     """
 
     def __init__(
@@ -127,36 +127,36 @@ class Learner:
 
     @property
     def ema(self) -> Ema | None:
-        """The average that draws samples, if there is one."""
+        """The average used for sampling, or None."""
         return self.averages.get(MAIN_AVERAGE)
 
     @property
     def sampler(self) -> nn.Module:
-        """The network that draws samples: averaged weights, or the raw ones if there is no average."""
+        """The network used for sampling: averaged weights, or raw ones without an average."""
         return self.family.networks[self.family.sampled] if self.ema is None else self.ema.network
 
     def autocast(self) -> torch.autocast:
-        """The precision of the networks, as a context."""
+        """Context with the precision of the networks."""
         return mixed_precision(self.training.precision, self.device)
 
     def step(self, loader: Loader) -> None:
-        """Train on one batch; the host only tells the device what to do, and waits for nothing."""
+        """Train on one batch without waiting for the device."""
         size, (rank, world) = self.training.batch_size, self.workers
         torch.manual_seed(_dropout_seed(self.seed, self.images, rank))
         self._set_rates(self.images + size)
         if self.training.compilation != "none":
-            # CUDA graphs may overwrite what compiled networks gave in the step before.
+            # CUDA graphs may overwrite outputs of compiled networks from the step before.
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         turns = []
         for part in range(self.training.accumulation):
-            # Ranks share each part, so that parts follow each other in the stream for any number of workers.
+            # Ranks share each part, so the order of parts in the stream does not depend on the number of workers.
             start, stop = (size * end // self.training.accumulation for end in (part, part + 1))
             drawn = loader.batch(self.images + start, stop - start, rank, world)
             noise, whole = Noise(self.seed, drawn.positions), partial(loader.batch, self.images, size)
             batch = Batch(
                 drawn.images, drawn.labels, noise, size, self.images // size, whole, self.training.accumulation
             )
-            # Gradients are averaged over ranks and added up over parts, which is right for equal shares only.
+            # Averaging over ranks and summing over parts is right only for equal shares.
             turns.append((self.family.losses(self.networks, batch), len(batch.labels) * world / size))
         while self._backward_step(turns):
             pass
@@ -165,7 +165,7 @@ class Learner:
             average.update(self.family.networks[self.family.sampled], self.images, size)
 
     def _backward_step(self, turns: list[tuple[Iterator[Loss], float]]) -> bool:
-        """Send the next loss of every part of the batch backward, then update its network; False after the last."""
+        """Backpropagate the next loss for every part of the batch, then update its network; False after the last."""
         loss = None
         for losses, share in turns:
             with self.autocast():
@@ -217,10 +217,10 @@ class Learner:
 
 
 def train(learner: Learner, loader: Loader, rungs: Sequence[int] = ()) -> Iterator[Progress | None]:
-    """Train from where the learner stands to its last image, rounded up to whole batches; yield after each step.
+    """Train to the learner's last image, rounded up to whole batches; yield after each step.
 
-    That is the progress at each multiple of `log_every` images, and where an evaluation is due: at the rungs, which
-    ascend, and at the end; else None.  Raises GensweepError for a loss that is not finite.
+    Yields progress at each multiple of `log_every` images and at evaluations, which are due at the ascending rungs and
+    at the end; else None.  Raises GensweepError for a loss that is not finite.
     """
     length = learner.training.images
     log_every = learner.training.log_every or max(1, length // LOSSES_LOGGED)

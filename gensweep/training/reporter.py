@@ -1,4 +1,4 @@
-"""What a trial is given by whoever runs it: where it runs, and where it reports."""
+"""Interface between a trial and its caller: where it runs, and where it reports."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gensweep.results import Evaluation, Phase
 
 
 class StopTrial(Exception):  # noqa: N818  (a decision, not an error)
-    """Raised by a reporter to end a trial early; it passes through `run_trial`, whose checkpoints are complete."""
+    """Raised by a reporter to end a trial early; passes through `run_trial`, whose checkpoints are complete."""
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """Where a trial runs: its rank of `world`, its device, a folder for its files, and checkpoints to resume from.
+    """Where a trial runs: its rank of `world`, device, folder, and checkpoints to resume from.
 
-    The newest of these comes first; the trial takes the first that is whole.
+    Checkpoints are newest first; the trial uses the first undamaged one.
     """
 
     rank: int
@@ -32,29 +32,29 @@ class WorkerContext:
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Where a trial reports.
+    """Receiver of a trial's reports.
 
-    All ranks call it equally often, except for notes and moves; only the numbers of rank 0 count.  A checkpoint
-    that one rank is asked for is saved by all.
+    All ranks call it equally often, except for notes and moves; only rank 0's numbers count.  If one rank is asked for
+    a checkpoint, all save it.
     """
 
     def progress(self, images: int, numbers: Mapping[str, float]) -> None:
-        """Numbers after this many training images; may raise StopTrial."""
+        """Report numbers after this many training images; may raise StopTrial."""
 
     def paced(self, images: int, images_per_second: float) -> None:
-        """A training that is bounded in time will end after so many images, as its first seconds say."""
+        """Report the number of images after which a time-limited training will end."""
 
     def evaluated(self, evaluation: Evaluation, folder: Path) -> None:
-        """An evaluation, and the checkpoint that rank 0 has written to `folder`; may raise StopTrial."""
+        """Report an evaluation and rank 0's checkpoint in `folder`; may raise StopTrial."""
 
     def checkpoint_wanted(self) -> bool:
-        """Whether a checkpoint is wanted now, before this worker is lost or stopped; asked about once a second."""
+        """True if a checkpoint is needed now, before this worker is lost or stopped; called once a second."""
 
     def saved(self, images: int, folder: Path) -> None:
-        """A checkpoint without a score that rank 0 has written to `folder`; may raise StopTrial."""
+        """Report rank 0's checkpoint without a score in `folder`; may raise StopTrial."""
 
     def note(self, text: str) -> None:
-        """A line for whoever watches; any rank may call it at any time."""
+        """Report a line for the user; any rank may call it at any time."""
 
     def moved(self, phase: Phase | None = None) -> None:
-        """A step was done, or a phase begins: who hears nothing for long takes this rank to hang."""
+        """Report a finished step or a new phase; a long silence means that this rank hangs."""

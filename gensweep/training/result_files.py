@@ -1,4 +1,4 @@
-"""The files beside the weights of a trained model: pictures, and how sure a score is."""
+"""Files next to the weights of a trained model: pictures, and estimates of a score's error."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 SUSPECTS_FILE, SUSPECTS_COLUMNS = "suspects.png", 8
-#: Images in a row of a class, and classes in a contact sheet.
+#: Images per row of a class, and classes in a contact sheet.
 SHEET_COLUMNS, SHEET_CLASSES = 10, 20
 
 
 def write_result(result: EvaluationResult, images: Images, folder: Path) -> None:
-    """Write the pictures, each as KEY.png, and estimates.json if there are any.
+    """Write the pictures, each as KEY.png, and estimates.json if there are estimates.
 
-    The latter has, by metric, "corrected", "error" and the "influences" of the images, in their order.
+    estimates.json holds, by metric, "corrected", "error" and the "influences" of the images, in their order.
     """
     write_pictures(result, images, lambda key: folder / f"{key}.png")
     record = {
@@ -48,10 +48,10 @@ def write_result(result: EvaluationResult, images: Images, folder: Path) -> None
 
 
 def write_pictures(result: EvaluationResult, images: Images, file_of: Callable[[str], Path]) -> None:
-    """Write the pictures of an evaluation into the files of their keys; `images` are those of the training.
+    """Write the pictures of an evaluation to the files of their keys; `images` is the training set.
 
-    "samples" are the first images, by class if they were drawn for classes, and "real" as many real ones laid out like
-    them.  "suspects" are generated images, each with its original to the right, if a metric has found any.
+    "samples" are the first images, by class if they have classes; "real" are real images in the same layout.
+    "suspects" are possible copies, each with its original to the right.
     """
     shown, labels = result.shown, result.shown_labels
     alike = sample_labels(images.class_counts, Noise(0, torch.arange(len(shown)))) if labels is None else labels
@@ -73,7 +73,7 @@ def _write_grid_of_classes(
 def write_contact_sheet(images: Images, file: Path) -> None:
     """Write the first images of each class of a data set as one picture.
 
-    Raises ConfigError if the file's name does not end in .png, GensweepError if it cannot be written.
+    Raises ConfigError unless the file's name ends in .png, GensweepError if it cannot be written.
     """
     if file.suffix.lower() != ".png":
         raise ConfigError(f"--output {file}: the name must end in .png")
@@ -89,8 +89,8 @@ def write_contact_sheet(images: Images, file: Path) -> None:
 
 
 def write_grid(images: UInt8[Tensor, "k c h w"], file: Path, columns: int | None = None) -> None:
-    """Write images as one picture, row by row, square unless a number of columns is given; small ones are enlarged."""
-    # Only a process that draws pictures pays for this import.
+    """Write images as one grid, square unless `columns` is given; small images are enlarged."""
+    # A slow import that only processes with pictures need.
     from torchvision.utils import make_grid
 
     tiles = tiles_of(images)
@@ -107,19 +107,19 @@ def write_picture(image: UInt8[Tensor, "c h w"], file: Path) -> None:
         Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
 
 
-#: Small images are enlarged to about this side in a grid.
+#: Small images are enlarged to about this side in a grid, in pixels.
 MIN_TILE_PIXELS = 64
-#: The white margin around each image of a grid.
+#: White margin around each image of a grid, in pixels.
 TILE_MARGIN_PIXELS = 2
-#: The height of letters, and the space to the left and right of a name.
+#: Height of letters, and the space to the left and right of a name, in pixels.
 NAME_FONT_PIXELS = 12
 NAME_SPACE_PIXELS = 5
-#: Letters of a name that are shown, at most.
+#: Largest number of letters shown of a name.
 MAX_NAME_LETTERS = 16
 
 
 def tiles_of(images: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k c t t"]:
-    """Images as they stand in a grid: enlarged without smoothing if they are small, with a margin."""
+    """Images as grid tiles: enlarged without smoothing if small, with a margin."""
     scale = max(1, MIN_TILE_PIXELS // images.shape[-1])
     large = images.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
     return F.pad(large, [TILE_MARGIN_PIXELS] * 4, value=255)
@@ -128,12 +128,12 @@ def tiles_of(images: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k c t t"]:
 def write_class_grid(
     images: UInt8[Tensor, "k c h w"], labels: Int[Tensor, " k"], class_names: Sequence[str], file: Path
 ) -> None:
-    """Write images as one picture, a row for each class that they have, in the order of the classes.
+    """Write images as one picture with a row per class, in the order of the classes.
 
-    Names with letters that DejaVu Sans lacks are shown by number.  Long rows are broken, and many rows stand side by
-    side, so that the picture is about as wide as high.
+    Names with letters that DejaVu Sans lacks are shown as numbers.  Long rows are wrapped and many rows are put side by
+    side, so that the picture is about square.
     """
-    # Only a process that draws pictures pays for this import.
+    # A slow import that only processes with pictures need.
     from PIL import Image, ImageDraw
 
     font, letters = _font()
@@ -169,7 +169,7 @@ def write_class_grid(
 
 @functools.cache
 def _font() -> tuple[ImageFont.FreeTypeFont, frozenset[int]]:
-    """DejaVu Sans, which comes with matplotlib, and the code points of its letters."""
+    """DejaVu Sans, which comes with matplotlib, and its code points."""
     import matplotlib
     from matplotlib.ft2font import FT2Font
     from PIL import ImageFont
@@ -179,7 +179,7 @@ def _font() -> tuple[ImageFont.FreeTypeFont, frozenset[int]]:
 
 
 def real_images(images: Images, labels: Int[Tensor, " k"]) -> UInt8[Tensor, "k c h w"]:
-    """A real image of each label: the first ones of each class, again from the start if a class has too few."""
+    """A real image for each label: the first ones of each class, repeated if a class has too few."""
     positions = torch.zeros_like(labels)
     for label in set(labels.tolist()):
         of_class, wanted = (images.labels == label).nonzero()[:, 0], labels == label

@@ -1,4 +1,4 @@
-"""The sections `training` and `evaluation` of a trial: their fields are the keys of its YAML."""
+"""The sections `training` and `evaluation` of a trial; fields are the keys of the YAML."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gensweep.registry import Choice, Section, Takes
 from gensweep.results import MAX_IMAGES, Identity
 from gensweep.training.device import Compilation
 
-#: Generated images that are kept to look at.
+#: Generated images to keep for viewing.
 IMAGES_SHOWN = 64
-#: Images of a batch, and scored images, that a slip of the keyboard asks for and nobody else.
+#: Upper limits of a batch and of scored images, against typing errors.
 MAX_BATCH = 10**6
 MAX_SAMPLES = 10**7
-#: After which shares of a training it is evaluated if it does not say.
+#: Default shares of a training at which it is evaluated.
 DEFAULT_SHARES = (0.2, 0.4, 0.6, 0.8)
 
 Positive: TypeAlias = Annotated[int, Ge(1)]
@@ -38,7 +38,7 @@ Against: TypeAlias = Annotated[str, Predicate(_names_reference), Takes("train, t
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """The length of the training, in images seen over all workers, and how they are used."""
+    """Length of the training, in images over all workers, and how they are used."""
 
     images: Annotated[int, Ge(1), Le(MAX_IMAGES), doc("images seen over all workers, rounded up to whole batches")] = (
         1_000_000
@@ -46,107 +46,105 @@ class TrainingSettings:
     device_seconds: Annotated[
         Annotated[float, Gt(0)] | None,
         doc(
-            "end earlier, after so many seconds times devices: the pace of the first seconds says after how many "
-            "images, and that number is kept; null: after `images`"
+            "end after this many seconds times devices: the speed of the first seconds fixes the number of images; "
+            "null: after `images`"
         ),
     ] = None
-    batch_size: Annotated[int, Ge(1), Le(MAX_BATCH), doc("images of a step, over all workers together")] = 128
-    precision: Annotated[Precision, doc("of the networks' arithmetic; auto: bfloat16 on devices with units for it")] = (
+    batch_size: Annotated[int, Ge(1), Le(MAX_BATCH), doc("images per step, over all workers")] = 128
+    precision: Annotated[Precision, doc("precision of the networks; auto: bfloat16 on devices with units for it")] = (
         "auto"
     )
-    memory_format: Annotated[MemoryFormat, doc("order of an image's numbers in memory; auto: likely the fastest")] = (
-        "auto"
-    )
+    memory_format: Annotated[MemoryFormat, doc("memory order of images; auto: likely the fastest")] = "auto"
     compilation: Annotated[
         Compilation,
         doc(
-            "mode of torch.compile, which takes a minute or so at the start; reduce-overhead uses CUDA graphs; none "
-            "leaves networks as they are"
+            "mode of torch.compile, which takes about a minute at the start; reduce-overhead uses CUDA graphs; none "
+            "does not compile"
         ),
     ] = "none"
     ema_half_life: Annotated[
         int,
         Ge(0),
-        doc("images, the half-life of the averaged weights that draw samples, shorter at first; 0: raw ones"),
+        doc("half-life of the averaged weights used for sampling, in images, shorter at first; 0: raw weights"),
     ] = 50_000
     ema_factors: Annotated[
         tuple[Annotated[float, Gt(0)], ...],
-        doc("averages with these multiples of the half-life are kept too, to choose from after training"),
+        doc("also keep averages with these multiples of the half-life, to choose from after training"),
     ] = (0.25, 4.0)
     log_every: Annotated[Positive | None, doc("images between two logs of the losses; null: a fiftieth of all")] = None
     accumulation: Annotated[
         Positive,
         doc(
-            "parts in which a batch that does not fit in memory goes through the networks; only batch norms, free "
-            "bits, dropout and spectral norms (one power iteration a part) see the difference"
+            "parts of a batch that does not fit in memory; the result differs only for batch norms, free "
+            "bits, dropout and spectral norms (one power iteration per part)"
         ),
     ] = 1
     checkpoint_interval: Annotated[
         Annotated[float, Gt(0)] | None,
         doc(
-            "seconds after which a checkpoint is saved, from which the trial goes on after an interruption, if no "
-            "evaluation saved one before; null: only with evaluations"
+            "seconds after which a checkpoint is saved for resuming, if no evaluation saved one before; "
+            "null: only with evaluations"
         ),
     ] = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodSettings:
-    """What the metric bpd is computed from."""
+    """Settings of the metric bpd."""
 
-    images: Annotated[Positive, doc("images whose likelihood is computed, evenly chosen from all of the split")] = 500
+    images: Annotated[Positive, doc("number of images, evenly spaced in the split")] = 500
     timesteps: Annotated[
         Positive | None,
-        doc("noise levels that a diffusion model looks at for each image, drawn without a bias of the mean; null: all"),
+        doc("random noise levels per image for a diffusion model (unbiased); null: all"),
     ] = 20
     latents: Annotated[
         Positive,
-        doc("latents that could have led to an image, for models that have them; more make the bound tighter"),
+        doc("latents per image for models that have them; more make the bound tighter"),
     ] = 50
-    split: Annotated[Literal["train", "test"], doc("where the images are from")] = "test"
+    split: Annotated[Literal["train", "test"], doc("split of the images")] = "test"
 
     @property
     def points(self) -> BoundPoints:
-        """What a bound looks at for each image."""
+        """Number of noise levels or latents per image for a bound."""
         return BoundPoints(self.timesteps, self.latents)
 
 
 def drawn_unscored(samples: int) -> int:
-    """Images that are drawn where `samples` would be, but no score is of them: for people to look at."""
+    """Number of images to generate for viewing if no metric needs samples."""
     return min(samples, IMAGES_SHOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """A score and a checkpoint at the end, and before: after each `every` training images, or at some shares of them.
+    """Scores and checkpoints: at the end, and before after each `every` images or at shares of the training.
 
-    With `rung_samples` the evaluations before the end are cheaper, enough for a scheduler, and of another identity, so
-    that only the last score counts.
+    With `rung_samples`, evaluations before the end are cheaper.  A scheduler can use them, but they have another
+    identity, so only the last score counts.
     """
 
-    every: Annotated[Positive | None, doc("training images between two evaluations; null: as `at` says")] = None
+    every: Annotated[Positive | None, doc("training images between two evaluations; null: use `at`")] = None
     at: Annotated[
         tuple[Annotated[float, Gt(0), Lt(1)], ...] | None,
         doc(
-            "shares of the training after which it is evaluated, ascending, so that trainings of equal compute are "
-            "scored at equal compute; null: each fifth"
+            "shares of the training at which it is evaluated, ascending, so that scores compare at equal compute; "
+            "null: each fifth"
         ),
     ] = None
-    samples: Annotated[int, Ge(2), Le(MAX_SAMPLES), doc("generated images that are scored")] = 5_000
+    samples: Annotated[int, Ge(2), Le(MAX_SAMPLES), doc("number of generated images to score")] = 5_000
     batch_size: Annotated[
-        int, Ge(1), Le(MAX_BATCH), doc("images that each worker draws at once, which changes no image")
+        int, Ge(1), Le(MAX_BATCH), doc("images that each worker generates at once; does not change them")
     ] = 256
     metrics: Annotated[tuple[str, ...], MinLen(1), doc("names of the metrics; see docs/metrics.md")] = ("fd",)
     extractor: Annotated[
         Callable[[torch.device | str, Path], Extractor],
         Choice(EXTRACTORS, "efficientnet_lite0"),
-        doc("the network whose features are compared"),
+        doc("network whose features are compared"),
     ]
     against: Annotated[
         Against,
         doc(
-            "what generated images are compared with: a split, the training split without its limit (whole), the "
-            "pictures in a folder, or by fd and fid alone the statistics in a file such as pytorch-fid's"
+            "reference for generated images: a split, the training split without its limit (whole), the "
+            "pictures in a folder, or, for fd and fid only, a statistics file such as pytorch-fid's"
         ),
     ] = "train"
     rung_samples: Annotated[
@@ -155,18 +153,18 @@ class EvaluationSettings:
     likelihood: Annotated[Callable[[], LikelihoodSettings], Section(LikelihoodSettings)]
 
     def of(self, needs: Needs) -> list[str]:
-        """The metrics that are computed from samples, or from a likelihood."""
+        """Metrics of samples, or metrics of likelihood."""
         return [name for name in self.metrics if METRICS[name].needs == needs]
 
     def rungs(self, images: int) -> Sequence[int]:
-        """After how many training images, of so many, an evaluation comes before the last; ascending."""
+        """Image counts, ascending, of the evaluations before the last."""
         if self.every is not None:
             return range(self.every, images, self.every)
         shares = DEFAULT_SHARES if self.at is None else self.at
         return sorted({max(1, round(share * images)) for share in shares} - {images})
 
     def drawn(self, *, last: bool) -> int:
-        """Images of the last evaluation, or of one before; without a score of theirs they are for people to look at."""
+        """Images of the last evaluation, or of one before; if none are scored, images for viewing."""
         if not self.of("samples"):
             return drawn_unscored(self.samples)
         return self.samples if last else self.rung_samples or self.samples
@@ -180,10 +178,9 @@ class EvaluationSettings:
         extractor: str | None = None,
         held_out: int = 0,
     ) -> Identity:
-        """The identity of a metric's last score.
+        """Identity of a metric's last score.
 
-        It takes an extractor's id, the name of what is compared with, and the number of images whose likelihood is
-        computed.
+        Needs the extractor's id, the name of the reference, and the number of images for a likelihood.
         """
         weights = "ema" if training.ema_half_life else "raw"
         if METRICS[metric].needs == "likelihood":
@@ -202,7 +199,7 @@ class EvaluationSettings:
         return Identity(metric, extractor, self.samples, reference, QUANTISATION, weights)
 
     def before_the_end(self, identity: Identity) -> Identity:
-        """The identity of the scores before the last, which may be of fewer images."""
+        """Identity of scores before the last, which may use fewer images."""
         if METRICS[identity.metric].needs == "likelihood":
             return identity
         return replace(identity, samples=self.rung_samples or identity.samples)

@@ -1,4 +1,4 @@
-"""What a training starts from: random weights, or a trained model.  `trial` is a trial as plain values."""
+"""Where training starts: random weights, or a trained model.  `trial` is a trial as plain values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gensweep.families.family import Family
 from gensweep.registry import Registry
 
 Weights: TypeAlias = Mapping[str, Mapping[str, Tensor]]
-"""Weights by the name of the network and of the tensor."""
+"""Weights by network and tensor name."""
 
-#: Subclasses of `Start` with their settings keyword-only.  One that starts from a trained model names it in `base`.
+#: Subclasses of `Start` with keyword-only settings.  One based on a trained model names it in `base`.
 STARTS: Registry[type[Start]] = Registry("start", package=__name__)
 
 
@@ -27,21 +27,21 @@ class Start:
 
     @classmethod
     def prepare(cls, sweep: Any) -> Any:
-        """The sweep with the settings that its trials inherit.  Raises ConfigError if they do not fit."""
+        """The sweep with inherited settings.  Raises ConfigError if they do not fit."""
         return sweep
 
     def images(self, trial: Mapping[str, Any], images: Images) -> Images:
-        """The images with the labels of the trial's model."""
+        """Images with the labels of the trial's model."""
         return images
 
     def weights(self) -> Weights | None:
-        """The weights to start from.  Raises GensweepError if they are not those with which the run began."""
+        """Initial weights.  Raises GensweepError if they changed since the run began."""
         return None
 
     def family(self, build: Callable[[int], Family], classes: int, weights: Weights | None) -> Family:
-        """The family that `build` makes for a number of classes, with these weights."""
+        """The family from `build` for a number of classes, with these weights."""
         return build(classes)
 
     def writer(self, trial: Mapping[str, Any], images: Images) -> Callable[[nn.Module, Path], None] | None:
-        """A function that writes further files beside the weights of the trained model."""
+        """A function that writes further files next to the weights of the trained model."""
         return None

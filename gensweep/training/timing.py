@@ -1,4 +1,4 @@
-"""The speed of training steps: how long one takes, how many fit in a time, and how many take about a second."""
+"""Speed of training: time per step, steps in a given time, steps per second."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from gensweep.data.loader import Loader
 from gensweep.training.device import synchronised_time
 from gensweep.training.loop import Learner, Progress
 
-#: Steps before the pace of a training is measured: the first ones allocate and compile.
+#: Warm-up steps before timing, which allocate and compile.
 WARM_UP_STEPS = 3
-#: Share of a training in which its pace is measured, and the seconds that this takes at most.
+#: Share of a training used to measure its speed, and the limit in seconds.
 PACE_SHARE = 0.05
 MAX_PACE_SECONDS = 20.0
-#: Training steps that are timed together, at most, for losses that do not come in every step.
+#: Most training steps to time together, for losses that are not computed in every step.
 MAX_TIMED_STEPS = 16
-#: Seconds after which the timing ends, and repetitions at most.
+#: Limit of the timing in seconds, and of repetitions.
 TIMING_SECONDS, MAX_REPETITIONS = 1.0, 20
-#: Seconds between two times that a `Ticker` is due.
+#: Seconds between two ticks of a `Ticker`.
 TICK_SECONDS = 1.0
 
 
 def seconds_per_image(learner: Learner, loader: Loader) -> float:
-    """Seconds for one training image: the fastest of several repetitions.  The learner moves on.
+    """Seconds per training image: the fastest of several repetitions.  Advances the learner.
 
-    The first repetition allocates memory, and counts only if it is the only one.
+    The first repetition allocates memory, and counts only if there is no other.
     """
     found, spent = list[float](), 0.0
-    learner.step(loader)  # which finds how many steps make a period
+    learner.step(loader)  # this finds the number of steps in a period
     steps = min(learner.period, MAX_TIMED_STEPS)
     while len(found) < MAX_REPETITIONS and spent < TIMING_SECONDS:
         started = synchronised_time(learner.device)
@@ -43,10 +43,10 @@ def seconds_per_image(learner: Learner, loader: Loader) -> float:
 
 
 def set_pace(learner: Learner, loader: Loader, after_step: Callable[[], None] = lambda: None) -> Progress:
-    """Train for the first seconds of a training that is bounded in time, and settle after how many images it ends.
+    """Train for the first seconds of a time-limited training, then fix the number of images at which it ends.
 
-    The number replaces `learner.training.images`, which bounds it; all ranks call this together and agree.  Losses that
-    do not come in every step come as often as in the average step, unless the time is up before they recur.
+    The number replaces `learner.training.images`, its upper bound; all ranks call this together and agree.  Losses that
+    are not computed in every step are timed over whole periods, unless the time is up earlier.
     Raises GensweepError for a loss that is not finite.
     """
     training, workers = learner.training, learner.workers
@@ -68,7 +68,7 @@ def set_pace(learner: Learner, loader: Loader, after_step: Callable[[], None] = 
         elif done == WARM_UP_STEPS + periods * learner.period:
             if elapsed - warm >= window:
                 break
-            periods *= 2  # as a look at the clock makes the device wait
+            periods *= 2  # as reading the clock waits for the device
         in_half_of_the_time = int(done * (seconds / max(elapsed, 1e-9) - 1) / 2)
         steps = max(1, min(WARM_UP_STEPS + periods * learner.period - done, in_half_of_the_time))
     pace = (learner.images - images_when_warm) / max(elapsed - warm, 1e-9)
@@ -80,7 +80,7 @@ def set_pace(learner: Learner, loader: Loader, after_step: Callable[[], None] = 
 
 
 class Ticker:
-    """Says about once a second that it is time, after the same step on all ranks, which ask together."""
+    """Ticks about once a second, after the same step on all ranks, which ask together."""
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
@@ -88,13 +88,13 @@ class Ticker:
         self._since = time.perf_counter()
 
     def is_due(self) -> bool:
-        """True after about a second of steps; call it once after each step."""
+        """True about once a second; call it after each step."""
         self._left -= 1
         if self._left > 0:
             return False
         elapsed = time.perf_counter() - self._since
         expected = self._steps * TICK_SECONDS / max(elapsed, 1e-9)
-        # The first steps are slow or fast, so their number grows slowly.
+        # The first steps are unusually slow or fast, so increase the number slowly.
         steps = torch.tensor(max(1, int(min(expected, 2 * self._steps))), device=self._learner.device)
         self._left = self._steps = int(self._learner.workers.max(steps))
         self._since = time.perf_counter()

@@ -44,10 +44,10 @@ def run_trial(
     metadata: Mapping[str, Any],
     also: Callable[[nn.Module, Path], None] | None = None,
 ) -> None:
-    """Train on the evaluator's images to the end of the training; evaluate, save and report as its settings say.
+    """Train to the end on the evaluator's images; evaluate, save and report according to the settings.
 
-    Checkpoints hold `metadata`; `also` may write more files into their folders, and gets the network that draws
-    samples.  A trial that has come to its end already is evaluated and reported once more.
+    Checkpoints hold `metadata`; `also` gets the sampling network and may write more files to their folders.  A finished
+    trial is evaluated and reported once more.
     """
     keep_freed_memory()
     trial = _Trial(learner, evaluator, context, reporter, metadata, also)
@@ -62,7 +62,7 @@ def run_trial(
     rungs = evaluator.settings.rungs(learner.training.images)
     if learner.images >= learner.training.images:
         trial.evaluate(last=True)
-    elif paced and any(rung <= learner.images for rung in rungs):  # where it was not known yet how long it trains
+    elif paced and any(rung <= learner.images for rung in rungs):  # passed before the length was known
         trial.evaluate(last=False)
     ticker, started = Ticker(learner), synchronised_time(learner.device)
     for progress in train(learner, trial.loader, rungs):
@@ -82,7 +82,7 @@ def run_trial(
 
 @dataclass
 class _Trial:
-    """A running trial, with the last losses, and what drawing and scoring images took on all devices so far."""
+    """A running trial, with the last losses, and the time of sampling and scoring on all devices so far."""
 
     learner: Learner
     evaluator: Evaluator
@@ -94,11 +94,11 @@ class _Trial:
     scoring_flops: float = 0.0
     scoring_device_seconds: float = 0.0
     saved_at: float = field(default_factory=time.monotonic)
-    """When it saved its last checkpoint, or began."""
+    """Time of the last checkpoint, or of the start."""
     logged_at: tuple[int, float] = (0, 0.0)
-    """Images and seconds of training when losses were last reported, or the training resumed."""
+    """Images and seconds of training at the last report of losses, or at resuming."""
     flops_of_scoring: dict[bool, float] = field(default_factory=dict)
-    """Those of one evaluation, by whether it is the last."""
+    """Seconds of one evaluation, by whether it is the last."""
 
     def __post_init__(self) -> None:
         learner = self.learner
@@ -112,9 +112,9 @@ class _Trial:
         )
 
     def resume(self) -> bool:
-        """Continue the learner and the counters of the first checkpoint that is not damaged on any rank.
+        """Resume from the newest checkpoint that is undamaged on all ranks.
 
-        Returns False if there is none, for a training from the beginning; says what is wrong with the newer ones.
+        Returns False if there is none, so training starts from the beginning; notes describe damaged ones.
         """
         learner, folders, problems = self.learner, self.context.resume, list[str]()
         for folder in folders:
@@ -127,7 +127,7 @@ class _Trial:
         whole = folders[index:]
         if problems:
             causes = "; ".join(problem.partition("; use another")[0] for problem in problems)
-            self.reporter.note(f"{causes}: it goes on from {whole[0].name if whole else 'the beginning'}")
+            self.reporter.note(f"{causes}: resuming from {whole[0].name if whole else 'the beginning'}")
         if not whole:
             return False
         checkpoint = read(whole[0])
@@ -161,7 +161,7 @@ class _Trial:
         learner, evaluator = self.learner, replace(self.evaluator, last=last)
         network, share = merged(learner.sampler), len(learner.workers.share(evaluator.samples))
         self.reporter.moved("scoring")
-        # Drawing one batch may take a thousand calls of the network.
+        # Sampling one batch may need a thousand network calls.
         hook = network.register_forward_hook(lambda *_: self.reporter.moved())
         result = evaluate(
             learner.family,
@@ -197,7 +197,7 @@ class _Trial:
         self.saved_at = time.monotonic()
 
     def checkpoint_is_due(self) -> bool:
-        """Whether some rank is asked for one, or saved its last one long enough ago; all ranks call it together."""
+        """True if a rank is asked for a checkpoint or its last one is old enough; all ranks call it together."""
         learner, interval = self.learner, self.learner.training.checkpoint_interval
         wanted = self.reporter.checkpoint_wanted()
         wanted |= interval is not None and time.monotonic() - self.saved_at >= interval
@@ -205,11 +205,11 @@ class _Trial:
 
     @property
     def _folder(self) -> Path:
-        """Of the checkpoint at this moment."""
+        """Metadata of the checkpoint now."""
         return self.context.folder / f"images-{self.learner.images:012d}"
 
     def _add_to(self, cost: Cost) -> Cost:
-        """A cost with the numbers in every report; all ranks call it together."""
+        """A cost with the numbers of every report; all ranks call it together."""
         learner = self.learner
         memory = torch.tensor(memory_bytes(learner.device), device=learner.device)
         return replace(

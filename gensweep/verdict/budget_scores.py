@@ -1,4 +1,4 @@
-"""The scores of t trainings of n configurations if each training gets one of b budgets."""
+"""Scores of t trainings of n configurations if each training gets one of b budgets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy import ndarray
 
 from gensweep.verdict.training_curves import BUDGET_TOLERANCE, Scale, TrainingCurve
 
-#: Amounts at which trainings were stopped that are told apart: each takes time in proportion to all trainings.
+#: Largest number of distinct stopping amounts: each costs time in proportion to all trainings.
 MOST_STOPS = 6
 
 
 @dataclass(frozen=True)
 class BudgetScores:
-    """Scores of configurations, and the variances of their errors; a training of the `failed` ones has no score."""
+    """Scores of configurations and the variances of their errors; `failed` configurations have no score."""
 
     configurations: tuple[str, ...]
     scores: Float64[ndarray, "b n"]
@@ -32,9 +32,9 @@ def budget_scores(
     failure: Float64[ndarray, " b"] | None = None,
     seed: int = 0,
 ) -> list[BudgetScores]:
-    """The scores of a group's configurations at each budget, which must pay for the first score of each.
+    """Scores of a group's configurations at each budget, which must pay for the first score of each.
 
-    Where trainings were stopped early there are several draws of what all would have scored, else one.
+    With trainings that stopped early there are several draws of the unknown scores, else one.
     A training that failed before the budget scores `failure`, by default the worst score of the group.
     """
     scores, errors = scores_within(curves, budgets)
@@ -48,8 +48,8 @@ def budget_scores(
 def intervals(
     curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"], failure: Float64[ndarray, " b"]
 ) -> tuple[Int64[ndarray, " i"], Int64[ndarray, " b"]]:
-    """The first budget of each interval in which nothing changes, and the interval of each ascending budget."""
-    ended = failed_at(curves, budgets) | unknown_at(curves, budgets)  # by how a training ended, it is never both
+    """The first budget of each interval without changes, and the interval of each ascending budget."""
+    ended = failed_at(curves, budgets) | unknown_at(curves, budgets)  # a training is never in both
     known = np.vstack([*scores_within(curves, budgets), ended, failure])
     changes = np.append(True, np.any(np.diff(np.nan_to_num(known)) != 0, axis=0))
     return np.flatnonzero(changes), np.cumsum(changes) - 1
@@ -62,11 +62,11 @@ def by_configuration(
     scale: Scale,
     failed: Bool[ndarray, "t b"] | None = None,
 ) -> BudgetScores:
-    """A configuration scores the mean of its trainings.
+    """Mean score of each configuration's trainings, with its variance.
 
-    Its variance is that of a score between trainings of one configuration, pooled over those that were trained with
-    several seeds, divided by their number; with one seed everywhere it is the squared error of the score alone, and the
-    luck of a seed counts as merit.  Trainings that failed say nothing of the variance of scores.
+    The variance is that between trainings of one configuration, pooled over all with several seeds, divided by their
+    number.  With one seed everywhere, it is the squared error of the score, and lucky seeds count as merit.  Failed
+    trainings do not count.
     """
     names = tuple(dict.fromkeys(curve.configuration for curve in curves))
     place = {name: number for number, name in enumerate(names)}
@@ -86,7 +86,7 @@ def by_configuration(
 def _between_seeds(
     member: Int64[ndarray, " t"], scores: Float64[ndarray, "t b"], scored: Bool[ndarray, "t b"], scale: Scale
 ) -> Float64[ndarray, " b"]:
-    """The variance on the scale between trainings of a configuration that have a score, pooled; 0 if there are none."""
+    """Pooled variance between trainings of one configuration, on the scale; 0 if there are none."""
     counts = _summed(scored.astype(float), member)
     means = (_summed(np.where(scored, scores, 0.0), member) / np.maximum(counts, 1))[member]
     deviations = np.where(scored, scale.relative(scores - means, np.where(scored, means, 1.0)), 0.0)
@@ -95,14 +95,14 @@ def _between_seeds(
 
 
 def _summed(values: Float64[ndarray, "t b"], member: Int64[ndarray, " t"]) -> Float64[ndarray, "n b"]:
-    """By configuration, the sum over its trainings, of which `member` says to which each belongs."""
+    """Sum over the trainings of each configuration; `member` is the configuration of each training."""
     return np.column_stack([np.bincount(member, column) for column in values.T])
 
 
 def scores_within(
     curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]
 ) -> tuple[Float64[ndarray, "t b"], Float64[ndarray, "t b"]]:
-    """The best score that each budget pays for, and its error; NaN below the first score."""
+    """The best score within each budget, and its error; NaN below the first score."""
     counts = np.array([len(curve.points) for curve in curves])
     rows = np.repeat(np.arange(len(curves)), counts)
     columns = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
@@ -126,13 +126,13 @@ def failed_at(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]) 
 
 
 def worst_within(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]) -> Float64[ndarray, " b"]:
-    """The worst score of a training that did not fail within each budget; NaN where none has one."""
+    """Worst score among trainings that did not fail within each budget; NaN if all failed."""
     scores = np.where(failed_at(curves, budgets), np.nan, scores_within(curves, budgets)[0])
     return np.asarray(np.fmax.reduce(scores, axis=0))
 
 
 def unknown_at(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]) -> Bool[ndarray, "t b"]:
-    """Trainings that were stopped early, before they had spent the budget: their score there is not known."""
+    """Trainings that stopped early within each budget, so their score there is unknown."""
     stopped = np.array([curve.stopped_early for curve in curves])
     spent = np.array([curve.spent for curve in curves])
     return np.asarray(stopped[:, None] & (spent[:, None] * (1 + BUDGET_TOLERANCE) < budgets))
@@ -145,9 +145,9 @@ def _continued(
     scale: Scale,
     seed: int,
 ) -> Float64[ndarray, "m t b"]:
-    """Draws of the scores at each budget, in which only stopped trainings differ.
+    """Draws of the scores at each budget; only stopped trainings differ between draws.
 
-    Their scores are at most as bad as the last one.  They keep it at budgets at which no other score is known.
+    A drawn score is at most as bad as the last known one, and equals it at budgets without any other known score.
     """
     unknown = unknown_at(curves, budgets) & np.isfinite(scores)
     if not unknown.any():
@@ -169,19 +169,19 @@ def _continued(
 
 
 def _stops(spent: Float64[ndarray, " r"]) -> tuple[Float64[ndarray, " s"], Int64[ndarray, " r"]]:
-    """At most `MOST_STOPS` amounts at which trainings were stopped, and the next one of each training."""
+    """At most `MOST_STOPS` amounts at which trainings stopped, and the next one for each training."""
     stops = np.unique(spent)
     if len(stops) > MOST_STOPS:
         stops = stops[np.linspace(0, len(stops) - 1, MOST_STOPS).astype(int)]
     return stops, np.searchsorted(stops, spent)
 
 
-#: Draws of the scores of a group: their spread is known to within a ninth.
+#: Draws of a group's scores: gives their spread to within a ninth.
 IMPUTATIONS = 40
-#: Variances of slopes and of noise that are tried, relative to the variance of intercepts.
+#: Candidate variances of slopes and noise, relative to the variance of intercepts.
 SLOPES = np.geomspace(0.003, 3.0, 10)
 NOISES = np.geomspace(0.001, 1.0, 4)
-#: With fewer degrees of freedom the draws would have no variance.
+#: With fewer degrees of freedom, the draws have no finite variance.
 MIN_FREEDOM = 4
 
 
@@ -191,16 +191,16 @@ def draw_last(
     positions: Float64[ndarray, " k"],
     generator: np.random.Generator,
 ) -> Float64[ndarray, "m t"]:
-    """Draws of the values at the last knot, which is known of one training at least.
+    """Draws of the values at the last knot, where at least one training must be known.
 
-    `positions` are the logarithms of the knots relative to the last one, and each knot is known of a training.
-    Trainings whose last value is known keep it.
+    `positions` are logarithms of the knots relative to the last one; each knot needs one known training.
+    Trainings with a known last value keep it.
     """
     trainings, k = values.shape
     freedom = max(int(known.sum()) - k, MIN_FREEDOM)
     uniform, chi_squares = generator.random(IMPUTATIONS), generator.chisquare(freedom, IMPUTATIONS)
     own = generator.standard_normal((IMPUTATIONS, trainings))
-    # From the last knot on, so that draws at neighbouring amounts belong together.
+    # Start at the last knot, so that draws at neighbouring amounts match.
     of_mean = generator.standard_normal((IMPUTATIONS, k))[:, ::-1]
     slopes, noises = (each.reshape(-1, 1, 1) for each in np.meshgrid(SLOPES, NOISES))
     covariances = 1.0 + slopes * np.outer(positions, positions) + noises * np.eye(k)
@@ -233,7 +233,7 @@ def _fits(
 ) -> tuple[Float64[ndarray, "r k"], Float64[ndarray, "r k k"], Float64[ndarray, " r"], Float64[ndarray, " r"]]:
     """For each covariance: the mean by generalised least squares, a root of its covariance, squares, log-likelihood.
 
-    Squares are the residual sums; the likelihood is the restricted one.  Source: Harville 1977.
+    The third result holds residual sums of squares; the likelihood is restricted (REML).  Source: Harville 1977.
     """
     precision, sums = np.zeros_like(covariances), np.zeros(covariances.shape[:2])
     squares, determinants = np.zeros((2, len(covariances)))

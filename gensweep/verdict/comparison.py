@@ -1,4 +1,4 @@
-"""Ranks trials across sweeps and families, but only scores of one identity against each other."""
+"""Rank trials across sweeps and families; only scores with the same identity are compared."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RankedTrial:
-    """A ranked trial; `differs` are the keys of its parameters that vary within its sweep and family."""
+    """A ranked trial; `differs` lists the parameters that vary within its sweep and family."""
 
     rank: int
     trial: TrialState
@@ -30,7 +30,7 @@ class RankedTrial:
 
 
 def varied_by_family(trials: Iterable[TrialState]) -> dict[str, tuple[str, ...]]:
-    """By trial name, the searched parameters that vary within its family; all of a family with one trial."""
+    """By trial name, the searched parameters that vary within its family; all if the family has one trial."""
     families: dict[str, list[TrialState]] = {}
     for trial in trials:
         families.setdefault(trial.family, []).append(trial)
@@ -45,10 +45,10 @@ def varied_by_family(trials: Iterable[TrialState]) -> dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Trials of a sweep that could not be ranked with the others, best first, and why.
+    """Trials of a sweep that cannot be ranked with the others, best first, and why.
 
-    They have no score, break limits that others meet, or have scores of another kind than the best trial, `like`.
-    `scored` counts the trials of the sweep that have a score.
+    They have no score, break limits, or have scores of another kind than the best trial, `like`.
+    `scored` counts the trials of the sweep with a score.
     """
 
     sweep: StoredSweep
@@ -60,9 +60,9 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Trials of one metric identity, best first, and everything that had to stay out.
+    """Trials with the same metric identity, best first, and all trials that were left out.
 
-    `score` is the best one, and its identity that of all entries; `ties` cannot be told from it by their scores.
+    `score` is the best one; all entries share its identity.  `ties` are trials too close to the best one.
     """
 
     score: Score
@@ -79,12 +79,12 @@ class Comparison:
 
     @property
     def anchors(self) -> Anchors:
-        """Floor and ceiling of all scores: those of the best trial that has them on record."""
+        """Floor and ceiling of all scores, from the best trial that recorded them."""
         return next((each.score.anchors for each in self.entries if any(each.score.anchors)), Anchors())
 
     @property
     def direction(self) -> str:
-        """Which scores are better, as a word to begin a sentence with."""
+        """Which scores are better, as the first word of a sentence."""
         return BETTER[self.score.mode].capitalize()
 
     @property
@@ -94,21 +94,21 @@ class Comparison:
 
     @cached_property
     def groups(self) -> dict[str, list[RankedTrial]]:
-        """The trials by group, best first: the sweep, or the family where a sweep searched several."""
+        """Trials by group, best first: the sweep, or the family where a sweep searched several."""
         groups: dict[str, list[RankedTrial]] = {}
         for each in self.entries:
             groups.setdefault(self.group_of(each.trial), []).append(each)
         return groups
 
     def group_of(self, trial: TrialState) -> str:
-        """The group of a trial of these sweeps, also if it is not ranked."""
+        """Group of a trial of these sweeps, ranked or not."""
         sweep, family = trial.sweep, trial.family
         if self._families.get(sweep, {family}) == {family}:
             return sweep
         return family if len(self.sweeps) == 1 else f"{sweep} {family}"
 
     def group_name(self, group: str) -> str:
-        """A group as people read it, ranked or not: families are spelt as in sentences, sweeps as they are called."""
+        """Display name of a group, ranked or not: a family's name in a sentence, or a sweep's name."""
         if group in {sweep.name for sweep in self.sweeps}:
             return group
         sweep, space, family = group.rpartition(" ")
@@ -116,7 +116,7 @@ class Comparison:
 
     @cached_property
     def _families(self) -> dict[str, set[str]]:
-        """The families of each sweep that are ranked."""
+        """Ranked families of each sweep."""
         families: dict[str, set[str]] = {}
         for each in self.entries:
             families.setdefault(each.trial.sweep, set()).add(each.trial.family)
@@ -131,7 +131,7 @@ class Comparison:
 
 
 def compare(sweeps: Sequence[StoredSweep]) -> Comparison:
-    """Rank the trials of the identity that counts.  Raises NothingToCompareError if no trial has a score."""
+    """Rank the trials with the best trial's identity.  Raises NothingToCompareError if no trial has a score."""
     newest_first = sorted(sweeps, key=lambda sweep: sweep.started, reverse=True)
     best_first = ranked(*(sweep.trials for sweep in newest_first))
     if not best_first:

@@ -1,4 +1,4 @@
-"""The expected best of k configurations, and how sure it is, from the scores of n; smaller scores are better."""
+"""Expected best of k configurations and its uncertainty, from the scores of n; smaller scores are better."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from functools import cache
 import numpy as np
 from jaxtyping import Bool, Float64
 from numpy import ndarray
-from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats takes three times as long to import
+from scipy.special import stdtrit  # Student's t quantile; importing scipy.stats takes three times as long
 
 from gensweep.verdict.training_curves import Scale
 
-#: From fewer configurations a band may hold the truth in less than 92 % of cases (docs/verdict.md).
+#: With fewer configurations, the band may cover the truth in less than 92 % of cases (docs/verdict.md).
 MIN_CONFIGURATIONS = 8
-#: Of n configurations the best of up to n / CONFIGURATIONS_PER_TRY has a band that holds.
+#: Of n configurations, the best of up to n / CONFIGURATIONS_PER_TRY has a valid band.
 CONFIGURATIONS_PER_TRY = 3
-#: Who searches tries more than one; the mean score of a configuration would say more of the bad ones than of the best.
+#: A search tries at least two; the mean score would describe the bad configurations more than the best.
 MIN_TRIES = 2
-#: From more configurations a bootstrap does not draw a weight for each.
+#: With more configurations, the bootstrap does not draw one weight for each.
 MOST_WEIGHTS = 1000
-#: Groups in a comparison of two.
+#: Number of groups in one comparison.
 COMPARED = 2
 #: The probability on each side of a 95 % interval.
 TAIL = 0.025
@@ -32,9 +32,9 @@ TAIL = 0.025
 class BestOfK:
     """The expected best of k configurations, `centre`, on a scale where its error is symmetric.
 
-    `influences` are what each configuration adds to its error: the root of the sum of their squares is the standard
-    error, whose own error follows from `freedom` degrees of freedom.  `predictions` are the influences of
-    predicting unknown scores, whose error is known well.
+    `influences` are each configuration's contribution to the error.  The root of their sum of squares is the standard
+    error, known with `freedom` degrees of freedom.  `predictions` are the influences from predicting unknown scores,
+    with a well-known error.
     """
 
     centre: Float64[ndarray, "..."]
@@ -45,7 +45,7 @@ class BestOfK:
 
     @property
     def error(self) -> Float64[ndarray, "..."]:
-        """The standard error over configurations, on the scale."""
+        """Standard error over configurations, on the scale."""
         return np.asarray(np.sqrt(np.square(self.influences).sum(-1)))
 
     @property
@@ -55,7 +55,7 @@ class BestOfK:
 
     @property
     def band(self) -> tuple[Float64[ndarray, "..."], Float64[ndarray, "..."]]:
-        """The ends of the 95 % interval, as scores; independent half-widths add as squares (Zou & Donner 2008)."""
+        """Ends of the 95 % interval, as scores; independent half-widths add as squares (Zou & Donner 2008)."""
         reach = stdtrit(self.freedom, 1 - TAIL) * self.error
         if self.predictions is not None:
             predicted = stdtrit(self.predictions.shape[-1] - 1, 1 - TAIL) * np.sqrt(np.square(self.predictions).sum(-1))
@@ -63,14 +63,15 @@ class BestOfK:
         return self.scale.back(self.centre - reach), self.scale.back(self.centre + reach)
 
     def draws(self, number: int, generator: np.random.Generator) -> Float64[ndarray, "number ..."]:
-        """Values that the expected best may have beside that of another group, on the scale.
+        """Bootstrap draws of the expected best on the scale, for comparing it with another group's.
 
-        A multiplier bootstrap over configurations, with the same weights for a whole curve.  A difference of two groups
-        has the degrees of freedom of both: each is drawn with `COMPARED` times its own.  `freedom` must be one number.
+        A multiplier bootstrap over configurations, with the same weights along a curve.  The difference of two groups
+        has the degrees of freedom of both, so each draw uses `COMPARED` times its group's.  `freedom` must be one
+        number.
         """
         freedom, influences = COMPARED * self.freedom, self.influences
         if influences.shape[-1] > MOST_WEIGHTS:
-            # Normal weights enter by the covariance of the sums alone, and a triangle has the same one.
+            # Normal weights depend only on the covariance of the sums; a triangular root has the same one.
             flat = influences.reshape(-1, influences.shape[-1])
             influences = np.asarray(np.linalg.qr(flat.T, mode="r")).T.reshape(*influences.shape[:-1], -1)
         weights = generator.standard_normal((influences.shape[-1], number))
@@ -83,17 +84,17 @@ class BestOfK:
 
 
 def expected_best(scores: Float64[ndarray, "... n"], k: int) -> Float64[ndarray, "..."]:
-    """The mean of the best over all choices of k of the n scores: without bias, E[min of k draws].
+    """Mean of the best over all choices of k of the n scores: the unbiased estimate of E[min of k draws].
 
-    The plug-in, which draws with replacement (Dodge et al. 2019), is biased: a score that is drawn twice counts as two
-    tries, so the expected best comes out too bad.  Source: Tang et al. 2020, "Showing your work doesn't always work".
+    Drawing with replacement (Dodge et al. 2019) is biased: it counts a score twice, so the expected best is too bad.
+    Source: Tang et al. 2020, "Showing your work doesn't always work".
     """
     return np.asarray(np.sort(scores, axis=-1) @ rank_weights(scores.shape[-1], k))
 
 
 @cache
 def rank_weights(n: int, k: int) -> Float64[ndarray, " n"]:
-    """The probability w_i that the i-th best of n is the best of k that are chosen: C(n - i, k - 1) / C(n, k).
+    """Probability w_i that the i-th best of n is the best of k chosen: C(n - i, k - 1) / C(n, k).
 
     w_1 = k / n, and w_(i+1) / w_i = (n - i - k + 1) / (n - i).
     """
@@ -102,7 +103,7 @@ def rank_weights(n: int, k: int) -> Float64[ndarray, " n"]:
 
 
 def without_each(scores: Float64[ndarray, "... n"], k: int) -> Float64[ndarray, "... n"]:
-    """The expected best of k with each of the configurations left out."""
+    """Expected best of k with each configuration left out in turn."""
     order = np.argsort(scores, axis=-1)
     ranked, weights = np.take_along_axis(scores, order, -1), rank_weights(scores.shape[-1] - 1, k)
     zero = np.zeros((*scores.shape[:-1], 1))
@@ -114,7 +115,7 @@ def without_each(scores: Float64[ndarray, "... n"], k: int) -> Float64[ndarray, 
 
 
 def tries_for(configurations: int) -> int:
-    """Number of tries to judge by: the most for which a band holds, and two where there is none."""
+    """Number of tries to compare: the most with a valid band, or two if there is none."""
     return max(min(MIN_TRIES, configurations - 1), configurations // CONFIGURATIONS_PER_TRY)
 
 
@@ -126,12 +127,12 @@ def best_of_k(
     scale: Scale | None = None,
     failed: Bool[ndarray, "... n"] | bool = False,
 ) -> BestOfK:
-    """The expected best of k configurations by their true scores, of which `scores` are measurements.
+    """Expected best of k configurations by their true scores; `scores` are measurements.
 
-    `variances` are those of the measurements.  The best of noisy scores is too good, so they are first drawn together
-    until they vary as the true ones do; scores of those that `failed` stay.  The standard error is the jackknife's over
-    configurations, of the scores as they are, so it holds the errors of measurement too.  Its degrees of freedom are
-    (n - 1) / k: fewer where fewer scores decide.  Needs at least k + 1 configurations.
+    `variances` are those of the measurements.  The best of noisy scores is too good, so scores are first shrunk until
+    they vary as the true ones do; the scores of `failed` configurations stay.  The standard error is a jackknife over
+    the unshrunk scores, so it includes measurement errors.  Its degrees of freedom are (n - 1) / k.
+    Needs at least k + 1 configurations.
     Source: Efron & Stein 1981 (the jackknife).
     """
     n, scale = scores.shape[-1], scale or Scale.of(scores)
@@ -144,7 +145,7 @@ def best_of_k(
 
 
 def pooled(draws: Sequence[BestOfK]) -> BestOfK:
-    """Pool the estimates from several draws of unknown scores: the variances within and between draws add.
+    """Pool estimates from several draws of unknown scores: variances within and between draws add.
 
     Source: Rubin 1987, "Multiple imputation for nonresponse in surveys", eq. 3.1.
     """
@@ -162,10 +163,10 @@ def pooled(draws: Sequence[BestOfK]) -> BestOfK:
 def drawn_together(
     scores: Float64[ndarray, "... n"], variances: Float64[ndarray, "... n"], measured: Bool[ndarray, "... n"]
 ) -> Float64[ndarray, "... n"]:
-    """Measured scores drawn towards their mean, so that they vary as without their errors; others stay.
+    """Shrink measured scores towards their mean to remove the variance of their errors.
 
-    y_i' = mean + sqrt(A / (A + v_i)) (y_i - mean), with v_i the variance of the error of y_i, and A the variance of the
-    y without errors: their own less the mean of v, or 0.  Source: Louis 1984.
+    y_i' = mean + sqrt(A / (A + v_i)) (y_i - mean), with v_i the variance of the error of y_i, and A the variance of
+    the true y: the variance of the scores minus the mean of v, at least 0.  Source: Louis 1984.
     """
     n = measured.sum(-1, keepdims=True)
     mean, error = (np.sum(each, -1, where=measured, keepdims=True) / n.clip(1) for each in (scores, variances))

@@ -1,7 +1,7 @@
-"""Which group is best at which budget of one training: curves with bands, probabilities, and where the best changes.
+"""The best group at each budget of one training: curves with bands, probabilities, and where the best changes.
 
-A group is a family or a sweep.  At a budget it counts with the expected best of k configurations that are each trained
-with that budget; k is the same for all groups, so that none wins because more of it was tried.
+A group is a family or a sweep.  Its score at a budget is the expected best of k configurations, each trained with
+that budget.  All groups use the same k, so that none wins by having more tries.
 Shapes: g groups, b budgets, r draws of the bootstrap.
 """
 
@@ -24,9 +24,9 @@ from gensweep.verdict.training_curves import BUDGET_TOLERANCE, FrontierPoint, Sc
 
 @dataclass(frozen=True)
 class Flip:
-    """A budget below which one group is the best, and above which another one is, with its 95 % interval.
+    """A budget where the best group changes from `below` to `above`, with its 95 % interval.
 
-    An end of the interval is None where the curves may cross outside the budgets that were looked at, or not at all.
+    An end of the interval is None if the crossing may be outside the budgets, or nowhere.
     """
 
     value: float
@@ -37,22 +37,22 @@ class Flip:
 
     @property
     def supported(self) -> bool:
-        """Whether the best group surely changes within the budgets."""
+        """True if the best group changes within the budgets with 95 % confidence."""
         return self.low is not None and self.high is not None
 
 
 def flips_between(
     budgets: Float64[ndarray, " b"], difference: Float64[ndarray, " b"], draws: Float64[ndarray, "r b"], column: int
 ) -> tuple[float, float | None, float | None]:
-    """Where the difference, "the group below less the group above", turns from negative to positive, and its interval.
+    """The budget where "group below minus group above" turns from negative to positive, and its interval.
 
-    It is negative at `column` and not at the next one.  A draw crosses at its own crossing that is nearest; one that
-    has none crosses beyond the last budget if the group below is the better one there, else before the first.
+    It is negative at `column` and not at the next one.  Each draw contributes its nearest crossing.  A draw without
+    one crosses beyond the last budget if the group below is better there, else before the first.
     """
     positions = np.log(budgets)
     value = _crossings(positions, difference[None])[0, column]
     places = _crossings(positions, draws)
-    places[:, -1] = np.where(draws[:, -1] < 0, np.inf, -np.inf)  # taken by draws without a crossing
+    places[:, -1] = np.where(draws[:, -1] < 0, np.inf, -np.inf)  # for draws without a crossing
     distances = np.abs(places - value)
     nearest = np.take_along_axis(places, np.argmin(np.nan_to_num(distances, nan=np.inf), 1)[:, None], 1)[:, 0]
     without = np.isnan(places[:, :-1]).all(1)
@@ -63,33 +63,33 @@ def flips_between(
 
 
 def _crossings(positions: Float64[ndarray, " b"], differences: Float64[ndarray, "r b"]) -> Float64[ndarray, "r b"]:
-    """Where each difference crosses between a budget and the next, linearly; NaN where it does not, and at the last."""
+    """Linear crossing of each difference between a budget and the next; NaN without one, and at the last budget."""
     before, after = differences[:, :-1], differences[:, 1:]
     row, column = np.nonzero((before < 0) & (after >= 0))
     with np.errstate(invalid="ignore"):
         share = before[row, column] / (before[row, column] - after[row, column])
-    share = np.nan_to_num(share, nan=1.0)  # from a group that a budget does not pay for
+    share = np.nan_to_num(share, nan=1.0)  # a group without a score at that budget
     places = np.full(differences.shape, np.nan)
     places[row, column] = positions[column] + share * np.diff(positions)[column]
     return places
 
 
-#: Budgets at which curves are drawn and compared, evenly spaced in their logarithm.
+#: Number of budgets for curves and comparisons, evenly spaced in their logarithm.
 BUDGETS = 64
-#: Nothing is known of a population from which fewer configurations were tried.
+#: A group needs this many configurations to be compared.
 MIN_TO_COMPARE = 2
-#: If trainings of a group were stopped, nothing is sure unless this many are known at the budget.
+#: With stopped trainings in a group, certainty needs this many known scores at the budget.
 MIN_KNOWN = 5
-#: The largest probability with fewer: a model of stopped trainings cannot be checked from one or two.
+#: Largest probability with fewer: one or two trainings cannot check the model of stopped trainings.
 MOST_UNKNOWN = 0.9
 
 
 @dataclass(frozen=True)
 class GroupCurve:
-    """The expected best of a group at each budget that pays for its scores.
+    """Expected best of a group at each budget that pays for its scores.
 
-    `stopped` of its `trainings` were stopped before the budget that is judged, and their scores there are predicted;
-    `failed` of them failed before it, and count as no score.  `configurations` counts the others.
+    Of its `trainings`, `stopped` ended before the budget, so their scores are predicted; `failed` count as no score.
+    `configurations` counts the others.
     """
 
     group: str
@@ -101,18 +101,18 @@ class GroupCurve:
 
     @property
     def known(self) -> int:
-        """Trainings whose score at the judged budget was measured."""
+        """Number of trainings with a measured score at the budget."""
         return self.trainings - self.stopped - self.failed
 
     @property
     def too_few_known(self) -> bool:
-        """True if trainings were stopped and too few are known at the judged budget to be sure."""
+        """True if trainings were stopped and too few are known at the budget to be certain."""
         return self.stopped > 0 and self.known < MIN_KNOWN
 
 
 @dataclass(frozen=True)
 class Frontier:
-    """The curves of groups over the same budgets, by the expected best of as many `tries` of each."""
+    """Curves of groups over the same budgets, each the expected best of `tries` configurations."""
 
     tries: int
     budgets: Float64[ndarray, " b"]
@@ -121,7 +121,7 @@ class Frontier:
     """On the scale of scores; infinite where a budget does not pay for a group."""
     draws: Float64[ndarray, "g r b"]
     too_few_known: Bool[ndarray, "g b"]
-    """True where trainings of a group were stopped and too few are known to be sure."""
+    """True for groups with stopped trainings and too few known scores to be certain."""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -129,11 +129,11 @@ class Frontier:
         return tuple(curve.group for curve in self.curves)
 
     def best_at(self, budget: float) -> str:
-        """The group with the best expected score at a budget, which is one of `budgets`."""
+        """Group with the best expected score at one of `budgets`."""
         return self.groups[int(np.argmin(self.centres[:, self._column(budget)]))]
 
     def probabilities(self, budget: float) -> dict[str, float]:
-        """By group, the probability that it is the best at a budget, which is one of `budgets`."""
+        """By group, the probability that it is the best at one of `budgets`."""
         column = self._column(budget)
         shares, compared = shares_of_wins(self.draws[:, :, column]), np.isfinite(self.centres[:, column])
         excess = shares.max() - MOST_UNKNOWN
@@ -153,7 +153,7 @@ class Frontier:
         for column in np.flatnonzero(np.diff(best)):
             below, above = int(best[column]), int(best[column + 1])
             difference = _difference(self.centres[below], self.centres[above])
-            if difference[column] == 0:  # until there the two were equal, so neither was to be taken
+            if difference[column] == 0:  # the two groups were equal until there
                 continue
             draws = _difference(self.draws[below], self.draws[above])
             value, low, high = flips_between(self.budgets, difference, draws, int(column))
@@ -164,7 +164,7 @@ class Frontier:
 
 
 def group_curves(curves: Sequence[TrainingCurve]) -> dict[str, list[TrainingCurve]]:
-    """Trainings by group, in order of appearance, of groups of which one has not failed; others may lack a score."""
+    """Trainings by group, in order of appearance; groups where all failed are left out."""
     groups: dict[str, list[TrainingCurve]] = {each.group: [] for each in curves if each.points and not each.failed}
     for curve in curves:
         if curve.group in groups and (curve.points or curve.failed):
@@ -173,7 +173,7 @@ def group_curves(curves: Sequence[TrainingCurve]) -> dict[str, list[TrainingCurv
 
 
 def reach(curves: Sequence[TrainingCurve]) -> tuple[float, float]:
-    """The budget that pays for the first score of each training, and the most that one spent which did not fail."""
+    """Budget that pays for each training's first score, and the largest amount spent without failing."""
     first = max(curve.points[0].spent for curve in curves if curve.points)
     return first, max(curve.spent for curve in curves if not curve.failed)
 
@@ -181,10 +181,9 @@ def reach(curves: Sequence[TrainingCurve]) -> tuple[float, float]:
 def common_budgets(
     curves: Sequence[TrainingCurve], overheads: Mapping[str, float] | None = None
 ) -> tuple[float, float] | None:
-    """The smallest budget from which all groups have scores, and the largest that all of them reached; None if none.
+    """Smallest budget with scores of all groups, and the largest that all reached; None if they do not overlap.
 
-    With `overheads`, which a group pays beside the training, from where the cheapest has scores to where all have
-    reached the end.
+    Each group pays its `overheads` in addition to the training.
     """
     extra = overheads or {}
     ends = {group: reach(trainings) for group, trainings in group_curves(curves).items()}
@@ -203,11 +202,11 @@ def frontier(
     mode: Mode = "min",
     seed: int = 0,
 ) -> Frontier:
-    """The curves of all groups in the common range of budgets, of which `budget` is one (by default the largest).
+    """Curves of all groups in their common range of budgets, including `budget` (by default the largest).
 
-    Each group needs `MIN_TO_COMPARE` configurations, and all a common budget, which also pays for the `overheads`.
-    Draws of different groups are independent, those of a group's budgets belong together.  A training that failed
-    scores the worst that any training of all groups does with the budget.  Points are scores of that `mode`.
+    Each group needs `MIN_TO_COMPARE` configurations.  Budgets include the `overheads`.  Draws are independent between
+    groups and joint over budgets.  A failed training scores the worst of all trainings at the budget.  Points are
+    scores of that `mode`.
     """
     groups, extra, sign = group_curves(curves), overheads or {}, order_of(1.0, mode)
     common = common_budgets(curves, extra)
@@ -252,9 +251,9 @@ def frontier(
 def _left_for_training(
     curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"], overhead: float
 ) -> tuple[Float64[ndarray, " b"], Bool[ndarray, " b"]]:
-    """The part of each budget that is left for a training, and whether it pays for a score of each.
+    """Part of each budget left for training, and True if that pays for a score of each group.
 
-    An overhead that is much larger than a training leaves few of its digits.
+    Subtracting a much larger overhead loses digits.
     """
     first = reach(curves)[0]
     paid = budgets >= (first + overhead) * (1 - 1e-12)
@@ -262,6 +261,6 @@ def _left_for_training(
 
 
 def _difference(first: Float64[ndarray, "..."], second: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:
-    """How much worse the first is; of two that a budget does not pay for, none is."""
+    """How much worse the first is; 0 if the budget pays for neither."""
     with np.errstate(invalid="ignore"):
         return np.asarray(np.nan_to_num(first - second, nan=0.0, posinf=np.inf, neginf=-np.inf))

@@ -1,9 +1,9 @@
-"""What mattered in a comparison: shares of the variance of its scores, by analysis of variance, with intervals.
+"""Importance of settings: shares of the variance of scores, by analysis of variance, with intervals.
 
-The share of a factor is its first-order term of the functional analysis of variance (Sobol' 1993; Hutter et al. 2014),
-Var(E[y | factor]) / Var(y).  Categories get a one-way analysis of variance; numbers a curve in their ranks: a parabola,
-or a step or kink at the best knot, as in multivariate adaptive regression splines (Friedman 1991).  The part that
-chance alone explains is subtracted (epsilon squared, Kelley 1935), so factors without an effect have shares around 0.
+A factor's share is its first-order term of the functional analysis of variance (Sobol' 1993; Hutter et al. 2014),
+Var(E[y | factor]) / Var(y).  Categories get a one-way analysis of variance.  Numbers get a curve in their ranks: a
+parabola, or a step or kink at the best knot, as in MARS (Friedman 1991).  The part explained by chance is subtracted
+(epsilon squared, Kelley 1935), so factors without an effect have shares around 0.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from gensweep.verdict.rungs import mean_ranks
 if TYPE_CHECKING:
     from gensweep.verdict.comparison import Comparison
 
-#: Resamples of a bootstrap: of many rows, whose intervals are narrow, as many as draw so many rows, down to a least.
+#: Bootstrap resamples: this number of drawn rows in total, but at least a minimum.
 RESAMPLES, MOST_DRAWN, MIN_RESAMPLES = 1000, 2_000_000, 200
-#: The quantiles that an interval of 95 % lies between.
+#: Quantiles of a 95 % interval.
 INTERVAL = (0.025, 0.975)
-#: Degrees of freedom that must be left to chance for a factor to be looked at.
+#: Residual degrees of freedom that a factor needs.
 MIN_RESIDUAL_FREEDOM = 3
-#: The highest power of the ranks of numbers: a setting that is best in the middle needs two.
+#: Highest power of the ranks: a setting that is best in the middle needs two.
 MAX_POWER = 2
-#: Degrees of freedom that the choice of a knot costs, besides its coefficient: Friedman 1991, section 3.6.
+#: Degrees of freedom of the choice of a knot, besides its coefficient: Friedman 1991, section 3.6.
 KNOT_FREEDOM = 3
-#: Knots to choose from at most, and rows on either side of each at least: one outlier is no step.
+#: Largest number of knots, and smallest number of rows on either side: one outlier is not a step.
 MOST_KNOTS, MIN_SIDE = 100, 2
-#: Added to a variance that is 0, in parts of its share.
+#: Replaces a variance of 0, relative to the share.
 SMALL = 1e-12
 
 
@@ -49,7 +49,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Population:
-    """Numbers in rows, the group of each row, and the factors within each group; the groups are a factor themselves."""
+    """Numbers in rows, the group of each row, and the factors within each group; the groups are also a factor."""
 
     y: Float[np.ndarray, " n"]
     groups: Mapping[str, Int[np.ndarray, " k"]]
@@ -67,9 +67,7 @@ class ShareInterval:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Shares that add up to 1: between groups, if there are several; of the factors `within` each, by group and factor,
-    the largest first; and the rest.
-    """
+    """Shares that sum to 1: between groups; of the factors `within` each group, the largest first; and the rest."""
 
     between: ShareInterval | None
     within: Mapping[tuple[str, str], ShareInterval]
@@ -77,7 +75,7 @@ class Decomposition:
 
 
 def factor_of(name: str, rows: Sequence[int], values: Sequence[Any], scores: Float[np.ndarray, " n"]) -> Factor | None:
-    """A factor, if it varies and if the rows are enough to tell its effect from chance; `scores` are of all rows."""
+    """A factor if it varies and has enough rows to separate its effect from chance, else None."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     ranks = _ranks(values) if numbers else None
     basis = _categories([repr(value) for value in values]) if ranks is None else _powers(ranks)
@@ -88,14 +86,14 @@ def factor_of(name: str, rows: Sequence[int], values: Sequence[Any], scores: Flo
 
 
 def decomposed(population: Population, seed: int = 0) -> Decomposition:
-    """The shares of a population, with intervals by a bootstrap over its rows.
+    """Shares of a population, with bootstrap intervals over its rows.
 
-    The variance is that between groups and that within them, which is exact; of the latter each factor has its share.
+    The variance is split exactly into between and within groups; each factor has its share of the latter.
     """
     n = len(population.y)
     resamples = min(RESAMPLES, max(MIN_RESAMPLES, MOST_DRAWN // n))
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
-    # A resample repeats the chance of the rows once more, so twice as much of it must be taken off.
+    # A resample adds the chance of the rows once more, so twice that is subtracted.
     resampled = _raw_shares(population, weights, chance=2)
     variances = {key: float(np.var(np.clip(values, 0, 1))) for key, values in resampled.items()}
     shares = _feasible(population, _raw_shares(population, np.ones((1, n)), chance=1), variances)
@@ -119,10 +117,10 @@ def _estimate(share: float, resampled: Float[np.ndarray, " b"]) -> ShareInterval
 def _feasible(
     population: Population, raw: _Shares, variances: Mapping[tuple[str, str], float]
 ) -> dict[tuple[str, str], float]:
-    """The shares of one sample from 0 up, those within a group no more together than the group has.
+    """Shares of one sample, at least 0; factors in a group sum to at most the group's variance.
 
-    Factors that depend on each other would be counted twice.  The excess is subtracted in proportion to the `variances`
-    of the shares, so that an uncertain share does not lower a certain one.
+    Dependent factors would be counted twice.  The excess is subtracted in proportion to the `variances` of the shares,
+    so an uncertain share does not lower a certain one.
     """
     shares = {key: float(np.clip(values[0], 0, 1)) for key, values in raw.items()}
     own = _within_groups(population, np.ones((1, len(population.y))), 1 - np.array([shares.get(_BETWEEN, 0.0)]))
@@ -138,7 +136,7 @@ def _feasible(
 
 
 def _raw_shares(population: Population, weights: Float[np.ndarray, "b n"], chance: int) -> _Shares:
-    """The shares in each of b samples, by the `weights` of rows; below 0 where chance alone would explain more."""
+    """Shares in each of b samples, by the `weights` of rows; below 0 where chance would explain more."""
     y, found, left = population.y, _Shares(), np.ones(len(weights))
     if len(population.groups) > 1:
         found[_BETWEEN] = _explained(_groups(population), y, weights, chance)
@@ -154,7 +152,7 @@ def _raw_shares(population: Population, weights: Float[np.ndarray, "b n"], chanc
 def _within_groups(
     population: Population, weights: Float[np.ndarray, "b n"], left: Float[np.ndarray, " b"]
 ) -> dict[str, Float[np.ndarray, " b"]]:
-    """What each group has of the variance that is `left` within groups."""
+    """Share of each group in the variance that is `left` within groups."""
     scatter = {name: _scatter(population.y, rows, weights) for name, rows in population.groups.items()}
     within = sum(scatter.values(), np.zeros(len(weights)))
     return {name: left * _ratio(own, within) for name, own in scatter.items()}
@@ -171,9 +169,9 @@ def _groups(population: Population) -> Factor:
 def _explained(
     factor: Factor, y: Float[np.ndarray, " n"], weights: Float[np.ndarray, "b n"], chance: int
 ) -> Float[np.ndarray, " b"]:
-    """The part of the variance in a factor's rows that its basis explains, beyond what chance would.
+    """Variance explained by a factor's basis beyond chance.
 
-    1 - (1 - R^2) (n - 1) / (n - 1 - p), with p degrees of freedom.  The coefficients count `chance` times.
+    1 - (1 - R^2) (n - 1) / (n - 1 - p), with p degrees of freedom.  Coefficients count `chance` times.
     """
     y, weights = y[factor.rows], weights[:, factor.rows]
     counts = weights.sum(1)
@@ -200,7 +198,7 @@ def _scatter(
 
 
 def _ratio(part: Float[np.ndarray, " b"], whole: Float[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
-    """A quotient, 0 where there is nothing to divide."""
+    """A quotient, 0 if the denominator is 0."""
     return np.asarray(np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0))
 
 
@@ -211,7 +209,7 @@ def _ranks(values: Sequence[float]) -> Float[np.ndarray, " k"]:
 
 
 def _powers(ranks: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k p"]:
-    """Powers of the ranks, fewer than there are different values."""
+    """Powers of the ranks, at most one less than the number of distinct values."""
     return np.stack([ranks**power for power in range(1, MAX_POWER + 1)], 1)[:, : len(set(ranks.tolist())) - 1]
 
 
@@ -233,33 +231,33 @@ def _with_knot(parabola: Factor, ranks: Float[np.ndarray, " k"], scores: Float[n
 
 
 def _cross_validated(factor: Factor, y: Float[np.ndarray, " k"]) -> float:
-    """The generalised cross-validation score of a factor alone, up to a constant."""
+    """Generalised cross-validation score of one factor, up to a constant."""
     basis = np.concatenate([np.ones((len(y), 1)), factor.basis], 1)
     residual = y - basis @ np.linalg.lstsq(basis, y, rcond=None)[0]
     return float(residual @ residual / (len(y) - 1 - factor.freedom) ** 2)
 
 
 def _categories(labels: Sequence[str]) -> Float[np.ndarray, "k p"]:
-    """A column for each label but the first."""
+    """An indicator column for each label but the first."""
     _, codes = np.unique(labels, return_inverse=True)
     return np.asarray(np.eye(codes.max() + 1)[codes][:, 1:])
 
 
-#: Fewer finished trials tell nothing about what mattered.
+#: Importance needs at least this number of finished trials.
 MIN_FINISHED = 10
-#: Metrics that are distances, above 0 and about as uncertain as they are large: their logarithm is looked at.  Others,
-#: such as bits per dimension, a kernel distance or a rate, can be 0 or below and are taken as they are.
+#: Distances above 0, with an error in proportion to their size, so their logarithm is analysed.  Other metrics (bits
+#: per dimension, kernel distances, rates) can be 0 or negative.
 LOG_METRICS = ("fd", "fid", "fd_by_class")
-#: The name of the sweep among the settings of a family.
+#: Name of the sweep among a family's settings.
 SWEEP = "sweep"
 
 
 @dataclass(frozen=True)
 class Importance:
-    """Where the variance of a comparison's scores comes from: families, settings within each, interactions and noise.
+    """Where the variance of scores comes from: families, settings within each, interactions and noise.
 
-    Scores of `finished` trials count, and of those that were `stopped` early the scores that they had reached; `log`
-    says whether their logarithm was looked at.  `clones` changed their settings during training and are left out.
+    It uses the scores of `finished` trials and the last scores of `stopped` trials, in their logarithm if `log`.
+    `clones` changed their settings during training and are left out.
     """
 
     shares: Decomposition
@@ -270,7 +268,7 @@ class Importance:
 
 
 def importance(comparison: Comparison) -> Importance | None:
-    """What mattered; None if it cannot be told, as with fewer than MIN_FINISHED finished trials."""
+    """Analyse a comparison; None with too little data, such as fewer than MIN_FINISHED finished trials."""
     ended = [entry for entry in comparison.entries if entry.trial.status in ("finished", "pruned")]
     entries = [entry for entry in ended if not entry.trial.lineage]
     finished = sum(entry.trial.status == "finished" for entry in entries)
@@ -292,7 +290,7 @@ def importance(comparison: Comparison) -> Importance | None:
 
 
 def _factors(settings: Sequence[Mapping[str, Any]], y: Float[np.ndarray, " n"], rows: Sequence[int]) -> list[Factor]:
-    """The settings that vary among trials of a family; a setting of a branch among the trials of the branch."""
+    """Settings that vary among a family's trials; for a setting of a branch, among the branch's trials."""
     having: dict[str, list[int]] = {}
     for row in rows:
         for key in settings[row]:

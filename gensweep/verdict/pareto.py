@@ -1,4 +1,4 @@
-"""Trained models that no other one beats in score, costs and size at once, or in all objectives of a sweep."""
+"""Pareto fronts: models that no other one beats in score, costs and size, or in all objectives of a sweep."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParetoRow:
-    """A trained model, and the cost of its training until its best evaluation, in a unit.
+    """A trained model and the cost of training it until its best evaluation.
 
-    `sampling` is the cost of drawing an image, in that unit or in FLOPs.  `memory` is that of the process, or of a
-    training step for an image, in bytes.
+    `sampling` is the cost per image, in the same unit or in FLOPs.  `memory` is in bytes, of the process or of a
+    training step per image.
     """
 
     entry: RankedTrial
@@ -34,7 +34,7 @@ class ParetoRow:
 
 
 def priced_models(comparison: Comparison, verdict: Recommendation) -> list[ParetoRow]:
-    """All ranked trials that were trained here, the best score first, and whether they are on the front."""
+    """All ranked trials that were trained here, best score first, and True if on the front."""
     unit: Unit = "images" if verdict.trained is None else verdict.trained.unit
     training = {} if verdict.trained is None else verdict.trained.costs
     rows = []
@@ -48,12 +48,12 @@ def priced_models(comparison: Comparison, verdict: Recommendation) -> list[Paret
 
 
 def pareto_rows(comparison: Comparison, verdict: Recommendation) -> list[ParetoRow]:
-    """The front among the ranked trials that were trained here, the best score first."""
+    """The front among ranked trials that were trained here, best score first."""
     return [row for row in priced_models(comparison, verdict) if row.on_front]
 
 
 def objective_rows(comparison: Comparison) -> list[tuple[RankedTrial, bool]]:
-    """The ranked trials that share the objectives of the best trial with several, best first; True if on the front."""
+    """Ranked trials with the best trial's objectives, best first; True if on the front."""
     several = [entry for entry in comparison.entries if entry.trial.objective_values]
     having = [entry for entry in several if entry.trial.objectives == several[0].trial.objectives]
     columns = [
@@ -64,23 +64,23 @@ def objective_rows(comparison: Comparison) -> list[tuple[RankedTrial, bool]]:
 
 
 def objective_front(comparison: Comparison) -> list[RankedTrial]:
-    """The trials on the front of a sweep's objectives; none if it has one objective."""
+    """Trials on the front of a sweep with several objectives; else none."""
     return [entry for entry, on_front in objective_rows(comparison) if on_front]
 
 
 def sampling_unit(unit: Unit) -> Unit:
-    """Drawing images costs no training images."""
+    """Sampling needs no training images."""
     return "flops" if unit == "images" else unit
 
 
 def pareto_front(rows: Sequence[Sequence[float | None]]) -> list[bool]:
-    """Whether each row is on the front: no other is at least as small in every column and smaller in one.
+    """True for each row on the front: no other is at least as small in every column and smaller in one.
 
-    What is not known is taken for infinitely large; a column that is unknown everywhere plays no part.
+    NaN counts as infinite; columns of only NaN are ignored.
     """
     filled = [tuple(math.inf if value is None else value for value in row) for row in rows]
     front = list[tuple[float, ...]]()
-    # Whatever beats a row stands before it in this order, and then one of the front does, too.
+    # In this order, a row that beats another comes before it, and one of those is on the front.
     for row in sorted(set(filled)):
         if not any(all(map(operator.le, other, row)) for other in front):
             front.append(row)

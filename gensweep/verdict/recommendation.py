@@ -1,4 +1,4 @@
-"""The recommendation at a budget, decided here only; sentences, tables, JSON and figures render it."""
+"""The recommendation at a budget.  Sentences, tables, JSON and figures only render it."""
 
 from __future__ import annotations
 
@@ -24,25 +24,23 @@ from gensweep.verdict.training_curves import (
 if TYPE_CHECKING:
     from gensweep.verdict.comparison import Comparison, RankedTrial
 
-#: Below this probability of being the best one, a lead is too close to call.
+#: A lead is too close to call below this probability of being the best.
 SURE = 0.95
 
-#: Why the trial with the best score is not recommended: its group has no other configuration; its group is expected to
-#: do worse; its training cost more than the budget; the mean over its seeds is worse; its cost is unknown; it is
-#: a clone, which changed its settings during training.
+#: Why the trial with the best score is not recommended: its group has one configuration; its group is expected to do
+#: worse; its training cost exceeds the budget; its mean over seeds is worse; its cost is unknown; it is a clone.
 Reason: TypeAlias = Literal["alone", "group", "budget", "seeds", "cost", "clone"]
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The trial with the best score, and the trial to train or use for a budget of one training.
+    """The trial with the best score, and the recommended trial for a budget of one training.
 
-    Without a `budget` there is none that all have in common, `no_budget` says why, and each trial counts with its best
-    score.  `group` is that of the recommended trial, if groups were compared, each by the expected best of `tries`
-    configurations; None if trained models were compared one by one.  `probability` is that of the group, or else of the
-    model, to be the best; None if unknown.  `score` is what the recommended trial scored within the budget, the mean
-    over `seeds`; its `interval`, at 95 %, is known with several of them.  The budget also pays for `draw` images, which
-    cost each group its `overheads`.  `flips` are budgets where the best group changes, `unsure` those where it may.
+    Without a common `budget`, `no_budget` gives the reason and each trial counts with its best score.  `group` is the
+    group of the recommended trial, compared by the expected best of `tries` configurations; None if single models were
+    compared.  `probability` is that of the group, else of the model, to be the best.  `score` is the recommended
+    trial's score within the budget, the mean over `seeds`; several seeds give a 95 % `interval`.  The budget also pays
+    for `draw` images, at each group's `overheads`.  The best group changes at `flips`, and may change at `unsure`.
     """
 
     best_score: RankedTrial
@@ -64,7 +62,7 @@ class Recommendation:
 
     @property
     def reason(self) -> Reason | None:
-        """Why another trial than the one with the best score is recommended; None if it is the same."""
+        """Why the recommended trial is not the one with the best score; None if it is."""
         first = self.best_score
         if first is self.recommended:
             return None
@@ -80,7 +78,7 @@ class Recommendation:
         return "group" if group in {curve.group for curve in self.curves} else "alone"
 
     def pays_for(self, entry: RankedTrial) -> bool:
-        """True if the budget pays for a trial's best evaluation, which a longer training may have found later."""
+        """True if the budget pays for a trial's best evaluation; a longer training may have found a better one."""
         if self.budget is None or self.trained is None or entry.trial.name not in self.trained.costs:
             return True
         to_best, _ = self.trained.costs[entry.trial.name]
@@ -89,29 +87,29 @@ class Recommendation:
 
     @property
     def too_close(self) -> bool:
-        """True if the best cannot be told from others."""
+        """True if the lead is too small to call a winner."""
         return self.probability is None or self.probability < SURE
 
 
 def recommend(comparison: Comparison, budget: Amount | None = None, draw: int = 0) -> Recommendation:
-    """Recommend a trial for a budget of one training, by default the largest budget that all groups reached.
+    """Recommend a trial for a budget of one training, by default the largest that all groups reached.
 
-    With `draw` the budget also pays for that number of images.  Groups of one configuration are compared only if there
-    are no two larger ones.  Raises ConfigError for a budget of which nothing is known, NothingToCompareError if the
-    groups have none in common.
+    With `draw`, the budget also pays for that number of images.  Groups of one configuration are compared only if fewer
+    than two groups are larger.  Raises ConfigError for a budget without data, NothingToCompareError if the groups have
+    no common budget.
     """
     readings = [each for each in trained_curves(comparison) if budget is None or each.unit == budget.unit]
-    # Drawing images costs no training images.
+    # Sampling needs no training images.
     found = [_compared(each) for each in readings if not draw or budget is not None or each.unit != "images"]
     if not found:
         if budget is None and not draw:
             clones = any(entry.trial.lineage for entry in comparison.entries)
-            only = "all trained trials are clones of others" if clones else "no trial was trained here"
+            only = "all trained trials are clones" if clones else "no trial was trained here"
             return _without_budget(comparison, None, f"{only}, so there is no budget")
         wanted = "flops or device_seconds" if budget is None else budget.unit
         raise ConfigError(
-            f"--{'draw' if budget is None else 'budget'}: no trial has on record what it spent in {wanted}; give the "
-            "budget in another unit, or none"
+            f"--{'draw' if budget is None else 'budget'}: no trial has a recorded cost in {wanted}; give the "
+            "budget in another unit, or leave it out"
         )
     compared = next((each for each in found if each.common is not None), found[0])
     unlike = None if found[0].common is not None else _no_common_budget(found[0].judged, found[0].trained.unit)
@@ -126,7 +124,7 @@ def recommend(comparison: Comparison, budget: Amount | None = None, draw: int = 
 
 @dataclass(frozen=True)
 class _Compared:
-    """Which trainings are compared: those of groups of several configurations, if there are two such groups."""
+    """The trainings to compare: those of groups with several configurations, if two groups have them."""
 
     trained: TrainedCurves
     populations: Mapping[str, Sequence[TrainingCurve]]
@@ -167,7 +165,7 @@ def _at_budget(
 
 
 def _one_by_one(comparison: Comparison, entries: Mapping[str, RankedTrial], rows: Sequence[Standing]) -> Recommendation:
-    """The best configuration, by the errors of the scores alone: it says nothing of other settings of the group."""
+    """The best configuration by the errors of the scores alone, without other settings of its group."""
     known = len(rows) > 1 and all(row.error > 0 for row in rows)
     chances = chances_of_best([row.score for row in rows], [row.error_apart for row in rows], rows[0].freedom_apart)
     made = _of_configuration(comparison, entries, rows[0])
@@ -182,7 +180,7 @@ def _of_configuration(comparison: Comparison, entries: Mapping[str, RankedTrial]
 
 
 def _without_budget(comparison: Comparison, trained: TrainedCurves | None, why: str | None) -> Recommendation:
-    """The recommendation without a common budget: the best of all scores, also of imported models."""
+    """The recommendation without a common budget: the best of all scores, imported models included."""
     curves = () if trained is None else trained.curves
     entries, known = {each.trial.name: each for each in comparison.entries}, {each.trial for each in curves}
     scored = [
@@ -199,7 +197,7 @@ def _flat(groups: Mapping[str, Sequence[TrainingCurve]]) -> list[TrainingCurve]:
 
 
 def _known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:
-    """The budget in the range that all groups have in common; by default the largest.  Raises ConfigError beyond it."""
+    """The budget, in the common range of all groups; by default the largest.  Raises ConfigError outside it."""
     common = common_budgets(judged, overheads)
     assert common is not None
     low, high = common
@@ -214,17 +212,17 @@ def _known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overhe
     spent += " with their images" if overheads else ""
     if beyond:
         raise ConfigError(
-            f"--budget: {budget} is beyond what all were trained for ({spent}); give at most {last}, or train longer: "
+            f"--budget: {budget} is more than all groups reached ({spent}); give at most {last}, or train longer: "
             "gensweep train --continue-from RUN --set training.images=N"
         )
     raise ConfigError(
-        f"--budget: {budget} is less than the first scores of all took ({spent}); give at least {first}, or search "
-        "again with earlier scores (evaluation.at)"
+        f"--budget: {budget} is less than the first scores needed ({spent}); give at least {first}, or run a sweep "
+        "with earlier evaluations (evaluation.at)"
     )
 
 
 def _no_common_budget(judged: Sequence[TrainingCurve], unit: Unit) -> str:
-    """Why groups have no budget in common, and what to do."""
+    """Why groups have no common budget, and what to do."""
     ends = {name: reach(curves) for name, curves in group_curves(judged).items()}
     late, short = max(ends, key=lambda name: ends[name][0]), min(ends, key=lambda name: ends[name][1])
     first, last = Amount(unit, ends[late][0]), Amount(unit, ends[short][1])

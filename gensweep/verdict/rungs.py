@@ -1,4 +1,4 @@
-"""Could the early scores be trusted?  How well each rung of a sweep ranked the final scores, measured in the sweep."""
+"""How well each rung of a sweep ranked the final scores: could early stopping trust the early ones?"""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from gensweep.results import order_of
 if TYPE_CHECKING:
     from gensweep.verdict.comparison import RankedTrial
 
-#: From fewer trials a correlation says nothing.
+#: A correlation needs at least this number of trials.
 MIN_TRIALS = 4
-#: Scores at shares of their trainings up to this factor apart are of one rung: a score comes after a whole batch.
+#: Scores whose shares of training differ by at most this factor belong to one rung: trainings use whole batches.
 NEAR = 1.1
 
 
 @dataclass(frozen=True)
 class Rung:
-    """Scores after a share of the training, against those at its end.
+    """Scores after a share of the training, compared with those at its end.
 
-    `images` is None where it differs between trials.  `correlation` is that of ranks, from -1 to 1; `winner` is the
-    rank, from 1, that the final winner had.
+    `images` is None if it differs between trials.  `correlation` is of ranks, from -1 to 1; `winner` is the final
+    winner's rank here, from 1.
     """
 
     sweep: str
@@ -37,7 +37,7 @@ class Rung:
 
 
 def rungs(sweep: str, entries: Iterable[RankedTrial]) -> list[Rung]:
-    """The rungs of a sweep, from its ranked trials that were trained to the end: only these have a final score."""
+    """Rungs of a sweep, from ranked trials that were trained to the end, as only these have a final score."""
     curves = []
     for entry in entries:
         if entry.trial.status == "finished" and not entry.trial.imported:
@@ -48,10 +48,10 @@ def rungs(sweep: str, entries: Iterable[RankedTrial]) -> list[Rung]:
 
 
 def rungs_of(sweep: str, curves: Sequence[Sequence[tuple[int, float]]]) -> list[Rung]:
-    """Each share of the training at which all trials were scored, but for the end.
+    """Each share of the training, before the end, at which all trials were scored.
 
     `curves` hold (images, score) of whole trainings, in order of images; smaller scores are better.
-    A rung whose scores are all equal ranks nothing, and is left out.
+    Rungs where all scores are equal are left out.
     """
     if len(curves) < MIN_TRIALS:
         return []
@@ -70,14 +70,14 @@ def rungs_of(sweep: str, curves: Sequence[Sequence[tuple[int, float]]]) -> list[
 
 
 def _at(points: Sequence[tuple[int, float]], share: float) -> tuple[int, float] | None:
-    """The score of a trial after that share of its training, if it was scored there."""
+    """Score of a trial after that share of its training; None without one."""
     wanted = share * points[-1][0]
     near = [point for point in points[:-1] if wanted / NEAR <= point[0] <= wanted * NEAR]
     return min(near, key=lambda point: abs(point[0] - wanted), default=None)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's coefficient, with the mean of their ranks for equal values; NaN if all values of a side are equal."""
+    """Spearman's coefficient, with mean ranks for equal values; NaN if all values of a side are equal."""
     try:
         return statistics.correlation(mean_ranks(first), mean_ranks(second))
     except statistics.StatisticsError:
@@ -85,6 +85,6 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def mean_ranks(values: Sequence[float]) -> list[float]:
-    """The rank of each value, the lowest is 1; equal values have the mean of theirs.  Importing scipy.stats is slow."""
+    """Rank of each value, the lowest is 1; equal values get their mean rank.  Importing scipy.stats is slow."""
     ordered = sorted(values)
     return [(bisect_left(ordered, value) + bisect_right(ordered, value) + 1) / 2 for value in values]

@@ -1,4 +1,4 @@
-"""Configurations at a budget, one by one: their scores, and the probability that each is the best of them."""
+"""Configurations at a budget: their scores, and the probability that each is the best."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
-from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats takes three times as long to import
+from scipy.special import stdtrit  # Student's t quantile; importing scipy.stats takes three times as long
 
 from gensweep.verdict.budget_scores import by_configuration
 from gensweep.verdict.expected_best import TAIL
 from gensweep.verdict.training_curves import Scale, TrainingCurve
 
-#: Draws from which probabilities are counted: one near 0.95 is known to within 0.5 %.
+#: Draws for probabilities: one near 0.95 is known to within 0.5 %.
 DRAWS = 4000
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What a configuration scores at a budget: the mean of its `trainings`, with its standard error.
+    """Score of a configuration at a budget: the mean of its `trainings`, with its standard error.
 
-    `error_apart` is the part of the error that decides which configuration is the better one, without what trainings of
-    one seed share, and `freedom_apart` its degrees of freedom.  `interval` is that of the mean over seeds, at 95 %, or
-    None if nothing is known of other seeds.  `curve` is the first training.
+    `error_apart` is the part of the error without the effect of shared seeds, which decides between configurations;
+    `freedom_apart` are its degrees of freedom.  `interval` is the 95 % interval of the mean over seeds, or None with
+    one seed.  `curve` is the first training.
     """
 
     configuration: str
@@ -40,9 +40,9 @@ class Standing:
 def standings(
     curves: Sequence[TrainingCurve], budget: float, overheads: Mapping[str, float] | None = None
 ) -> list[Standing]:
-    """The configurations that have a score at the budget, the best first, but for trainings that failed.
+    """Configurations with a score at the budget, best first, without failed trainings.
 
-    `overheads` are what each group pays of the budget beside its training.
+    `overheads` are each group's cost in addition to its training.
     """
     extra = overheads or {}
     points = [(curve, curve.best_within(budget - extra.get(curve.group, 0.0))) for curve in curves if not curve.failed]
@@ -71,11 +71,12 @@ def standings(
 def _error_within_seeds(
     trained: Sequence[Sequence[tuple[TrainingCurve, float]]], scale: Scale
 ) -> tuple[float, int] | None:
-    """The standard error on the scale of a mean over seeds beside one over the same seeds, and its degrees of freedom.
+    """Standard error, on the scale, of a mean over seeds compared with one over the same seeds; degrees of freedom.
 
-    A seed decides the noise of a training and of its evaluations, so scores of one seed lie together.  Chance is what
-    the effects of configurations and of seeds leave.  None unless several configurations were trained with the same
-    seeds, each once.  Source: the two-way analysis of variance, Fisher 1935, "The design of experiments", chapter IV.
+    A seed fixes the noise of a training and of its evaluations, so scores of one seed are correlated.  The error is
+    what remains after the effects of configurations and seeds.  None unless several configurations were trained with
+    the same seeds, each once.  Source: two-way analysis of variance, Fisher 1935, "The design of experiments", chapter
+    IV.
     """
     rows = [sorted((curve.seed, score) for curve, score in each) for each in trained]
     seeds = [seed for seed, _ in rows[0]]
@@ -90,10 +91,10 @@ def _error_within_seeds(
 def chances_of_best(
     scores: Sequence[float], errors: Sequence[float], freedom: int = 0, *, seed: int = 0
 ) -> Float64[ndarray, " n"]:
-    """The probability of each of a few trained models that it is the best, by the errors of their scores alone.
+    """Probability of each trained model to be the best, by the errors of their scores alone.
 
-    It says nothing of the same settings trained again, unless the errors hold the chance between trainings, of which
-    `freedom` says how well it is known; 0: the errors are known.
+    It covers another training with the same settings only if the errors include the spread between trainings.
+    `freedom` are the degrees of freedom of the errors; 0: the errors are known.
     """
     generator = np.random.default_rng(seed)
     noise = generator.standard_normal((DRAWS, len(scores)))
@@ -103,6 +104,6 @@ def chances_of_best(
 
 
 def shares_of_wins(draws: Float64[ndarray, "n r"]) -> Float64[ndarray, " n"]:
-    """In which share of the draws each is the smallest; those that are equal share the win."""
+    """Share of the draws in which each is the smallest; ties share the win."""
     smallest = draws == draws.min(0)
     return np.asarray((smallest / smallest.sum(0)).mean(1))

@@ -1,4 +1,4 @@
-"""Which trials are too close to the best one to call: differences of corrected scores, with their interval."""
+"""Trials too close to the best one to call: differences of corrected scores, with their interval."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from gensweep.sweep.trial_state import TrialState
     from gensweep.verdict.comparison import RankedTrial
 
-#: The best trials whose images are compared one by one, at most.
+#: Largest number of trials to compare image by image.
 MAX_PAIRED_TRIALS = 20
-#: The file of a checkpoint with what each image adds to its scores.
+#: File of a checkpoint with each image's contribution to its scores.
 ESTIMATES = "estimates.json"
 
 
 @dataclass(frozen=True)
 class Tie:
-    """A trial whose corrected score differs from the best one's by no more than chance would have it.
+    """A trial whose corrected score differs from the best one's no more than by chance.
 
-    `difference` is how much worse it is (below 0: better), with its 95 % `interval`, which holds 0.  If `paired`, that
-    counts how alike the errors of both are, as their images come from the same noise.
+    `difference` is how much worse it is (below 0: better), with its 95 % `interval`, which contains 0.  If `paired`,
+    the interval uses the correlation of both errors, as both models drew their images from the same noise.
     """
 
     trial: TrialState
@@ -37,7 +37,7 @@ class Tie:
 
 
 def ties(entries: Sequence[RankedTrial]) -> tuple[Tie, ...]:
-    """The trials, ranked best first, that cannot be told from the first; none if the metric gives no interval."""
+    """Trials, best first, that are too close to the first; none if the metric has no interval."""
     best, *others = entries
     if (first := _corrected_order(best.score)) is None:
         return ()
@@ -56,7 +56,7 @@ def ties(entries: Sequence[RankedTrial]) -> tuple[Tie, ...]:
 
 
 def _influences(trial: TrialState, metric: str) -> list[float] | None:
-    """What each image adds to the corrected score of a trial's best checkpoint; None if its file is not here."""
+    """Each image's contribution to the corrected score of a trial's best checkpoint; None without its file."""
     if (place := trial.checkpoint) is None:
         return None
     try:
@@ -67,14 +67,14 @@ def _influences(trial: TrialState, metric: str) -> list[float] | None:
 
 
 def _is_same_result(one: RankedTrial, other: RankedTrial) -> bool:
-    """True if both have one best checkpoint, as a clone and its source may."""
+    """True if both have the same best checkpoint, as a clone and its source may."""
     first, second = ((each.trial.sweep, each.trial.best_of or each.trial.trial) for each in (one, other))
     return first == second and one.score == other.score
 
 
 @dataclass(frozen=True)
 class IntervalEstimate:
-    """A value, and the ends of its interval, which need not be as far away on either side."""
+    """A value and the ends of its interval, which may be asymmetric."""
 
     value: float
     low: float
@@ -82,15 +82,15 @@ class IntervalEstimate:
 
 
 def difference_interval(first: IntervalEstimate, second: IntervalEstimate, correlation: float) -> tuple[float, float]:
-    """The interval of first - second at the level of theirs, whose errors have a correlation.
+    """The interval of first - second at the level of their own intervals, given the correlation of their errors.
 
-    Each end lies as far out as those ends of both that make the difference extreme: with a = first - first.low and
-    b = second.high - second, the lower one is sqrt(a^2 + b^2 - 2 r a b) below the difference.
+    With a = first - first.low and b = second.high - second, the lower end is sqrt(a^2 + b^2 - 2 r a b) below the
+    difference.
     Source: Newcombe 1998, method 10; Zou & Donner 2008 (any two intervals, and correlation).
     """
 
     def reach(a: float, b: float) -> float:
-        a, b = max(a, 0.0), max(b, 0.0)  # an estimate below 0 may lie below its interval, which holds distances
+        a, b = max(a, 0.0), max(b, 0.0)  # an estimate below 0 may be below its interval, which is never negative
         return sqrt(max(a * a + b * b - 2 * correlation * a * b, 0.0))
 
     difference = first.value - second.value
@@ -101,7 +101,7 @@ def difference_interval(first: IntervalEstimate, second: IntervalEstimate, corre
 
 
 def _corrected_order(score: Score) -> IntervalEstimate | None:
-    """The corrected score with its interval, such that smaller is better; None where there is none."""
+    """Corrected score with its interval, where smaller is better; None without one."""
     if score.corrected is None or score.interval is None:
         return None
     low, high = sorted(order_of(end, score.mode) for end in score.interval)
@@ -109,10 +109,10 @@ def _corrected_order(score: Score) -> IntervalEstimate | None:
 
 
 def _correlation(first: Sequence[float] | None, second: Sequence[float] | None) -> float | None:
-    """How alike the errors of two scores are, from what each image adds to both; None where that is not known."""
+    """Correlation of the errors of two scores, from each image's contribution; None if unknown."""
     if not first or not second or len(first) != len(second) or len(first) < 2:
         return None
     try:
         return statistics.correlation(first, second)
-    except statistics.StatisticsError:  # all images add the same
+    except statistics.StatisticsError:  # all contributions are equal
         return None

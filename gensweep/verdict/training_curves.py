@@ -1,4 +1,4 @@
-"""The curves of a comparison's trainings in a unit of compute."""
+"""Curves of a comparison's trainings in a unit of compute."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BUDGET_TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """A score after some compute; a smaller `order` is better, and `error` is its standard error, 0 if unknown."""
+    """A score after some compute; smaller `order` is better; `error` is its standard error, 0 if unknown."""
 
     spent: float
     order: float
@@ -36,7 +36,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """What a budget buys: the expected `best` score, and the ends of its 95 % interval where there is one."""
+    """Expected `best` score at a budget, and the ends of its 95 % interval if known."""
 
     budget: float
     best: float
@@ -46,10 +46,10 @@ class FrontierPoint:
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """The scores of one training, by what it had spent in the unit of the budget, in ascending order.
+    """Scores of one training by compute spent, in the unit of the budget, in ascending order.
 
-    Trainings of one `configuration` differ only in their `seed`.  The later scores of a training that was
-    `stopped_early` are not known.  A training that `failed` bought nothing beyond its last score, and may have none.
+    Trainings of one `configuration` differ only in their `seed`.  A training that `stopped_early` has unknown later
+    scores.  A training that `failed` has none after its last score, or none at all.
     """
 
     group: str
@@ -66,23 +66,23 @@ class TrainingCurve:
         return self.points[-1].spent if self.points else 0.0
 
     def best_within(self, budget: float) -> CurvePoint | None:
-        """The best point that a budget pays for: the score of a training that had ended there."""
+        """The best point within a budget."""
         paid = (point for point in self.points if point.spent <= budget * (1 + BUDGET_TOLERANCE))
         return min(paid, key=lambda point: point.order, default=None)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Turns scores into numbers whose differences are symmetric, and back; the order stays.
+    """Maps scores to a scale where differences are symmetric, and back; the order stays.
 
-    `sign` is that of all scores, whose logarithm is taken: 1 or -1; 0 for scores of both signs, taken as they are.
+    `sign`, 1 or -1, is that of all scores, which map to logarithms; 0 for mixed signs, which stay as they are.
     """
 
     sign: int
 
     @classmethod
     def of(cls, scores: Float64[ndarray, "..."]) -> Scale:
-        """The logarithm, where all scores have the same sign."""
+        """A logarithmic scale if all scores have the same sign."""
         return cls(1 if (scores > 0).all() else -1 if (scores < 0).all() else 0)
 
     def forward(self, scores: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:
@@ -94,27 +94,27 @@ class Scale:
         return self.sign * np.exp(self.sign * values) if self.sign else values
 
     def relative(self, deviations: Float64[ndarray, "..."], scores: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:
-        """Small deviations of scores as deviations on the scale."""
+        """Small deviations of scores, on the scale."""
         return np.asarray(deviations / self.size(scores))
 
     def size(self, scores: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:
-        """How much scores change where they change by 1 on the scale."""
+        """Change of scores per unit of the scale."""
         return np.abs(scores) if self.sign else np.ones_like(scores)
 
 
-#: The status of a training that had budget left.
+#: Status of a training that stopped before its end.
 CUT_SHORT = ("pruned", "stopped", "running", "paused", "waiting")
-#: The units in which a budget may be given, the preferred one first.
+#: Units of a budget, the preferred one first.
 UNITS: tuple[Unit, ...] = ("flops", "device_seconds", "images")
 
 
 @dataclass(frozen=True)
 class TrainedCurves:
-    """The trainings of a comparison, with a curve each in a unit.
+    """Trainings of a comparison, each with a curve in a unit.
 
-    `entries` are by trial name, that of a repeat is the trial that it repeats.  `uncounted` trials were only scored
-    here, or their cost in this unit is not known.  `failed` are the curves of trainings that failed, until
-    then.  Clones have no curve: each changed its settings during training, so it is not one configuration.
+    `entries` are by trial name; a repeat has the entry of the trial it repeats.  `uncounted` trials have no known cost
+    in this unit, or were only scored here.  `failed` are curves of failed trainings, until they failed.  Clones have no
+    curve, as their settings changed during training.
     """
 
     unit: Unit
@@ -125,20 +125,20 @@ class TrainedCurves:
 
     @cached_property
     def groups(self) -> dict[str, str]:
-        """By trial name, the group of a training."""
+        """By trial name, the group of its training."""
         return {curve.trial: curve.group for curve in self.curves}
 
     @cached_property
     def costs(self) -> dict[str, tuple[float, float]]:
-        """By trial name, the amount spent until its best evaluation, and in all."""
+        """By trial name, the cost until its best evaluation, and in total."""
         best = {curve.trial: min(curve.points, key=lambda point: point.order) for curve in self.curves}
         return {curve.trial: (best[curve.trial].spent, curve.spent) for curve in self.curves}
 
 
 def trained_curves(comparison: Comparison) -> list[TrainedCurves]:
-    """The curves of all ranked trials in each unit, from evaluations of the comparison's identity.
+    """Curves of all ranked trials in each unit, from evaluations with the comparison's identity.
 
-    The unit in which most trainings are counted comes first; of several that of the sweeps' budgets, or of `UNITS`.
+    The unit with the most known costs comes first; among equals that of the sweeps' budgets, or of `UNITS`.
     """
     created = [sweep.state.created for sweep in comparison.sweeps]
     units = {None if each is None or not each.budget else each.unit for each in created}
@@ -148,7 +148,7 @@ def trained_curves(comparison: Comparison) -> list[TrainedCurves]:
 
 
 def _repeats(comparison: Comparison) -> dict[str, list[TrialState]]:
-    """By the name of a ranked trial, the trials that train its configuration again with other seeds."""
+    """By name of a ranked trial, the trials that repeat it with other seeds."""
     known = {entry.trial.name for entry in comparison.entries}
     found: dict[str, list[TrialState]] = {}
     for trial in (trial for sweep in comparison.sweeps for trial in sweep.trials):
@@ -159,10 +159,10 @@ def _repeats(comparison: Comparison) -> dict[str, list[TrialState]]:
 
 
 def sampling_costs(trained: TrainedCurves, images: int) -> dict[str, float]:
-    """By group, the cost of images of its best configuration.  Raises ConfigError if that is not known."""
+    """By group, the cost of images of its best configuration.  Raises ConfigError if it is unknown."""
     if trained.unit == "images":
         raise ConfigError(
-            "--draw: drawing costs no training images; give --budget in flops or time, as 2e13flops or 8h"
+            "--draw: sampling costs no training images; give --budget in flops or time, such as 2e13flops or 8h"
         )
     costs: dict[str, float] = {}
     for curve in sorted(trained.curves, key=lambda each: min(point.order for point in each.points)):
@@ -171,7 +171,7 @@ def sampling_costs(trained: TrainedCurves, images: int) -> dict[str, float]:
             cost = sampling_cost(trial, trained.unit)
             if cost is None:
                 raise ConfigError(
-                    f"--draw: what {trial.name} takes to draw an image is not on record in {trained.unit}; leave "
+                    f"--draw: the cost per image of {trial.name} is not recorded in {trained.unit}; leave "
                     "--draw out, or give --budget in another unit"
                 )
             costs[curve.group] = images * cost
@@ -179,12 +179,12 @@ def sampling_costs(trained: TrainedCurves, images: int) -> dict[str, float]:
 
 
 def sampling_cost(trial: TrialState, unit: Unit) -> float | None:
-    """The cost of drawing an image, in a unit; None if it is not known, as in training images."""
+    """Cost of sampling one image, in a unit; None if unknown, such as in training images."""
     cost = trial.cost
     if unit == "flops":
         return cost.sample_flops
     if unit == "images" or not cost.sample_seconds or trial.score is None or trial.score.identity.extractor is None:
-        return None  # a likelihood is that of real images
+        return None  # a likelihood needs no generated images
     devices = max(1, round((cost.device_seconds or 0) / (cost.train_seconds or math.inf)))
     return devices * cost.sample_seconds / trial.score.identity.samples
 
@@ -204,7 +204,7 @@ def _in_unit(comparison: Comparison, unit: Unit) -> TrainedCurves:
                     uncounted.append(trial.name)
     failed = []
     for trial in comparison.failed:
-        # What could not even be configured was no training, and has no family.
+        # A trial that failed before its configuration was complete has no family.
         if trial.family and not trial.infrastructure_error and not trial.lineage:
             group, original = comparison.group_of(trial), f"{trial.sweep}/{trial.repeat_of or trial.trial}"
             points = _points(trial, comparison.score, unit)

@@ -129,9 +129,9 @@ def test_without_mlflow_commands_work_and_say_one_line(store, capsys, monkeypatc
     ("arguments", "code", "words"),
     [
         (["--budget", "3weeks"], 2, "has the unit 'weeks', which is none"),
-        (["--budget", "9d"], 2, "is beyond what all were trained for"),
-        (["--draw", "5", "--budget", "1e12flops"], 2, "no trial has on record what it spent in flops"),
-        (["--budget", "60kimages", "--draw", "5"], 2, "--draw: drawing costs no training images"),
+        (["--budget", "9d"], 2, "is more than all groups reached"),
+        (["--draw", "5", "--budget", "1e12flops"], 2, "no trial has a recorded cost in flops"),
+        (["--budget", "60kimages", "--draw", "5"], 2, "--draw: sampling costs no training images"),
     ],
 )
 def test_budgets_that_say_nothing_are_refused_in_one_line(store, capsys, arguments, code, words):

@@ -98,7 +98,7 @@ def test_show_counts_classes_in_every_format(capsys):
         (["show", "digits", "-o", "a.txt"], "the name must end in .png"),
         (["show", "cifar10"], "run: gensweep data fetch cifar10"),
         (["show", "."], "it has no picture for training"),
-        (["fetch", "cifar10", "--from", "."], "holds no CIFAR-10"),
+        (["fetch", "cifar10", "--from", "."], "has no CIFAR-10"),
     ],
 )
 def test_mistakes_get_one_line_and_exit_code_2(arguments, message, capsys):

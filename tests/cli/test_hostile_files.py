@@ -143,7 +143,7 @@ CASES = [
     (EVENTS, as_line, ["tune", "--resume", "tiny"], 1, "events.jsonl is damaged"),
     (OF_RUNS + "state.safetensors", as_torch_file, ["evaluate", "tiny", "--seed", "1"], 1, "state.safetensors"),
     (OF_RUNS + "checkpoint.json", as_pickle, ["evaluate", "tiny", "--seed", "1"], 1, "checkpoint.json is damaged"),
-    ("pictures/a.png", as_pickle, ["evaluate-images", "pictures", "--like", "tiny"], 2, "there is nothing to score"),
+    ("pictures/a.png", as_pickle, ["evaluate-images", "pictures", "--like", "tiny"], 2, "has nothing to score"),
     ("x.npz", as_arrays, ["evaluate-images", "pictures", "--against", "x.npz", "--set", "data.size=8"], 2, "x.npz"),
     ("x.npz", as_pickle, ["evaluate-images", "pictures", "--against", "x.npz", "--set", "data.size=8"], 2, "x.npz"),
     ("mask.png", as_pickle, ["edit", "checkpoint", "mask.png"], 2, "mask.png"),

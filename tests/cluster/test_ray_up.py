@@ -62,7 +62,7 @@ def ray(cloud, *words):
     return cloud.laptop.run("ray", *words, timeout=TIMEOUT, environment=environment).stdout
 
 
-def test_a_sweep_on_spot_workers_survives_a_reclaimed_one_and_leaves_nothing_behind(cloud, record, tmp_path):
+def test_a_sweep_survives_a_reclaimed_spot_worker(cloud, record, tmp_path):
     begin = time.time()
     ray(cloud, "up", "--yes", "--no-config-cache", "cluster.yaml")
     record["seconds_of_ray_up"] = time.time() - begin

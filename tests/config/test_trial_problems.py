@@ -45,7 +45,7 @@ def problems(tree):
         ({"family": {"kind": "meanflow"}, "meanflow": {"learnt_guidance": 3.0}}, "meanflow.learnt_guidance: 3"),
         (
             {"family": {"kind": "gan"}, "gan": {"loss": {"kind": "relativistic"}, "augmentation": {"kind": "ada"}}},
-            "gan.loss.kind: this one draws no line between real and fake images, and the augmentation follows",
+            "gan.loss.kind: this loss has no boundary between real and fake images, which the augmentation needs",
         ),
         ({"family": {"kind": "diffusion", "guidance": 2}}, "family.guidance: 2 needs labels, which this trial"),
         (

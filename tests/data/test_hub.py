@@ -48,7 +48,7 @@ def test_a_split_that_is_trained_on_is_not_tested_on(library, tmp_path):
         hub_images("test", tmp_path, dataset=path, train_split="validation")
     with pytest.raises(ConfigError, match=r"train_split: .*has no split for training; name one of its splits"):
         hub_images("train", tmp_path, dataset=path, test_split="train")
-    with pytest.raises(ConfigError, match="test_split: train is train_split, too; name another, or leave one of them"):
+    with pytest.raises(ConfigError, match="test_split: train is also train_split; name another split, or remove one"):
         hub_images("train", tmp_path, dataset=path, train_split="train", test_split="train")
 
 
@@ -66,11 +66,11 @@ def test_labels_mean_the_same_in_both_splits(library, tmp_path):
 @pytest.mark.parametrize(
     ("columns", "settings", "message"),
     [
-        ({"image": [{"bytes": b"torn"}]}, {}, "row 0 of .* is no picture"),
+        ({"image": [{"bytes": b"torn"}]}, {}, "row 0 of .* is not a picture"),
         ({"number": [1]}, {}, "image: .* has no column of pictures; name one of its columns: number"),
         ({"a": [{"bytes": png()}], "b": [{"bytes": png()}]}, {}, "several columns of pictures.*: a, b"),
         ({"image": [{"bytes": png()}]}, {"label": "kind"}, "label: .* has no column 'kind'"),
-        ({"image": [{"url": "x"}]}, {"image": "image"}, "row 0 of .* is no picture"),
+        ({"image": [{"url": "x"}]}, {"image": "image"}, "row 0 of .* is not a picture"),
         ({"image": [{"bytes": png()}] * 2, "kind": ["cat", None]}, {"label": "kind"}, "row 1 .* the label None"),
         ({"image": [{"bytes": png()}], "kind": [["cat"]]}, {"label": "kind"}, "'kind' of .* holds lists"),
     ],
@@ -90,7 +90,7 @@ def test_what_is_not_there_is_told_in_a_line(library, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="doesn't contain any data files"):
         hub_images("train", tmp_path, dataset=str(tmp_path / "empty"))
     monkeypatch.setattr("datasets.load_dataset", _cut_off)
-    with pytest.raises(GensweepError, match="nobody/nothing is not on this machine, and the hub cannot be reached"):
+    with pytest.raises(GensweepError, match="nobody/nothing is not on this machine, and the hub is unreachable"):
         hub_images("train", tmp_path, dataset="nobody/nothing")
 
 

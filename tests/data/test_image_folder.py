@@ -66,7 +66,7 @@ def test_if_nothing_can_be_read_it_is_an_error(folder, load):
     (folder / "bad.png").touch()
     with pytest.raises(ConfigError, match="no picture file of 1 can be read"):
         load()
-    with pytest.raises(ConfigError, match=r"path: .* is not a folder; name yours"):
+    with pytest.raises(ConfigError, match=r"path: .* is not a folder; name the folder"):
         load(path="~nosuchuser/photos")
 
 
@@ -153,7 +153,7 @@ def test_a_split_that_lies_elsewhere_is_refused(folder, load, tmp_path):
     write(folder / "test", n=3)
     write(tmp_path / "far", n=3)
     (folder / "train").symlink_to(tmp_path / "far")
-    with pytest.raises(ParameterError, match="train is a link that leads out of the folder"):
+    with pytest.raises(ParameterError, match="train links to a place outside the folder"):
         load()
 
 

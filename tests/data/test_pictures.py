@@ -24,10 +24,10 @@ def test_what_is_no_picture_is_told_in_a_line(tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)).save(tmp_path / "nan.tiff")
     for name, words in {
-        "missing.png": "there is no such file",
+        "missing.png": "no such file",
         ".": "is a folder",
         "torn.png": "cannot be read as a picture",
-        "empty.png": "is no picture",
+        "empty.png": "not in a known picture format",
         "nan.tiff": "not finite",
     }.items():
         with pytest.raises(ConfigError, match=words) as error:
@@ -41,11 +41,11 @@ def test_a_file_of_another_format_starts_no_program(tmp_path, monkeypatch):
     (tmp_path / "gs").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
-    with pytest.raises(ConfigError, match=r"program\.png is no picture in a format that is known"):
+    with pytest.raises(ConfigError, match=r"program\.png is not in a known picture format"):
         read_picture(tmp_path / "program.png")
     with pytest.raises(UnidentifiedImageError):
         decoded(tmp_path / "program.png", 8, 3)
-    with pytest.raises(ConfigError, match=r"program\.png \(no picture in a format that is known\)"):
+    with pytest.raises(ConfigError, match=r"program\.png \(not in a known picture format\)"):
         read_folder(tmp_path, 1, size=8, channels=3)
     assert not (tmp_path / "started").exists()
 

@@ -22,7 +22,7 @@ class Recorder(torch.nn.Module):
         return torch.zeros_like(x)
 
 
-def test_the_loss_of_a_network_that_predicts_nothing_is_the_power_of_the_noise():
+def test_the_loss_of_a_zero_network_is_the_power_of_the_noise():
     family, data = build("diffusion"), batch()
     (loss,) = family.losses({"denoiser": Recorder()}, data)
     torch.testing.assert_close(

@@ -67,7 +67,7 @@ def test_samples_are_images_in_range_that_do_not_depend_on_the_batch(kind, condi
 
 
 @pytest.mark.parametrize(("kind", "conditional"), LIKELY)
-def test_the_likelihood_of_an_image_is_a_number_that_does_not_depend_on_its_batch(kind, conditional):
+def test_the_likelihood_of_an_image_does_not_depend_on_its_batch(kind, conditional):
     family, data = build(kind, conditional), batch()
     network = family.networks[family.sampled].eval()
     images = ((data.images + 1) * 127.5).round() / 127.5 - 1

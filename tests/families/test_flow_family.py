@@ -86,7 +86,7 @@ def exact(sampler, **settings):
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
 )
-def test_deterministic_samplers_draw_the_image_that_the_flow_makes_of_the_noise(sampler, tolerance):
+def test_deterministic_samplers_follow_the_flow_of_the_noise(sampler, tolerance):
     noise = Noise(5, torch.arange(4))
     eps = noise.normal(1, SIZE, SIZE, stream=START_STREAM)
     drawn = exact(sampler).sample(Exact(), noise, None)

@@ -52,7 +52,7 @@ def test_every_loss_takes_a_step(loss):
     assert signals == {"logit_real", "logit_fake"} | accuracies
 
 
-def test_the_generator_learns_in_one_of_so_many_steps_and_lazy_penalties_come_in_theirs():
+def test_generator_steps_and_lazy_penalties_keep_their_intervals():
     gan = {"latent": 6, "discriminator_steps": 3, "penalty": {"kind": "r1", "every": 2}}
     family = build("gan", gan=gan)
     assert [turns(family, step) for step in range(4)] == [
@@ -63,7 +63,7 @@ def test_the_generator_learns_in_one_of_so_many_steps_and_lazy_penalties_come_in
     ]
 
 
-def test_the_loop_counts_steps_and_averages_a_loss_over_those_in_which_it_came():
+def test_a_loss_is_averaged_over_the_steps_in_which_it_occurs():
     learner = tiny.learner(
         "gan", images=48, log_every=48, family={"gan": {"latent": 6, "discriminator_steps": 3}}, ema_half_life=0
     )
@@ -80,11 +80,11 @@ def test_adaptive_augmentation_logs_its_probability_and_needs_verdicts():
     family = build("gan", gan=ada)
     names = {name for loss in family.losses(family.networks, batch()) for name in loss.signals}
     assert "augmentation" in names
-    with pytest.raises(ConfigError, match="draws no line between real and fake"):
+    with pytest.raises(ConfigError, match="no boundary between real and fake"):
         build("gan", gan=ada | {"loss": {"kind": "wasserstein"}})
 
 
-def test_real_and_fake_go_through_the_augmentation_and_so_does_the_generators_gradient():
+def test_augmentation_reaches_real_fake_and_generator_gradients():
     """A hole over the whole image would leave the generator without a gradient."""
     family = build("gan")
     calls = []

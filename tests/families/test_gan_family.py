@@ -143,6 +143,6 @@ def test_the_burn_in_takes_rates_beta2_and_penalty_along_half_a_cosine():
 
 def test_what_changes_within_a_burn_in_needs_one():
     with pytest.raises(
-        ConfigError, match=r"final_rate, penalty.final_weight: .* give its length in images as gan.burn_in"
+        ConfigError, match=r"final_rate, penalty.final_weight: .* set its length in images as gan.burn_in"
     ):
         build("gan", gan={"final_rate": 0.5, "penalty": {"kind": "r1_r2", "final_weight": 0.1}})

@@ -79,7 +79,7 @@ def test_without_intervals_it_is_flow_matching():
     assert float(loss.signals["velocity_error"]) == pytest.approx(float(expected.value), rel=1e-5)
 
 
-def test_a_share_of_the_images_has_intervals_and_only_theirs_are_evaluated_more_than_once():
+def test_only_images_with_intervals_are_evaluated_twice():
     seen, _ = recorded(share=0.25)
     assert [(len(x), training) for x, _, _, training in seen] == [(10, False), (10, False), (40, True)]
     time = seen[-1][1]

@@ -104,7 +104,7 @@ def bits(family, model, x, k, seed=0):
         return family.bits_per_dim(model, x, None, Noise(seed, torch.arange(len(x))), BoundPoints(None, k))
 
 
-def test_with_the_exact_posterior_every_draw_gives_the_likelihood_of_probabilistic_pca():
+def test_the_exact_posterior_gives_the_likelihood_of_ppca():
     """Lucas et al. 2019, section 4: there the bound of a linear VAE is tight, for each image and each latent."""
     x = data()
     family, model = at_the_optimum(x)
@@ -112,7 +112,7 @@ def test_with_the_exact_posterior_every_draw_gives_the_likelihood_of_probabilist
         torch.testing.assert_close(bits(family, model, x, 1, seed), pca_bits(x), rtol=0, atol=2e-3)
 
 
-def test_with_a_posterior_too_wide_the_bound_misses_its_divergence_and_tightens_with_k():
+def test_a_wide_posterior_loses_its_divergence_and_k_tightens_it():
     x = data()
     family, model = at_the_optimum(x, widened=1.5)
     truth = float(pca_bits(x).mean())

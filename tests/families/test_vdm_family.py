@@ -71,7 +71,7 @@ def test_training_and_evaluation_agree_on_the_bound_of_gaussian_data(timesteps):
 
 
 @pytest.mark.parametrize("kind", PARAMETERISATIONS.kinds())
-def test_a_network_that_predicts_nothing_costs_what_its_parameterisation_says(kind):
+def test_the_loss_of_a_zero_network_follows_its_parameterisation(kind):
     """With `eps` it costs the power of the noise, whatever the image; the others say skip x instead."""
     family, some = build("vdm", vdm={"parameterisation": {"kind": kind}}), data(6)
     schedule = schedule_of(family.networks["denoiser"])

@@ -59,7 +59,7 @@ def test_a_clock_that_jumps_ahead_changes_nothing(tmp_path, clock):
         check_dates(sweep)
 
 
-def test_a_clock_that_is_set_back_stops_no_training_and_what_ray_then_waits_for_comes_with_resume(tmp_path, clock):
+def test_training_survives_a_clock_that_is_set_back(tmp_path, clock):
     environment, set_clock = clock
     with DisturbedSweep(tmp_path, trials=2, steps=20, environment=environment) as sweep:
         sweep.start()

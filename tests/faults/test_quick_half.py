@@ -23,7 +23,7 @@ from gensweep.remote_folder import RemoteFolder, below
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 
-def test_a_sweep_ends_as_if_nothing_had_been_although_processes_files_and_mlflow_were_lost(tmp_path, s3):
+def test_a_sweep_survives_lost_processes_files_and_mlflow(tmp_path, s3):
     """One driver is interrupted, the next one lost with its folder, and the last one cannot tell MLflow."""
     storage = s3.url(uuid4().hex[:6])
     stored = below(storage, DisturbedSweep.name)

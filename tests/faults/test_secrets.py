@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 
 
-def test_no_command_line_and_no_file_of_a_sweep_holds_a_secret_of_its_environment(tmp_path):
+def test_secrets_reach_no_command_line_and_no_file(tmp_path):
     environment = {"AWS_SECRET_ACCESS_KEY": SECRET, "MLFLOW_TRACKING_PASSWORD": SECRET, "MLFLOW_TRACKING_TOKEN": SECRET}
     with DisturbedSweep(tmp_path, trials=2, environment=environment) as sweep:
         sweep.start()

@@ -55,7 +55,7 @@ def test_read_only_folders_are_refused_at_once(tmp_path):
         assert not sweep.steps
 
 
-def test_a_full_disk_of_temporary_files_fails_trials_that_go_on_once_there_is_room(tmp_path):
+def test_trials_failed_by_a_full_temporary_disk_can_resume(tmp_path):
     with small_disk(tmp_path / "scratch", 16) as disk:
         environment = {"TMPDIR": str(disk)}
         with DisturbedSweep(tmp_path, environment=environment, **IMPATIENT) as sweep:

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 
 @pytest.mark.faults
-def test_a_server_in_every_kind_of_trouble_holds_nothing_up_and_misses_nothing(tmp_path):
+def test_a_failing_server_delays_nothing_and_misses_nothing(tmp_path):
     server = TrackingServer(tmp_path)
     server.start()
     proxy = TroubledProxy(server)

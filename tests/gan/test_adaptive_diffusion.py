@@ -119,5 +119,5 @@ def test_a_diffusion_of_no_length_trains_like_the_plain_gan():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="got shortest=20, longest=10"):
         diffusion(shortest=20, longest=10)
-    with pytest.raises(ConfigError, match="draws no line between real and fake"):
+    with pytest.raises(ConfigError, match="no boundary between real and fake"):
         tiny.build("diffusion_gan", gan={"latent": 6, "loss": {"kind": "wasserstein"}})

@@ -77,12 +77,12 @@ def test_score_by_class_is_the_mean_over_classes():
 
 
 def test_unfit_inputs_are_refused(monkeypatch):
-    with pytest.raises(GensweepError, match="at least 10 real images of each class, but there are 7 of cat"):
+    with pytest.raises(GensweepError, match="at least 10 real images per class, but there are 7 of cat"):
         FrechetDistanceByClass(reference(20))
     for kind in ("agreement", "fd_by_class"):
         with pytest.raises(ConfigError, match=rf"{kind} compares classes, but the data have only one \(cat\)"):
             METRICS[kind](MadeUp(features(50, 5, 1), ("cat",)))
-        with pytest.raises(GensweepError, match=r"labels of generated images must be in 0\.\.2, but go from 0 to 5"):
+        with pytest.raises(GensweepError, match=r"labels of generated images must be in 0\.\.2, but range from 0 to 5"):
             METRICS[kind](reference()).update((features(6, 12, 1), torch.arange(6)))
     # As when a model is fine-tuned on one class: a classifier of these images is always right.
     monkeypatch.setattr(MadeUp, "labels", torch.full((300,), 1))

@@ -73,5 +73,5 @@ def test_foreign_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(GensweepError, match="SHA-256 does not start with"):
         module.dinov2("cpu", tmp_path, weights=str(other))
     monkeypatch.setattr(module, "VITS14_WEIGHTS", WeightsFile(VITS14_WEIGHTS.url, file_sha256(other), "dinov2"))
-    with pytest.raises(GensweepError, match="holds the weights of another network"):
+    with pytest.raises(GensweepError, match="has the weights of another network"):
         module.dinov2("cpu", tmp_path, weights=str(other))

@@ -41,7 +41,7 @@ def save(file: Path, **arrays) -> Path:
 BAD = {
     "is not a file; name statistics": {},
     "holds mean, but no mu and no sigma; statistics have pytorch-fid's layout": {"mean": np.zeros(5)},
-    r"shapes \(4,\) and \(5, 5\), but made_up gives 5 features; take": {"mu": np.zeros(4), "sigma": np.eye(5)},
+    r"shapes \(4,\) and \(5, 5\), but made_up has 5 features; choose": {"mu": np.zeros(4), "sigma": np.eye(5)},
     "holds NaN or infinite numbers": {"mu": np.full(5, np.nan), "sigma": np.eye(5)},
     "not a covariance matrix": {"mu": np.zeros(5), "sigma": np.arange(25.0).reshape(5, 5)},
 }

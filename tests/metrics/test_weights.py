@@ -37,7 +37,7 @@ def test_is_downloaded_once_to_the_cache(published: WeightsFile, tmp_path: Path)
 
 def test_other_content_is_never_trusted(published: WeightsFile, tmp_path: Path):
     (tmp_path / "elsewhere" / "net.pth").write_bytes(b"an error page")
-    with pytest.raises(GensweepError, match=r"is not the whole net.pth: its SHA-256 does not start with"):
+    with pytest.raises(GensweepError, match=r"is damaged or not net.pth: its SHA-256 does not start with"):
         published.locate(None, tmp_path / "cache")
     assert [left.name for left in (tmp_path / "cache" / "weights").iterdir()] == [".net.pth.lock"]
     with pytest.raises(GensweepError, match="SHA-256 does not start with"):

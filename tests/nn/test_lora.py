@@ -227,7 +227,7 @@ def test_targets_are_groups_or_patterns_of_names():
     [
         ({"target": "nothing"}, r"target: 'nothing' matches no layer of the CNN \(its .* layers: "),
         ({"target": "attention"}, "matches no layer .* take one of all, attention, conv, linear, labels"),
-        ({"target": "("}, "target: '\\(' is no regular expression"),
+        ({"target": "("}, "target: '\\(' is not a regular expression"),
         ({"rank": 1000}, r"rank: 1000 is more than any of the \d+ layers .* \(at most \d+, in "),
         ({"rank": 4, "target": "^last"}, "rank: 4 is more than .*at most 3, in last.2"),
     ],

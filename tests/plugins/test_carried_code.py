@@ -57,9 +57,7 @@ def test_nothing_runs_that_only_the_folder_of_a_checkpoint_names(here, capsys):
 
 
 @pytest.mark.parametrize("place", ["folder", "bucket"])
-def test_a_machine_without_a_plug_in_takes_its_code_from_the_storage_of_the_sweep(
-    s3, tmp_path, monkeypatch, anew, place
-):
+def test_a_machine_without_a_plug_in_loads_it_from_the_storage(s3, tmp_path, monkeypatch, anew, place):
     monkeypatch.setenv("GENSWEEP_CACHE", str(tmp_path / "cache"))
     plugin = Plugin("far/brought_along.py", "brought_along", {"brought_along.py": b"ANSWER = 42\n"})
     here, storage = SweepFolder(tmp_path / "here", "digits"), str(tmp_path / "bucket")

@@ -80,7 +80,7 @@ def test_what_is_no_plugin_is_told_in_a_line(here, capsys, file, text, name, mes
     assert SCHEDULES["cosine"].__module__ == "gensweep.diffusion.schedules"
 
 
-def test_a_function_of_a_script_is_refused_and_one_that_is_defined_again_replaces_itself(here):
+def test_script_functions_are_refused_and_redefinitions_replace(here):
     scope = {"__name__": "__main__"}
     for rate in ("5.0", "7.0"):
         exec(SCHEDULE.format(kind="typed_in").replace("5.0", rate), scope)

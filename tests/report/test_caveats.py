@@ -41,7 +41,7 @@ def store(tmp_path_factory):
         (
             {"authpct/memorised": 0.5},
             "-",
-            ["memorised: 50 % of samples are as near to a training image as copies are"],
+            ["memorised: 50 % of samples look like copies of training images"],
         ),
         ({"signal/accuracy_real": 0.8, "signal/accuracy_fake": 1.0}, "-", []),
         (
@@ -53,7 +53,7 @@ def store(tmp_path_factory):
         (
             {"signal/collapsed_units": 0.75},
             "-",
-            ["posterior collapse: 75 % of the latent units say nothing about an image"],
+            ["posterior collapse: 75 % of the latent units carry no information"],
         ),
     ],
 )
@@ -80,13 +80,13 @@ def test_copies_are_warned_of_and_shown_beside_their_originals(tmp_path):
     with project(tmp_path) as folder:
         write_sweep(folder, "copying", diffusion, 1, seed=1, rungs=1, signals=signals)
         page = render(*judged(load_sweeps()))
-    assert "memorised: 40 % of samples are as near to a training image as copies are" in page
-    assert page.count('alt="Likeliest copies, each left of its original"') == 1
+    assert "memorised: 40 % of samples look like copies of training images" in page
+    assert page.count('alt="Possible copies, each left of its original"') == 1
 
 
 NOISE = Anchor(340.0, "noise", 2000, error=10.0)
-LIKE_NOISE = "draws noise so far: its score is that of noise"
-NEVER = "never got better than at its first evaluation"
+LIKE_NOISE = "no better than outputting noise"
+NEVER = "best at its first evaluation"
 
 
 def test_scores_of_noise_and_rising_scores_are_warned_of_first():

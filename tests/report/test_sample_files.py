@@ -28,7 +28,7 @@ def test_a_folder_is_one_whatever_it_is_called_and_a_file_ends_in_png(tmp_path):
     check_output(tmp_path / "v1.0", 4)
     check_output(tmp_path / "new", 4)
     check_output(tmp_path / "grid.PNG", 4)
-    with pytest.raises(ConfigError, match="it is a folder"):
+    with pytest.raises(ConfigError, match="is a folder; name another"):
         check_output(tmp_path / "pictures.png", 4)
     with pytest.raises(ConfigError, match=r"must end in \.png"):
         check_output(tmp_path / "grid.jpg", 4)
@@ -39,7 +39,7 @@ def test_pictures_that_would_stay_beside_the_new_ones_are_refused(tmp_path):
     write_pictures(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), folder)
     (folder / "notes.txt").write_text("mine")
     check_output(folder, 6)
-    with pytest.raises(ConfigError, match=r"it holds other pictures, such as 000003\.png, among which these 3 would"):
+    with pytest.raises(ConfigError, match=r"already holds pictures, such as 000003\.png, which would mix with 3 new"):
         check_output(folder, 3)
     (folder / "cats").mkdir()
     (folder / "cats" / "000000.png").touch()

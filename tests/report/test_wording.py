@@ -66,5 +66,5 @@ def test_a_guess_is_marked_and_says_how_many_images_would_be_enough():
     guessed = replace(sure, needed=5 * IDENTITY.samples)
     assert (format_interval(sure), format_guess(sure)) == ("20 (17.5 to 23.5)", "")
     assert format_interval(guessed) == "~20 (17.5 to 23.5)"
-    words = f"{IDENTITY.samples:,} images do not show all directions of these features, {5 * IDENTITY.samples:,} would."
-    assert format_guess(guessed) == f"Values without bias are partly a guess (~): {words}"
+    words = f"these features need {5 * IDENTITY.samples:,} images, and {IDENTITY.samples:,} were used."
+    assert format_guess(guessed) == f"Values without bias marked ~ are partly guessed: {words}"

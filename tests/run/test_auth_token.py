@@ -27,7 +27,7 @@ def test_a_token_that_others_can_read_or_write_is_closed_and_it_is_said(token, r
     assert "secret" not in caplog.text
 
 
-def test_one_that_is_closed_and_one_that_ray_does_not_read_stay_as_they_are(token, caplog, monkeypatch):
+def test_closed_token_files_and_files_ray_ignores_stay_unchanged(token, caplog, monkeypatch):
     token.chmod(0o400)
     close_token_file()
     assert token.stat().st_mode & 0o777 == 0o400

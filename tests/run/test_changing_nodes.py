@@ -34,7 +34,7 @@ def told(tmp_path_factory):
 
 
 @pytest.mark.parametrize("mode", ["replaced", "drained"])
-def test_trials_that_lose_their_nodes_end_as_if_nothing_had_been_and_it_is_no_failure_of_theirs(told, mode, tmp_path):
+def test_a_lost_node_is_not_a_failure_of_its_trials(told, mode, tmp_path):
     sweep = told[mode]
     assert sweep["statuses"] == ["finished"] * 2
     assert sweep["losses"]
@@ -52,7 +52,7 @@ def test_what_holds_a_sweep_together_lies_on_the_drivers_node(told, mode):
     assert sweep["elsewhere"] == dict.fromkeys(sweep["here"], 0)
 
 
-def test_the_number_of_trials_at_once_follows_the_nodes_also_where_all_are_lost_until_one_comes(told):
+def test_the_number_of_concurrent_trials_follows_the_nodes(told):
     sweep = told["replaced"]
     assert len(sweep["losses"]) == 2
     assert sweep["running"] == 2
@@ -60,7 +60,7 @@ def test_the_number_of_trials_at_once_follows_the_nodes_also_where_all_are_lost_
     assert sweep["scaled"][-1] == 1
 
 
-def test_a_trial_goes_on_with_fewer_workers_and_the_next_one_begins_with_them(told):
+def test_a_trial_resumes_with_fewer_workers_and_so_do_later_ones(told):
     trials = {
         name: [world for trial, world in told["drained"]["worlds"] if trial == name] for name in ("t0000", "t0001")
     }

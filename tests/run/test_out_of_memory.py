@@ -30,7 +30,7 @@ def test_where_nothing_can_be_halved_fewer_trials_are_advised(config):
     assert what_fits(config) == "run fewer trials at a time: resources.concurrent"
 
 
-def test_a_worker_that_ray_killed_for_memory_is_told_from_one_that_was_killed():
+def test_memory_kills_by_ray_are_distinguished_from_other_kills():
     by_ray = "1 worker(s) were killed due to the node running low on memory."
     other = "(1) the process was killed by the OOM killer due to high memory usage, (2) ray stop --force was called"
     assert "Ray killed a worker because its node ran out of memory" in memory_cause(by_ray, 0)

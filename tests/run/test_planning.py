@@ -22,7 +22,7 @@ HOUR, NOT_TIMED = SimpleNamespace(seconds=3600.0), SimpleNamespace(seconds=None)
         ({"budget": {"flops": 1e15}}, None),
     ],
 )
-def test_the_hours_of_a_sweep_are_those_of_its_trials_and_of_trainings_with_other_seeds(search, hours):
+def test_the_hours_of_a_sweep_include_trials_and_repeats(search, hours):
     sweep = load_sweep({**SPACE, "search": search})
     shown = Preview(sweep, [], [], [HOUR, NOT_TIMED], SimpleNamespace(concurrent=2), {}, [])
     assert shown.hours == hours

@@ -57,7 +57,7 @@ def test_a_sweep_that_fits_is_let_pass_and_no_folder_of_it_is_made(tmp_path, fol
 
 
 @pytest.mark.parametrize("which", ["sweeps", "cache", "storage", "temporary files"])
-def test_a_folder_that_cannot_be_written_is_refused_with_what_to_do_instead(tmp_path, monkeypatch, which):
+def test_an_unwritable_folder_is_refused_with_an_alternative(tmp_path, monkeypatch, which):
     (tmp_path / "file").touch()
     broken = tmp_path / "file" / "below"  # for root, too
     places = {name: tmp_path / name for name in ("sweeps", "storage")} | {which: broken}
@@ -85,7 +85,7 @@ def test_of_each_family_the_trials_that_take_most_are_looked_at(largest):
 
 
 @pytest.mark.trains
-def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_would_fit(folder):
+def test_a_step_too_large_for_any_worker_is_refused_with_advice(folder):
     sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
     with pytest.raises(ConfigError) as refused:
         check_memory(sweep, largest_trials(sweep), folder)
@@ -107,7 +107,7 @@ def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_w
 
 
 @pytest.mark.trains
-def test_a_sweep_that_goes_on_is_only_told_that_memory_is_scarce_as_what_is_left_may_fit(folder):
+def test_a_resumed_sweep_is_only_warned_of_scarce_memory(folder):
     sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
     folder.create({"sweep": {}})
     lines = check_memory(sweep, largest_trials(sweep), folder)
@@ -115,7 +115,7 @@ def test_a_sweep_that_goes_on_is_only_told_that_memory_is_scarce_as_what_is_left
     assert all("would fit" in line for line in lines)
 
 
-def test_a_network_that_is_larger_than_the_machine_is_refused_without_building_it():
+def test_a_network_larger_than_the_machine_is_refused_unbuilt():
     base = {"data": {"kind": "digits"}, "family": {"kind": "gan"}, "network": {"kind": "dcgan", "width": 8192}}
     sweep = checked_sweep({"name": "a", "base": base, "search": {"trials": 1}})
     with pytest.raises(ConfigError) as refused:

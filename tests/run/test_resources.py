@@ -85,7 +85,7 @@ def test_a_trial_that_may_have_fewer_workers_takes_what_is_left(cpus, fit):
     assert allot(Resources(workers={"min": 2, "max": 4}), [{"CPU": cpus}], grows=True).fit == fit
 
 
-def test_a_range_of_workers_that_never_fits_is_refused_by_its_smallest_number():
+def test_a_range_of_workers_is_refused_if_its_minimum_never_fits():
     with pytest.raises(ConfigError, match=r"2 to 4 workers with 1 CPU each \(2 CPU in all\), but 1 CPU"):
         allot(Resources(workers={"min": 2, "max": 4}), [{"CPU": 1}])
     with pytest.raises(ValidationError, match="min <= max, but got min=3, max=2"):

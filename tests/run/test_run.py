@@ -97,7 +97,7 @@ def test_a_sweep_finishes_and_every_event_is_seen_once(finished):
         assert [p.name for p in best.parent.iterdir()] == [f"{images[-1]:012d}"]  # the others are cleaned up
 
 
-def test_a_trial_that_no_longer_becomes_better_is_finished_early_with_its_best_checkpoint(finished):
+def test_a_trial_without_progress_finishes_early_with_its_best(finished):
     result, _, _ = finished
     *_, long, stale, _ = trials_of(result)
     assert [(t.status, t.images) for t in (long, stale)] == [("finished", 800), ("finished", 500)]
@@ -106,7 +106,7 @@ def test_a_trial_that_no_longer_becomes_better_is_finished_early_with_its_best_c
     assert told(result)[3].value == 3.0
 
 
-def test_the_first_score_of_the_whole_kind_is_the_objective_although_cheaper_ones_were_lower(finished):
+def test_cheaper_rung_scores_never_replace_the_final_score(finished):
     result, _, _ = finished
     trial = trials_of(result)[4]
     score = trial.score
@@ -140,7 +140,7 @@ def test_a_name_that_exists_is_refused_and_can_be_extended(finished, extended):
     assert not half.exists()
 
 
-def test_ends_are_told_as_what_they_are_and_the_best_is_trained_again_with_other_seeds(extended):
+def test_ends_are_reported_and_the_best_trial_is_repeated(extended):
     result, memory, _, _ = extended
     new = trials_of(result)[5:]
     assert [t.status for t in new[:5]] == ["finished", "pruned", "failed", "finished", "infeasible"]
@@ -164,7 +164,7 @@ def test_ends_are_told_as_what_they_are_and_the_best_is_trained_again_with_other
     assert ended[5:] == [trial.trial for trial in repeats]
 
 
-def test_trials_that_were_paused_go_on_as_if_nothing_had_been_also_as_clones(tmp_path):
+def test_paused_trials_and_clones_resume_without_a_trace(tmp_path):
     """The sum of a trivial job depends on every step, so a clone has that of a trial that was never paused, too."""
     nodes, memory = (Range("x", "x", 0.0, 1.0, None, False, False),), Memory()
     search = {"scheduler": PopulationBasedTraining(), "sampler": RandomSearch()}

@@ -136,7 +136,7 @@ def test_a_copy_that_was_interrupted_is_made_again(tmp_path, source, root):
     assert content(fetch(uri, cache)) == FILES
 
 
-def test_commands_that_fetch_a_checkpoint_at_once_do_not_disturb_each_other(tmp_path, source, root, monkeypatch):
+def test_concurrent_commands_can_fetch_the_same_checkpoint(tmp_path, source, root, monkeypatch):
     uri, cache = checkpoint_place(root, "t0000/000000000100"), tmp_path / "cache" / "copy"
     store(source, uri)
     download, begun, others = RemoteFolder.download, threading.Event(), []

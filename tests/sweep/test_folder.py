@@ -35,7 +35,7 @@ def test_settings_that_are_not_those_of_a_sweep_are_refused(tmp_path, content):
         _ = folder.settings
 
 
-def test_a_picture_that_never_changes_is_kept_once_a_trial_and_others_at_every_evaluation(tmp_path):
+def test_a_constant_picture_is_kept_once_per_trial(tmp_path):
     folder, checkpoint = SweepFolder(tmp_path, "a"), tmp_path / "a/checkpoints/t0000/000000000010"
     checkpoint.mkdir(parents=True)
     for key in ("samples", "real"):
@@ -47,7 +47,7 @@ def test_a_picture_that_never_changes_is_kept_once_a_trial_and_others_at_every_e
         assert kept == ["000000000010-real.png", "000000000010-samples.png", "000000000020-samples.png"]
 
 
-def test_a_picture_whose_copy_is_cut_off_leaves_nothing_and_is_copied_the_next_time(tmp_path, monkeypatch, caplog):
+def test_an_interrupted_picture_copy_is_removed_and_retried(tmp_path, monkeypatch, caplog):
     folder, checkpoint = SweepFolder(tmp_path, "a"), tmp_path / "a/checkpoints/t0000/000000000010"
     checkpoint.mkdir(parents=True)
     (checkpoint / "real.png").write_bytes(b"png")

@@ -173,7 +173,7 @@ def test_a_full_disk_is_told_and_the_log_is_as_before(tmp_path, monkeypatch):
     assert log.file.read_bytes() == before
 
 
-def test_a_mark_tells_records_of_one_place_apart_and_is_at_ends_of_records_alone(tmp_path):
+def test_a_fingerprint_identifies_the_record_that_ends_there(tmp_path):
     log, other = EventLog(tmp_path / "a.jsonl"), EventLog(tmp_path / "b.jsonl")
     ends = [log.append(Progressed("t0000", images, {"loss": 1.0})).end for images in (10, 20, 30)]
     for loss in range(2, 99):  # until its checksum has as many digits

@@ -34,7 +34,7 @@ def elsewhere(remote):
     change(remote, host="far-away", folder="another", process=7)
 
 
-def test_a_place_that_holds_another_sweep_is_refused_also_when_nobody_runs_it(remote):
+def test_a_storage_that_holds_another_sweep_is_refused(remote):
     claim(remote).renew(release=True)
     remote.write("sweep.json", b"{}")
     with pytest.raises(ConfigError, match=r"holds another sweep .*--name.*--resume"):
@@ -57,7 +57,7 @@ def test_a_second_living_driver_is_refused_and_told_who_lives(remote):
     assert set(remote.files()) == {"owner.json"}
 
 
-def test_a_driver_that_was_silent_for_long_is_replaced_and_stops_at_its_next_renewal(remote, monkeypatch):
+def test_a_silent_driver_is_replaced_and_stops_at_renewal(remote, monkeypatch):
     first = claim(remote)
     first.renew()
     mine = json.loads(remote.read("owner.json"))

@@ -55,7 +55,7 @@ def trial(name, *values, status="finished", identity=IDENTITY, mode="min", cost=
     ]
 
 
-def test_the_objective_is_the_best_evaluation_and_the_rungs_are_the_best_so_far():
+def test_the_objective_is_the_best_score_of_all_evaluations():
     (one,) = state_of([*begin(), *trial("t0000", 5.0, 2.0, 7.0)]).trials.values()
     assert (one.score.value, one.best.checkpoint, one.images) == (2.0, "c/t0000/2", 300)
     assert one.rungs == [(100, 5.0), (200, 2.0), (300, 2.0)]
@@ -79,7 +79,7 @@ def test_a_trial_never_improved_if_its_first_evaluation_stayed_the_best(values, 
     assert state.trials["t0000"].never_improved == never_improved
 
 
-def test_a_last_evaluation_of_more_images_says_nothing_of_the_course_before_it():
+def test_a_larger_last_evaluation_stands_alone():
     events = [*begin(), *trial("t0000", 1.0, 2.0, 3.0, status=None, identity=RUNG)]
     events += [Evaluated("t0000", evaluation(400, 0.5), "c/t0000/4")]
     assert state_of(events).trials["t0000"].never_improved
@@ -109,7 +109,7 @@ def test_the_score_on_fresh_seeds_is_the_newest_that_is_like_the_objective():
     assert state_of([*begin(), *trial("t0000", 1.0), *unlike]).trials["t0000"].rescored is None
 
 
-def test_a_fresh_score_of_a_checkpoint_that_is_no_longer_the_best_does_not_count():
+def test_rescoring_counts_only_for_the_current_best_checkpoint():
     resumed = [Started("t0000"), Evaluated("t0000", evaluation(200, 2.0), "c/t0000/2")]
     more = replace(IDENTITY, samples=50)
     again = [ScoredAgain("t0000", outcome(9.3), 100), ScoredAgain("t0000", outcome(9.1, identity=more), 100)]
@@ -205,7 +205,7 @@ def test_trials_that_ran_to_their_end_decide_which_identity_is_ranked():
     assert [each.trial for each in without_end.ranking] == ["t0001", "t0002"]
 
 
-def test_the_checkpoints_that_are_wanted_are_the_last_two_and_the_best_until_the_end():
+def test_the_last_two_checkpoints_and_the_best_one_are_kept():
     running = state_of([*begin(), *trial("t0000", 2.0, 5.0, 7.0, 6.0, status=None)]).trials["t0000"]
     assert running.useful_checkpoints == {"c/t0000/1", "c/t0000/3", "c/t0000/4"}
     assert running.checkpoints == ("c/t0000/4", "c/t0000/3")
@@ -214,7 +214,7 @@ def test_the_checkpoints_that_are_wanted_are_the_last_two_and_the_best_until_the
 
 
 @given(st.lists(st.sampled_from(["lost", "node gone", "checkpoint", "same checkpoint", "started", "session"])))
-def test_only_losses_on_living_nodes_in_a_row_without_a_new_checkpoint_count(happened):
+def test_only_losses_in_a_row_on_living_nodes_count(happened):
     events, images = [*begin(), *trial("t0000", status=None)], 0
     for each in happened:
         match each:
@@ -241,7 +241,7 @@ ends = st.lists(st.sampled_from(["finished", "pruned", "failed", "infeasible", "
 
 
 @given(ends)
-def test_failures_from_outside_are_counted_in_a_row_and_every_other_end_breaks_it(drawn):
+def test_any_other_end_resets_the_count_of_infrastructure_errors(drawn):
     events = begin()
     for number, end in enumerate(drawn):
         name = f"t{number:04d}"
@@ -254,7 +254,7 @@ def test_failures_from_outside_are_counted_in_a_row_and_every_other_end_breaks_i
     assert state_of([*events, SessionEnded("failed"), SessionStarted()]).infrastructure_errors_in_a_row == 0
 
 
-def test_a_trial_that_lost_its_workers_waits_and_its_last_checkpoints_are_kept_even_if_it_fails():
+def test_a_trial_with_lost_workers_keeps_its_last_checkpoints():
     begun = [*begin(), *trial("t0000", 1.0, 2.0, 3.0, status=None), Lost("t0000", "worker lost")]
     state = state_of(begun)
     assert [t.trial for t in state.waiting] == ["t0000"]
@@ -263,7 +263,7 @@ def test_a_trial_that_lost_its_workers_waits_and_its_last_checkpoints_are_kept_e
     assert failed.useful_checkpoints == {"c/t0000/1", "c/t0000/2", "c/t0000/3"}
 
 
-def test_a_checkpoint_without_a_score_is_one_to_go_on_from_and_changes_no_score():
+def test_a_checkpoint_without_a_score_can_be_resumed_from():
     events = [*begin(), *trial("t0000", 1.0, 2.0, status=None), Lost("t0000", "worker lost")]
     (before,) = state_of(events).trials.values()
     (saved,) = state_of([*events, Saved("t0000", 250, "c/t0000/between")]).trials.values()

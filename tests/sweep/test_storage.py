@@ -73,7 +73,7 @@ def test_the_driver_keeps_pictures_and_fetches_no_checkpoint(tmp_path, storage, 
         assert not (driver.folder.path / "fetched").exists()
 
 
-def test_checkpoints_of_no_more_use_go_from_the_bucket_once_the_log_is_there(tmp_path, storage):
+def test_unneeded_checkpoints_leave_the_bucket_after_the_log(tmp_path, storage):
     with driving(tmp_path, storage) as driver:
         driver.begin()
         for images, value in ((100, 5.0), (200, 2.0), (300, 7.0), (400, 6.0)):
@@ -83,7 +83,7 @@ def test_checkpoints_of_no_more_use_go_from_the_bucket_once_the_log_is_there(tmp
     assert stored_checkpoints(driver) == ["t0000/000000000200"]
 
 
-def test_no_checkpoint_is_deleted_while_the_bucket_has_not_the_event_that_made_it_useless(tmp_path, storage, s3):
+def test_checkpoints_are_deleted_only_after_their_event_is_stored(tmp_path, storage, s3):
     with driving(tmp_path, storage) as driver:
         driver.begin()
         for images, value in ((100, 4.0), (200, 3.0)):
@@ -141,7 +141,7 @@ def crashed(tmp_path, storage, monkeypatch):
     return driver
 
 
-def test_another_machine_goes_on_from_the_url_once_the_driver_is_taken_to_be_lost(tmp_path, storage, monkeypatch):
+def test_another_machine_resumes_from_the_url_of_a_lost_driver(tmp_path, storage, monkeypatch):
     lost = crashed(tmp_path, storage, monkeypatch)
     shutil.rmtree(tmp_path / "here")
     there = tmp_path / "there"
@@ -219,7 +219,7 @@ def test_a_damaged_log_comes_back_from_the_storage(tmp_path, storage):
     assert log.read_bytes() == content
 
 
-def test_a_lost_configuration_comes_back_beside_a_log_that_knows_more_than_the_storage(tmp_path, storage):
+def test_a_lost_configuration_is_restored_and_the_log_kept(tmp_path, storage):
     with driving(tmp_path, storage) as driver:
         driver.begin()
     driver.folder.log.append(Extended(9))
@@ -258,7 +258,7 @@ def test_a_folder_of_another_sweep_is_not_taken_for_the_one_in_the_bucket(tmp_pa
 
 
 @pytest.mark.parametrize("moment", ["a picture", "the log", "sweep.json"])
-def test_beginning_from_the_url_can_be_repeated_whenever_it_was_interrupted(tmp_path, storage, monkeypatch, moment):
+def test_an_interrupted_start_from_the_url_can_be_repeated(tmp_path, storage, monkeypatch, moment):
     with driving(tmp_path / "here", storage) as driver:
         driver.begin()
         for images in (100, 200):
@@ -294,7 +294,7 @@ def assert_begun(root, driver, storage):
     assert [file.read_bytes() for images in (100, 200) for file in folder.pictures("t0000", images)] == [b"png"] * 2
 
 
-def test_storage_may_be_given_again_and_another_one_only_if_it_holds_the_sweep(tmp_path, storage, s3):
+def test_a_new_storage_is_accepted_only_if_it_holds_the_sweep(tmp_path, storage, s3):
     folder = SweepFolder(tmp_path, "a")
     assert chosen_storage(folder, storage) == storage
     with driving(tmp_path, storage) as driver:
@@ -347,7 +347,7 @@ def test_a_storage_that_cannot_be_written_is_told_before_anything_begins(tmp_pat
     assert "NO_SUCH_BUCKET" in worker_problem(missing, own=False)
 
 
-def test_a_worker_that_does_not_see_the_sweeps_own_folder_says_what_to_write(tmp_path):
+def test_a_worker_without_the_sweep_folder_reports_what_to_set(tmp_path):
     sweep = LoggedSweep(tmp_path)
     assert worker_problem(str(sweep.folder.path), own=True) is None
     problem = worker_problem(str(tmp_path / "elsewhere"), own=True)

@@ -99,7 +99,7 @@ def test_a_sweep_whose_driver_was_lost_is_interrupted(tmp_path):
     assert (found.state.status, found.trials[0].status, sweep.folder.log.size) == ("interrupted", "stopped", size)
 
 
-def test_a_training_that_was_bounded_in_time_has_the_images_that_it_reached(tmp_path):
+def test_a_time_limited_training_has_the_images_it_reached(tmp_path):
     sweep = LoggedSweep(tmp_path, "timed")
     sweep.start("t0000", config={"training": {"images": 10**12, "device_seconds": 60.0}, "family": {"kind": "gan"}})
     sweep.add(Paced("t0000", 4096, 70.5))

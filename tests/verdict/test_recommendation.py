@@ -54,7 +54,7 @@ def test_below_the_end_nothing_is_said_of_what_came_later(history):
     early, late = recommend(comparison, parse_amount("1e12flops")), recommend(comparison)
     assert (early.group, late.group) == ("g", "d")
     words = format_verdict(comparison, early)
-    assert "Best score: d/t0009 (FD-EffNetLite0 6); recommended: g/t0000, as the best score took more training" in words
+    assert "Best score: d/t0009 (FD-EffNetLite0 6); recommended: g/t0000, as the best score needed more" in words
     assert "Its best checkpoint" not in words
     assert "fresh seeds" not in words
     alone = compare([sweep("g", gans)])
@@ -115,7 +115,7 @@ def test_a_family_of_failures_alone_is_told_and_not_compared(history):
     broken = [trial("g", 10 + n, None, family="vdm", status="failed", error="ValueError: no") for n in range(2)]
     comparison = compare([sweep(gan.name, [*gan.trials, *broken]), other])
     verdict = recommend(comparison)
-    assert "all 2 trainings of g VDM failed, so nothing is known of it" in caveats(comparison, verdict)
+    assert "all 2 trainings of g VDM failed, so it has no result" in caveats(comparison, verdict)
     assert [each.group for each in verdict.curves] == ["d", "g"]
 
 
@@ -125,15 +125,15 @@ def test_images_to_be_drawn_move_the_flip(families):
     assert verdict.overheads == {"g": 4e9, "d": 4e12}
     assert verdict.flips[0].value > plain.flips[0].value + 2e12
     assert recommend(families, draw=4000).budget == Amount("flops", pytest.approx(20e12))
-    with pytest.raises(ConfigError, match=r"--draw: drawing costs no training images"):
+    with pytest.raises(ConfigError, match=r"--draw: sampling costs no training images"):
         recommend(families, parse_amount("5images"), draw=10)
 
 
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        ("1e15flops", r"beyond what all were trained for \(.*\); give at most 1.6e13flops, or train longer"),
-        ("1flops", r"less than the first scores of all took \(.*\); give at least 1e12flops"),
+        ("1e15flops", r"more than all groups reached \(.*\); give at most 1.6e13flops, or train longer"),
+        ("1flops", r"less than the first scores needed \(.*\); give at least 1e12flops"),
     ],
 )
 def test_budgets_of_which_nothing_is_known_are_refused_in_one_line(families, budget, words):
@@ -166,7 +166,7 @@ def test_one_training_of_each_is_judged_by_the_errors_of_the_scores(history):
     words = format_verdict(comparison, verdict)
     assert re.search(r"g/t0000(, the best| leads) with a probability of 9\d %: FD-EffNetLite0 40, on one seed\.", words)
     assert not verdict.curves
-    assert "one configuration says nothing of others, so there is no curve of d, g" in caveats(comparison, verdict)
+    assert "left out of the curves, with one configuration where two are needed: d, g" in caveats(comparison, verdict)
 
 
 def test_a_sweep_alone_has_a_curve_and_no_flip(history):
@@ -182,7 +182,7 @@ def test_small_groups_have_no_band_and_say_so(history):
     comparison = compare([gan, history.family("d", "diffusion", 3, diffusion_law)])
     verdict = recommend(comparison)
     assert all(point.low is None for curve in verdict.curves for point in curve.points)
-    assert "a band takes 8 configurations, but there are fewer (d 3, g 3)" in caveats(comparison, verdict)
+    assert "no confidence band: fewer than 8 configurations per group (d 3, g 3)" in caveats(comparison, verdict)
 
 
 def of_families(history, budgets, **trainings):
@@ -205,7 +205,7 @@ def test_no_sentence_passes_over_a_better_trial_of_a_lone_family(history):
     found = comparison_json(comparison, verdict)["verdict"]
     names = found["best_score"]["trial"], found["best_score"]["value"], found["recommended"]["trial"]
     assert names == ("t0000", 20, "t0001")
-    assert found["reason"].endswith("as VAE has no other configuration to judge it by")
+    assert found["reason"].endswith("as VAE has no other configuration to compare")
     assert found["reason"] in format_verdict(comparison, verdict)
 
 
@@ -219,7 +219,7 @@ def test_nothing_is_sure_with_few_trainings_known_at_the_budget(history, whole, 
     words, found = format_verdict(comparison, verdict), comparison_json(comparison, verdict)["verdict"]
     assert (verdict.too_close, found["too_close"], verdict.probability < 0.95) == (not sure, not sure, not sure)
     assert ("take GAN" in words, "oo close to call" in words) == (sure, not sure)
-    reason = "nothing is sure with fewer than 5 trainings of a group that reached the budget (GAN 4, diffusion 4)"
+    reason = "nothing is certain with fewer than 5 trainings per group that reached the budget (GAN 4, diffusion 4)"
     assert any(each.startswith(reason) for each in caveats(comparison, verdict)) == (not sure)
     assert not verdict.flips
 
@@ -233,7 +233,7 @@ def test_clones_have_no_curve_and_the_best_is_named(history):
     assert comparison.best_score.trial.trial == "t0003"
     assert (verdict.recommended.trial.trial, verdict.curves[0].configurations) == ("t0000", 3)
     assert "as the settings of the best score changed during training" in format_verdict(comparison, verdict)
-    (said,) = (each for each in caveats(comparison, verdict) if each.startswith("not judged: 2 clones"))
+    (said,) = (each for each in caveats(comparison, verdict) if each.startswith("not compared: 2 clones"))
     assert said.endswith("the best is g/t0003 (FD-EffNetLite0 33)")
 
 
@@ -245,7 +245,7 @@ def test_the_verdict_says_on_how_many_seeds_it_stands(history):
     assert (verdict.seeds, verdict.score) == (3, 52)
     low, high = verdict.interval
     assert high - low == pytest.approx(2 * 4.303 * 2 / 3**0.5, rel=0.01)
-    assert " on average of 3 seeds (95 %: 47.3 to 57.2)" in format_verdict(comparison, verdict)
+    assert ", mean of 3 seeds (95 %: 47.3 to 57.2)" in format_verdict(comparison, verdict)
     assert not any("one seed" in each for each in caveats(comparison, verdict))
 
 

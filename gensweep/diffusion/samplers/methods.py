@@ -66,9 +66,7 @@ def ddim(
     noise: Noise,
     *,
     steps: Steps = None,
-    eta: Annotated[
-        float, Interval(ge=0, le=1), doc("new noise of each step, as a share of ancestral sampling's")
-    ] = 0.0,
+    eta: Annotated[float, Interval(ge=0, le=1), doc("new noise per step, as a share of ancestral sampling's")] = 0.0,
 ) -> Float[Tensor, "b c h w"]:
     """DDIM: deterministic at eta = 0, ancestral with the small variance at eta = 1.
 
@@ -136,7 +134,7 @@ def euler(
     """Euler's method for dx/dsigma = (x - x_0) / sigma, of first order: DDIM at eta = 0, on levels of one's choice.
 
     x' = x + (sigma' - sigma) (x - x_0) / sigma = x_0 + (sigma' / sigma) (x - x_0), at one evaluation a step.
-    Steps are exact for a model that knows the mean of the slope over each, which is what the family meanflow learns.
+    Steps are exact for a model that knows the mean slope over each step, as the family meanflow does.
     Source: Karras et al. 2022, eq. 1 and 4, with sigma(t) = t.
     """
     sigmas = levels.sigmas(steps, spacing)
@@ -155,22 +153,18 @@ def heun(
     *,
     steps: Steps = None,
     spacing: Annotated[Spacing, WHERE_LEVELS_LIE] = "log_snr",
-    churn: Annotated[
-        float, Interval(ge=0, le=1000), doc("how much noise all steps together put in anew, S_churn; 0: none")
-    ] = 0.0,
-    churn_min: Annotated[float, Ge(0), doc("lowest noise level at which noise is put in, S_min")] = 0.0,
+    churn: Annotated[float, Interval(ge=0, le=1000), doc("amount of new noise over all steps, S_churn; 0: none")] = 0.0,
+    churn_min: Annotated[float, Ge(0), doc("lowest noise level with new noise, S_min")] = 0.0,
     churn_max: Annotated[
-        Annotated[float, Gt(0)] | None, doc("highest noise level at which noise is put in, S_max; null: no bound")
+        Annotated[float, Gt(0)] | None, doc("highest noise level with new noise, S_max; null: no bound")
     ] = None,
-    churn_noise: Annotated[
-        float, Interval(ge=0.5, le=1.5), doc("standard deviation of the noise that is put in, S_noise")
-    ] = 1.0,
+    churn_noise: Annotated[float, Interval(ge=0.5, le=1.5), doc("standard deviation of the new noise, S_noise")] = 1.0,
 ) -> Float[Tensor, "b c h w"]:
     """Heun's method, of second order, as in EDM: two evaluations a step and one in the last, 2 steps - 1 in all.
 
     Levels in [churn_min, churn_max] are first raised by a factor of 1 + churn / steps, at most sqrt(2), with new noise;
     never above the level that sampling began with.  Without churn the sampler is deterministic.
-    Source: Karras et al. 2022, algorithm 2, where x' = x + (sigma' - sigma) (d + d') / 2 is what is computed here.
+    Source: Karras et al. 2022, algorithm 2, in the equivalent form x' = x + (sigma' - sigma) (d + d') / 2.
     """
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])

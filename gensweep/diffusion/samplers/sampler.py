@@ -44,7 +44,7 @@ WHERE_LEVELS_LIE = doc(
 class Levels(Protocol):
     """The noise levels that a sampler can visit.
 
-    Those of a part of a longer chain also have `whole: list[float]`, all levels of the chain with 0 at their end.
+    Levels of a part of a longer chain also have `whole: list[float]`, all levels of the chain followed by 0.
     """
 
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:

@@ -1,1 +1,1 @@
-"""Work on trained models on the GPUs of a Ray cluster, and the watch for spot notices of AWS."""
+"""Run work on trained models on the GPUs of a Ray cluster, and watch for AWS spot notices."""

@@ -1,7 +1,7 @@
-"""Watch for the notice that AWS takes this spot machine away: `python -m gensweep.extras.cluster.spot_notice`.
+"""Watch for AWS's notice that it reclaims this spot machine: `python -m gensweep.extras.cluster.spot_notice`.
 
-AWS gives it two minutes before, on the machine itself.  A file then tells the trials here to save their state, and Ray
-drains the node, so that it places no more trials there; for that Ray has a command and no other public way.
+AWS announces it two minutes before, on the machine itself.  A file then makes the trials here save their state, and Ray
+drains the node, so that it places no more trials there.  Ray offers this only as a command.
 Source: Amazon EC2 User Guide, spot instance interruption notices.
 """
 
@@ -20,18 +20,18 @@ from pathlib import Path
 
 from gensweep.run.cluster import notice_file
 
-#: Where AWS answers questions of a machine about itself.
+#: Address of the metadata service of an AWS machine.
 METADATA = "http://169.254.169.254"
-#: Seconds between two looks, as AWS recommends.
+#: Seconds between two checks, as AWS recommends.
 LOOK_INTERVAL = 5.0
-#: Seconds to wait for an answer, which comes from the machine's own host.
+#: Seconds to wait for an answer, which comes from the machine's host.
 ANSWER_TIMEOUT = 2.0
-#: Seconds for which a token of the metadata service is good.
+#: Lifetime of a token of the metadata service, in seconds.
 TOKEN_SECONDS = 60
 
 
 def announced_end(metadata: str = METADATA) -> datetime | None:
-    """When this machine will be taken away, if that was announced."""
+    """When this machine will be reclaimed, or None if nothing was announced."""
     try:
         headers = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)}
         token = _answer(urllib.request.Request(f"{metadata}/latest/api/token", method="PUT", headers=headers))
@@ -39,12 +39,12 @@ def announced_end(metadata: str = METADATA) -> datetime | None:
         url = f"{metadata}/latest/meta-data/spot/instance-action"
         notice = json.loads(_answer(urllib.request.Request(url, headers=headers)))
         return datetime.fromisoformat(notice["time"])
-    except (OSError, ValueError, KeyError):  # 404 says that nothing was announced; without an answer nothing is known
+    except (OSError, ValueError, KeyError):  # 404 means nothing was announced; no answer means unknown
         return None
 
 
 def drain(cluster: str, node: str, end: datetime, ray_command: Path) -> None:
-    """Let Ray drain a node of the cluster at an address until then."""
+    """Let Ray drain a node of the cluster at an address until that time."""
     seconds = max(0, int((end - datetime.now(UTC)).total_seconds()))
     why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the spot machine is taken away"]
     until = ["--deadline-remaining-seconds", str(seconds)]
@@ -58,7 +58,7 @@ def _answer(request: urllib.request.Request) -> str:
 
 
 def main() -> None:
-    """Look again and again, until the end is announced; only one process of a machine does."""
+    """Check repeatedly until the end is announced; one process per machine."""
     with (Path(tempfile.gettempdir()) / "gensweep-spot-notice.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

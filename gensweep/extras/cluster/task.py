@@ -1,6 +1,6 @@
 """Run work on a trained model as a task on the cluster at RAY_ADDRESS, on a GPU if it has one.
 
-Files go with the task and come back, what it prints appears here, and Ctrl-C ends it.
+Input and output files travel with the task, its output is printed here, and Ctrl-C ends it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,21 @@ from gensweep.run.near_gpus import CLUSTER_RUNNERS, ReturnedPath, SentPath, repl
 if TYPE_CHECKING:
     from gensweep.run.messages import WithPlugins
 
-PATIENCE = 15.0  # seconds without a sign of the task after which it is told what it waits for
+PATIENCE = 15.0  # seconds without a sign of the task before printing what it waits for
 
 #: Printed if Ray ends this process.
 LOST_CLUSTER = (
-    "the command ended in the middle: it was killed, or the Ray cluster at RAY_ADDRESS was lost; run it again once "
-    "`ray status` answers"
+    "the command was killed, or the Ray cluster at RAY_ADDRESS was lost; run it again once `ray status` answers"
 )
 
 Piece: TypeAlias = tuple[Literal["begun", "out", "err", "failed", "done"], Any]
-"""What the task sends: that it runs, text, an error that a user can mend, or its result and its files."""
+"""A message of the task: started, text, a user error, or the result with its files."""
 
 
 def run_as_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Run a function as a task, on a GPU if the cluster has any.
 
-    Raises ConfigError if no node can ever hold the task, and the errors of the function.
+    Raises ConfigError if no node can ever run the task, and the errors of the function.
     """
     import ray
 
@@ -52,7 +51,7 @@ def run_as_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     from gensweep.run.messages import WithPlugins
     from gensweep.run.nodes import addable_nodes, node_resources
 
-    output = sys.stdout  # which goes nowhere while Ray is connected
+    output = sys.stdout  # Ray discards it while connected
     with last_words(f"Error: {LOST_CLUSTER}"), connected():
         nodes = node_resources()
         asked = Resources(gpus_per_worker=1.0 if any(node.get("GPU") for node in nodes) else 0.0)
@@ -85,9 +84,9 @@ def run_as_task(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
                 if kind != "begun":
                     click.echo(content, file=output if kind == "out" else sys.stderr, nl=False)
         finally:
-            with contextlib.suppress(Exception):  # it may have ended
+            with contextlib.suppress(Exception):  # the task may have ended
                 ray.cancel(stream, force=True)
-        raise GensweepError("the task on the cluster ended without a result; is a node lost? Run the command again")
+        raise GensweepError("the task on the cluster ended without a result, perhaps with a lost node; run it again")
 
 
 CLUSTER_RUNNERS.append(run_as_task)
@@ -98,14 +97,14 @@ CLUSTER_RUNNERS.append(run_as_task)
 
 @dataclass(frozen=True)
 class _Files:
-    """A file or folder that the work reads; without content, one that it writes."""
+    """A file or folder to read; without content, one to write."""
 
     name: str
     content: bytes | None
 
 
 class _Text(io.TextIOBase):
-    """Passes text on."""
+    """Forwards text."""
 
     def __init__(self, kind: Literal["out", "err"], pieces: queue.SimpleQueue[Piece]) -> None:
         self._kind, self._pieces = kind, pieces
@@ -116,7 +115,7 @@ class _Text(io.TextIOBase):
 
 
 def _perform(carried: WithPlugins[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Iterator[Piece]:
-    """The task: runs the work on copies of the files."""
+    """The task: does the work on copies of the files."""
     yield "begun", None
     pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
     with scratch_folder("task") as scratch:
@@ -154,7 +153,7 @@ def _work(
 
 
 def _pack(path: Path) -> bytes:
-    """A file or folder, what links lead to in their place; nothing if it does not exist."""
+    """A file or folder with links resolved; None if it does not exist."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", dereference=True) as archive:
         if path.exists():

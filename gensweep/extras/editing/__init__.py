@@ -1,1 +1,1 @@
-"""Images that begin with a picture: versions of it, with a part drawn anew, or frames on the way to another."""
+"""Edit a picture: draw variations, redraw a part of it, or interpolate to another one."""

@@ -1,4 +1,4 @@
-"""`gensweep edit`: images that begin with a picture."""
+"""`gensweep edit`: images made from a picture."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from gensweep.build.model import Model
     from gensweep.extras.editing.drawing import Pictures
 
-#: Share of the process's steps whose noise a picture gets by default; 1 would leave nothing of it.
+#: Default noise level, as a share of the process; 1 would leave nothing of the picture.
 DEFAULT_STRENGTH = 0.5
-#: The same with a mask, whose white part should not depend on what was there.
+#: The same with a mask: the result should not depend on the old content of the white part.
 DEFAULT_MASK_STRENGTH = 1.0
-#: Rounds with a mask; beyond a few dozen nothing changes.
+#: Largest number of rounds with a mask; beyond a few dozen nothing changes.
 MAX_ROUNDS = 100
 FILE = click.Path(path_type=Path)
 
@@ -31,20 +31,20 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1),
-    help=f"How much of it is lost in noise first: 0 nothing, 1 all of it.  [default: {DEFAULT_STRENGTH}; "
+    help=f"How much of it is replaced by noise first: 0 nothing, 1 all.  [default: {DEFAULT_STRENGTH}; "
     f"{DEFAULT_MASK_STRENGTH:g} with --inpaint]",
 )
 @click.option(
-    "--inpaint", type=FILE, metavar="MASK", help="Draw anew where MASK, as large as PICTURE, is white; keep the rest."
+    "--inpaint", type=FILE, metavar="MASK", help="Redraw where MASK, as large as PICTURE, is white; keep the rest."
 )
 @click.option(
     "--rounds",
     type=click.IntRange(1, MAX_ROUNDS),
     metavar="N",
-    help="With --inpaint: times to go through each part of the noise levels (RePaint), so that what is drawn goes "
-    "with what is kept; an image takes N times as long.  [default: 1]",
+    help="With --inpaint: repeat each part of the noise levels N times (RePaint), so that the new part matches the "
+    "kept part; takes N times as long.  [default: 1]",
 )
-@click.option("--interpolate", type=FILE, metavar="PICTURE_B", help="Frames on the way from PICTURE to this one.")
+@click.option("--interpolate", type=FILE, metavar="PICTURE_B", help="Frames between PICTURE and this one.")
 @drawing_options
 def edit(
     run: str,
@@ -57,7 +57,7 @@ def edit(
     output: Path,
     **how: Any,
 ) -> None:
-    """Draw versions of a picture, a part of it, or the way to another one.
+    """Draw variations of a picture, redraw a part of it, or interpolate to another one.
 
     RUN is SWEEP (its best score), SWEEP/TRIAL, a folder with a model, such as ./FOLDER, or a registered model.
 
@@ -73,15 +73,15 @@ def edit(
 
     others = {"--strength": strength, "--inpaint": inpaint, "--rounds": rounds}
     problems = [
-        f"{option} does not go with --interpolate; leave one of them out"
+        f"{option} cannot be combined with --interpolate; leave one of them out"
         for option, value in others.items()
         if interpolate is not None and value is not None
     ]
     if rounds is not None and not (inpaint or interpolate):
-        problems.append("--rounds makes the kept and the drawn part agree; say what to draw with --inpaint MASK")
+        problems.append("--rounds needs a mask; add --inpaint MASK")
     guided = how["guidance"] is not None or any(each.startswith("family.guidance") for each in how["overrides"])
     if interpolate is not None and how["class_name"] is None and guided:
-        problems.append("guidance: without a class an interpolation asks without a label; add --class, or leave it out")
+        problems.append("guidance: an interpolation without a class has no label; add --class, or leave it out")
     if problems:
         raise ConfigError(problems)
     check_output(output, count, [file for file in (picture, inpaint, interpolate) if file is not None])
@@ -90,7 +90,7 @@ def edit(
     if mask is not None and mask.size != image.size:
         sizes = [f"{width} x {height}" for width, height in (mask.size, image.size)]
         raise ConfigError(
-            f"--inpaint {inpaint}: the mask has {sizes[0]} pixels and the picture {sizes[1]}; make them equally large"
+            f"--inpaint {inpaint}: the mask has {sizes[0]} pixels and the picture {sizes[1]}; give both the same size"
         )
     if strength is None:
         strength = DEFAULT_STRENGTH if mask is None else DEFAULT_MASK_STRENGTH
@@ -99,7 +99,7 @@ def edit(
 
 
 def draw_pictures(model: Model, count: int, output: Path, pictures: Pictures, **drawing: Any) -> list[Path]:
-    """Draw images that begin with pictures."""
+    """Draw images from pictures."""
     from gensweep.extras.editing.drawing import draw_from_pictures
     from gensweep.report.sample_files import write_pictures
 

@@ -1,4 +1,4 @@
-"""Images that a trained model makes of a user's pictures: versions of one, or frames from one to another."""
+"""Images that a trained model makes from a user's pictures: variations of one, or frames between two."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from gensweep.families.family import Denoising, Encoding
 from gensweep.metrics.extractors import to_uint8
 from gensweep.noise import Noise
 
-#: A pixel of a mask is white if its value, of 255, is at least this.
+#: Smallest value of a white pixel in a mask, of 255.
 MIN_WHITE_OF_MASK = 128
-#: The value, of 255, of pixels that are shown as not yet drawn.
+#: Value of pixels that are shown as not yet drawn, of 255.
 UNDRAWN_GREY = 128
 #: Indices of images (n,) -> the images (n, c, h, w), uint8.
 Draw = Callable[[Tensor], Tensor]
@@ -31,10 +31,10 @@ Draw = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the user wants to begin with: `image` alone, with a `mask`, or on the way to `other`.
+    """The user's request: `image` alone, with a `mask`, or interpolated to `other`.
 
-    `strength` in [0, 1] says how much of the image, or of the latents that it is encoded as, is lost in noise first.
-    With a mask the sampler goes through its levels in `rounds`, see `repaint`.
+    `strength` in [0, 1] is the share of the image, or of its latents, that is first replaced by noise.
+    With a mask the sampler repeats its levels in `rounds`, see `repaint`.
     """
 
     image: Image.Image
@@ -54,28 +54,28 @@ def draw_from_pictures(
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[UInt8[Tensor, "b c h w"], UInt8[Tensor, "n c h w"], UInt8[Tensor, "a c h w"]]:
-    """Images to show before, images 0..count-1 of a seed, and images to show after them.
+    """Images to show before, images 0..count-1 of a seed, and images to show after.
 
-    Before come the picture, as the model gets it, and the picture with the masked part in grey.  At strength 1 and
-    without a mask the images are those that `Model.sample` draws.
-    Raises ConfigError for pictures that do not suit each other, the family or its sampler, and for an unknown class.
+    Before come the picture at the model's size, and the picture with the masked part in grey.  At strength 1 without a
+    mask, the images equal those of `Model.sample`.
+    Raises ConfigError for pictures that do not fit each other, the family or its sampler, and for an unknown class.
     """
     family = model.family
     if not isinstance(family, Denoising | Encoding):
         raise ConfigError(
-            f"a model of family {model.config.kind('family')!r} draws an image in one go and cannot begin with one; "
+            f"a model of family {model.config.kind('family')!r} draws an image in one pass and cannot start from one; "
             "name a run of a family that denoises or encodes"
         )
     if pictures.mask is not None and not isinstance(family, Denoising):
         raise ConfigError(
-            f"a model of family {model.config.kind('family')!r} encodes a picture as a whole and cannot draw a part of "
-            "it anew; leave --inpaint out, or name a run of a family that denoises"
+            f"a model of family {model.config.kind('family')!r} encodes whole pictures and cannot redraw a part; "
+            "leave --inpaint out, or name a run of a family that denoises"
         )
     image = picture_for(model, pictures.image)
     before, after = [image], image.new_empty(0, *image.shape)
     if pictures.other is not None:
         if count < 2:
-            raise ConfigError(f"{count} frame: an interpolation has two ends; take at least 2 frames")
+            raise ConfigError(f"{count} frame: an interpolation needs at least 2 frames")
         after = picture_for(model, pictures.other)[None]
         ends = _in_range(torch.cat([image[None], after]), model)
         labels = None if label is None else labels_of(model, count, label)
@@ -93,19 +93,19 @@ def draw_from_pictures(
 
 
 def picture_for(model: Model, picture: Image.Image) -> UInt8[Tensor, "c h w"]:
-    """The square in the middle of a picture, in the size and colours of the model's images."""
+    """The central square of a picture, in the size and colours of the model's images."""
     channels, size, _ = model.shape
     return torch.from_numpy(squared(picture, size, channels).copy())
 
 
 def _redraw_for(model: Model, mask: Image.Image) -> Bool[Tensor, "h w"]:
-    """Where a mask, cut and resized like its picture, is white: there the model draws anew."""
+    """True where a mask, cropped and resized like its picture, is white: these pixels are redrawn."""
     size = model.shape[1]
     redraw = torch.from_numpy(squared(mask, size, 1)[0] >= MIN_WHITE_OF_MASK)
     if not redraw.any():
         raise ConfigError(
-            f"the mask has no white in the middle square at {size} x {size} pixels, so there is nothing to draw; paint "
-            "a larger area"
+            f"the mask has no white in the central square at {size} x {size} pixels, so there is nothing to redraw; "
+            "paint a larger area"
         )
     return redraw
 
@@ -118,10 +118,10 @@ def _versions(
     pictures: Pictures,
     redraw: Bool[Tensor, "h w"] | None,
 ) -> Draw:
-    """Versions of an image: see `diffusion.sdedit.edit`.
+    """Variations of an image: see `diffusion.sdedit.edit`.
 
-    A family that encodes mixes latents: sqrt(1 - s^2) of those of the image, under each label, and s of what samples
-    have.  At strength s = 0 it encodes and decodes, nothing else.
+    A family that encodes mixes latents: sqrt(1 - s^2) times the image's, under each label, plus s times random ones.
+    At strength s = 0 it only encodes and decodes.
     """
     network, s = family.networks[family.sampled], pictures.strength
 
@@ -145,10 +145,10 @@ def _frames(
     labels: Int[Tensor, " n"] | None,
     seed: int,
 ) -> Draw:
-    """Frames from one image (t = 0) to another (t = 1), through the noise or the latents that they are encoded as.
+    """Frames from one image (t = 0) to another (t = 1), through their noise or latents.
 
-    The ends are what the model makes of the images, not copies.  Without a class, a conditional model that denoises
-    predicts without a label.  Raises ConfigError for one that encodes.
+    The ends are the model's versions of the images, not copies.  Without a class, a conditional denoiser predicts
+    without a label.  Raises ConfigError for a conditional model that encodes.
     """
     network, of_ends = family.networks[family.sampled], None if labels is None else labels[:2]
     if isinstance(family, Denoising):
@@ -156,7 +156,7 @@ def _frames(
         with torch.no_grad():
             a, b = encode(sigmas, family.denoise(network, of_ends), ends)
     elif family.classes and labels is None:
-        raise ConfigError("this model encodes a picture as one of a class; name that of the frames with --class")
+        raise ConfigError("this model needs a class to encode a picture; add --class")
     else:
         with torch.no_grad():
             a, b = family.encode(network, ends, of_ends)[:, :, None, None]

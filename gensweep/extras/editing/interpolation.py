@@ -1,4 +1,4 @@
-"""Frames between two images: from each back to the noise that it comes from, and forth from mixtures of the noises.
+"""Frames between two images: encode each to its noise, mix the noises, and sample from the mixtures.
 
 Images are in [-1, 1].
 """
@@ -17,15 +17,15 @@ from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler, visite
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
 
-#: An image is encoded along at least so many levels, or along all that the process has.
+#: Smallest number of levels for encoding, unless the process has fewer.
 MIN_ENCODING_LEVELS = 100
 
 
 def encoding_levels(levels: Levels, sampler: Sampler) -> list[float]:
-    """The levels to encode along: those that a deterministic sampler visits, or more of the process if they are few.
+    """Levels for encoding: those of a deterministic sampler, or more of the process if they are few.
 
-    Few steps down may be exact, as a network can know the mean of the slope over each (mean velocities); the way up
-    knows the slopes at its levels alone.  Raises ConfigError if the sampler draws noise on its way.
+    A few steps down may be exact, as a network can know the mean slope over a step (mean velocities); encoding only
+    knows the slopes at its levels.  Raises ConfigError if the sampler adds noise.
     """
     sigmas, every = deterministic_levels(levels, sampler), levels.sigmas(None)
     few = levels.sigmas(MIN_ENCODING_LEVELS) if len(every) > MIN_ENCODING_LEVELS else every
@@ -33,20 +33,20 @@ def encoding_levels(levels: Levels, sampler: Sampler) -> list[float]:
 
 
 def deterministic_levels(levels: Levels, sampler: Sampler) -> list[float]:
-    """The levels that a deterministic sampler visits, falling, with 0 at the end; no network is run.
+    """Levels that a deterministic sampler visits, falling, with 0 at the end; runs no network.
 
-    Raises ConfigError if the sampler draws noise on its way.
+    Raises ConfigError if the sampler adds noise.
     """
     return visited(levels, sampler, _Silent(0, torch.arange(1)))
 
 
 def encode(sigmas: Sequence[float], denoise: Denoise, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """The noisy images, at the level sigmas[0], from which a deterministic sampler leads to these images.
+    """Noisy images at level sigmas[0], from which a deterministic sampler leads to these images.
 
-    Heun's method along dx/dsigma = (x - x_0) / sigma, upwards through `sigmas`, which fall and end with 0: of second
-    order, so that it is the sampler's error that remains.  The first step, away from 0, undoes a sampler's last:
-    x = 2 image - x_0(image).  With n levels above 0 it evaluates 2 n - 1 times.
-    Source: Song et al. 2021 (DDIM), section 4.3 and appendix C; Karras et al. 2022, eq. 1.
+    Heun's method along dx/dsigma = (x - x_0) / sigma, upwards through `sigmas`, which fall and end with 0.  It is of
+    second order, so the sampler's error dominates.  The first step, away from 0, undoes a sampler's last: x = 2 image -
+    x_0(image).  With n levels above 0 it evaluates 2 n - 1 times.  Source: Song et al. 2021 (DDIM), section 4.3 and
+    appendix C; Karras et al. 2022, eq. 1.
     """
     rising = list(sigmas[-2::-1])
     x = 2 * images - denoise(images, rising[0])
@@ -61,17 +61,17 @@ def encode(sigmas: Sequence[float], denoise: Denoise, images: Float[Tensor, "b c
 def decode(
     levels: Levels, sampler: Sampler, denoise: Denoise, codes: Float[Tensor, "n c h w"]
 ) -> Float[Tensor, "n c h w"]:
-    """The images that a deterministic sampler makes of noisy ones at its highest level.
+    """Images that a deterministic sampler makes from noisy ones at its highest level.
 
-    Raises ConfigError if the sampler draws noise on its way.
+    Raises ConfigError if the sampler adds noise.
     """
     return sampler(levels, denoise, lambda _: codes, _Silent(0, torch.arange(len(codes), device=codes.device)))
 
 
 def slerp(a: Float[Tensor, "c h w"], b: Float[Tensor, "c h w"], t: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
-    """From a (t = 0) to b (t = 1) along a great circle, on which a mixture of noise is as long as noise.
+    """From a (t = 0) to b (t = 1) along a great circle, which keeps the norm of noise.
 
-    sin((1 - t) w) / sin(w) a + sin(t w) / sin(w) b, with w the angle between them; a straight line if there is none.
+    sin((1 - t) w) / sin(w) a + sin(t w) / sin(w) b, with w the angle between them; a straight line if w is 0.
     Source: Shoemake 1985.
     """
     cosine = torch.nn.functional.cosine_similarity(a.double().flatten(), b.double().flatten(), dim=0)
@@ -83,11 +83,11 @@ def slerp(a: Float[Tensor, "c h w"], b: Float[Tensor, "c h w"], t: Float[Tensor,
 
 
 class _Silent(Noise):
-    """Noise that raises ConfigError when it is drawn."""
+    """Noise that raises ConfigError when used."""
 
     def normal(self, *shape: int, stream: int) -> NoReturn:
         raise ConfigError(
-            "sampler: the way from an image to its noise and back takes a deterministic sampler, and this one draws "
-            "noise as it goes; set sampler.kind to euler or dpmpp_2m, or to ddim with sampler.eta 0, or to heun with "
+            "sampler: interpolation needs a deterministic sampler, and this one adds "
+            "noise; set sampler.kind to euler or dpmpp_2m, or to ddim with sampler.eta 0, or to heun with "
             "sampler.churn 0"
         )

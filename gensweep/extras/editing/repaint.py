@@ -1,7 +1,7 @@
-"""RePaint: each part of the levels is gone through several times, so that kept and drawn pixels come to agree.
+"""RePaint: repeat each part of the levels several times, so that kept and drawn pixels match.
 
-What is drawn hears of the kept pixels through a prediction at a time, and they of it not at all.  Noised up again, both
-lie under the same noise, and the next way down begins with what the last one has made of the two.
+In one pass, drawn pixels see the kept ones only through predictions.  After adding noise again, both share the same
+noise, and the next pass starts from both.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from torch import Tensor
 from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Levels, Sampler, Spacing, Start, visited
 from gensweep.noise import Noise
 
-#: Parts of a sampler's levels.  Lugmayr et al. go back by 10 of 250 levels; fewer steps have longer ones.
+#: Number of parts of a sampler's levels.  Lugmayr et al. go back 10 of 250 levels; with fewer steps parts are longer.
 PARTS = 10
-#: The random streams of a way down; there are at most as many levels, and a few for other uses.
+#: Random streams reserved per pass: at most one per level, and a few for other uses.
 STREAMS_OF_A_WAY = 2**20
 
 
 def repainting(sampler: Sampler, rounds: int) -> Sampler:
-    """A sampler that goes through each part of another's levels so many times, and is noised up again in between.
+    """A sampler that repeats each part of another's levels `rounds` times, adding noise in between.
 
-    The other one must visit levels that are the same for all images.  With one round it is that sampler, but for those
-    that remember steps before a part.
-    Source: Lugmayr et al. 2022 (RePaint), algorithm 1.
+    The other one must visit the same levels for all images.  One round equals that sampler, except for multistep
+    samplers, which forget the steps before a part.  Source: Lugmayr et al. 2022 (RePaint), algorithm 1.
     """
 
     def sample(levels: Levels, denoise: Denoise, start: Start, noise: Noise) -> Float[Tensor, "b c h w"]:
@@ -52,7 +51,7 @@ def repainting(sampler: Sampler, rounds: int) -> Sampler:
 
 @dataclass(frozen=True)
 class _Part:
-    """Neighbouring levels of a chain, whatever is asked for."""
+    """Neighbouring levels of a chain, ignoring the argument."""
 
     levels: list[float]
     whole: list[float]
@@ -63,7 +62,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _LaterNoise(Noise):
-    """The same samples with other streams: each is so many further on."""
+    """The same noise with every stream shifted by a number."""
 
     further: int
 

@@ -1,1 +1,1 @@
-"""Models that leave: folders that diffusers, onnxruntime, PyTorch alone or anybody who reads safetensors can open."""
+"""Export models as folders for diffusers, onnxruntime, plain PyTorch or any reader of safetensors."""

@@ -1,6 +1,6 @@
-"""Pipeline folders of diffusers: the twin of a trained denoiser, and a scheduler of its noise levels.
+"""Pipeline folders of diffusers: a copy of a trained denoiser, and a scheduler with its noise levels.
 
-The twin is a UNet2DModel where that can hold it, else a TabulatedDenoiser.
+The copy is a UNet2DModel if that can represent it, else a TabulatedDenoiser.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from gensweep.families.denoising import DenoisingFamily
 from gensweep.nn.unet import Attention, UNet, UNetBlock
 
 M = TypeVar("M", bound=nn.Module)
-#: A module of gensweep, and the one of diffusers that gets its weights.
+#: A gensweep module, and the diffusers module that receives its weights.
 Pairs = Iterator[tuple[nn.Module, nn.Module]]
 
-#: What diffusers calls the predictions that it knows.
+#: diffusers' names of prediction types.
 PREDICTION_TYPES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
-#: How far an image may move by float32 tables of the schedulers of diffusers.
+#: Largest acceptable change of an image by diffusers' float32 tables.
 MAX_FLOAT32_ERROR = 1e-4
-#: What the schedulers of diffusers call the variance of a step.
+#: diffusers' names of step variances.
 VARIANCE_TYPES = {"small": "fixed_small", "large": "fixed_large"}
 
 
 def write_pipeline(
     family: DenoisingFamily, chain: DrawingChain, class_names: tuple[str, ...], folder: Path
 ) -> dict[str, Any]:
-    """Write a pipeline that draws the family's images along a chain; returns values for its model card.
+    """Write a pipeline that samples along a chain; returns values for its model card.
 
-    It brings `code` of its own, unless diffusers can hold the network and noise levels of a model without labels.
-    Raises ConfigError for a network that has no twin.
+    It includes Python code unless diffusers can represent the network and noise levels of a model without labels.
+    Raises ConfigError for a network that cannot be converted.
     """
     network: Any
     network, prediction_type = twin_of(family, chain)
@@ -92,7 +92,7 @@ def write_pipeline(
 
 
 def twin_of(family: DenoisingFamily, chain: DrawingChain) -> tuple[nn.Module, str]:
-    """The twin of the network that draws a family's samples, and what schedulers of diffusers call its prediction.
+    """The converted sampling network, and diffusers' name of its prediction type.
 
     Its timestep t is level t of the chain.
     Raises ConfigError for a network that is not a U-Net of gensweep.
@@ -100,11 +100,11 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> tuple[nn.Module, st
     network = family.plain(family.networks[family.sampled])
     if not isinstance(network, UNet):
         raise ConfigError(
-            f"a network of the class {type(network).__name__} cannot be given to diffusers, which takes unet, without "
+            f"a network of the class {type(network).__name__} cannot be converted to diffusers, only unet without "
             "Fourier features; choose --to onnx or safetensors"
         )
     channels, size, _ = family.shape
-    coefficients, sigma = family.parameterisation(chain.rising), chain.rising.float()  # float32 as where it draws
+    coefficients, sigma = family.parameterisation(chain.rising), chain.rising.float()  # float32 as in sampling
     time = family.parameterisation(sigma).time
     if time is None:
         time = family.process_of(family.networks[family.sampled]).network_time(sigma)
@@ -131,7 +131,7 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> tuple[nn.Module, st
         )
         inner = twin.network
         if prediction_type is None:
-            # Its images x_t are those of sigma times sqrt(alpha_bar) = 1 / sqrt(1 + sigma^2).
+            # diffusers' x_t equals sigma's times sqrt(alpha_bar) = 1 / sqrt(1 + sigma^2).
             unscaled = (1 + chain.rising.square()).sqrt()
             skip, out, into = (each.flatten() for each in coefficients[:3])
             twin.preconditioning.data.copy_(torch.stack([skip * unscaled, out, into * unscaled]))
@@ -147,7 +147,7 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> tuple[nn.Module, st
 
 
 def _uniform_arguments(network: UNet) -> dict[str, Any] | None:
-    """Arguments of a UNet2DModel for groups and heads, if it can hold them: one number of groups, heads of a width."""
+    """UNet2DModel arguments for groups and heads, if it can represent them: one group count, one head width."""
     groups = {each.num_groups for each in _all(network, nn.GroupNorm)}
     widths = {each.out.in_features // each.heads for each in _all(network, Attention)}
     if len(groups) != 1 or len(widths) > 1:
@@ -158,7 +158,7 @@ def _uniform_arguments(network: UNet) -> dict[str, Any] | None:
 
 
 def _prediction_type(found: Coefficients, sigma: Tensor) -> str | None:
-    """The name in diffusers of the prediction with these coefficients at these levels; None if it has none."""
+    """Name of the prediction type in diffusers with these coefficients; None if it has none."""
     for kind, word in PREDICTION_TYPES.items():
         known = PARAMETERISATIONS[kind](sigma)
         if all(torch.equal(a, b) for a, b in zip(known[:3], found[:3], strict=True)):
@@ -167,7 +167,7 @@ def _prediction_type(found: Coefficients, sigma: Tensor) -> str | None:
 
 
 def _unet_arguments(network: UNet, size: int) -> dict[str, Any]:
-    """Arguments of a UNet2DModel that depend on the trained network alone."""
+    """UNet2DModel arguments that depend only on the trained network."""
     runs = groupby(network.down, key=lambda layer: isinstance(layer, UNetBlock))
     levels: list[list[Any]] = [list(layers) for are_blocks, layers in runs if are_blocks]
     attends = ["Attn" if isinstance(blocks[0].attention, Attention) else "" for blocks in levels]
@@ -182,7 +182,7 @@ def _unet_arguments(network: UNet, size: int) -> dict[str, Any]:
         "up_block_types": [f"{each}UpBlock2D" for each in reversed(attends)],
         "add_attention": isinstance(middle.attention, Attention),
         "resnet_time_scale_shift": "scale_shift",
-        # Numbers that every number of channels is a multiple of; a TabulatedDenoiser sets the right ones.
+        # Placeholders that divide every number of channels; a TabulatedDenoiser sets the right ones.
         "norm_num_groups": 1,
         "attn_norm_num_groups": 1,
         "attention_head_dim": 1,
@@ -207,7 +207,7 @@ def _unet_pairs(network: UNet, twin: Any) -> Pairs:
 
 
 def _layers(block: Any) -> Iterator[tuple[nn.Module, nn.Module | None]]:
-    """The residual blocks of a level, each with its attention, and what changes the resolution after them."""
+    """Residual blocks of a level, each with its attention, and the resampling module after them."""
     attentions = getattr(block, "attentions", None)
     for index, resnet in enumerate(block.resnets):
         yield resnet, None if attentions is None else attentions[index]
@@ -233,7 +233,7 @@ def _layer_pairs(layer: nn.Module, target: Any, attention: Any) -> Pairs:
 
 
 def _thirds(qkv: nn.Linear) -> Iterator[nn.Linear]:
-    """A projection to queries, keys and values as three."""
+    """Split a joint projection into queries, keys and values."""
     for weight, bias in zip(qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True):
         part = nn.Linear(qkv.in_features, len(bias))
         part.weight, part.bias = nn.Parameter(weight), nn.Parameter(bias)

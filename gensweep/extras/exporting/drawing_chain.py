@@ -1,4 +1,4 @@
-"""How a diffusion model draws images, for other programs to follow: noise levels, and the noise of each step."""
+"""How a diffusion model samples, for other programs: noise levels, and the noise of each step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gensweep.families.denoising import DenoisingFamily
 
 Variance: TypeAlias = Literal["small", "large"]
 
-#: Samplers that are steps of ancestral sampling or DDIM on given levels.
+#: Samplers whose steps are ancestral sampling or DDIM on given levels.
 EXPRESSIBLE_SAMPLERS = ("ancestral", "ddim", "euler")
 #: Half a unit in the last place of a float32 near 1.
 FLOAT32_ROUNDING = 2.0**-24
@@ -26,10 +26,10 @@ FLOAT32_ROUNDING = 2.0**-24
 
 @dataclass(frozen=True)
 class DrawingChain:
-    """Steps down falling noise levels `sigmas`, after the last of which comes 0.
+    """Steps down falling noise levels `sigmas`, followed by 0.
 
-    Each is a step of DDIM with `eta`, or, where there is a `variance`, of ancestral sampling.  Levels are standard
-    deviations of the noise, relative to the image.
+    Each is a DDIM step with `eta` or, with a `variance`, an ancestral step.  Levels are standard deviations of the
+    noise relative to the image.
     """
 
     sampler: str
@@ -39,21 +39,21 @@ class DrawingChain:
 
     @property
     def rising(self) -> Float64[Tensor, " t"]:
-        """The levels as those of timesteps 0, 1, ..."""
+        """Levels in the order of timesteps 0, 1, ..."""
         return torch.tensor(self.sigmas[::-1], dtype=torch.float64)
 
     def betas(self) -> Float64[Tensor, " t"]:
-        """1 - alpha_bar_t / alpha_bar_{t-1} by timestep, without a difference of numbers that are close to 1."""
+        """1 - alpha_bar_t / alpha_bar_{t-1} by timestep, without cancellation."""
         variance = self.rising.square()
         before = torch.cat([torch.zeros(1, dtype=torch.float64), variance[:-1]])
         return (variance - before) / (1 + variance)
 
     def float32_error(self) -> float:
-        """About how far an image can move if alpha_bar is held in float32: an error of its rounding / sigma a step."""
+        """Approximate change of an image if alpha_bar is float32: rounding error / sigma per step."""
         return sum(FLOAT32_ROUNDING / sigma for sigma in self.sigmas)
 
     def guided(self, interval: tuple[float, float] | None) -> tuple[int, int]:
-        """The first timestep whose level lies in (low, high], and the one after the last."""
+        """First timestep with a level in (low, high], and the one after the last."""
         if interval is None:
             return 0, len(self.sigmas)
         low, high = (int((self.rising <= end).sum()) for end in interval)
@@ -75,14 +75,14 @@ class DrawingChain:
 
 
 def drawing_chain(settings: Mapping[str, Any], family: DenoisingFamily, network: nn.Module) -> DrawingChain:
-    """The chain of a sampler with these settings, `kind` and all of its own, on the levels of a network's process.
+    """The chain of a sampler with these settings (including `kind`) on a network's noise levels.
 
-    Raises ConfigError for a sampler that is none of EXPRESSIBLE_SAMPLERS.
+    Raises ConfigError unless the sampler is one of EXPRESSIBLE_SAMPLERS.
     """
     kind = settings["kind"]
     if kind not in EXPRESSIBLE_SAMPLERS:
         raise ConfigError(
-            f"sampler {kind!r} cannot be exported, as its steps are not those of DDPM or DDIM; choose one of "
+            f"sampler {kind!r} cannot be exported, only samplers with steps of DDPM or DDIM; choose one of "
             f"{', '.join(EXPRESSIBLE_SAMPLERS)}, such as --set sampler.kind=ddim --set sampler.steps=50, or --to "
             "safetensors, which keeps every sampler"
         )

@@ -1,4 +1,4 @@
-"""`gensweep export`: a trained model as a folder that others can open."""
+"""`gensweep export`: a trained model as a folder for other programs."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from gensweep.cli.sweep_options import set_option
 from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, print_rows
 
-#: Entry points of this group are what a model is exported to, functions such as those in `export_targets`.
+#: Entry-point group of export targets, functions such as those in `export_targets`.
 TARGETS = "gensweep.export_targets"
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command()
 @click.argument("run", shell_complete=run_names)
-@click.option("--to", "target", type=click.Choice([*plugins.offered(TARGETS)]), required=True, help="What it is for.")
+@click.option("--to", "target", type=click.Choice([*plugins.offered(TARGETS)]), required=True, help="Format.")
 @click.option("-o", "--output", type=FOLDER, help="Folder to write.  [default: exported/RUN-TO]")
-@click.option("--force", is_flag=True, help="Put it in the place of an earlier export.")
+@click.option("--force", is_flag=True, help="Replace an earlier export.")
 @click.option(
     "--ema",
     metavar="FACTOR",
     help="Averaged weights by a multiple of training.ema_half_life, such as 0.25; raw for none.  [default: 1]",
 )
-@click.option("--license", "licence", default="unknown", show_default=True, help="Its licence, such as apache-2.0.")
+@click.option("--license", "licence", default="unknown", show_default=True, help="Licence, such as apache-2.0.")
 @set_option("Change a setting of sampling, for example --set sampler.kind=ddim --set sampler.steps=50.")
 @format_option
 def export(run: str, target: str, output: Path | None, format: str, **settings: Any) -> None:
-    """Write a trained model as a folder that others can open, with a model card (README.md).
+    """Write a trained model as a folder for other programs, with a model card (README.md).
 
-    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. A model that denoises step by step becomes a
-    pipeline of diffusers, or an ONNX denoiser with the steps of its sampler; others, and the few steps of a mean flow,
-    become a generator of z and labels as ONNX. With --to safetensors a folder that gensweep takes as a checkpoint. It
-    is ready for hf upload.
+    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. A denoising model becomes a diffusers pipeline,
+    or an ONNX denoiser with the steps of its sampler. Other models, and mean flows of a few steps, become an ONNX
+    generator of z and labels. With --to safetensors, gensweep can load the folder as a checkpoint. You can upload the
+    folder with hf upload.
 
     \b
     Examples:

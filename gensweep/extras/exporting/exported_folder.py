@@ -1,4 +1,4 @@
-"""The folder of an export: written aside, with its card and a picture, and given its name once it is whole."""
+"""The folder of an export: written under a temporary name with its card and picture, then renamed."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ from gensweep.sweep.stored_sweeps import command_of, find_trial, names_folder
 from gensweep.tracking.checkpoints import checkpoint_folder
 from gensweep.training.learner_state import weights_prefix
 
-#: Images in the card's picture, or as many of each class as come close to it.
+#: Images in the card's picture, rounded to the same number per class.
 SHOWN_IMAGES = 32
 PICTURE_FILE = "samples.png"
 CARD_FILE = "README.md"
 ROOT = Path("exported")
-#: Targets that need the package of their name, of the optional dependencies `export`.
+#: Targets that need the package of the same name, from the extra `export`.
 PACKAGES = ("diffusers", "onnx")
 
 
 def export_run(
     run: str, target: str, output: Path | None, force: bool, ema: str | None, licence: str, overrides: tuple[str, ...]
 ) -> tuple[Path, bool]:
-    """Export a run, or a checkpoint folder; returns the folder, and whether it brings Python code.
+    """Export a run or a checkpoint folder; returns the folder, and True if it includes Python code.
 
-    An interrupted export leaves nothing.  Raises ConfigError for what cannot be expressed, a missing package, and a
-    folder that is there and not to be replaced; GensweepError if the checkpoint or the disk fails.
+    An interrupted export leaves nothing.  Raises ConfigError for an unsupported model, a missing package, or a folder
+    that exists and may not be replaced; GensweepError for a damaged checkpoint or a full disk.
     """
     if target in PACKAGES and importlib.util.find_spec(target) is None:
-        raise ConfigError(f"--to {target} needs the package {target}; type: pip install 'gensweep[export]'")
+        raise ConfigError(f"--to {target} needs the package {target}; run: pip install 'gensweep[export]'")
     changes = parse_overrides(overrides)
     trial = None if names_folder(run) else find_trial(run)
     source = checkpoint_folder(trial or run)
     name = source.resolve().name if trial is None else trial.name.replace("/", "-")
     folder = output or ROOT / f"{name}-{target}"
     if folder.resolve() in (Path.cwd(), *Path.cwd().parents):
-        raise ConfigError(f"--output {folder}: that is where you are, or above it; name a folder of its own")
+        raise ConfigError(f"--output {folder} contains the current folder; name a new folder")
     if source.resolve().is_relative_to(folder.resolve()):
-        raise ConfigError(f"--output {folder}: the model that is exported lies there; name a folder of its own")
+        raise ConfigError(f"--output {folder} contains the model to export; name a new folder")
     if folder.exists() and not force:
-        raise ConfigError(f"--output {folder}: it is there already; name another folder, or add --force to replace it")
+        raise ConfigError(f"--output {folder} exists; name another folder, or add --force to replace it")
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if names and not names >= {CARD_FILE, PICTURE_FILE}:
-        raise ConfigError(f"--output {folder}: it is not an export, which --force replaces; name another folder")
+        raise ConfigError(f"--output {folder} is not an export, so --force cannot replace it; name another folder")
     if (problem := write_problem(folder)) is not None:
         raise GensweepError(f"--output {folder}: {problem}")
     model = load_checkpoint(source, overrides=changes, weights=ema, device="cpu")
@@ -86,14 +86,14 @@ def export_run(
         card = aside / CARD_FILE
         card.write_text(text, encoding="utf-8")
         for file in filter(Path.is_file, aside.rglob("*")):
-            file.chmod(card.stat().st_mode)  # some libraries let nobody but the owner read their weights
+            file.chmod(card.stat().st_mode)  # some libraries make weights readable by their owner only
         has_code = any(aside.rglob("*.py"))
         replace_folder(aside, folder)
     return folder, has_code
 
 
 def _write_picture(model: Model, source: Path, file: Path, *, drawn_before: bool) -> None:
-    """The picture that came with the checkpoint, or one of images that are drawn now."""
+    """The checkpoint's picture, or one of newly generated images."""
     if drawn_before and (source / PICTURE_FILE).is_file():
         shutil.copyfile(source / PICTURE_FILE, file)
         return

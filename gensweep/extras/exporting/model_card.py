@@ -1,4 +1,4 @@
-"""Model cards in the format of the Hugging Face hub: a block of metadata in YAML, then a page for people."""
+"""Model cards in the format of the Hugging Face hub: YAML metadata, then a page of text."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from gensweep.results import UNBIASED_PARTS, Anchor, Identity, Score, family_nam
 from gensweep.sweep.trial_state import TrialState
 from gensweep.training.checkpoint import Checkpoint
 
-#: What the hub calls models that draw images; classes are no texts.
+#: The hub's tags of image generators.
 TASK = "unconditional-image-generation"
-#: By kind of data set: the source, and the terms of use as its publishers state them.
+#: By kind of data set: the source, and its terms of use as published.
 DATA_LICENCES = {
     "digits": (
         "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998 "
@@ -33,8 +33,8 @@ DATA_LICENCES = {
         "published without a licence; its photographs were collected from the web",
     ),
 }
-#: The terms of all other data.
-UNKNOWN_TERMS = "the terms of its owner; please write them here before you publish"
+#: Terms of all other data.
+UNKNOWN_TERMS = "the terms of its owner; fill them in before you publish"
 
 
 def model_card(
@@ -51,8 +51,8 @@ def model_card(
 ) -> str:
     """The text of README.md.
 
-    `usage` are values for the part of the template that is about the target.  `changes` are settings that are not those
-    of the training, whose score is then another model's.  `trained_by` is the command of the training, or "".
+    `usage` are values for the target's part of the template.  `changes` are settings that differ from the training,
+    whose score then does not apply.  `trained_by` is the training command, or "".
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -103,7 +103,7 @@ def model_card(
 
 
 def _scores(record: Checkpoint) -> list[Score]:
-    """The scores that came with a model, the main metric first."""
+    """Scores of a model, the main metric first."""
     found = []
     for name, identity in record.identities.items():
         if name not in METRICS:  # a plug-in's
@@ -118,7 +118,7 @@ def _scores(record: Checkpoint) -> list[Score]:
 
 
 def _result(score: Score, data: str) -> dict[str, Any]:
-    """A score as the hub's `model-index` wants it."""
+    """A score in the format of the hub's `model-index`."""
     title = f"{metric_title(score.metric, score.identity)} ({score.identity.samples:,} images)"
     return {
         "task": {"type": TASK},
@@ -128,7 +128,7 @@ def _result(score: Score, data: str) -> dict[str, Any]:
 
 
 def _public(value: Any) -> Any:
-    """Settings, or one of them; of paths on this machine the names alone."""
+    """Settings, or one of them; local paths are reduced to file names."""
     if isinstance(value, Mapping):
         return {name: _public(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -137,7 +137,7 @@ def _public(value: Any) -> Any:
 
 
 def _public_command(command: str) -> str:
-    """A command; of absolute paths in its words the names alone."""
+    """A command; absolute paths are reduced to file names."""
     return re.sub(r"'[^']*'|[^\s']+", lambda word: re.sub(r"(^'?|[=\s,])[~/].*/(?=[^'])", r"\1", word[0]), command)
 
 

@@ -1,4 +1,4 @@
-"""Trained networks as modules with tensors in and out, and as ONNX files."""
+"""Trained networks as tensor-only modules, and as ONNX files."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from gensweep.families.denoising import DenoisingFamily
 from gensweep.families.family import Family
 from gensweep.noise import Noise, Words
 
-#: Images in the batch that a module is traced with; a batch of one could be taken for a constant.
+#: Batch size for tracing; a batch of one could become a constant.
 EXAMPLES = 2
-#: The version of ONNX's operators; onnxruntime 1.12 (2022) and later run it.
+#: ONNX operator version; onnxruntime 1.12 (2022) and later support it.
 ONNX_OPSET = 17
-#: A graph holds every step by itself, about a hundred operations of a small network each.
+#: A graph unrolls every step, about a hundred operations each for a small network.
 MAX_STEPS_OF_GRAPH = 32
 
 
 class GuidedDenoiser(nn.Module):
-    """D(x; sigma), guided as the family is set: images x_0 in [-1, 1] from x_0 + sigma eps."""
+    """D(x; sigma), with the family's guidance: images x_0 in [-1, 1] from x_0 + sigma eps."""
 
     def __init__(self, family: DenoisingFamily) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class GuidedDenoiser(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        """Labels count from 0; the one after the last class is "no label"."""
+        """Labels count from 0; the one after the last class means "no label"."""
         family = self.family
 
         def predict(x: Tensor, time: Tensor) -> Tensor:
@@ -66,9 +66,9 @@ def write_denoiser(family: DenoisingFamily, chain: DrawingChain, file: Path) -> 
 
 
 def write_generator(family: Family, file: Path) -> tuple[int, ...]:
-    """Write what draws images from z alone as ONNX, with labels if the family has classes; returns the shape of a z.
+    """Write the generator from z as ONNX, with labels if the family has classes; returns the shape of one z.
 
-    Raises ConfigError for one that draws with more random numbers than z, or in more than MAX_STEPS_OF_GRAPH steps.
+    Raises ConfigError if sampling needs more random numbers than z, or more than MAX_STEPS_OF_GRAPH steps.
     """
     generator, drawn = Generator(family), Draws(0, torch.arange(EXAMPLES), [])
     labels = {"labels": torch.zeros(EXAMPLES, dtype=torch.int64)} if family.classes else {}
@@ -77,7 +77,7 @@ def write_generator(family: Family, file: Path) -> tuple[int, ...]:
     def check_steps(*_: object) -> None:
         if next(calls) > MAX_STEPS_OF_GRAPH:
             raise ConfigError(
-                f"sampler.steps: a graph holds a network for each step, {MAX_STEPS_OF_GRAPH} at most; add --set "
+                f"sampler.steps: a graph holds one network per step, {MAX_STEPS_OF_GRAPH} at most; add --set "
                 "sampler.steps=4"
             )
 
@@ -89,13 +89,13 @@ def write_generator(family: Family, file: Path) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Draws(Noise):
-    """Random numbers that can be asked for once, for normal ones: `z[0]`, which is drawn if it is not there yet."""
+    """Normal random numbers that can be requested once: `z[0]`, drawn if missing."""
 
     z: list[Tensor]
     streams: list[int] = field(default_factory=list)
 
     def normal(self, *shape: int, stream: int) -> Float[Tensor, "n ..."]:
-        """All of z.  Raises ConfigError if it was asked for before."""
+        """All of z.  Raises ConfigError on the second request."""
         if self.streams:
             self._words(0, stream)
         self.streams.append(stream)
@@ -105,16 +105,16 @@ class Draws(Noise):
 
     def _words(self, blocks: int, stream: int) -> Iterator[tuple[slice, Words]]:
         raise ConfigError(
-            "this model adds noise to what it draws, which only --to safetensors keeps; choose settings of family or "
-            "sampler that add none"
+            "this model adds noise while sampling, which only --to safetensors keeps; choose settings of family or "
+            "sampler without noise"
         )
 
 
 class Generator(nn.Module):
-    """How a family draws images, in float32; nothing of it is random but z.
+    """A family's sampling in float32; z is its only random input.
 
-    Its steps become parts of one graph, which share their weights.  Batch norms without a scale and a shift get 1 and
-    0, which ONNX's wants to be told.
+    Its steps are unrolled into one graph with shared weights.  Batch norms without scale and shift get 1 and 0, which
+    ONNX's operator requires.
     """
 
     def __init__(self, family: Family) -> None:
@@ -133,16 +133,16 @@ class Generator(nn.Module):
 
 
 def _write_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], file: Path) -> None:
-    """Write a module with a batch of any size; inputs and outputs have their names."""
+    """Write a module with a variable batch size and named inputs and outputs."""
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # that exporters are deprecated, that a number became a constant
-        module.eval()(**inputs)  # makes what a first call keeps, such as tables on a device
+        warnings.simplefilter("ignore")  # about deprecated exporters and constants
+        module.eval()(**inputs)  # the first call builds caches, such as tables on a device
         torch.onnx.register_custom_op_symbolic("aten::searchsorted", _position_in_table, ONNX_OPSET)  # type: ignore[attr-defined]
         torch.onnx.export(
             module,
             tuple(inputs.values()),
             str(file),
-            dynamo=False,  # torch.export makes the size of the batch a constant where labels are guided
+            dynamo=False,  # torch.export fixes the batch size where labels are guided
             opset_version=ONNX_OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
@@ -151,7 +151,7 @@ def _write_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequen
 
 
 def _position_in_table(graph: Any, table: Any, values: Any, *settings: Any) -> Any:
-    """ONNX's operators for `searchsorted` of a list of values: how many entries of a rising table are smaller."""
+    """ONNX version of `searchsorted` for a list of values: the number of smaller entries in a rising table."""
 
     def axis(number: int) -> Any:
         return graph.op("Constant", value_t=torch.tensor([number]))

@@ -1,1 +1,1 @@
-"""Trained models that go on with other images, by low-rank updates or with all of their weights."""
+"""Fine-tune trained models on other images, with low-rank updates or all weights."""

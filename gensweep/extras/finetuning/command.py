@@ -1,4 +1,4 @@
-"""`gensweep finetune`: a trained model goes on with a handful of images."""
+"""`gensweep finetune`: fine-tune a trained model on a few images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.command()
 @click.argument("run", shell_complete=run_names)
 @click.option("--data", type=FOLDER, help="Folder of pictures; its name is the new class.")
-@click.option("--class", "class_name", metavar="NAME", help="A class of the base's own data set.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take the first N images only.")
+@click.option("--class", "class_name", metavar="NAME", help="A class of the base's data set.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N images.")
 @click.option("--rank", type=click.IntRange(1), help="Rank of the updates.  [default: 4]")
-@click.option("--alpha", type=click.FloatRange(0, min_open=True), help="Updates are times alpha/rank.  [default: rank]")
+@click.option("--alpha", type=click.FloatRange(0, min_open=True), help="Scales updates by alpha/rank.  [default: rank]")
 @click.option(
     "--target",
     metavar="LAYERS",
@@ -31,9 +31,9 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     type=click.Choice(["lora", "full", "scratch"]),
     default="lora",
     show_default=True,
-    help="Low-rank updates; or, to compare, all weights, or all from their first values.",
+    help="Low-rank updates; for comparison, all weights, or all weights from random values.",
 )
-@click.option("--name", help="Name of the run; by default that of the base and of the images.")
+@click.option("--name", help="Name of the run.  [default: from the base and the images]")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel workers.")
 @set_option("Change one value, for example --set training.images=20000. May be given several times.")
 @root_option
@@ -53,8 +53,8 @@ def finetune(
 ) -> int:
     """Teach a trained model new images by low-rank updates (LoRA).
 
-    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. Its weights stay as they are; the update is a
-    small file, adapter.safetensors, in each checkpoint. A class that RUN does not know becomes a new label.
+    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. Its weights do not change; the update is a
+    small file, adapter.safetensors, in each checkpoint. An unknown class becomes a new label.
 
     \b
     Examples:
@@ -63,7 +63,7 @@ def finetune(
       gensweep finetune ddpm-cifar10 --class horse --limit 50 --update full --name horse-full
       gensweep sample ddpm-cifar10-horse --class horse
       gensweep sample ddpm-cifar10 --adapter ddpm-cifar10-horse:0.7 --class horse
-      gensweep tune --resume ddpm-cifar10-horse            go on after an interruption
+      gensweep tune --resume ddpm-cifar10-horse            resume after an interruption
     """
     if (data is None) == (class_name is None):
         raise click.UsageError(f"Give either --data FOLDER or --class NAME: gensweep finetune {run} --class cat")
@@ -77,7 +77,7 @@ def finetune(
 
     settings = {name: value for name, value in given.items() if value is not None}
     if update != "lora" and settings:
-        idle = "belongs to low-rank updates; leave it out, or --update"
+        idle = "applies only to low-rank updates; leave it out, or leave out --update"
         raise ConfigError([f"--{name}: {idle} {update}" for name in settings])
     limited = {} if limit is None else {"data.limit": limit}
     trial = trial_for_few_images(

@@ -1,4 +1,4 @@
-"""Sweeps whose trials go on from a trained model: what they take over from it."""
+"""Settings that fine-tuning trials inherit from a trained model."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gensweep.extras.finetuning.section import Base, read_base
 from gensweep.files import cache_folder
 from gensweep.tracking.checkpoints import checkpoint_folder
 
-#: Times that a training shows each image, within the bounds that follow.
+#: Default number of epochs, within the following bounds.
 REPEATS_PER_IMAGE = 100
-#: Training images at least, however few images there are to learn from.
+#: Smallest default number of training images.
 MIN_BUDGET = 2_000
-#: Training images at most: what bounds the time of a fine-tuning without --set training.images.
+#: Largest default number of training images, which limits the time of a fine-tuning.
 MAX_BUDGET = 50_000
 #: Adam's learning rate for low-rank updates: higher than for whole weights, as the base cannot be lost.
 LOW_RANK_LEARNING_RATE = 1e-3
@@ -36,10 +36,10 @@ def trial_for_few_images(
     changes: Mapping[str, Any] = MappingProxyType({}),
     workers: int = 1,
 ) -> TrialConfig:
-    """A trial that goes on from a checkpoint with the images in a folder, or with a class of the base's own data set.
+    """A trial that fine-tunes a checkpoint on the images in a folder, or on a class of the base's data set.
 
-    Whatever neither few images nor the `changes`, by dotted key, ask for is as in the base.  Raises ConfigError if
-    there are no such images.
+    Settings are the base's, except `changes` (by dotted key) and those that suit few images.  Raises ConfigError if
+    the images do not exist.
     """
     base = read_base(folder)
     channels, size, _ = base.shape
@@ -48,20 +48,20 @@ def trial_for_few_images(
     if folder_of_images is not None:
         path = str(folder_of_images.resolve())
         data = {"kind": "image_folder", "path": path, "size": size, "channels": channels, "limit": limit}
-        # All of a few images are trained on, so a likelihood can only be theirs.
+        # All of a few images are used for training, so a likelihood can only be theirs.
         taken = {"data": data | {"test_fraction": 0.0}, "evaluation.likelihood.split": "train"}
     trial = base.trial.with_overrides(taken | {"start": base.section() | {"update": dict(update)}})
     images: Images = trial.bound("data")("train", cache_folder())
     if folder_of_images is not None and images.class_names == (ONE_CLASS,):
         trial = trial.with_overrides({"start.name": folder_of_images.resolve().name})
     budget = changes.get("training.images")
-    if not isinstance(budget, int) or budget < 1:  # which is told with all other problems
+    if not isinstance(budget, int) or budget < 1:  # reported later, with all other problems
         budget = min(max(REPEATS_PER_IMAGE * len(images), MIN_BUDGET), MAX_BUDGET)
     return trial.with_overrides({**_for_few_images(trial, len(images), budget, workers), **changes})
 
 
 def _for_few_images(trial: TrialConfig, count: int, budget: int, workers: int) -> dict[str, Any]:
-    """Settings of a training of `budget` images that suit `count` different ones."""
+    """Training settings for `budget` images, `count` of them different."""
     flat = trial.flat()
     batch = max(workers, min(flat["training.batch_size"], count, budget) // workers * workers)
     suited = {
@@ -84,11 +84,11 @@ def _for_few_images(trial: TrialConfig, count: int, budget: int, workers: int) -
 
 
 def with_base(sweep: SweepConfig) -> SweepConfig:
-    """The sweep with all that its trials inherit from the model that they start from.
+    """The sweep with all settings that its trials inherit from their base.
 
-    Settings that the sweep does not write are the base's own; the base itself is named by folder, hash and classes.
-    Raises ConfigError if a trial at a corner of the space does not fit the base or its images, and GensweepError if
-    there is no such run.
+    Settings that the sweep does not give are the base's; the base is recorded by folder, hash and classes.  Raises
+    ConfigError if a trial of the space does not fit the base or its images, and GensweepError if the run does not
+    exist.
     """
     if any(key.startswith("start.base") for key, _ in flatten(sweep.space)):
         raise ConfigError("start.base: cannot be searched, as trials inherit its settings; run a sweep for each base")
@@ -97,10 +97,10 @@ def with_base(sweep: SweepConfig) -> SweepConfig:
     expected = section.get("sha256", base.sha256)
     if expected not in (None, base.sha256):
         raise ConfigError(
-            f"start.sha256: {run} has the weights {base.sha256[:12]}, not {expected[:12]}; name the base that was meant"
+            f"start.sha256: {run} has the weights {base.sha256[:12]}, not {expected[:12]}; name the right base"
         )
     inherited = _inherited(base, sweep.base)
-    if sweep.budget is not None:  # which says how long the trainings are, whatever that of the base was
+    if sweep.budget is not None:  # it sets the length of trainings, not the base's settings
         for part, key in (("training", "images"), ("training", "device_seconds"), ("evaluation", "every")):
             if key not in sweep.base.get(part, {}):
                 inherited[part].pop(key, None)
@@ -112,17 +112,17 @@ def with_base(sweep: SweepConfig) -> SweepConfig:
 
 
 def _inherited(base: Base, written: Mapping[str, Any]) -> dict[str, Any]:
-    """The base's settings, with those on top that are written."""
+    """The base's settings, overridden by the given ones."""
     inherited = base.trial.as_dict()
     inherited.pop("start", None)
     channels, size, _ = base.shape
     shape = {"data.size": size, "data.channels": channels}
     changes = dict(flatten(written))
-    if changes.keys() & {"evaluation.every", "evaluation.at"}:  # two ways to say the same
+    if changes.keys() & {"evaluation.every", "evaluation.at"}:  # alternatives
         changes = {"evaluation.every": None, "evaluation.at": None} | changes
     own, other = inherited["family"]["kind"], changes.get("family.kind")
     if other not in (None, own):
-        raise ConfigError(f"family.kind: the base is a {own}, so it cannot go on as {other}; set {own}")
+        raise ConfigError(f"family.kind: the base is a {own}, so it cannot continue as {other}; set {own}")
     kind = changes.get("data.kind", inherited["data"]["kind"])
     if kind != "image_folder":
         del shape["data.channels"]
@@ -130,7 +130,7 @@ def _inherited(base: Base, written: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(sweep: SweepConfig, base: Base) -> None:
-    """Build the network of each corner for its images."""
+    """Build the network of each extreme trial for its images."""
     known: dict[str, Images] = {}
     for trial in sweep.corners:
         data = trial.data.model_dump_json()

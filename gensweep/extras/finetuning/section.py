@@ -27,9 +27,9 @@ from gensweep.training.start import STARTS, Start, Weights
 
 @dataclass(frozen=True)
 class Base:
-    """A trained model to go on from: the settings it was trained with, its images, and its weights by network.
+    """A trained model to fine-tune: its settings, its images, and its weights by network.
 
-    `sha256` is the hash of those weights that draw samples, which were averaged if the training kept an average.
+    `sha256` is the hash of the sampling weights, averaged if the training kept an average.
     """
 
     folder: Path
@@ -40,12 +40,12 @@ class Base:
     sha256: str
 
     def section(self) -> dict[str, Any]:
-        """The section `start` of a trial that starts from it."""
+        """The section `start` of a trial based on this model."""
         return {"kind": "finetune", "base": str(self.folder), "sha256": self.sha256, "classes": list(self.class_names)}
 
 
 def read_base(folder: Path) -> Base:
-    """The model in a checkpoint, all that it has learnt merged into plain weights.
+    """The model in a checkpoint, with its updates merged into plain weights.
 
     Raises GensweepError if it is damaged, or cannot be merged.
     """
@@ -56,9 +56,7 @@ def read_base(folder: Path) -> Base:
         load_network(network, tensors, checkpoint.weights if name == family.sampled else f"networks/{name}/")
         merge(network)
         if low_rank_updates(network):
-            raise GensweepError(
-                f"{folder}: updates below a spectral norm cannot be merged; go on from the base instead"
-            )
+            raise GensweepError(f"{folder}: updates below a spectral norm cannot be merged; fine-tune its base instead")
     weights = {name: network.state_dict() for name, network in family.networks.items()}
     sha256 = weights_hash(weights[family.sampled])
     return Base(folder, trial, checkpoint.shape, checkpoint.class_names, weights, sha256)
@@ -67,19 +65,19 @@ def read_base(folder: Path) -> Base:
 @STARTS.register("finetune")
 @dataclass(frozen=True, kw_only=True)
 class Finetuning(Start):
-    """Train a model further with other images.
+    """Fine-tune a trained model on other images.
 
-    Settings that are not written are those of the base.  Classes that it does not know are learnt as new labels.
+    Missing settings are those of the base.  Unknown classes are learned as new labels.
     """
 
     base: Annotated[str, doc("the trained model: a run or a checkpoint")]
     sha256: Annotated[str | None, doc("hash of the base's weights; filled in when the run starts")] = None
-    classes: Annotated[ClassNames | None, doc("classes that the base knows; filled in when the run starts")] = None
+    classes: Annotated[ClassNames | None, doc("classes of the base; filled in when the run starts")] = None
     name: Annotated[
         Annotated[str, MinLen(1)] | None,
-        doc("what the class of images that have none is called; null: as the data set calls it"),
+        doc("class name of images without classes; null: the data set's name"),
     ] = None
-    update: Annotated[Update, Choice(UPDATES, "lora"), doc("which of the weights change, and how")]
+    update: Annotated[Update, Choice(UPDATES, "lora"), doc("which weights change, and how")]
 
     @classmethod
     def prepare(cls, sweep: SweepConfig) -> SweepConfig:
@@ -89,13 +87,13 @@ class Finetuning(Start):
         return with_base(sweep)
 
     def images(self, trial: Mapping[str, Any], images: Images) -> Images:
-        """The images with the labels of the base first, then new ones.  Raises ConfigError if `name` does not fit."""
+        """Images with the base's labels first, then new ones.  Raises ConfigError if `name` does not fit."""
         names = images.class_names
         if self.name is not None:
             if len(names) > 1:
                 raise ConfigError(
-                    f"start.name: {self.name!r} would be the name of one class, but {images.name} has {len(names)} "
-                    "with names of their own; leave it out"
+                    f"start.name: {self.name!r} names a single class, but {images.name} has {len(names)} named "
+                    "classes; leave it out"
                 )
             names = (self.name,)
         if not _conditional(trial):
@@ -105,17 +103,17 @@ class Finetuning(Start):
         return replace(images, labels=new_labels[images.labels], class_names=every)
 
     def weights(self) -> Weights | None:
-        """The base's weights by network.  Raises GensweepError if they are not those with which the run began."""
+        """The base's weights by network.  Raises GensweepError if they changed since the run began."""
         base = read_base(Path(self.base))
         if self.sha256 is not None and base.sha256 != self.sha256:
             raise GensweepError(
-                f"start.base: the weights of {self.base} are {base.sha256[:12]}, but {self.sha256[:12]} when "
-                "this run began; start it again under another name"
+                f"start.base: the weights of {self.base} changed from {self.sha256[:12]} to {base.sha256[:12]} since "
+                "this run began; start a new run with another name"
             )
         return base.weights
 
     def family(self, build: Callable[[int], Family], classes: int, weights: Weights | None) -> Family:
-        """The family of the base, with what is trained beside its weights, or instead of them."""
+        """The base's family, with the trainable updates."""
         family = build(len(self.classes or ()))
         known = family.classes
         for name, network in family.networks.items():
@@ -125,7 +123,7 @@ class Finetuning(Start):
         return family
 
     def writer(self, trial: Mapping[str, Any], images: Images) -> Callable[[nn.Module, Path], None]:
-        """A function that writes the adapter into the folder of a checkpoint."""
+        """A function that writes the adapter to a checkpoint folder."""
         settings = {**trial["start"]["update"], "data": images.name, "images": len(images)}
         known = self.classes if self.classes and _conditional(trial) else ()
         new = images.class_names[len(known) :] if _conditional(trial) else ()
@@ -143,6 +141,6 @@ def _conditional(trial: Mapping[str, Any]) -> bool:
 
 
 def _load(network: nn.Module, name: str, state: Mapping[str, Tensor] | None) -> None:
-    """Give a network the base's weights if there are some: a checkpoint of the run itself brings its own."""
+    """Load the base's weights if given: a checkpoint of the run has its own."""
     if state is not None:
         load_network(network, {f"{name}/{key}": tensor for key, tensor in state.items()}, f"{name}/")

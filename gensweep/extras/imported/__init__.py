@@ -1,1 +1,1 @@
-"""Images and generators of other programs: scored as those of a trial are, and ranked with them."""
+"""Score images and generators of other programs like those of trials, and rank them together."""

@@ -15,10 +15,10 @@ from gensweep.cli.sweep_options import set_option
 from gensweep.errors import ConfigError
 from gensweep.report.output import format_option
 
-#: The file that makes a folder a pipeline of diffusers.
+#: The file that marks a diffusers pipeline folder.
 PIPELINE_FILE = "model_index.json"
 FILE = click.Path(path_type=Path, dir_okay=False)
-#: What can be scored, and the options that it takes beside those of all.
+#: Kinds of input, and the options that each accepts in addition to the common ones.
 PICTURES, PIPELINE, GENERATOR = "a folder of pictures", "a pipeline of diffusers", "an exported generator"
 USED: dict[str, tuple[str, ...]] = {
     PICTURES: (),
@@ -28,13 +28,13 @@ USED: dict[str, tuple[str, ...]] = {
 
 
 def is_pipeline(folder: Path) -> bool:
-    """Whether a folder is a pipeline of diffusers."""
+    """True if a folder is a diffusers pipeline."""
     return (folder / PIPELINE_FILE).is_file()
 
 
 @dataclass(frozen=True)
 class ImportedOptions:
-    """The options, as the user gave them."""
+    """The user's options."""
 
     folder: Path | None
     samples: int | None
@@ -53,16 +53,16 @@ class ImportedOptions:
     call: tuple[str, ...]
 
     def check(self) -> None:
-        """Raise ConfigError for options that do not fit together, or not to a folder or its absence."""
+        """Raise ConfigError for options that do not fit together or do not fit the input."""
         if (self.folder is None) == (self.torchscript is None):
             raise click.UsageError("Give either FOLDER or --torchscript FILE: gensweep evaluate-images generated/")
         if (given := self.folder or self.torchscript) and not given.exists():
-            raise ConfigError(f"there is no {given}; name a folder, or a file with --torchscript")
+            raise ConfigError(f"{given} does not exist; name a folder, or a file with --torchscript")
         source = GENERATOR
         if self.folder is not None:
             source = PIPELINE if is_pipeline(self.folder) else PICTURES
         problems = [
-            f"--{name.replace('_', '-')}: of no use for {source}; leave it out"
+            f"--{name.replace('_', '-')}: does not apply to {source}; leave it out"
             for name in ("seed", "trust", "classes", "latent", "output_range", "call")
             if getattr(self, name) and name not in USED[source]
         ]
@@ -70,8 +70,8 @@ class ImportedOptions:
             problems.append("--torchscript needs the length of z, or its shape: --latent 512")
         if self.torchscript is not None and not self.trust:
             problems.append(
-                f"--torchscript {self.torchscript}: to load it is to run the code in it, with all that you may do; add "
-                "--trust if you trust those who made it"
+                f"--torchscript {self.torchscript}: loading it runs its code with your permissions; add "
+                "--trust if you trust its authors"
             )
         if self.replace and self.name is None:
             problems.append("--replace needs --name NAME")
@@ -84,7 +84,7 @@ def _latent(context: click.Context, option: click.Parameter, text: str | None) -
     if text is None:
         return None
     if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
-        raise click.BadParameter(f"{text}: give whole numbers from 1, such as 512 or 100,1,1")
+        raise click.BadParameter(f"{text}: give positive integers, such as 512 or 100,1,1")
     return tuple(map(int, text.split(",")))
 
 
@@ -97,30 +97,29 @@ def _range(context: click.Context, option: click.Parameter, text: str | None) ->
     except ValueError:
         low = high = 0.0
     if not -math.inf < low < high < math.inf:
-        raise click.BadParameter(f"{text}: give two numbers that rise, such as 0,1 or 0,255")
+        raise click.BadParameter(f"{text}: give two ascending numbers, such as 0,1 or 0,255")
     return low, high
 
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
 @scoring_options
-@click.option("--name", help="File the score of FOLDER or --torchscript beside the sweeps, for best --compare.")
-@click.option("--replace", is_flag=True, help="With --name: put it in the place of what was filed before.")
+@click.option("--name", help="Save the score of FOLDER or --torchscript under this name, for best --compare.")
+@click.option("--replace", is_flag=True, help="With --name: replace an earlier entry.")
 @click.option("--torchscript", type=FILE, metavar="FILE", help="Score an exported generator; see --trust.")
-@click.option("--trust", is_flag=True, help="Run the code in --torchscript or a pipeline, with all that you may do.")
-@click.option("--call", multiple=True, metavar="KEY=VALUE", help="Argument of a pipeline, as num_inference_steps=50.")
+@click.option("--trust", is_flag=True, help="Run code of --torchscript or a pipeline, with your permissions.")
+@click.option("--call", multiple=True, metavar="KEY=VALUE", help="Pipeline argument, such as num_inference_steps=50.")
 @click.option("--latent", callback=_latent, metavar="N[,N...]", help="With --torchscript: shape of z, 512 or 100,1,1.")
-@click.option("--classes", type=click.IntRange(1), metavar="K", help="Labels that --torchscript or a pipeline takes.")
-@click.option("--output-range", callback=_range, metavar="LOW,HIGH", help="What black and white are.  [default: -1,1]")
-@click.option("--like", metavar="RUN", help="Evaluate FOLDER or --torchscript as this run was.")
-@set_option("One value of data or evaluation changed.")
+@click.option("--classes", type=click.IntRange(1), metavar="K", help="Number of labels of --torchscript or a pipeline.")
+@click.option("--output-range", callback=_range, metavar="LOW,HIGH", help="Values of black and white.  [default: -1,1]")
+@click.option("--like", metavar="RUN", help="Evaluate with the settings of this run.")
+@set_option("Change one value of data or evaluation.")
 @format_option
 def evaluate_images(format: str, against: str | None, **given: Any) -> None:
-    """Score images and generators of other programs as your runs were.
+    """Score images and generators of other programs like your runs.
 
-    FOLDER holds images, or a pipeline of diffusers; with --torchscript a generator draws them. They are evaluated as
-    --like RUN was, or as all runs were if that was the same for all, and with --name they are ranked with these by
-    best --compare.
+    FOLDER holds images, or a pipeline of diffusers; --torchscript names an exported generator. The evaluation settings
+    are those of --like RUN, or of all runs if they agree. With --name, best --compare ranks the result with your runs.
 
     \b
     Examples:

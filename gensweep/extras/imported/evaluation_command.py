@@ -1,4 +1,4 @@
-"""Scores images and generators of other programs, prints the score, and files it."""
+"""Score images and generators of other programs, print the score, and save it."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from gensweep.training.device import default_device
 from gensweep.training.evaluation import Evaluator
 from gensweep.training.result_files import write_pictures
 
-#: The only trial of an entry.
+#: Name of the only trial of an entry.
 TRIAL = "t0000"
-#: What to type where no run says how images are evaluated.
+#: Options for an evaluation without a run to follow.
 SPELT_OUT = "--set data.kind=KIND, or --against FOLDER with real pictures"
 
 
 def evaluate_imported(options: ImportedOptions, format: str) -> None:
-    """Score a folder, or a generator if there is none; print the score, and file it if it has a name."""
+    """Score a folder, or a generator if there is none; print the score, and save it if it has a name."""
     if options.name is not None:
         _check_name(options.name, replace=options.replace)
     sections, metric, weights = _protocol(options, _changes(options))
@@ -60,10 +60,10 @@ def evaluate_imported(options: ImportedOptions, format: str) -> None:
     for line in (*notes, *evaluation.format_lines(metric)):
         click.echo(line, err=True)
     if options.name is None:
-        click.echo("Not filed; --name NAME files it for gensweep best --compare.", err=True)
+        click.echo("Not saved; add --name NAME to save it for gensweep best --compare.", err=True)
     else:
         _file_entry(options.name, evaluation, sections, metric)
-        click.echo(f"Filed as {options.name}. Next: gensweep best --compare", err=True)
+        click.echo(f"Saved as {options.name}. Next: gensweep best --compare", err=True)
 
 
 def _evaluate(options: ImportedOptions, evaluator: Evaluator, device: torch.device) -> ImportedEvaluation:
@@ -74,7 +74,7 @@ def _evaluate(options: ImportedOptions, evaluator: Evaluator, device: torch.devi
     elif folder is not None and is_pipeline(folder):
         call = parse_overrides(options.call)
         source = DiffusersPipeline(folder, device, trusted=options.trust, classes=options.classes, call=call)
-    steps = evaluator.samples * (2 if source is None else 1)  # reading a picture counts, too
+    steps = evaluator.samples * (2 if source is None else 1)  # reading a picture counts too
     with progress_bar(str(folder or file), steps) as progress:
         if source is None and folder is not None:
             return evaluate_folder(folder, evaluator, device, progress)
@@ -83,11 +83,10 @@ def _evaluate(options: ImportedOptions, evaluator: Evaluator, device: torch.devi
 
 
 def _protocol(options: ImportedOptions, changes: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
-    """How images are evaluated: as a run was, the only one that there is, or as the options spell out.
+    """Evaluation settings: those of a named run, of all runs if they agree, or from the options.
 
-    That is the sections `data` and `evaluation`, the main metric, and what the scores' identity says of weights: the
-    same as those of the runs with which they are to be ranked, since only gensweep's own models have averaged and raw
-    weights to choose from.
+    These are the sections `data` and `evaluation`, the main metric, and the weights in the scores' identity.  Imported
+    scores copy the latter to be ranked with runs, as only gensweep's models have averaged and raw weights.
     """
     if options.like is None and "data.kind" in changes:
         sections = _sections({"data": {"kind": changes["data.kind"]}, "evaluation": {}}, changes)
@@ -95,7 +94,7 @@ def _protocol(options: ImportedOptions, changes: Mapping[str, Any]) -> tuple[dic
     trial, identity = trial_to_follow(options.like)
     click.echo(f"Evaluated as {trial.name} was{', with changes' if changes else ''}.", err=True)
     tree = trial_config(trial)
-    if options.against is not None and options.against.endswith("/"):  # of the trial's data only the shape of images
+    if options.against is not None and options.against.endswith("/"):  # the trial's data only give the shape of images
         shape = {key: tree["data"][key] for key in ("size", "channels") if key in tree["data"]}
         if len(shape) < 2:
             images = load_images(common_sections(_sections(tree, {})))
@@ -107,7 +106,7 @@ def _protocol(options: ImportedOptions, changes: Mapping[str, Any]) -> tuple[dic
 
 
 def _sections(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Data and evaluation of a trial's values, with some changed, complete with every default.
+    """Data and evaluation settings of a trial with some changes, complete with defaults.
 
     Raises ConfigError with all problems.
     """
@@ -117,12 +116,12 @@ def _sections(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 
 def _evaluator(sections: Mapping[str, Any], metric: str, weights: str, device: torch.device) -> Evaluator:
-    """The evaluator, with metrics of samples alone."""
+    """The evaluator, with sample metrics only."""
     names = [name for name in sections["evaluation"]["metrics"] if METRICS[name].needs == "samples"]
     if metric not in names:
         known = ", ".join(name for name in METRICS.kinds() if METRICS[name].needs == "samples")
         raise ConfigError(
-            f"{metric} is not a metric of images without a model (known: {known}); set evaluation.metrics=[fd], or "
+            f"{metric} cannot be computed without a model (known: {known}); set evaluation.metrics=[fd], or "
             "name a run that has it with --like RUN"
         )
     trial = common_sections(override_all(sections, {"evaluation.metrics": names}))
@@ -132,9 +131,9 @@ def _evaluator(sections: Mapping[str, Any], metric: str, weights: str, device: t
 
 
 def trial_to_follow(run: str | None) -> tuple[TrialState, Identity]:
-    """A run named as in `find_trial`, and the identity of its score; without a name, any if all were evaluated alike.
+    """A run named as in `find_trial`, and its score's identity; without a name, any run if all have the same.
 
-    Raises GensweepError if there is no such run, ConfigError, with the choices, if none or several can be followed.
+    Raises GensweepError if there is no such run, ConfigError, with the choices, if none or several fit.
     """
     if run is not None:
         trial = find_trial(run)
@@ -151,16 +150,16 @@ def trial_to_follow(run: str | None) -> tuple[TrialState, Identity]:
             if (identity := _samples_identity(trial)) is not None:
                 newest.setdefault(identity, trial)
     if not newest:
-        raise ConfigError(f"no run has a score yet, so say what to compare the images with: {SPELT_OUT}")
+        raise ConfigError(f"no run has a score yet, so name what to compare the images with: {SPELT_OUT}")
     if len(newest) > 1:
         choices = ", or ".join(f"--like {trial.sweep} ({format_identity(each)})" for each, trial in newest.items())
-        raise ConfigError(f"the runs were not all evaluated alike; choose one: {choices}")
+        raise ConfigError(f"the runs have different evaluation settings; choose one: {choices}")
     ((identity, trial),) = newest.items()
     return trial, identity
 
 
 def _samples_identity(trial: TrialState) -> Identity | None:
-    """The identity of its best score, unless that is a likelihood."""
+    """Identity of its best score, unless that is a likelihood."""
     score = trial.score
     return None if score is None or score.identity.timesteps is not None else score.identity
 
@@ -169,7 +168,7 @@ def _changes(options: ImportedOptions) -> dict[str, Any]:
     """`--set`, `--samples`, `--metrics` and `--against` as dotted keys."""
     changes = parse_overrides(options.overrides)
     if other := [key for key in changes if key.partition(".")[0] not in ("data", "evaluation")]:
-        raise ConfigError([f"--set {key}: only data.* and evaluation.* say how images are evaluated" for key in other])
+        raise ConfigError([f"--set {key}: only data.* and evaluation.* can be set here" for key in other])
     given: dict[str, Any] = {"evaluation.samples": options.samples, "evaluation.metrics": options.metrics}
     if (against := options.against) is None or not against.endswith("/"):
         given["evaluation.against"] = against
@@ -180,7 +179,7 @@ def _changes(options: ImportedOptions) -> dict[str, Any]:
 
 
 def _check_name(name: str, *, replace: bool) -> None:
-    """Raises ConfigError if an entry cannot have that name, or if it replaces an entry only with `replace`."""
+    """Raise ConfigError if an entry cannot have that name; existing entries need `replace`."""
     folder = SweepFolder(SWEEPS, name)
     if not folder.path.exists():
         return
@@ -188,11 +187,11 @@ def _check_name(name: str, *, replace: bool) -> None:
     if not trials or not all(trial.imported for trial in trials):
         raise ConfigError(f"--name {name}: {folder.path} was not made by gensweep evaluate-images; choose another name")
     if not replace:
-        raise ConfigError(f"--name {name} is taken; choose another name, or give --replace to put this in its place")
+        raise ConfigError(f"--name {name} exists; choose another name, or add --replace")
 
 
 def _file_entry(name: str, imported: ImportedEvaluation, sections: Mapping[str, Any], metric: str) -> None:
-    """File scores under a name, with pictures of the first images, in place of an older entry of that name."""
+    """Save scores under a name with pictures of the first images, replacing an older entry."""
     result = imported.result
     tree = {"seed": imported.seed, **sections, "family": dict(imported.origin)}
     drawing, scoring = imported.sample_seconds, result.evaluate_seconds

@@ -1,4 +1,4 @@
-"""Generators that another program has exported: TorchScript files, or programs of torch.export (.pt2)."""
+"""Generators exported by another program: TorchScript files, or torch.export programs (.pt2)."""
 
 from __future__ import annotations
 
@@ -18,26 +18,25 @@ from gensweep.files import file_sha256
 from gensweep.metrics.extractors import to_uint8
 from gensweep.noise import Noise
 
-#: The values of black and white unless others are given.
+#: Default values of black and white.
 DEFAULT_RANGE = (-1.0, 1.0)
-#: Share of all values that may lie outside of the range; with more of them the range must be wrong.
+#: Largest share of values outside the range; with more, the range must be wrong.
 MAX_CLIPPED_SHARE = 0.1
-#: The random stream of the seeds of images.
+#: Random stream of the images' seeds.
 SEED_STREAM = 1
-#: That of z; the models of gensweep draw their images from it, too.
+#: Random stream of z, the same as for gensweep's models.
 LATENT_STREAM = 3
-#: The ending of files that torch.export.save writes.
+#: Suffix of torch.export.save.
 PROGRAM_SUFFIX = ".pt2"
 
 
 class ExportedGenerator:
-    """Images from z, and from labels if `classes` says how many there are, by the code in a file.
+    """Images from z, and from labels if `classes` is given, by the code in a file.
 
-    z is standard normal of shape (n, *latent), on `device`; image i of a key depends on its own numbers alone, unless
-    the code draws some itself: those follow from the key and the first image of the batch.  What comes out is
-    floating-point in `output_range`, -1..1 by default, or bytes.  The file's code is executed: only a file that one
-    trusts should be loaded.
-    Raises ConfigError if the file cannot be loaded.
+    z is standard normal of shape (n, *latent), on `device`; image i of a key depends only on its own numbers.  If the
+    code draws random numbers itself, they depend on the key and the first image of the batch.  Its output is
+    floating-point in `output_range`, -1..1 by default, or uint8.  The file's code is executed: load only files that you
+    trust.  Raises ConfigError if the file cannot be loaded.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class ExportedGenerator:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where it comes from, for the record."""
+        """Where it comes from, for the log."""
         return {
             "kind": "torchscript",
             "path": str(self.file.resolve()),
@@ -68,17 +67,17 @@ class ExportedGenerator:
         }
 
     def draw(self, key: int, indices: Int[Tensor, " n"], labels: Int[Tensor, " n"] | None) -> UInt8[Tensor, "n c h w"]:
-        """Images of these indices.  Raises GensweepError for NaN, or values that cannot be in the range."""
+        """Images of these indices.  Raises GensweepError for NaN, or values outside the range."""
         z = Noise(key, indices).normal(*self.latent, stream=LATENT_STREAM)
         devices = [self.device] if self.device.type == "cuda" else []
         try:
             with torch.no_grad(), torch.random.fork_rng(devices):
                 torch.manual_seed(image_seeds(key, indices[:1])[0])
                 found = self._module(z) if labels is None else self._module(z, labels)
-        except Exception as error:  # the code of somebody else raises what it likes
+        except Exception as error:  # foreign code may raise anything
             arguments = f"z of shape {tuple(z.shape)}" + ("" if labels is None else f" and {len(labels)} labels")
             raise self._error(
-                f"the generator does not take {arguments}: {_cause(error)}; --latent and --classes say what it is given"
+                f"the generator does not accept {arguments}: {_cause(error)}; set --latent and --classes"
             ) from None
         raw = self._checked(found, len(indices))
         images = raw if raw.dtype == torch.uint8 else to_uint8(self._to_unit(raw.float()))
@@ -87,34 +86,34 @@ class ExportedGenerator:
 
     def _checked(self, raw: Any, n: int) -> Tensor:
         if not isinstance(raw, Tensor):
-            raise self._error(f"the generator should give a tensor of images, but it gave a {type(raw).__name__}")
+            raise self._error(f"the generator must return a tensor of images, but it returned a {type(raw).__name__}")
         numbers = raw.dtype == torch.uint8 or raw.is_floating_point()
         if not numbers or raw.ndim != 4 or raw.shape[0] != n or 0 in raw.shape:
             raise self._error(
-                f"the generator should give floats or uint8 of shape ({n}, channels, height, width), but it gave "
-                f"{raw.dtype} of shape {tuple(raw.shape)}; export one that does"
+                f"the generator must return floats or uint8 of shape ({n}, channels, height, width), but it returned "
+                f"{raw.dtype} of shape {tuple(raw.shape)}; export it with that output"
             )
         if broken := int((~torch.isfinite(raw).flatten(1).all(1)).sum()):
             raise self._error(
-                f"{broken} of the images {self._drawn}..{self._drawn + n - 1} hold NaN or infinite values; there is no "
-                "score of such a generator"
+                f"{broken} of the images {self._drawn}..{self._drawn + n - 1} hold NaN or infinite values and have no "
+                "score"
             )
         return raw
 
     def _to_unit(self, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Bring values from `output_range` to -1..1."""
+        """Map values from `output_range` to -1..1."""
         low, high = self.output_range or DEFAULT_RANGE
         least, most = float(raw.min()), float(raw.max())
         if self.output_range is None and least >= 0 and most <= 1 and not self._drawn:
             raise self._error(
-                f"the values of the images lie in {least:.3g}..{most:.3g}, which looks like 0..1 and not like -1..1; "
-                "say which: --output-range 0,1 or --output-range=-1,1"
+                f"the values of the images are in {least:.3g}..{most:.3g}, which looks like 0..1 and not like -1..1; "
+                "set the range: --output-range 0,1 or --output-range=-1,1"
             )
         outside = int(((raw < low) | (raw > high)).sum())
         if outside > MAX_CLIPPED_SHARE * raw.numel():
             raise self._error(
-                f"{100 * outside / raw.numel():.0f} % of the values lie outside {low:g}..{high:g} (they go from "
-                f"{least:.3g} to {most:.3g}); say their range, such as --output-range 0,255"
+                f"{100 * outside / raw.numel():.0f} % of the values are outside {low:g}..{high:g} (they range from "
+                f"{least:.3g} to {most:.3g}); set the range, such as --output-range 0,255"
             )
         return (raw - low) / (high - low) * 2 - 1
 
@@ -125,7 +124,7 @@ class ExportedGenerator:
 def _load(file: Path, device: torch.device) -> torch.nn.Module:
     try:
         with warnings.catch_warnings():
-            # TorchScript is deprecated, which the user of a file that exists can do nothing about.
+            # The user cannot fix TorchScript's deprecation warning.
             warnings.filterwarnings("ignore", ".*torch.jit")
             if file.suffix == PROGRAM_SUFFIX:
                 from torch.export.passes import move_to_device_pass
@@ -133,7 +132,7 @@ def _load(file: Path, device: torch.device) -> torch.nn.Module:
                 return move_to_device_pass(torch.export.load(str(file)), device).module()
             module: torch.nn.Module = torch.jit.load(str(file), map_location=device)  # type: ignore[no-untyped-call]
             return module.eval()
-    except Exception as error:  # zip, pickle, code: what can go wrong has no common type
+    except Exception as error:  # zip, pickle and code errors have no common type
         raise ConfigError(
             f"--torchscript {file}: torch cannot load it ({_cause(error)}); "
             f"save it with torch.jit.trace(...).save(FILE), or with torch.export.save as {PROGRAM_SUFFIX}"
@@ -141,18 +140,18 @@ def _load(file: Path, device: torch.device) -> torch.nn.Module:
 
 
 def image_seeds(key: int, indices: Int[Tensor, " n"]) -> list[int]:
-    """Seeds for the generators of other programs, 0 <= seed < 2^62: one for each image of a key."""
+    """Seeds for generators of other programs, 0 <= seed < 2^62: one per image of a key."""
     high, low = Noise(key, indices).integers(2**31, 2, stream=SEED_STREAM).cpu().unbind(1)
     return (high << 31 | low).tolist()
 
 
 def resized_pictures(images: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n c size size"]:
-    """The squares in the middle of images, at another size, as those of pictures in files are resized."""
+    """Central squares of images at another size, resized like pictures in files."""
     rows = [squared(to_pil_image(picture), size, images.shape[1]) for picture in images.cpu()]
     return torch.from_numpy(np.stack(rows)).to(images.device)
 
 
 def _cause(error: Exception) -> str:
-    """The last line of an error: TorchScript puts its whole call stack before it."""
+    """Last line of an error: TorchScript puts its whole call stack first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__).removeprefix("RuntimeError: ").partition(". ")[0][:200]

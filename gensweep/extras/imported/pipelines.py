@@ -1,4 +1,4 @@
-"""Pipeline folders of diffusers that draw images from noise, and from class labels if they take them."""
+"""Pipeline folders of diffusers that generate images from noise, with optional class labels."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from gensweep.extras.imported.exported import image_seeds
 from gensweep.files import file_sha256, parse_json
 from gensweep.metrics.extractors import to_uint8
 
-#: Arguments of a pipeline that are given here, or that say how to return images.
+#: Pipeline arguments set here, or that select the output format.
 GIVEN = ("batch_size", "class_labels", "generator", "output_type", "return_dict")
 
 
 class DiffusersPipeline:
-    """Images of a pipeline; image i of a key has a seed of its own, whatever the batch.
+    """Images of a pipeline; image i of a key has its own seed, independent of the batch.
 
-    `call` are further arguments, such as num_inference_steps.  A pipeline that takes class_labels gets them, `classes`
-    of them unless it names its own.  Code in the folder is executed if it is trusted; nothing is unpickled.
+    `call` are further arguments, such as num_inference_steps.  A pipeline with class_labels gets labels of `classes`
+    classes, unless it names its own.  Code in the folder runs only if trusted; nothing is unpickled.
     Raises ConfigError if diffusers is missing, the folder cannot be loaded, or an argument is unknown or missing.
     """
 
@@ -45,19 +45,18 @@ class DiffusersPipeline:
         kind, takes = type(self._pipeline).__name__, inspect.signature(self._pipeline.__call__).parameters
         own = {name: each for name, each in takes.items() if name not in GIVEN}
         if unknown := [name for name in self.call if name not in own]:
-            raise ConfigError(f"--call {unknown[0]}: {kind} takes {', '.join(own)}")
+            raise ConfigError(f"--call {unknown[0]}: unknown; {kind} accepts {', '.join(own)}")
         if needed := [name for name, each in own.items() if each.default is each.empty and name not in self.call]:
             raise ConfigError(
-                f"{folder}: {kind} needs {', '.join(needed)}, so it does not draw from noise and labels alone; give "
-                f"what it needs with --call {needed[0]}=VALUE"
+                f"{folder}: {kind} needs more than noise and labels: {', '.join(needed)}; add --call {needed[0]}=VALUE"
             )
         if classes is not None and "class_labels" not in takes:
-            raise ConfigError(f"--classes {classes}: {kind} takes no class_labels; leave it out")
+            raise ConfigError(f"--classes {classes}: {kind} has no class_labels; leave it out")
         self.classes = classes
         if classes is None and "class_labels" in takes:
             names = self._pipeline.config.get("class_names")
             if names is None:
-                raise ConfigError(f"{folder}: it draws images of classes; say how many it knows: --classes K")
+                raise ConfigError(f"{folder} is class-conditional; give its number of classes: --classes K")
             self.classes = len(names)
         levels = getattr(getattr(self._pipeline, "scheduler", None), "config", {}).get("num_train_timesteps")
         usual = takes["num_inference_steps"].default if "num_inference_steps" in takes else None
@@ -68,7 +67,7 @@ class DiffusersPipeline:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where it comes from, for the record."""
+        """Where it comes from, for the log."""
         files = sorted(file for file in self.folder.rglob("*") if file.suffix in (".safetensors", ".json", ".py"))
         digest = hashlib.sha256("".join(map(file_sha256, files)).encode())
         return {
@@ -87,24 +86,24 @@ class DiffusersPipeline:
         try:
             generators = [torch.Generator().manual_seed(seed) for seed in image_seeds(key, indices)]
             raw = self._pipeline(**given, **self.call, generator=generators, output_type="np").images
-        except Exception as error:  # the code of somebody else raises what it likes
+        except Exception as error:  # foreign code may raise anything
             cause = str(error).partition("\n")[0] or type(error).__name__
             raise GensweepError(
-                f"{self.folder}: the pipeline does not draw ({cause}); --call KEY=VALUE changes how"
+                f"{self.folder}: the pipeline failed ({cause}); change its arguments with --call KEY=VALUE"
             ) from None
         images = torch.as_tensor(raw).movedim(-1, 1).float().to(self.device)
         if not images.isfinite().all():
-            raise GensweepError(f"{self.folder}: the pipeline draws NaN or infinite values, which have no score")
+            raise GensweepError(f"{self.folder}: the pipeline returned NaN or infinite values, which have no score")
         return to_uint8(2 * images - 1)
 
 
 def _load(folder: Path, device: torch.device, *, trusted: bool) -> Any:
     if importlib.util.find_spec("diffusers") is None:
-        raise ConfigError(f"{folder}: diffusers, which it needs, is missing; type: pip install 'gensweep[export]'")
+        raise ConfigError(f"{folder} needs diffusers; run: pip install 'gensweep[export]'")
     if not trusted and (code := next(folder.rglob("*.py"), None)) is not None:
         raise ConfigError(
-            f"{folder}: the pipeline brings code ({code.relative_to(folder)}): to load it is to run that, with all "
-            "that you may do; add --trust if you trust those who made it"
+            f"{folder} contains code ({code.relative_to(folder)}), and loading it runs that with your permissions; "
+            "add --trust if you trust its authors"
         )
     from diffusers import DiffusionPipeline
     from diffusers.utils import logging
@@ -117,6 +116,6 @@ def _load(folder: Path, device: torch.device, *, trusted: bool) -> Any:
         )
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
-    except Exception as error:  # files, code: what can go wrong has no common type
+    except Exception as error:  # file and code errors have no common type
         cause = " ".join(str(error).split())[:200] or type(error).__name__
         raise ConfigError(f"{folder}: diffusers cannot load it ({cause}); save it with save_pretrained") from None

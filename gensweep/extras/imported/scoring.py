@@ -1,4 +1,4 @@
-"""Scores of images that were not drawn by a model of gensweep: how they come about, as a row, as JSON and in words."""
+"""Scores of images from other programs: how they were obtained, as a row, as JSON and in sentences."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_i
 
 @dataclass(frozen=True)
 class ImportedEvaluation:
-    """The scores of imported images, where they come from (as filed under `family`), and notes for people.
+    """Scores of imported images, their origin (saved under `family`), and notes for the user.
 
-    `params` is None where nobody knows.
+    `params` is None if unknown.
     """
 
     origin: Mapping[str, Any]
@@ -37,11 +37,11 @@ class ImportedEvaluation:
 
     @property
     def sample_seconds(self) -> float | None:
-        """Seconds of drawing; a folder takes none."""
+        """Seconds of generating; 0 for a folder."""
         return None if self.origin["kind"] == "folder" else self.result.sample_seconds
 
     def row(self, run: str, metric: str) -> dict[str, Any]:
-        """The one row of the table."""
+        """The only row of the table."""
         score = self.result.scores[metric]
         interval = format_interval(score)
         return {
@@ -54,7 +54,7 @@ class ImportedEvaluation:
         }
 
     def as_json(self, run: str, metric: str, device: torch.device) -> dict[str, Any]:
-        """The one element that `evaluate --format json` prints; what belongs to a model of gensweep's own is null."""
+        """The only element that `evaluate --format json` prints; values that need a gensweep model are null."""
         score = self.result.scores[metric]
         return {
             "run": run,
@@ -75,7 +75,7 @@ class ImportedEvaluation:
         }
 
     def format_lines(self, metric: str) -> list[str]:
-        """The scores and details that the table has no room for, a line a metric, and what was measured."""
+        """Scores and details missing from the table, one line per metric, and the measurement."""
         lines = []
         for name, score in self.result.scores.items():
             signals = {key: signal for key, signal in self.result.signals.items() if key.startswith(f"{name}/")}
@@ -90,10 +90,10 @@ class ImportedEvaluation:
 def evaluate_folder(
     folder: Path, evaluator: Evaluator, device: torch.device, progress: Callable[[int], None]
 ) -> ImportedEvaluation:
-    """Evaluate the pictures in a folder, by classes if they lie in folders that are called like these.
+    """Evaluate the pictures in a folder, by class if its subfolders are named like the classes.
 
-    `progress` gets the number of pictures that were read, then plus those that were scored.
-    Raises ConfigError if they are fewer than the evaluator looks at.
+    `progress` receives the number of pictures read, then plus the number scored.
+    Raises ConfigError if there are fewer than the evaluator needs.
     """
     channels, size, _ = evaluator.images.shape
     found = read_folder(folder, evaluator.samples, size=size, channels=channels, progress=progress)
@@ -113,15 +113,15 @@ def evaluate_folder(
 def evaluate_generator(
     generator: ExportedGenerator | DiffusersPipeline, evaluator: Evaluator, seed: int, progress: Callable[[int], None]
 ) -> ImportedEvaluation:
-    """Evaluate an exported generator or a pipeline; with another seed than 0, on images of other noise.
+    """Evaluate an exported generator or a pipeline; a seed other than 0 uses other noise.
 
-    Labels are random, in the proportions of the real images if both have the same number of classes, else uniform.
-    Raises GensweepError if it does not draw images that can be compared with the evaluator's.
+    Labels are random, in the proportions of the real images if class numbers agree, else uniform.
+    Raises GensweepError if its images cannot be compared with the evaluator's.
     """
     classes, real, notes, sizes = generator.classes, evaluator.images, list[str](), set[tuple[int, int]]()
     counts = real.class_counts
     if classes is not None and len(counts) != classes:
-        notes.append(f"it has {classes} classes and the real images {len(counts)}: all are drawn evenly")
+        notes.append(f"it has {classes} classes and the real images have {len(counts)}: labels are uniform")
         counts = (1,) * classes
     noise = Noise(seed, torch.arange(evaluator.samples, device=generator.device))
     labels = None if classes is None else sample_labels(counts, noise)
@@ -130,8 +130,8 @@ def evaluate_generator(
         images = generator.draw(seed, indices, None if labels is None else labels[indices])
         if images.shape[1] != real.channels:
             raise GensweepError(
-                f"{generator.origin['path']}: the generator gives images of {images.shape[1]} channels, but those that "
-                f"they are compared with have {real.channels}; choose others: --like RUN, or --set data.kind=KIND"
+                f"{generator.origin['path']}: its images have {images.shape[1]} channels, but the real images "
+                f"have {real.channels}; choose others: --like RUN, or --set data.kind=KIND"
             )
         sizes.add((images.shape[3], images.shape[2]))
         return images if images.shape[1:] == real.shape else resized_pictures(images, real.size)
@@ -139,7 +139,7 @@ def evaluate_generator(
     known = labels if classes == real.classes else None
     result = evaluate_images(evaluator, draw, generator.device, labels=known, progress=progress)
     notes += [
-        f"its images are {width}x{height}: the square in the middle is resized to {real.size}x{real.size}"
+        f"its images are {width}x{height}: the central square is resized to {real.size}x{real.size}"
         for width, height in sorted(sizes - {(real.size, real.size)})
     ]
     return ImportedEvaluation(generator.origin, evaluator, result, tuple(notes), seed, generator.params or None)

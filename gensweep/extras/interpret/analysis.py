@@ -1,4 +1,4 @@
-"""From a checkpoint to what is found inside its networks."""
+"""Analyse the networks in a checkpoint."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_p
 
 #: Labels in pictures, and labels whose units are changed.
 MAX_LABELS = 10
-#: Sets of random units that the units of a label are compared with.
+#: Sets of random units for comparison.
 RANDOM_SETS = 3
-#: Without --units, one unit in this many is switched off for each label.
+#: Default for --units: one unit in this many is switched off per label.
 UNITS_PER_INTERVENTION = 30
-#: Images that are drawn at once.
+#: Images to generate at once.
 IMAGES_PER_BATCH = 64
 
 
 class LabelledModel(NamedTuple):
-    """A class-conditional model, the layers whose units are recorded, and the labels that are looked at."""
+    """A class-conditional model, the layers to record, and the labels to analyse."""
 
     model: Model
     layers: Mapping[str, nn.Module]
@@ -45,7 +45,7 @@ class LabelledModel(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """One noise image on its way to an image under each of several labels."""
+    """The way from one noise image to an image under each of several labels."""
 
     labels: Sequence[int]
     path: Sequence[PathStep]
@@ -53,10 +53,9 @@ class Trajectory(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """All that was found.  None or empty is what the family does not have, or what was not asked for.
+    """All findings.  None or empty if the family has none, or if not requested.
 
-    `ceiling` is the accuracy of the classifier of interventions on real images; `failure` says why there are none
-    although they were asked for.
+    `ceiling` is the classifier's accuracy on real images; `failure` is why requested interventions are missing.
     """
 
     activation_map: ActivationMap
@@ -67,18 +66,16 @@ class Findings(NamedTuple):
 
 
 def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | None = None) -> LabelledModel:
-    """The model in a checkpoint folder with all of its networks; `layers` is a regular expression, None means all.
+    """Load the model in a checkpoint folder with all networks; `layers` is a regular expression, None: all.
 
-    Raises ConfigError for a model without labels, an unknown class, and if no layer is found.
+    Raises ConfigError for a model without labels, an unknown class, and if no layer matches.
     """
     model = load_checkpoint(folder)
     names = model.class_names
     if not model.family.classes:
-        raise ConfigError(
-            "this model was trained without labels, so no unit knows any; name a run with conditional: true"
-        )
+        raise ConfigError("this model was trained without labels; name a run with conditional: true")
     if len(names) < 2:
-        raise ConfigError(f"this model knows one class only ({names[0]}); a label can only be told from another one")
+        raise ConfigError(f"this model has only the class {names[0]}; name a run with at least two classes")
     labels = labels_of(model, len(names) if class_name is None else 1, class_name).tolist()
     if getattr(model.family, "guidance", 1) == 0:
         raise ConfigError("family.guidance is 0, which ignores the label; name a run with another guidance")
@@ -95,7 +92,7 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
     found = {name: layer for name, layer in every.items() if pattern.search(name)}
     if not found:
         shown = ", ".join([*every][:: max(1, len(every) // 6)][:6])
-        raise ConfigError(f"--layer {layers!r} is found in no layer's name; there are {len(every)}, such as {shown}")
+        raise ConfigError(f"--layer {layers!r} matches none of {len(every)} layers, such as {shown}")
     return LabelledModel(model, found, labels)
 
 
@@ -110,11 +107,11 @@ def analyse(
     draws: int,
     seed: int,
 ) -> Findings:
-    """Run all analyses; `begin` gets the name of each stage.
+    """Run all analyses; `begin` receives the name of each stage.
 
     `samples` images are shown under each label, at each of `levels` noise levels.  A denoiser sees noisy images from
-    its own sampler, under all labels in turn; other families draw images in one go.  `draws` images of a label are
-    drawn for every change of its `units` units (None: one in UNITS_PER_INTERVENTION); 0 changes none.
+    its own sampler, under all labels in turn; other families generate images in one pass.  `draws` images per label are
+    generated for every change of its `units` units (None: one in UNITS_PER_INTERVENTION); 0 changes none.
     """
     model, classes = labelled.model, len(labelled.model.class_names)
     noise, flips = Noise(seed, torch.arange(samples, device=model.device)), Noise(seed, torch.arange(permutations))
@@ -131,7 +128,7 @@ def analyse(
     except GensweepError as error:
         failure = error
     if isinstance(model.family, Denoising):
-        begin("the way from noise to image")
+        begin("from noise to image")
         trajectory = _trajectory(labelled, model.family, seed)
     return Findings(found, interventions, ceiling, failure, trajectory)
 
@@ -144,11 +141,11 @@ def _intervene(
     seed: int,
     begin: Callable[[str], None],
 ) -> tuple[list[Intervention], float]:
-    """Change the units of each label, or others; the classifier, whose accuracy comes too, is that of `agreement`.
+    """Change the units of each label, or other units; also returns the accuracy of the classifier.
 
-    Raises GensweepError if the images of the training cannot be had.
+    Raises GensweepError if the training images are missing.
     """
-    begin("what becomes of images without these units: the classifier")
+    begin("images without these units: training the classifier")
     model, sampled = labelled.model, labelled.model.family.sampled
     extractor = build_extractor(model.config, model.device)
     classifier: Classifier = training_reference(model.config, load_images(model.config), extractor).classifier()
@@ -180,7 +177,7 @@ def _intervene(
 
 
 def _trajectory(labelled: LabelledModel, family: Denoising, seed: int) -> Trajectory:
-    """How the first image of a seed emerges under each label that is looked at, and under others."""
+    """How the first image of a seed emerges under each analysed label, and under others."""
     device = labelled.model.device
     labels = [*dict.fromkeys([*labelled.labels, *range(len(labelled.model.class_names))])][:MAX_LABELS]
     noise = Noise(seed, torch.zeros(len(labels), dtype=torch.int64, device=device))

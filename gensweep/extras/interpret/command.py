@@ -1,4 +1,4 @@
-"""`gensweep interpret`: what the network of a run does with a label."""
+"""`gensweep interpret`: how the network of a run uses labels."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.command(context_settings={"show_default": True})
 @click.argument("run", shell_complete=run_names)
 @click.option("--class", "class_name", metavar="NAME", help="Only this class.  [default: all]")
-@click.option("--layer", metavar="REGEX", help="Only layers in whose name this is found, such as 'up' or 'middle.0'.")
+@click.option("--layer", metavar="REGEX", help="Only layers whose name matches, such as 'up' or 'middle.0'.")
 @click.option("--levels", type=click.IntRange(1, 50), default=5, help="Noise levels (diffusion).")
-@click.option("--samples", type=click.IntRange(4), default=32, help="Images for each label.")
+@click.option("--samples", type=click.IntRange(4), default=32, help="Images per label.")
 @click.option("--permutations", type=click.IntRange(19), default=999, help="Sign flips; p is at least 1/(flips + 1).")
 @click.option("--units", type=click.IntRange(1), metavar="N", help="Units to switch off.  [default: one in 30]")
-@click.option("--draws", type=click.IntRange(0), default=32, help="Images of a class for every change; 0 changes none.")
-@click.option("--seed", type=int, default=0, help="Everything depends on this seed alone.")
+@click.option("--draws", type=click.IntRange(0), default=32, help="Images of a class per change; 0 changes none.")
+@click.option("--seed", type=int, default=0, help="Seed of all random numbers.")
 @click.option(
-    "-o", "--output", type=FOLDER, default=Path("interpretation"), help="For index.html, tables and pictures."
+    "-o", "--output", type=FOLDER, default=Path("interpretation"), help="Folder for index.html, tables and pictures."
 )
 @format_option
 def interpret(run: str, class_name: str | None, layer: str | None, output: Path, format: str, **settings: Any) -> None:
-    """Look into a class-conditional model: which units react to a label.
+    """Find out which units of a class-conditional model react to a label.
 
-    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. The units that each class raises most are
-    printed. Then they are switched off, to see whether images of the class suffer more than without random units of the
-    same layers; that takes the images of the training. index.html, which needs no network, shows all of it.
+    RUN is SWEEP (its best score), SWEEP/TRIAL, or a checkpoint folder. Prints the units that each class raises most.
+    Then switches them off, to see whether images of the class suffer more than without random units of the same layers;
+    this needs the training images. Shows everything in index.html, which works offline.
 
     \b
     Examples:
@@ -65,7 +65,7 @@ def interpret(run: str, class_name: str | None, layer: str | None, output: Path,
 def look_into(
     folder: Path, chosen: dict[str, Any], settings: dict[str, Any], output: Path, name: str, command: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Analyse the model in a checkpoint folder and write the page; returns the rows to print, and remarks."""
+    """Analyse the model in a checkpoint folder and write the page; returns the rows to print, and notes."""
     from gensweep.extras.interpret.analysis import analyse, load_labelled
     from gensweep.extras.interpret.page import conclusion, unit_rows, write_page
 
@@ -76,7 +76,7 @@ def look_into(
     rows = unit_rows(found.activation_map, labelled.labels, labelled.model.class_names)
     words = [] if rows else ["No unit is raised by a label more than by chance."]
     if found.failure is not None:
-        words.append(f"Note: no units are switched off, as images cannot be classified: {found.failure}")
+        words.append(f"Note: no units are switched off, as there is no classifier: {found.failure}")
     if found.interventions:
         words.append(conclusion(found.interventions))
     return rows, words

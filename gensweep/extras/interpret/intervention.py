@@ -1,4 +1,4 @@
-"""What changes in the images when the units found for a label are switched off or doubled.
+"""Changes in the images when the units of a label are switched off or doubled.
 
 Shapes: n images, d of them shown, c units of a layer.
 """
@@ -17,28 +17,28 @@ from gensweep.extras.interpret.activation_maps import Unit
 from gensweep.extras.interpret.recording import scaling
 from gensweep.noise import Noise
 
-#: Labels (n,) -> the images of samples 0..n-1 under them, uint8, drawn with the units as they are at the time.
+#: Labels (n,) -> uint8 images of samples 0..n-1, with the units' current factors.
 Draw = Callable[[Tensor], Tensor]
-#: Images (n, c, h, w), uint8 -> a classifier's scores of the labels (n, k); the highest is its prediction.
+#: Images (n, c, h, w), uint8 -> a classifier's label scores (n, k); the highest is its prediction.
 Classify = Callable[[Tensor], Tensor]
 
 UNCHANGED = "as it is"
 OFF = "off"
 RANDOM_OFF = "random off"
 DOUBLED = "doubled"
-#: The factor of the units; RANDOM_OFF applies it to other units of the same layers.
+#: Factor of the units; RANDOM_OFF applies it to other units of the same layers.
 CHANGES = {UNCHANGED: 1.0, OFF: 0.0, RANDOM_OFF: 0.0, DOUBLED: 2.0}
-#: Images of each change that are kept for a picture.
+#: Images per change to keep for a picture.
 SHOWN_IMAGES = 8
-#: With at least this many labels a standard error is over labels, else over images.
+#: From this number of labels a standard error is over labels, else over images.
 MIN_LABELS_FOR_ERROR = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Intervention:
-    """What one change did to images of its label, and to images of the other labels.
+    """Effect of one change on images of its label, and on images of the other labels.
 
-    `measures` have a number for each image: "agreement", 1 if it is taken for its label, else 0, and "score", the
+    `measures` have a number per image: "agreement", 1 if it is classified as its label, else 0, and "score", the
     classifier's score of that label, which is finer; "others_agreement" and "others_score" are of the other labels.
     All changes use the same seeds, so image i of one is paired with image i of another.
     """
@@ -67,10 +67,10 @@ def intervene(
     classify: Classify,
     random: Sequence[Noise],
 ) -> Iterator[Intervention]:
-    """Every change of CHANGES to the units found for a label, one after the other.
+    """Apply every change of CHANGES to the units of a label in turn.
 
-    Images are drawn under `own`, the label, and under `others`.  Random units are drawn with each noise of `random`,
-    and the results averaged.
+    Images are generated under `own`, the label, and under `others`.  Random units are drawn with each noise of
+    `random`, and the results averaged.
     """
 
     def measure(units: Sequence[Unit], factor: float) -> tuple[dict[str, Tensor], Tensor]:
@@ -93,9 +93,9 @@ def intervene(
 
 
 def drop(found: Sequence[Intervention], change: str, measure: str, *, relative_to: str = UNCHANGED) -> Drop:
-    """How much worse images are recognised under a change than under another one, over all labels.
+    """How much a change lowers recognition compared with another one, over all labels.
 
-    Differences are taken image by image, as seeds are the same.
+    Differences are paired by image, as seeds are the same.
     """
     values = {(each.label, each.change): each.measures[measure] for each in found}
     differences = [value - values[label, change] for (label, other), value in values.items() if other == relative_to]
@@ -106,9 +106,9 @@ def drop(found: Sequence[Intervention], change: str, measure: str, *, relative_t
 
 
 def random_units(widths: Mapping[str, int], units: Sequence[Unit], noise: Noise) -> list[Unit]:
-    """As many units of each layer, drawn at random from its others; the first sample of the noise is used.
+    """The same number of random other units in each layer, from the first sample of the noise.
 
-    A layer of which more than half is taken gives all the others that it has.
+    A layer without enough other units gives all it has.
     """
     picked = []
     for stream, (layer, count) in enumerate(widths.items()):
@@ -121,7 +121,7 @@ def random_units(widths: Mapping[str, int], units: Sequence[Unit], noise: Noise)
 
 
 def unit_factors(widths: Mapping[str, int], units: Sequence[Unit], factor: float) -> dict[str, Float[Tensor, " c"]]:
-    """The factors for `scaling` that multiply these units and no others."""
+    """Factors for `scaling` that multiply only these units."""
     factors: dict[str, Tensor] = {}
     for unit in units:
         factors.setdefault(unit.layer, torch.ones(widths[unit.layer]))[unit.index] = factor

@@ -1,4 +1,4 @@
-"""What `gensweep interpret` has found: rows, a conclusion in words, and one HTML page with its pictures and tables."""
+"""Results of `gensweep interpret`: rows, a conclusion, and one HTML page with pictures and tables."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from gensweep.metrics.extractors import to_uint8
 from gensweep.report.html import data_url, environment, write_whole
 from gensweep.report.output import csv_text
 
-#: Units of each class in tables.
+#: Units per class in tables.
 TOP_UNITS = 5
 #: Noise levels in the strip of a trajectory.
 SHOWN_LEVELS = 8
 
 
 class PagePicture(NamedTuple):
-    """A PNG picture under its file's name, and what it shows."""
+    """A PNG picture with its file name and caption."""
 
     file: str
     caption: str
@@ -34,7 +34,7 @@ class PagePicture(NamedTuple):
 def write_page(
     folder: Path, name: str, labelled: LabelledModel, found: Findings, settings: Mapping[str, int], command: str
 ) -> None:
-    """Write index.html, every picture of it, and tables, into a folder.  Raises GensweepError if that fails."""
+    """Write index.html, its pictures and tables to a folder.  Raises GensweepError if that fails."""
     names, units, shown = labelled.model.class_names, found.activation_map, labelled.labels[:MAX_LABELS]
     changes = intervention_rows(found.interventions, names)
     pictures = {
@@ -66,7 +66,7 @@ def write_page(
 
 
 def render_page(**parts: Any) -> str:
-    """The page as text, with its pictures inside.  Whatever users named is escaped."""
+    """The page as text with embedded pictures.  User input is escaped."""
     template = environment("gensweep.extras.interpret").get_template("page.html.j2")
     return template.render(**parts, data_url=data_url, level_word=level_word)
 
@@ -75,7 +75,7 @@ def _unit_pictures(found: ActivationMap, labels: Sequence[int], names: Sequence[
     pictures = [PagePicture("where.png", "Where labels act: layers in the order of the network", layers_picture(found))]
     for label in labels:
         if (data := units_picture(found, label, names)) is not None:
-            caption = f"The units that {names[label]} raises most"
+            caption = f"Units that {names[label]} raises most"
             pictures.append(PagePicture(f"units-{label}.png", caption, data))
     return pictures
 
@@ -100,9 +100,9 @@ def _trajectory_pictures(found: Trajectory | None, names: Sequence[str]) -> list
 
 
 def unit_rows(found: ActivationMap, labels: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
-    """The units that each label raises most.
+    """Units that each label raises most.
 
-    `effect` is the mean over noise levels, `effect_there` that at the `level` where the label does most; `p` is
+    `effect` is the mean over noise levels, `effect_there` the one at the `level` with the largest effect; `p` is
     corrected for all units, labels and levels.
     """
     rows = []
@@ -126,7 +126,7 @@ def unit_rows(found: ActivationMap, labels: Sequence[int], names: Sequence[str])
 
 
 def activation_map_csv(found: ActivationMap, names: Sequence[str]) -> str:
-    """A row for each unit and label: the mean effect, the smallest p, and the effect at each noise level."""
+    """A row per unit and label: the mean effect, the smallest p, and the effect at each noise level."""
     numbers = {"effect": found.effect.mean(dim=0).tolist(), "p": found.p.amin(dim=0).tolist()} | {
         f"effect_at_{level:.6g}": effect.tolist()
         for level, effect in zip(found.levels, found.effect, strict=True)
@@ -143,10 +143,10 @@ def activation_map_csv(found: ActivationMap, names: Sequence[str]) -> str:
 
 
 def intervention_rows(found: Sequence[Intervention], names: Sequence[str]) -> list[dict[str, Any]]:
-    """A row a class and change: the share of images that are taken for their class, and its mean score.
+    """A row per class and change: the share of images classified as their class, and its mean score.
 
-    Of images of this class, and under `others_` of the other ones.  What ends in `lost` is the difference to the images
-    without the change, with its standard error over images of the same seeds.
+    Columns are for images of this class and, with `others_`, of the other ones.  Columns ending in `lost` are the
+    difference from the unchanged images, with its standard error over images of the same seeds.
     """
     rows = []
     for each in found:
@@ -161,9 +161,9 @@ def intervention_rows(found: Sequence[Intervention], names: Sequence[str]) -> li
 
 
 def conclusion(found: Sequence[Intervention]) -> str:
-    """Whether the units found matter more for their label than random ones, either way, in numbers over all classes.
+    """Whether the units matter more for their label than random ones, with numbers over all classes.
 
-    The scores decide, as they are finer than the shares.
+    Scores decide, as they are finer than shares.
     """
     more = drop(found, OFF, "score", relative_to=RANDOM_OFF)
     if more.mean > 2 * more.error:
@@ -178,8 +178,8 @@ def conclusion(found: Sequence[Intervention]) -> str:
 
     return (
         f"{begin}: without them the score of a class on its own images falls by {lost(OFF, 'score')}, without random "
-        f"units of the same layers by {lost(RANDOM_OFF, 'score')}, a difference of {_with_error(more)}; the share that "
-        f"is taken for the class falls by {lost(OFF, 'agreement')} and {lost(RANDOM_OFF, 'agreement')}. On images of "
+        f"units of the same layers by {lost(RANDOM_OFF, 'score')}, a difference of {_with_error(more)}; the share "
+        f"classified as the class falls by {lost(OFF, 'agreement')} and {lost(RANDOM_OFF, 'agreement')}. On images of "
         f"other classes their score falls by {lost(OFF, 'others_score')} and {lost(RANDOM_OFF, 'others_score')}."
     )
 

@@ -1,4 +1,4 @@
-"""Pictures of what a network does with labels, as PNG."""
+"""Pictures of how a network uses labels, as PNG."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _DPI = 110
 
 
 def level_word(level: float | None) -> str:
-    """A noise level as people read it."""
+    """Format a noise level."""
     if level is None:
         return ""
     return f"{level:,.0f}" if level >= 100 else f"{level:.2g}"
 
 
 def layers_picture(found: ActivationMap) -> bytes:
-    """Layers by noise levels: the mean size of effects over a layer's units and all labels."""
+    """Layers by noise levels: the mean effect size over a layer's units and all labels."""
     size = found.effect.abs().mean(dim=1)
     rows = [layer.mean(dim=1).tolist() for layer in torch.split(size, [*found.widths.values()], dim=1)]
     with _figure(2.6 + 0.45 * len(found.levels), max(1.8, 1.0 + 0.16 * len(rows))) as (figure, png):
@@ -43,7 +43,7 @@ def layers_picture(found: ActivationMap) -> bytes:
 
 
 def units_picture(found: ActivationMap, label: int, names: Sequence[str]) -> bytes | None:
-    """The units that a label raises most: by noise level, and under the other labels; None if there are none."""
+    """The units that a label raises most, by noise level and under the other labels; None if there are none."""
     units = found.raised_units(label, _PICTURED_UNITS)
     if not units:
         return None
@@ -68,7 +68,7 @@ def units_picture(found: ActivationMap, label: int, names: Sequence[str]) -> byt
 def tiles_picture(
     images: UInt8[Tensor, "rows columns c h w"], rows: Sequence[str], columns: Sequence[str], x: str = ""
 ) -> bytes:
-    """Images beside each other, with words at rows and columns."""
+    """A table of images with row and column labels."""
     size = images.shape[-1] + _GAP
     with _figure(1.6 + 0.62 * len(columns), 0.8 + 0.62 * len(rows)) as (figure, png):
         axes = figure.subplots()
@@ -102,7 +102,7 @@ def _bare(axes: Axes) -> None:
 
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
-    # Names of users are never TeX.
+    # User names are never TeX.
     with mpl.rc_context({"text.parse_math": False, "font.size": 8.5}):
         figure = Figure(figsize=(width, height), layout="constrained", dpi=_DPI)
         file = io.BytesIO()

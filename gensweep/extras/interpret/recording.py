@@ -1,8 +1,7 @@
-"""Looking on while a network draws: its units by hooks, its predictions by a denoiser that keeps them.
+"""Record a network while it samples: its units by hooks, its predictions by a recording denoiser.
 
-The network itself is not changed.  A unit is a channel that a layer reads: after norm, label and activation, as the
-next convolution sees it.  Inputs are recorded, not outputs, because a fused norm and activation is not a module with an
-output of its own.
+The network is not changed.  A unit is an input channel of a layer: after norm, label and activation, as the next
+convolution sees it.  Inputs are recorded, not outputs, because a fused norm and activation is not a separate module.
 Shapes: b or n images, c channels.
 """
 
@@ -23,12 +22,12 @@ from gensweep.noise import Noise
 
 T = TypeVar("T")
 
-#: Layers that read (b, c, h, w); linear ones read (b, ..., c).
+#: Layers with inputs (b, c, h, w); linear ones have (b, ..., c).
 CHANNELS_FIRST = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 def reading_layers(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """The convolutions and linear layers of networks, by "network.path.of.the.layer"."""
+    """Convolutions and linear layers of networks, by "network.path.of.the.layer"."""
     return {
         f"{network}.{path}" if path else network: module
         for network, root in networks.items()
@@ -39,16 +38,16 @@ def reading_layers(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
 
 @contextmanager
 def recording(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Float[Tensor, "b c"]]]:
-    """The units' means over pixels, by layer, of the last forward pass in this context.
+    """Means of units over pixels, by layer, in the last forward pass in this context.
 
-    A layer that reads vectors (latents, times, labels) does not appear.
+    Layers with vector inputs (latents, times, labels) are left out.
     """
     recorded: dict[str, Tensor] = {}
 
     def record(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         maps = inputs[0].movedim(1, -1) if isinstance(module, CHANNELS_FIRST) else inputs[0]
         if maps.dim() >= 3 and maps[0, ..., 0].numel() > 1:
-            # The mean is taken at once, because the next layer may work in place.
+            # Take the mean now, because the next layer may work in place.
             recorded[name] = maps.flatten(1, -2).float().mean(dim=1)
 
     with ExitStack() as hooks:
@@ -84,9 +83,9 @@ class PathStep(NamedTuple):
 def record_path(
     family: Denoising, noise: Noise, labels: Int[Tensor, " n"] | None, shape: tuple[int, int, int]
 ) -> tuple[list[PathStep], Float[Tensor, "n c h w"]]:
-    """The steps of the family's own sampler, from the highest level down, and the images that come out.
+    """Steps of the family's sampler, from the highest level down, and the resulting images.
 
-    Of a level that the sampler visits twice, the last visit is kept.
+    If the sampler visits a level twice, the last visit counts.
     """
     steps: dict[float, PathStep] = {}
     denoise = family.denoise(family.networks[family.sampled], labels)
@@ -102,6 +101,6 @@ def record_path(
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of the items, the first and last among them."""
+    """At most `count` of the items, including the first and the last."""
     indices = torch.linspace(0, len(items) - 1, min(count, len(items))).round().long()
     return [items[index] for index in indices.tolist()]

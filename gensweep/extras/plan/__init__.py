@@ -1,1 +1,1 @@
-"""`gensweep plan`: laws of score against compute, their backtest, and how to spend a larger budget."""
+"""`gensweep plan`: scaling laws of score against compute, their backtest, and how to spend a larger budget."""

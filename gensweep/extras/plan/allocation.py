@@ -1,4 +1,4 @@
-"""How a family spends a budget best: a wider network for fewer images, or a narrower one for more."""
+"""How a family should spend a budget: a wider network for fewer images, or a narrower one for more."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from gensweep.extras.plan.forecast import FittedFamily, ScoreForecast, forecast_of, pooled_deviation
 from gensweep.extras.plan.scored_trainings import Array, ScoredTraining
 
-#: Widths of a family that it takes before others are proposed: two of them fit any exponent.
+#: Tried widths needed before others are proposed: two of them fit any exponent.
 MIN_WIDTHS = 3
-#: How much wider than the widest one a proposed network is at most.
+#: Largest width of a proposed network, relative to the widest one tried.
 MAX_WIDENING = 2
-#: The exponent of width in the FLOPs of an image where only one width was tried: channels in times channels out.
+#: Exponent of width in the FLOPs per image if only one width was tried: input channels times output channels.
 WIDTH_EXPONENT = 2.0
 #: A width is refused if its own trials are worse than the law predicts by more than this factor, and by more than the
 #: differences between trials explain (one-sided t test).
@@ -25,9 +25,9 @@ MISFIT_CONFIDENCE = 0.975
 
 @dataclass(frozen=True)
 class Allocation:
-    """What a family does with a budget: the settings of the trainings `members`, a width, images, and what comes of it.
+    """Use of a budget by a family: the settings of the trainings `members`, a width, images, and the expected score.
 
-    `near` are the width and those next to it that could be taken; `draws` are of the logarithm of the score.
+    `near` are the width and its neighbours among the candidates; `draws` are of the logarithm of the score.
     """
 
     group: str
@@ -45,7 +45,7 @@ class Allocation:
         return self.images * self.flops_per_image
 
     def widened(self, factor: float) -> Allocation:
-        """The same with an interval that is wider by a factor, as logarithms."""
+        """A copy with a wider interval, by a factor on logarithms."""
         middle = np.median(self.draws)
         draws: Array = middle + factor * (self.draws - middle)
         return replace(self, draws=draws, forecast=forecast_of(draws))
@@ -53,16 +53,16 @@ class Allocation:
 
 @dataclass(frozen=True)
 class FamilyPlanner:
-    """A fitted family whose widths may vary, unless `free_size`: then the budget does not pay for a larger network."""
+    """A fitted family with variable widths, unless `free_size`: then the budget does not pay for a larger network."""
 
     group: str
     fitted: FittedFamily
     free_size: bool = False
 
     def members(self, budget: float) -> tuple[int, ...]:
-        """The trainings of the configuration of which most is expected at the width that it has.
+        """Trainings of the configuration with the best expected score at its width.
 
-        Those that were stopped early do not count, as their ends are not known.
+        Trainings that stopped early do not count, as their final scores are unknown.
         """
         trainings = self.fitted.trainings
         whole = [index for index, each in enumerate(trainings) if not each.curve.stopped_early]
@@ -80,9 +80,9 @@ class FamilyPlanner:
         return max(each.curve.spent for each in self.fitted.trainings)
 
     def widths(self, budget: float) -> list[int]:
-        """Those that may be proposed at a budget: the ones that were tried, and if they are enough the steps between.
+        """Candidate widths at a budget: the tried ones and, with enough of them, the steps between.
 
-        A network becomes wider than any that was tried only as far as it still sees as many images as that one did.
+        A wider network than any tried one must see at least the same number of images.
         """
         tried = sorted({each.width for each in self.fitted.trainings})
         if len(tried) < MIN_WIDTHS:
@@ -95,7 +95,7 @@ class FamilyPlanner:
         return list(range(tried[0], int(tried[-1] * wider) + 1, reduce(math.gcd, tried)))
 
     def allocate(self, budget: float) -> Allocation:
-        """The width that is expected to score best, of those between the nearest two that misfit."""
+        """The width with the best expected score, between the nearest two that misfit."""
         best = self.members(budget)
         width = self.fitted.trainings[best[0]].width
         misfits = self.misfits(width)
@@ -116,7 +116,7 @@ class FamilyPlanner:
         return Allocation(self.group, tuple(members), width, near, images, flops, forecast_of(draws), draws)
 
     def misfits(self, width: int) -> dict[int, float]:
-        """By tried width, the factor by which its own trials are worse than the law predicts; only widths that misfit.
+        """By misfitting width, the factor by which its trials are worse than the law predicts.
 
         The prediction starts from the trials of another `width`: only the difference between the two is tested.  If the
         law is right, the effects of trials are independent of width.

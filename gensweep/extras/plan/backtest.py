@@ -1,4 +1,4 @@
-"""Would the law have been right?  The last part of the compute is hidden and predicted."""
+"""Backtest of the law: hide the last part of the compute and predict it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from gensweep.extras.plan.forecast import INTERVAL_PART, FittedFamily, ScoreForecast, forecast_of
 from gensweep.extras.plan.scored_trainings import ScoredTraining, spaced
 
-#: The largest compute over this is what the backtest sees; the rest is hidden.
+#: The backtest sees the largest compute divided by this; the rest is hidden.
 HIDDEN_FACTOR = 4.0
-#: Scores are seen up to so many times that limit: trainings of whole batches end near a quarter, not on it.
+#: Tolerance of that limit: trainings use whole batches, so they end near a quarter, not on it.
 LIMIT_TOLERANCE = 1.05
-#: Configurations of a family, with a score each, that a law is fitted to: it has five parameters.
+#: Scored configurations of a family needed to fit a law with its five parameters.
 MIN_CONFIGURATIONS = 5
 #: Trainings with hidden scores that a backtest needs: of four, one that misses would already be a quarter.
 MIN_HIDDEN_TRAININGS = 5
@@ -23,13 +23,13 @@ MIN_HIDDEN_TRAININGS = 5
 MIN_HIDDEN_OF_FAMILY = 2
 #: Less of the hidden scores than this in 80 % intervals is more than bad luck: one lawful sweep of 64 (docs/plan.md).
 MIN_COVERAGE = 0.5
-#: A recommended training whose hidden score was so much worse than the best one, relative to it, was a bad choice.
+#: Largest regret of a good choice: how much worse the recommended training is than the best, relative to it.
 MAX_REGRET = 0.2
 
 
 @dataclass(frozen=True)
 class HiddenScore:
-    """A hidden score of a training, and what was predicted for it."""
+    """A hidden score of a training, and its prediction."""
 
     trial: str
     spent: float
@@ -38,24 +38,23 @@ class HiddenScore:
 
     @property
     def inside(self) -> bool:
-        """Whether the interval holds it."""
+        """True if the interval contains it."""
         return self.forecast.low <= self.score <= self.forecast.high
 
     @property
     def miss(self) -> float:
-        """How far it is from what was expected, 1 being the end of the interval on that side."""
+        """Distance from the expectation; 1 is the end of the interval on that side."""
         end = self.forecast.high if self.score > self.forecast.value else self.forecast.low
         return math.log(self.score / self.forecast.value) / math.log(end / self.forecast.value)
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """How well laws that were fitted to the first part of the compute predicted the last.
+    """How well laws fitted to the first part of the compute predicted the last.
 
-    `trainings` of them had hidden scores.  `coverage` is the part of these that 80 % intervals hold, the mean over
-    trainings.  `regret` is how
-    much worse the training of which most was expected turned out than the best one, relative to it.  Both are None if
-    there was nothing to predict.  With `problems` it is not trusted.
+    `trainings` had hidden scores.  `coverage` is the mean share of these in 80 % intervals.  `regret` is how much worse
+    the recommended training was than the best one, relative to it.  Both are None without predictions.  With `problems`
+    the law is not trusted.
     """
 
     limit: float
@@ -68,7 +67,7 @@ class Backtest:
 
     @property
     def widening(self) -> float:
-        """By which factor intervals would have had to be wider, as logarithms, to hold as many scores as they claim."""
+        """Factor, on logarithms, by which intervals must widen to contain the claimed share of scores."""
         misses = [each.miss for each in self.hidden]
         return max(1.0, float(np.quantile(misses, INTERVAL_PART, method="inverted_cdf"))) if misses else 1.0
 
@@ -81,14 +80,14 @@ def backtest(families: Mapping[str, Sequence[ScoredTraining]]) -> Backtest:
         late = [each for each in trainings if each.curve.spent > limit]
         if len(late) < MIN_HIDDEN_OF_FAMILY:
             problems.append(
-                f"{len(late)} trials of {name} went on into the last factor of {HIDDEN_FACTOR:g} of compute, fewer "
-                f"than the {MIN_HIDDEN_OF_FAMILY} that it takes to check its law"
+                f"{len(late)} trials of {name} reached the last factor of {HIDDEN_FACTOR:g} of compute, but checking "
+                f"its law needs {MIN_HIDDEN_OF_FAMILY}"
             )
         early = [part for each in trainings if (part := each.within(limit)).curve.points]
         if configurations(early) < MIN_CONFIGURATIONS:
             problems.append(
                 f"{configurations(early)} configurations of {name} have a score before the last factor of "
-                f"{HIDDEN_FACTOR:g} of compute, fewer than the {MIN_CONFIGURATIONS} that a law takes; evaluate more "
+                f"{HIDDEN_FACTOR:g} of compute, but a law needs {MIN_CONFIGURATIONS}; evaluate more "
                 "often (evaluation.at, evaluation.every)"
             )
             continue
@@ -101,17 +100,17 @@ def backtest(families: Mapping[str, Sequence[ScoredTraining]]) -> Backtest:
     regret = None if chosen is None else chosen.score / min(end.score for end in whole) - 1
     if not problems and len(held) < MIN_HIDDEN_TRAININGS:
         problems.append(
-            f"{len(held)} trials went on into the last factor of {HIDDEN_FACTOR:g} of compute, fewer than the "
-            f"{MIN_HIDDEN_TRAININGS} that it takes to check a law"
+            f"{len(held)} trials reached the last factor of {HIDDEN_FACTOR:g} of compute, but checking a law "
+            f"needs {MIN_HIDDEN_TRAININGS}"
         )
     if coverage is not None and coverage < MIN_COVERAGE:
         problems.append(
-            f"{100 * INTERVAL_PART:.0f} % intervals held only {100 * coverage:.0f} % of the hidden scores: these "
-            "trainings follow no saturating power law"
+            f"{100 * INTERVAL_PART:.0f} % intervals contained only {100 * coverage:.0f} % of the hidden scores: these "
+            "trainings do not follow the scaling law"
         )
     if chosen is not None and regret is not None and regret > MAX_REGRET:
         problems.append(
-            f"the configuration of which most was expected ({chosen.trial}) scored {100 * regret:.0f} % worse than the "
+            f"the configuration with the best forecast ({chosen.trial}) scored {100 * regret:.0f} % worse than the "
             "best one"
         )
     hidden = tuple(each for scores, _ in predicted for each in scores)

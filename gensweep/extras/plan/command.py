@@ -1,4 +1,4 @@
-"""`gensweep plan`: how to spend a larger budget, by laws of compute that are tested before they are believed."""
+"""`gensweep plan`: how to spend a larger budget, by scaling laws that are checked first."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 def plan(sweeps: tuple[str, ...], budget: str, output: Path | None, root: Path, format: str) -> None:
     """How to spend a larger budget: family, width, images, and the score to expect.
 
-    A law is fitted to the finished sweeps: how scores fall with compute and width. With every answer comes its
-    backtest: the last factor of 4 of compute is hidden, predicted and compared. Where that fails nothing is
-    recommended, and the exit code is 5.
+    A scaling law is fitted to the finished sweeps: score against compute and width. A backtest checks it: the last
+    factor of 4 of compute is hidden, predicted and compared. If that fails, there is no recommendation, and the exit
+    code is 5.
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def plan(sweeps: tuple[str, ...], budget: str, output: Path | None, root: Path, 
     click.echo(backtest_sentence(found), err=True)
     print_warnings(found.remarks)
     if not found.trusted:
-        raise UntrustedError("\n".join(f"nothing is recommended: {problem}" for problem in found.problems))
+        raise UntrustedError("\n".join(f"no recommendation: {problem}" for problem in found.problems))
     for sentence in plan_sentences(found, amount, comparison):
         click.echo(sentence, err=True)
     if output is not None:

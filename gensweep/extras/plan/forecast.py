@@ -1,4 +1,4 @@
-"""What a scaling law expects of a training, with everything that makes it uncertain."""
+"""Forecast of a training's score by a scaling law, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from threadpoolctl import threadpool_limits
 from gensweep.extras.plan.scaling_law import SCORE_DEVIATION, TRIAL_DEVIATION, fit_law, fit_replicates, law_terms
 from gensweep.extras.plan.scored_trainings import Array, Observations, ScoredTraining, observe
 
-#: Laws that stand for what is not known: the ends of an 80 % interval are their 20th and 180th.
+#: Number of bootstrap laws: the ends of an 80 % interval are their 20th and 180th.
 REPLICATES = 200
 #: Scores that are drawn from each law of the bootstrap.
 DRAWS_PER_LAW = 5
 #: The part of the scores that an interval is to hold, in the middle of their distribution.
 INTERVAL_PART = 0.8
-#: A training is held against the law by its points from its end over this on: they say more of what follows than the
-#: first ones do, as no training keeps to a law exactly.
+#: The law is compared with a training's points from its end divided by this: later points predict the future better,
+#: as no training follows a law exactly.
 LATE_SPAN = 2.0
-#: Slopes are compared of so many trainings at least; with fewer they have no spread to speak of.
+#: Smallest number of trainings whose slopes are compared; fewer have no reliable spread.
 MIN_SLOPES = 3
 #: The seed of the bootstrap and of all draws: the same question has the same answer.
 FORECAST_SEED = 0
 
 
 class ScoreForecast(NamedTuple):
-    """A score that is expected, the median of its distribution, and the ends of the 80 % interval."""
+    """An expected score (the median of its distribution), and the ends of the 80 % interval."""
 
     value: float
     low: float
@@ -64,14 +64,14 @@ class FittedFamily:
     def of(cls, trainings: Sequence[ScoredTraining]) -> FittedFamily:
         """Fit a law to trainings that have a point each at least."""
         observations = observe(trainings)
-        # Vectors are short: what a second thread of the linear algebra would do is wait, at seventy times the cost.
+        # Vectors are short: a second thread of the linear algebra would only wait, at seventy times the cost.
         with threadpool_limits(limits=1, user_api="blas"):
             best, rng = fit_law(observations), np.random.default_rng(FORECAST_SEED)
             return cls(observations, best, fit_replicates(observations, best, rng, REPLICATES))
 
     @property
     def trainings(self) -> tuple[ScoredTraining, ...]:
-        """What the law was fitted to."""
+        """The trainings that the law was fitted to."""
         return self.observations.trainings
 
     @cached_property
@@ -89,9 +89,9 @@ class FittedFamily:
     def draws(self, members: Sequence[int], flops_per_image: float, images: Array, *, anew: bool = False) -> Array:
         """Logarithms of the scores of one more training after those images, (draws, images).
 
-        It has the settings of the trainings `members`, or without members settings that nothing is known of.  `anew` is
-        another training than those, with another seed.  Few configurations leave the spread of effects and scores
-        uncertain, so both have the tails of Student's t distribution.
+        It has the settings of the trainings `members`, or unknown settings without members.  `anew` means another
+        training with another seed.  With few configurations the spread of effects and scores is uncertain, so both have
+        the tails of Student's t distribution.
         """
         scale, rng = self.observations.scale, np.random.default_rng(FORECAST_SEED)
         count = len(self.laws) * DRAWS_PER_LAW
@@ -137,7 +137,7 @@ class FittedFamily:
 
     @cached_property
     def _late(self) -> npt.NDArray[np.bool_]:
-        """Which points belong to the last part of their training."""
+        """True for points in the last part of their training."""
         data = self.observations
         ends = np.full(len(data.counts), -np.inf)
         np.maximum.at(ends, data.training, data.log_images)

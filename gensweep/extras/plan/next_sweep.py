@@ -22,9 +22,9 @@ from gensweep.sweep.stored_sweeps import sweep_config, trial_config
 from gensweep.verdict.amounts import Amount
 from gensweep.verdict.comparison import Comparison
 
-#: A setting on a logarithmic scale is searched from its best value over this to its best value times this.
+#: Range of a logarithmic setting: its best value divided and multiplied by this.
 NARROWING = 2.0
-#: One on a linear scale is searched in this part of its former range, around its best value.
+#: Range of a linear setting around its best value, as a share of its former range.
 NARROWED_PART = 0.5
 #: Trials of the next sweep: enough for three widths or learning rates, with twice as many to choose from.
 NEXT_TRIALS = 6
@@ -32,7 +32,7 @@ NEXT_TRIALS = 6
 EVALUATED_AT = (0.0625, 0.125, 0.25, 0.5, 0.75)
 #: Settings of a trial that its budget decides.
 LENGTH_SETTINGS = (("training", "images"), ("training", "device_seconds"), ("evaluation", "every"))
-#: Characters of a name that leave room for what is added, of 64.
+#: Largest length of a name that leaves room for a suffix, of 64.
 MAX_NAME = 58
 
 
@@ -43,7 +43,7 @@ def check_target(path: Path) -> None:
     if path.exists():
         raise ConfigError(f"--output: {path} exists already; name another file")
     if not path.absolute().parent.is_dir():
-        raise ConfigError(f"--output: there is no folder {path.absolute().parent}; make it first")
+        raise ConfigError(f"--output: the folder {path.absolute().parent} does not exist; create it first")
 
 
 def write_next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison, path: Path) -> None:
@@ -91,7 +91,7 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
 
 
 def narrowed_ranges(sweep: SweepConfig, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Ranges around the best values of what was searched in ranges, by dotted key; what was chosen stays chosen."""
+    """Ranges around the best values of searched ranges, by dotted key; choices stay fixed."""
     given = point_of(sweep.nodes(), params).params
     for node in (each for each in every_node(sweep.nodes()) if isinstance(each, Range)):
         value = params.get(node.key) if node.name in given else None

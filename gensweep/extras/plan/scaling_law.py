@@ -34,14 +34,14 @@ from gensweep.extras.plan.scored_trainings import Array, Observations
 
 
 class LawPrior(NamedTuple):
-    """What is thought of a law before data: the logarithm of each parameter is normal around `mean`."""
+    """Prior of a law: the logarithm of each parameter is normal around `mean`."""
 
     mean: Array
     deviation: Array
 
 
 #: Parameters in the order of their array: E, A, a, B, b, then the standard deviations of the logarithms of trials
-#: (between them) and of scores (within one).  E, A and B are in units of the median of what lies above F.  Exponents of
+#: (between them) and of scores (within one).  E, A and B are in units of the median score above F.  Exponents of
 #: one half are what Hoffmann et al. (0.34, 0.28) and Hestness et al. 2017 (0.07 to 0.5) found, rounded up as small
 #: networks learn faster; E may be anything, so its deviation is a factor of 7.
 PRIOR = LawPrior(np.log(np.array([0.3, 0.2, 0.5, 0.5, 0.5, 0.2, 0.03])), np.array([2.0, 1.5, 0.7, 1.5, 0.7, 1.0, 1.0]))
@@ -78,7 +78,7 @@ def law_terms(parameters: Array, log_flops: Array, log_images: Array) -> LawTerm
     """The parts for logarithms of FLOPs an image and of images, both in the law's units.
 
     `parameters` are an array of one law, or of several with the parameters as the last axis; the points follow as the
-    last axis of what comes out.
+    last axis of the result.
     """
     floor, size, images = (np.exp(parameters[..., index, None]) for index in (FLOOR, SIZE, IMAGES))
     a, b = (np.exp(parameters[..., index, None]) for index in (SIZE_EXPONENT, IMAGES_EXPONENT))

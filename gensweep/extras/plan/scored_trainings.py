@@ -1,4 +1,4 @@
-"""Trainings whose scores a law is fitted to, and what of them is used."""
+"""Trainings to which a law is fitted, and the scores that are used."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 MIN_STEP = 1.2
 #: Scores at less than the largest compute over this are passed over: the first steps follow no power law.
 FITTED_SPAN = 64.0
-#: The part of what as many real images score, and of the best score seen, that no training is expected to get below.
-#: Held-out images are no training images, and what is less diverse has less bias: 28.0 was seen where they score 30.6.
+#: Lowest expected score, as a share of the score of the same number of real images and of the best score seen.
+#: Held-out images are not training images, and less diverse ones have less bias: 28.0 was seen where they score 30.6.
 KNOWN_PART = 0.8
 
 
@@ -34,8 +34,8 @@ KNOWN_PART = 0.8
 class ScoredTraining:
     """A training: its curve over the compute that it spent, in one unit, and its cost of an image.
 
-    `unit_cost` is what an image takes of that unit.  `width` is that of its network, `floor` the score of as many
-    held-out real images, 0 where that is not known.
+    `unit_cost` is the cost per image in that unit.  `width` is its network's; `floor` is the score of the same number
+    of held-out real images, 0 if unknown.
     """
 
     curve: TrainingCurve
@@ -46,7 +46,7 @@ class ScoredTraining:
 
     @property
     def envelope(self) -> tuple[CurvePoint, ...]:
-        """The best score so far at each point: that of its model if it had ended there."""
+        """The best score so far at each point: its model's score if it had ended there."""
         best = accumulate((point.order for point in self.curve.points), min)
         return tuple(replace(point, order=order) for point, order in zip(self.curve.points, best, strict=True))
 
@@ -63,11 +63,11 @@ class ScoredTraining:
 def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[ScoredTraining]]:
     """The trainings of each family with curves in that unit; where a family has several networks, of each of them.
 
-    Raises ConfigError for scores that no law of this kind fits, NothingToCompareError if no cost is on record.
+    Raises ConfigError for scores that no such law fits, NothingToCompareError if no cost is recorded.
     """
     if comparison.score.order != comparison.score.value:
         raise ConfigError(
-            f"{comparison.title} is better the higher it is, and a law needs scores that fall towards a floor; "
+            f"a higher {comparison.title} is better, but a law needs scores that fall towards a floor; "
             "name sweeps whose objective is fd, kid or bpd"
         )
     trained, real = {each.unit: each for each in trained_curves(comparison)}, comparison.anchors.floor
@@ -80,7 +80,7 @@ def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[Sc
         trial = trained[unit].entries[curve.trial].trial
         if any(point.order <= 0 for point in curve.points):
             raise ConfigError(
-                f"{trial.name} has a {comparison.title} that is not above 0, of which there is no power law; name "
+                f"{trial.name} has a {comparison.title} that is not above 0, so no power law fits; name "
                 "sweeps whose objective is fd"
             )
         flops, images = (ends.get(name, {}).get(curve.trial) for name in ("flops", "images"))
@@ -93,7 +93,7 @@ def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[Sc
             family.append(ScoredTraining(named, flops / images, curve.spent / images, width, floor))
     if not found:
         raise NothingToCompareError(
-            f"none of {len(comparison.entries)} scored trials has its {unit}, FLOPs and width of network on record; "
+            f"none of {len(comparison.entries)} scored trials has a recorded {unit}, FLOPs and network width; "
             f"a plan needs trials that were trained here: gensweep trials {comparison.sweeps[0].name}"
         )
     families = [family for family, _ in found]
@@ -121,7 +121,7 @@ class LawScale(NamedTuple):
 class Observations:
     """The scores of trainings of one family above the known floor, over points, in units of `scale`, logarithmic.
 
-    `training` says whose a point is, by its number among `trainings`, each of which has a point.
+    `training` is the index of each point's training in `trainings`, each of which has a point.
     """
 
     trainings: tuple[ScoredTraining, ...]

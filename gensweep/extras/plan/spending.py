@@ -1,4 +1,4 @@
-"""How to spend a larger budget: which family, how wide, for how many images, and what may be expected."""
+"""How to spend a larger budget: which family, width, number of images, and the expected score."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gensweep.extras.plan.scored_trainings import ScoredTraining
 #: A budget beyond so many times what the family spent that would be recommended is refused: the square of what the
 #: backtest checks.
 MAX_REACH = HIDDEN_FACTOR**2
-#: An interval whose ends are further apart plans nothing: scores hardly ever fall faster than compute grows.
+#: Largest ratio of an interval's ends that is useful: scores rarely fall faster than compute grows.
 MAX_SPAN = HIDDEN_FACTOR
 #: Scores fall if their `score_trend` is at least this; pure scatter exceeds it in 2.5 % of families.
 MIN_TREND = 1.96
@@ -33,9 +33,9 @@ MIN_TREND = 1.96
 
 @dataclass(frozen=True)
 class SpendingPlan:
-    """The answer: what each family could do with the budget, best first, and whether that can be believed.
+    """The answer: each family's best use of the budget, best first, and whether it can be trusted.
 
-    `probability` is that of the first family to be the best one.
+    `probability` is that of the first family to be the best.
     """
 
     allocations: tuple[Allocation, ...]
@@ -46,12 +46,12 @@ class SpendingPlan:
 
     @property
     def trusted(self) -> bool:
-        """Whether anything is recommended."""
+        """True if there is a recommendation."""
         return not self.problems
 
     @property
     def best(self) -> Allocation:
-        """What is expected to score best."""
+        """The use with the best expected score."""
         return self.allocations[0]
 
 
@@ -60,14 +60,14 @@ def plan_spending(
 ) -> SpendingPlan:
     """Fit a law to each family, test it on the last part of the compute, and spend the budget.
 
-    Raises UntrustedError if there are too few trainings for any law, GensweepError for a budget that was spent already.
+    Raises UntrustedError if there are too few trainings for any law, GensweepError for a budget that was already spent.
     """
     enough = lawful_families(families)
     largest = longest(enough)
     if budget <= largest:
         raise GensweepError(
-            f"the budget is not larger than what a trial has spent already ({budget / largest:.3g} of it); what it "
-            "buys is known: gensweep best --compare; or give a larger --budget"
+            f"the budget is not larger than what a trial has spent ({budget / largest:.3g} of it), so run: "
+            "gensweep best --compare; or give a larger --budget"
         )
     tested = backtest(enough)
     planners = {name: FamilyPlanner(name, FittedFamily.of(family), free_size) for name, family in enough.items()}
@@ -92,19 +92,19 @@ def plan_spending(
 
 
 def lawful_families(families: Mapping[str, Sequence[ScoredTraining]]) -> dict[str, tuple[ScoredTraining, ...]]:
-    """The families that have enough configurations for a law.  Raises UntrustedError if none has."""
+    """Families with enough configurations for a law.  Raises UntrustedError if none has enough."""
     enough = {name: tuple(family) for name, family in families.items() if configurations(family) >= MIN_CONFIGURATIONS}
     if not enough:
         counts = ", ".join(f"{configurations(family)} of {name}" for name, family in families.items())
         raise UntrustedError(
-            f"too few trials with scores to fit a law ({counts}; {MIN_CONFIGURATIONS} of a family are needed); add "
+            f"too few trials with scores to fit a law ({counts}; each family needs {MIN_CONFIGURATIONS}); add "
             "some: gensweep tune --extend SWEEP --trials 8"
         )
     return enough
 
 
 def score_trend(trainings: Sequence[ScoredTraining]) -> float:
-    """How clearly scores fall in the last factor of 4 of compute: a standard normal number if there is no trend.
+    """Trend of scores in the last factor of 4 of compute, a standard normal number if there is none.
 
     The best score so far always falls as evaluations accumulate, even if training changes nothing.
 
@@ -128,7 +128,7 @@ def score_trend(trainings: Sequence[ScoredTraining]) -> float:
 
 
 def _format_level(name: str, family: Sequence[ScoredTraining]) -> str | None:
-    """Says that the scores of a family do not fall; None if they do."""
+    """A problem if the scores of a family do not fall; None if they do."""
     if score_trend(family) >= MIN_TREND:
         return None
     return (
@@ -143,13 +143,13 @@ def _problems(best: Allocation, family: Sequence[ScoredTraining], reach: float) 
         yield words
     elif score_trend([each for each in family if each.width == width]) <= -MIN_TREND:
         yield (
-            f"scores of {best.group} at width {width}, the width of its best trial, get worse in the last factor of "
+            f"scores of {best.group} at width {width}, its best trial's width, get worse in the last factor of "
             f"{HIDDEN_FACTOR:g} of compute"
         )
     if reach > MAX_REACH:
         yield (
             f"the budget is {reach:.0f} times what any trial of {best.group} has spent; laws are trusted up to "
-            f"{MAX_REACH:.0f} times: run a sweep in between, and plan again"
+            f"{MAX_REACH:.0f} times; run a sweep in between, and plan again"
         )
     if (span := best.forecast.high / best.forecast.low) > MAX_SPAN:
         yield f"the ends of the {100 * INTERVAL_PART:.0f} % interval are a factor of {span:.1f} apart"
@@ -158,7 +158,7 @@ def _problems(best: Allocation, family: Sequence[ScoredTraining], reach: float) 
 def _remarks(planner: FamilyPlanner, best: Allocation, reach: float, widening: float) -> Iterator[str]:
     tried = {each.width for each in planner.fitted.trainings}
     if widening > 1:
-        yield f"intervals are {widening:.2g} times as wide as the laws say, as those of the backtest were too narrow"
+        yield f"intervals are {widening:.2g} times as wide as the laws predict, as the backtest's were too narrow"
     if LIMIT_TOLERANCE * HIDDEN_FACTOR < reach <= MAX_REACH:
         yield (
             f"the backtest looked {HIDDEN_FACTOR:g} times ahead, the budget is {reach:.1f} times what any trial of "
@@ -173,6 +173,6 @@ def _remarks(planner: FamilyPlanner, best: Allocation, reach: float, widening: f
             f"{misfits[worst]:.1f} times as bad as the law predicts from width {best.members[0].width}"
         )
     if len(tried) == 1:
-        yield f"only width {best.width} was tried, so nothing is known of others"
+        yield f"only width {best.width} was tried, so other widths are unknown"
     if planner.fitted.seed_deviation is None:
         yield "each configuration was trained with one seed, so the interval lacks the variance between trainings"

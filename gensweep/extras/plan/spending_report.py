@@ -21,7 +21,7 @@ from gensweep.verdict.recommendation import SURE, Recommendation
 
 
 def report_part(comparison: Comparison, judged: Recommendation) -> str:
-    """The section of a report with the command that plans a larger budget; "" for too few trials."""
+    """The section of a report with the `gensweep plan` command; "" with too few trials."""
     with suppress(GensweepError):
         budget = HIDDEN_FACTOR * longest(lawful_families(trainings_by_family(comparison, "flops")))
         names = [sweep.name for sweep in comparison.sweeps]
@@ -31,7 +31,7 @@ def report_part(comparison: Comparison, judged: Recommendation) -> str:
 
 
 def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dict[str, Any]:
-    """Everything, as `gensweep plan --format json` prints it; without trust nothing is recommended or expected."""
+    """The plan as `gensweep plan --format json` prints it; untrusted recommendations and forecasts are null."""
     trusted, best = plan.trusted, plan.best
     trial = trial_of(comparison, best.members[0])
     params = trial.at_best.params
@@ -65,7 +65,7 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dic
 
 
 def plan_rows(plan: SpendingPlan) -> list[dict[str, Any]]:
-    """One row a family, the best first."""
+    """One row per family, the best first."""
     return [
         {
             "family": each.group,
@@ -103,15 +103,15 @@ def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison) -
 
 
 def backtest_sentence(plan: SpendingPlan) -> str:
-    """What the backtest has found."""
+    """The result of the backtest in words."""
     found = plan.backtest
     if found.coverage is None or found.regret is None:
         return "Backtest: nothing to predict."
     behind = "best" if found.regret <= 0 else f"{100 * found.regret:.1f} % worse than the best one"
     return (
         f"Backtest: with the last factor of {HIDDEN_FACTOR:g} of compute hidden, {100 * INTERVAL_PART:.0f} % intervals "
-        f"held {100 * found.coverage:.0f} % of the scores of {found.trainings} trials; {found.recommended} would have "
-        f"been taken, which scored {behind}."
+        f"contained {100 * found.coverage:.0f} % of the scores of {found.trainings} trials; {found.recommended}, the "
+        f"recommended one, scored {behind}."
     )
 
 

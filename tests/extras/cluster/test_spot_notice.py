@@ -50,7 +50,7 @@ def metadata(notice):
 
 
 @pytest.mark.waits
-def test_the_announced_end_is_found_with_a_token_and_none_if_nothing_was_announced():
+def test_the_announced_end_of_a_spot_node_is_found():
     with metadata(json.dumps(NOTICE)) as url:
         assert announced_end(url) == datetime(2026, 11, 26, 18, 2, tzinfo=UTC)
     with metadata(None) as url:

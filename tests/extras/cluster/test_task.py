@@ -78,7 +78,7 @@ def test_on_a_cluster_files_go_and_come_and_what_is_printed_appears_here(files, 
 
 
 @pytest.mark.ray
-def test_errors_that_a_user_can_mend_come_back_as_they_are_and_others_with_their_cause(cluster):
+def test_user_errors_come_back_unchanged_others_with_a_cause(cluster):
     with pytest.raises(ConfigError, match=r"^colour: is not allowed$"):
         run_near_gpus(refuse, "colour")
     with pytest.raises(ZeroDivisionError, match="as the test wants it"):

@@ -190,5 +190,5 @@ def test_pictures_are_not_written_over(checkpoints, files, capsys, output):
     before = {file: file.read_bytes() for file in files.iterdir()}
     how = ("car.png", "--interpolate", "ship.png", "-n", 2, "-o", output)
     assert edit(checkpoints["diffusion"], *how) == 2
-    assert "could be written over" in capsys.readouterr().err
+    assert "could overwrite" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in files.iterdir()} == before

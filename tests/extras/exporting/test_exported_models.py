@@ -310,11 +310,11 @@ def test_renamed_only_weights_keep_their_scores(tmp_path):
     [
         (DIFFUSION["labels"], ["--to", "onnx", "--set", "sampler.kind=heun"], "ancestral, ddim, euler"),
         (untrained.FAMILIES["gan"], ["--to", "diffusers"], "choose --to safetensors or onnx"),
-        (GRAPHS["dit"], ["--to", "diffusers"], "the class DiT cannot be given to diffusers"),
+        (GRAPHS["dit"], ["--to", "diffusers"], "the class DiT cannot be converted to diffusers"),
         (GRAPHS["vdm guided"], ["--to", "diffusers"], "without Fourier features; choose --to onnx"),
         (DIRECT["meanflow 2"], ["--to", "diffusers"], "choose --to onnx"),
         (DIRECT["meanflow 2"], ["--to", "onnx", "--set", "sampler.steps=100"], "--set sampler.steps=4"),
-        (DIRECT["vae"], ["--to", "onnx", "--set", "family.decoding=draw"], "adds noise to what it draws"),
+        (DIRECT["vae"], ["--to", "onnx", "--set", "family.decoding=draw"], "adds noise while sampling"),
     ],
     ids=["sampler", "gan", "dit", "vdm", "meanflow", "steps", "vae"],
 )
@@ -339,7 +339,7 @@ def test_the_folder_of_the_user_is_not_exported_over(output, tmp_path, monkeypat
     folder = checkpoint(tmp_path, untrained.FAMILIES["gan"])
     monkeypatch.chdir(tmp_path / "here")
     assert run(["export", str(folder), "--to", "safetensors", "-o", output, "--force"]) == 2
-    assert "name a folder of its own" in capsys.readouterr().err
+    assert "name a new folder" in capsys.readouterr().err
     assert Path("mine").read_text() == "mine"
 
 
@@ -347,7 +347,11 @@ def test_only_an_export_is_replaced_and_never_the_model_itself(tmp_path, capsys)
     folder = checkpoint(tmp_path / "mine", untrained.FAMILIES["gan"])
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
-    for output, words in ((folder, "lies there"), (folder.parent, "lies there"), (tmp_path / "other", "not an export")):
+    for output, words in (
+        (folder, "contains the model to export"),
+        (folder.parent, "contains the model to export"),
+        (tmp_path / "other", "not an export"),
+    ):
         assert run(["export", str(folder), "--to", "onnx", "-o", str(output), "--force"]) == 2
         assert words in capsys.readouterr().err
     assert (tmp_path / "other" / "notes.txt").read_text() == "mine"

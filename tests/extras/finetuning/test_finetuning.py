@@ -140,7 +140,7 @@ def test_an_adapter_of_another_base_is_refused_by_both_hashes(kind, base, tuned,
         tmp_path, untrained.config(kind, seed=6, data__classes=list(KNOWN), family__conditional=True)
     )
     mine, theirs = read_base(base).sha256[:12], read_base(other).sha256[:12]
-    with pytest.raises(GensweepError, match=rf"weights {mine}, but those of this model are {theirs}; name the run"):
+    with pytest.raises(GensweepError, match=rf"weights {mine}, but this model has {theirs}; name the run"):
         with_adapters(other, (tuned / ADAPTER_FILE, 1.0))
 
 
@@ -177,7 +177,7 @@ def test_a_sweep_takes_over_what_it_does_not_write(kind, base):
     with pytest.raises(ConfigError, match=r"start.base: cannot be searched"):
         with_base(checked_sweep(searched))
     wrong = {"family": {"kind": "vdm"}, "start": {"kind": "finetune", "base": str(base)}}
-    with pytest.raises(ConfigError, match=f"family.kind: the base is a {kind}, so it cannot go on as vdm"):
+    with pytest.raises(ConfigError, match=f"family.kind: the base is a {kind}, so it cannot continue as vdm"):
         with_base(checked_sweep({"name": "s", "base": wrong}))
 
 
@@ -228,10 +228,10 @@ def test_an_export_of_a_fine_tuning_is_the_model_that_it_was(tuned, tmp_path):
 
 
 BAD = [
-    (["--class", "9", "--update", "full", "--rank", "8"], 2, "--rank: belongs to low-rank updates"),
+    (["--class", "9", "--update", "full", "--rank", "8"], 2, "--rank: applies only to low-rank updates"),
     (["--class", "9", "--rank", "5000"], 2, "start.update.rank: 5000 is more than any of the"),
     (["--class", "9", "--target", "nowhere"], 2, "start.update.target: 'nowhere' matches no layer of the"),
-    (["--class", "3", "--target", "labels"], 2, "start.update.target: 'labels' learns nothing but new labels"),
+    (["--class", "3", "--target", "labels"], 2, "start.update.target: 'labels' only learns new labels"),
     (["--class", "nine"], 2, "'nine' is not a class of digits"),
     (["--data", "empty"], 2, "it has no picture for training"),
     (["--data", "nowhere"], 2, "is not a folder"),

@@ -32,7 +32,7 @@ def frechet(images):
 def test_a_folder_and_a_generator_are_ranked_with_a_trained_run(store, capsys):
     (real,), err = evaluate(capsys, "real", "--name", "photos")
     assert "Evaluated as tiny/t0000 was." in err
-    assert "Filed as photos." in err
+    assert "Saved as photos." in err
     assert real["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
     (theirs,), _ = evaluate(capsys, "--torchscript", "G.pt", "--latent", LATENT, "--name", "theirs", "--like", "tiny")
     assert theirs["params"] == LATENT * 64 + 64
@@ -65,7 +65,7 @@ def test_a_generator_scores_what_its_images_score(store, capsys):
 
     given = ["--torchscript", "G.pt", "--latent", LATENT, "--like", "tiny"]
     (row,), err = evaluate(capsys, *given)
-    assert "Not filed" in err
+    assert "Not saved" in err
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = torch.jit.load("G.pt")
@@ -91,7 +91,7 @@ def test_labels_are_sampled_in_the_proportions_of_the_real_images(store, capsys)
     greys = ((sample_labels(counts, Noise(0, torch.arange(COUNT))) / 10 - 0.5) * 127.5 + 128).floor().to(torch.uint8)
     assert row["value"] == pytest.approx(frechet(greys[:, None, None].expand(-1, 8, 8).contiguous().numpy()), rel=1e-6)
     _, err = evaluate(capsys, "--torchscript", "C.pt", "--latent", LATENT, "--classes", 3, "--like", "tiny")
-    assert "it has 3 classes and the real images 10: all are drawn evenly" in err
+    assert "it has 3 classes and the real images have 10: labels are uniform" in err
 
 
 def real_labels():
@@ -145,8 +145,8 @@ def test_real_pictures_in_a_folder_are_a_reference_without_any_run(store, capsys
 
 
 BAD_FOLDERS = {
-    "empty": "there is nothing to score: no file in it is a picture",
-    "broken": "there is nothing to score: 2 files cannot be read",
+    "empty": "has nothing to score: it has no picture file",
+    "broken": "has nothing to score: 2 files cannot be read",
     "small": "holds 3 pictures, but 12 are needed; add 9, or score 3 with --samples 3",
 }
 
@@ -168,14 +168,14 @@ def test_a_folder_that_cannot_be_scored_is_told_in_a_line(store, capsys, name):
 
 BAD_GENERATORS = {
     "nan": (lambda x: x / x.new_zeros(()) * 0, "5 of the images 0..4 hold NaN or infinite values"),
-    "unit": (lambda x: (x + 1) / 2, "looks like 0..1 and not like -1..1; say which: --output-range 0,1"),
+    "unit": (lambda x: (x + 1) / 2, "looks like 0..1 and not like -1..1; set the range: --output-range 0,1"),
     "flat": (
         lambda x: x.flatten(1),
-        "floats or uint8 of shape (5, channels, height, width), but it gave torch.float32",
+        "floats or uint8 of shape (5, channels, height, width), but it returned torch.float32",
     ),
     "colour": (
         lambda x: x.expand(-1, 3, 8, 8),
-        "gives images of 3 channels, but those that they are compared with have 1",
+        "its images have 3 channels, but the real images have 1",
     ),
 }
 
@@ -218,11 +218,11 @@ def test_a_program_of_torch_export_is_taken_too(store, capsys):
     [
         ([], 2, "Give either FOLDER or --torchscript FILE"),
         (["--trust", "--torchscript", "G.pt"], 2, "--latent 512"),
-        (["--trust", "--torchscript", "G.pt", "--latent", "5"], 1, "does not take z of shape (5, 5)"),
-        (["--trust", "--torchscript", "G.pt", "--latent", "4", "--output-range", "1,0"], 2, "two numbers that rise"),
+        (["--trust", "--torchscript", "G.pt", "--latent", "5"], 1, "does not accept z of shape (5, 5)"),
+        (["--trust", "--torchscript", "G.pt", "--latent", "4", "--output-range", "1,0"], 2, "two ascending numbers"),
         (["--trust", "--torchscript", "sweeps/tiny/events.jsonl", "--latent", "4"], 2, "torch cannot load it"),
-        (["--torchscript", "G.pt", "--latent", "4"], 2, "to run the code in it, with all that you may do; add "),
-        (["real", "--trust"], 2, "--trust: of no use for a folder of pictures"),
+        (["--torchscript", "G.pt", "--latent", "4"], 2, "loading it runs its code with your permissions; add "),
+        (["real", "--trust"], 2, "--trust: does not apply to a folder of pictures"),
         (["real", "--replace"], 2, "--replace needs --name"),
         (["real", "--name", "a/b"], 2, "'a/b'"),
         (["real", "--set", "training.images=3"], 2, "--set training.images: only data.* and evaluation.*"),

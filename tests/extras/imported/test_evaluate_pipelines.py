@@ -45,9 +45,9 @@ def test_a_pipeline_is_scored_with_all_timesteps_of_its_scheduler(folder, capsys
 
 
 def test_what_a_pipeline_cannot_do_is_refused_in_a_line(folder, tmp_path):
-    with pytest.raises(ConfigError, match="DDPMPipeline takes num_inference_steps"):
+    with pytest.raises(ConfigError, match="DDPMPipeline accepts num_inference_steps"):
         DiffusersPipeline(folder, torch.device("cpu"), call={"steps": 3})
-    with pytest.raises(ConfigError, match="--classes 7: DDPMPipeline takes no class_labels"):
+    with pytest.raises(ConfigError, match="--classes 7: DDPMPipeline has no class_labels"):
         DiffusersPipeline(folder, torch.device("cpu"), classes=7)
     copy = tmp_path / "code"
     copy.mkdir()

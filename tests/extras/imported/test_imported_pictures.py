@@ -48,21 +48,21 @@ def test_every_sort_of_file_is_read_or_counted(folder: Path):
     assert len(found.files) == GOOD
     notes = "\n".join(found.notes)
     assert f"{GOOD} of {GOOD} pictures are of another size" in notes
-    assert "4 of 10 pictures are grey: taken as RGB" in notes
-    assert "2 of 10 pictures are of more than 8 bits a value: scaled to 8" in notes
-    assert "1 of 10 pictures are transparent: laid on white" in notes
+    assert "4 of 10 pictures are grey: converted to RGB" in notes
+    assert "2 of 10 pictures are of more than 8 bits per value: scaled to 8" in notes
+    assert "1 of 10 pictures are transparent: put on white" in notes
 
 
 def test_what_cannot_be_read_is_named_with_a_reason_in_one_line(folder: Path):
-    with pytest.raises(ConfigError, match=rf"holds {GOOD} pictures, but 99 are needed \({BAD} files cannot be read"):
+    with pytest.raises(ConfigError, match=rf"has {GOOD} pictures, but 99 are needed \({BAD} files cannot be read"):
         read_folder(folder, 99, size=8, channels=3)
     for file in folder.iterdir():
         if file.suffix in (".png", ".jpg", ".gif", ".tiff") and file.stem not in ("nan", "pipe"):
             file.rmdir() if file.is_dir() else file.unlink()
-    with pytest.raises(ConfigError, match="there is nothing to score: 2 files cannot be read") as caught:
+    with pytest.raises(ConfigError, match="has nothing to score: 2 files cannot be read") as caught:
         read_folder(folder, 1, size=8, channels=3)
-    assert "nan.tiff (ValueError: some pixels are not finite numbers)" in str(caught.value)
-    assert "pipe.png (no regular file)" in str(caught.value)
+    assert "nan.tiff (ValueError: some pixels are not finite)" in str(caught.value)
+    assert "pipe.png (not a regular file)" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

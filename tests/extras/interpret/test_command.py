@@ -103,11 +103,11 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["plain"], "this model was trained without labels, so no unit knows any"),
-        (["bare"], "holds only the network that draws images, so name the run that it comes from"),
+        (["plain"], "this model was trained without labels; name a run"),
+        (["bare"], "holds only the sampling network, so name the original run"),
         (["deaf"], "family.guidance is 0, which ignores the label"),
         (["tiny", "--class", "horse"], "'horse' is not a class of this model (known: 0, 1, 2,"),
-        (["tiny", "--layer", "zzz"], "--layer 'zzz' is found in no layer's name; there are"),
+        (["tiny", "--layer", "zzz"], "--layer 'zzz' matches none of"),
         (["tiny", "--layer", "("], "--layer '(' is not a regular expression"),
         (["tiny", "--layer", "condition"], "none of these layers reads maps"),
         (["nothing"], "'nothing'"),

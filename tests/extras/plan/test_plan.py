@@ -78,8 +78,8 @@ def test_what_follows_no_law_is_not_recommended(store, capsys):
     assert value["recommendation"] is None
     assert value["expected"] is None
     assert value["backtest"]["trusted"] is False
-    assert "follow no saturating power law" in value["problems"][0]
-    assert "Error: nothing is recommended: " in err
+    assert "do not follow the scaling law" in value["problems"][0]
+    assert "Error: no recommendation: " in err
     assert not file.exists()
     assert run(["plan", "wall", "--budget", BUDGET]) == 5
     assert capsys.readouterr().out == ""

@@ -93,7 +93,7 @@ def test_a_family_that_saturates_suddenly_is_not_trusted(seed):
     plan = plan_spending({"a": drawn(MadeUpSweep(SATURATING, rungs=()), seed)}, 4 * SWEEP.flops)
     assert not plan.trusted
     assert plan.backtest.coverage < 0.5
-    assert "follow no saturating power law" in plan.problems[0]
+    assert "do not follow the scaling law" in plan.problems[0]
 
 
 SCATTER = KnownLaw(100, 0, images=0, trainings=0, noise=0.35)
@@ -142,7 +142,7 @@ def test_more_compute_goes_into_wider_networks():
 
 
 def test_three_trials_are_too_few():
-    with pytest.raises(UntrustedError, match=r"too few trials .*\(3 of a; 5 of a family are needed\).*--extend"):
+    with pytest.raises(UntrustedError, match=r"too few trials .*\(3 of a; each family needs 5\).*--extend"):
         plan_spending({"a": drawn(MadeUpSweep(trainings=3, rungs=()))}, 4 * SWEEP.flops)
     repeats = [replace(each, curve=replace(each.curve, configuration=str(i % 3))) for i, each in enumerate(drawn())]
     with pytest.raises(UntrustedError, match="3 of a"):

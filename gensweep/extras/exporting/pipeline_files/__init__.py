@@ -1,1 +1,1 @@
-"""Files that are copied into pipeline folders; they import torch and diffusers, and nothing of gensweep."""
+"""Files to copy into pipeline folders; they import torch and diffusers, not gensweep."""

@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 class ExactScheduler(DDPMScheduler):  # type: ignore[misc]
-    """DDPMScheduler whose tables are float64, and DDIM's steps if it is given an `eta`.
+    """DDPMScheduler with float64 tables; with an `eta`, it takes DDIM steps.
 
-    In float32 alpha_bar of a low noise level is rounded to 1, or so near to it that steps go wrong.  Predicted images
+    In float32, alpha_bar of a low noise level rounds to 1 or so close to it that steps go wrong.  Predicted images
     are clipped to [-1, 1]; DDIM derives the noise from the clipped image.
     """
 
@@ -64,7 +64,7 @@ class ExactScheduler(DDPMScheduler):  # type: ignore[misc]
         return DDPMSchedulerOutput(prev_sample=x, pred_original_sample=x_0) if return_dict else (x, x_0)
 
     def _image(self, output: Tensor, sample: Tensor, left: Tensor) -> Tensor:
-        """The image that the network's output stands for, x_t being sqrt(left) x_0 + sqrt(1 - left) eps."""
+        """The image that the network's output predicts, with x_t = sqrt(left) x_0 + sqrt(1 - left) eps."""
         if self.config.prediction_type == "epsilon":
             return (sample - (1 - left).sqrt() * output) / left.sqrt()
         return output if self.config.prediction_type == "sample" else left.sqrt() * sample - (1 - left).sqrt() * output

@@ -1,4 +1,4 @@
-"""A diffusers pipeline that draws images of classes, guided or not; it needs torch and diffusers, not gensweep."""
+"""A diffusers pipeline for class-conditional images, with or without guidance; needs torch and diffusers only."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from torch import Tensor
 
 
 class LabelledPipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Class-conditional images from a denoiser and a scheduler, such as the ExactScheduler beside it.
+    """Class-conditional images from a denoiser and a scheduler, such as the ExactScheduler in the same folder.
 
-    The label after the last class is "no label".  What a call does not say is as here: the scale of classifier-free
-    guidance (1 is plain conditioning), which is used at timesteps from the first to before the last of
-    `guided_timesteps`, and the number of steps.
+    The label after the last class means "no label".  These are the defaults of a call: the scale of classifier-free
+    guidance (1: none), the range of `guided_timesteps` (the last one excluded), and the number of steps.
     """
 
     model_cpu_offload_seq = "unet"
@@ -49,9 +48,9 @@ class LabelledPipeline(DiffusionPipeline):  # type: ignore[misc]
         output_type: str | None = "pil",
         return_dict: bool = True,
     ) -> Any:
-        """Images of these classes, by number or name; of all classes in turn if none is given.
+        """Images of these classes, by number or name; without classes, all in turn.
 
-        One class is taken for all `batch_size` images.  `output_type` is "pil", "np" or "pt", the latter two in [0, 1].
+        One class applies to all `batch_size` images.  `output_type` is "pil", "np" or "pt", the latter two in [0, 1].
         """
         labels = self._labels(class_labels, batch_size)
         config, size = self.unet.config, self.unet.config.sample_size
@@ -90,5 +89,5 @@ class LabelledPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise ValueError(f"{len(given)} class_labels were given for a batch_size of {batch_size}")
         found = [names.index(each) if isinstance(each, str) else int(each) for each in given]
         if not all(0 <= label <= len(names) for label in found):
-            raise ValueError(f"class_labels must be in 0..{len(names)}, where {len(names)} is no label; got {found}")
+            raise ValueError(f"class_labels must be in 0..{len(names)}, where {len(names)} means no label; got {found}")
         return torch.tensor(found, device=self._execution_device)

@@ -1,4 +1,4 @@
-"""A denoiser that was trained with gensweep, for a diffusers pipeline; it needs torch and diffusers, not gensweep."""
+"""A denoiser trained with gensweep, for a diffusers pipeline; it needs torch and diffusers, not gensweep."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 
 class TabulatedDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """A U-Net whose time features, and the scales of its input and output, are tables by timestep.
+    """A U-Net with time features, input scales and output scales from tables by timestep.
 
-    `unet` are the arguments of a UNet2DModel.  `norm_groups` and `attention_heads` are the numbers of groups and heads
-    by the number of channels.  If it is `preconditioned`, it predicts the image: skip x_t + out F(into x_t), of the
-    mean if it predicts a variance, too.
+    `unet` are arguments of a UNet2DModel.  `norm_groups` and `attention_heads` are group and head counts by number of
+    channels.  If `preconditioned`, it predicts the image, skip x_t + out F(into x_t), or its mean if it also predicts a
+    variance.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -45,7 +45,7 @@ class TabulatedDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def forward(
         self, sample: Tensor, timestep: Tensor | int, class_labels: Tensor | None = None, return_dict: bool = True
     ) -> Any:
-        """The network's prediction from images x_t at a timestep; of a labelled model, for these labels."""
+        """The network's prediction from images x_t at a timestep, with labels if it has any."""
         t = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
         if self.config.preconditioned:
             skip, out, into = self.preconditioning[:, t].view(3, -1, 1, 1, 1)
