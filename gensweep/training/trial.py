@@ -127,7 +127,7 @@ class _Trial:
         whole = folders[index:]
         if problems:
             causes = "; ".join(problem.partition("; use another")[0] for problem in problems)
-            self.reporter.note(f"{causes}: resuming from {whole[0].name if whole else 'the beginning'}")
+            self.reporter.note(f"{causes}: {f'resuming from {whole[0].name}' if whole else 'starting again'}")
         if not whole:
             return False
         checkpoint = read(whole[0])

@@ -205,7 +205,7 @@ def test_the_first_whole_checkpoint_is_taken(whole, tmp_path):
     assert [images for images, _ in second.reports] == [64]
     (note,) = second.notes
     assert f"{folders[0]}/state.safetensors is damaged" in note
-    assert note.endswith(f"it goes on from {folders[1].name}")
+    assert note.endswith(f"resuming from {folders[1].name}")
 
 
 def test_trial_without_a_whole_checkpoint_starts_anew(whole, tmp_path):
@@ -215,7 +215,7 @@ def test_trial_without_a_whole_checkpoint_starts_anew(whole, tmp_path):
     again = run("gan", tmp_path / "second", resume=[folder, tmp_path / "none"])
     assert [value(each) for each, _ in again.checkpoints] == [value(each) for each, _ in whole.checkpoints]
     (note,) = again.notes
-    assert re.search("is damaged.*is not a checkpoint.*goes on from the beginning$", note)
+    assert re.search("is damaged.*is not a checkpoint.*starting again$", note)
 
 
 def test_devices_count_for_as_long_as_the_trial_had_them(tmp_path):
