@@ -15,9 +15,9 @@ FILES += sorted((ROOT / "gensweep").rglob("*.py"))
 MAX_WORDS = 40
 IDIOMS = {
     "what-clause": r"what (is|are|was|were|has|have|it|they|an?|the|one|of|to|others?|[a-z]{2,}s)",
-    "those that": r"those (that|which|of|in|where)",
+    "those that": r"those (that|which)",
     "goes on": r"(goes|go|gone|going|went) on",
-    "so many": r"(so|as) (many|much|few|far|long) (?!as possible)\w+",
+    "so many": r"so (many|few) \w+|as (many|few) as (?!possible)\w+",
     "nobody": r"(nobody|somebody|whoever|one that|one which)",
     "mend": r"mend(s|ed|ing)?",
     "lies": r"(lies?|lay) (in|at|on|beside|below|above|outside|where)",

@@ -124,7 +124,7 @@ def _loaded(dataset: str, subset: str | None, revision: str | None, root: Path) 
 
 
 def _split_name(parts: Mapping[str, Any], split: Split, asked: Mapping[Split, str | None]) -> str | None:
-    """The split that the user names, else the first usual one that is not the other split; None without one."""
+    """The split that the user names, else the first usual name other than the other split's; None without one."""
     if (name := asked[split]) is not None:
         return name if name in parts else None
     return next((name for name in SPLIT_WORDS[split] if name in parts and name not in asked.values()), None)

@@ -61,7 +61,7 @@ def image_folder(
     flip: Flip = True,
     allow_skipped: Annotated[bool, doc("whether more than 1 % of the pictures may be skipped as unreadable")] = False,
 ) -> Images:
-    """A folder of your own pictures: classes from its subfolders, or one class.
+    """Pictures in a folder: classes from its subfolders, or one class.
 
     Pictures are cropped to the central square and resized, see `picture_decoding`.
     Subfolders `train` and `test` (or else `validation`, `valid` or `val`) are the splits.  Without them, a hash of each
@@ -80,8 +80,8 @@ class FolderSplit:
     """A split of a folder of pictures, even if training refuses it.
 
     `names` are the decoded files, relative to the folder of all splits.  `notes` describe the split and files that are
-    not pictures; `skipped` describes what was left out.  `refusal` is why training refuses the split until the user
-    allows it, or "".
+    not pictures; `skipped` describes the pictures that are left out.  `refusal` is why training refuses the split until
+    the user allows it, or "".
     """
 
     root: Path

@@ -123,7 +123,7 @@ class Encoding(Family, Protocol):
 
 
 class BoundPoints(NamedTuple):
-    """Number of noise levels or latents per image for a bound; a family uses what applies to it.
+    """Number of noise levels or latents per image for a bound; a family uses one of them.
 
     `levels` noise levels are drawn without bias of the mean; None uses all.  `latents`, at least 1, are drawn from the
     posterior of a latent-variable model; more make the bound tighter.

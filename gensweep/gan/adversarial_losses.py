@@ -90,7 +90,7 @@ def wasserstein() -> GanLoss:
 
 @GAN_LOSSES.register("relativistic")
 def relativistic() -> PairLoss:
-    """Cross-entropy of which image of a pair is real; the generator maximises the chance of its own.
+    """Cross-entropy of which image of a pair is real; the generator maximises the chance of the generated one.
 
     The generator gains nothing by dropping modes of the data; the game converges if gradients are penalised on both
     sides (`r1_r2`).  Source: Jolicoeur-Martineau 2019; Sun et al. 2020; Huang et al. 2024 (R3GAN).

@@ -28,7 +28,7 @@ class AuthenticShare(Metric):
 
     An image is authentic if it is farther from its nearest training image than that is from the nearest other one.  Of
     unseen real images slightly more than half are authentic, as the nearest image is often near to many; compare a
-    score with that of a test split.  A model that memorised its training images scores 0, and one that generates
+    score with that of a test split.  A model that memorised its training images scores 0, and a model of
     unrelated images 100, so do not optimise this metric.  The detail `memorised` is the share of generated images as
     near to a training image as the nearest 1 % of these are to each other, about 0.01 for unseen real images.  Source:
     Alaa et al. 2022, section 3.3 and appendix; over all features, as Stein et al. 2023 do.

@@ -44,7 +44,7 @@ class Metric(IgniteMetric):
     A batch may be empty.  Raises GensweepError for NaN or infinite features, and below `fewest` generated or real
     images.  `name` is for messages.
 
-    An `of_pixels` metric receives images, UInt8[b c h w]; one that `needs` a likelihood, the bits per dimension of
+    An `of_pixels` metric receives images, UInt8[b c h w]; a metric that `needs` a likelihood, the bits per dimension of
     held-out images, Float[b]; a `labelled` one, pairs with the labels of the images.  The reference of an `of_training`
     metric is always the training images.  An `of_moments` metric needs only mean and covariance of its reference.  A
     metric that is `fooled_by_noise` may prefer noise or the mean image to real images.  `details` are other numbers of

@@ -76,7 +76,7 @@ def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator
         yield f"no confidence band: fewer than {MIN_CONFIGURATIONS} configurations per group ({counts})"
     if stopped := [curve for curve in verdict.curves if curve.stopped]:
         counts = ", ".join(f"{each.stopped} of {each.trainings} of {name(each.group)}" for each in stopped)
-        yield f"trials stopped before the budget are extrapolated from those that finished: {counts}"
+        yield f"trials stopped before the budget are extrapolated from finished ones: {counts}"
     if verdict.group is not None and (unsure := [curve for curve in verdict.curves if curve.too_few_known]):
         counts = ", ".join(f"{name(each.group)} {each.known}" for each in unsure)
         yield (

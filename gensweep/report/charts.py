@@ -53,7 +53,7 @@ def budget_figure(comparison: Comparison, verdict: Recommendation) -> Figure | N
     )
     crossings = list(_crossings(comparison, verdict, trained.unit, per))
     panel = Panel(title, comparison.title, lines, dots, _levels(comparison), crossings)
-    return Figure("What a budget buys", caption, [panel])
+    return Figure("Score against budget", caption, [panel])
 
 
 def draw_charts(comparison: Comparison, verdict: Recommendation) -> list[Figure]:

@@ -167,7 +167,7 @@ def comparison_rows(comparison: Comparison, judged: Recommendation, limit: int |
             "whole": wording.format_amount(whole, unit),
             "train s": _rounded(trial.cost.train_seconds),
             "params": wording.count(trial.cost.params),
-            "what differs": wording.format_settings(trial.at_best.params, entry.differs),
+            "settings": wording.format_settings(trial.at_best.params, entry.differs),
         }
         for entry in comparison.entries[:limit]
         for trial in [entry.trial]
@@ -194,7 +194,7 @@ def trial_rows(sweep: StoredSweep) -> list[dict[str, Any]]:
             "train s": _rounded(trial.cost.train_seconds),
             "params": wording.count(trial.cost.params),
             "memory/image": wording.size(trial.cost.activation_bytes),
-            "what differs": _failure(trial) or wording.format_settings(trial.at_best.params, differs[trial.name]),
+            "settings": _failure(trial) or wording.format_settings(trial.at_best.params, differs[trial.name]),
         }
         for trial in sweep.trials
     ]
@@ -247,7 +247,7 @@ def front_table(comparison: Comparison) -> list[dict[str, Any]]:
                 each.metric: wording.format_named(each.metric, entry.trial.objective_values[each.metric])
                 for each in entry.trial.objectives[1:]
             },
-            "what differs": wording.format_settings(entry.trial.at_best.params, entry.differs),
+            "settings": wording.format_settings(entry.trial.at_best.params, entry.differs),
         }
         for entry in objective_front(comparison)
     ]

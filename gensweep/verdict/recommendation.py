@@ -222,7 +222,7 @@ def _known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overhe
 
 
 def _no_common_budget(judged: Sequence[TrainingCurve], unit: Unit) -> str:
-    """Why groups have no common budget, and what to do."""
+    """Why groups have no common budget, and the next step."""
     ends = {name: reach(curves) for name, curves in group_curves(judged).items()}
     late, short = max(ends, key=lambda name: ends[name][0]), min(ends, key=lambda name: ends[name][1])
     first, last = Amount(unit, ends[late][0]), Amount(unit, ends[short][1])

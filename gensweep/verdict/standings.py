@@ -74,7 +74,7 @@ def _error_within_seeds(
     """Standard error, on the scale, of a mean over seeds compared with one over the same seeds; degrees of freedom.
 
     A seed fixes the noise of a training and of its evaluations, so scores of one seed are correlated.  The error is
-    what remains after the effects of configurations and seeds.  None unless several configurations were trained with
+    the rest after the effects of configurations and seeds.  None unless several configurations were trained with
     the same seeds, each once.  Source: two-way analysis of variance, Fisher 1935, "The design of experiments", chapter
     IV.
     """

@@ -82,7 +82,7 @@ class IntervalEstimate:
 
 
 def difference_interval(first: IntervalEstimate, second: IntervalEstimate, correlation: float) -> tuple[float, float]:
-    """The interval of first - second at the level of their own intervals, given the correlation of their errors.
+    """The interval of first - second at the level of the two intervals, given the correlation of their errors.
 
     With a = first - first.low and b = second.high - second, the lower end is sqrt(a^2 + b^2 - 2 r a b) below the
     difference.

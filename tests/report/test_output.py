@@ -75,7 +75,7 @@ def test_a_command_stays_in_one_line(capsys, monkeypatch, width):
 
 def test_into_a_pipe_each_row_and_each_fact_is_one_line(capsys, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
-    print_table({"a": ["x" * 300, "y"], "b": ["1", "2"], "what differs": ["w " * 200, "v"]})
+    print_table({"a": ["x" * 300, "y"], "b": ["1", "2"], "settings": ["w " * 200, "v"]})
     assert len([line for line in capsys.readouterr().out.splitlines() if line.strip()]) == 2 + 2
     print_facts({"a": "word " * 100, "command": COMMAND}, commands=("command",))
     assert len(capsys.readouterr().out.splitlines()) == 2

@@ -124,7 +124,7 @@ def test_what_differs_is_what_varies_within_a_sweep():
     ]
     assert varied_by_family(trials)[trials[0].name] == ("x", "only")
     rows = comparison_rows(*judged([sweep("a", trials)]))
-    assert [row["what differs"] for row in rows] == ["x=1 only=3", "x=2"]
+    assert [row["settings"] for row in rows] == ["x=1 only=3", "x=2"]
 
 
 def limited(number, value, *broken, **values):

@@ -38,7 +38,7 @@ def trial_for_few_images(
 ) -> TrialConfig:
     """A trial that fine-tunes a checkpoint on the images in a folder, or on a class of the base's data set.
 
-    Settings are the base's, except `changes` (by dotted key) and those that suit few images.  Raises ConfigError if
+    Settings are the base's, except `changes` (by dotted key) and settings that suit few images.  Raises ConfigError if
     the images do not exist.
     """
     base = read_base(folder)

@@ -150,7 +150,7 @@ def trial_to_follow(run: str | None) -> tuple[TrialState, Identity]:
             if (identity := _samples_identity(trial)) is not None:
                 newest.setdefault(identity, trial)
     if not newest:
-        raise ConfigError(f"no run has a score yet, so name what to compare the images with: {SPELT_OUT}")
+        raise ConfigError(f"no run has a score yet, so name a reference for the images: {SPELT_OUT}")
     if len(newest) > 1:
         choices = ", or ".join(f"--like {trial.sweep} ({format_identity(each)})" for each, trial in newest.items())
         raise ConfigError(f"the runs have different evaluation settings; choose one: {choices}")

@@ -1,1 +1,1 @@
-"""`gensweep interpret`: which units of a trained network react to a label, and what changes without them."""
+"""`gensweep interpret`: find the units of a trained network that react to a label, and switch them off."""

@@ -16,9 +16,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command()
 @click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...", shell_complete=sweep_names)
-@click.option(
-    "--budget", required=True, metavar="AMOUNT", help="What one training may spend: 2e13flops, 8h, 60kimages."
-)
+@click.option("--budget", required=True, metavar="AMOUNT", help="The budget of one training: 2e13flops, 8h, 60kimages.")
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="Write the recommended sweep, for gensweep tune.")
 @root_option
 @format_option

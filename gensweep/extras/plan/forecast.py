@@ -54,7 +54,7 @@ def pooled_deviation(groups: Sequence[Array]) -> float | None:
 
 @dataclass(frozen=True)
 class FittedFamily:
-    """A law of one family, the laws that may be true instead (replicates, parameters), and what they were fitted to."""
+    """A law of one family, the laws that may be true instead (replicates, parameters), and their data."""
 
     observations: Observations
     best: Array

@@ -2,25 +2,23 @@
 
     score = F + E + A (f / f_0)^-a + B (D / D_0)^-b
 
-f is the FLOPs of training an image, which stand for the network's size, and D the images, so that a training takes
-f D.  F is known: real images score hardly less.  E is what no compute takes away beside it.  Source: Hoffmann et al.
-2022, eq. 2, whose N parameters are f here and whose E is F + E.  Everything is in logarithms: of what lies above F, and
-of the parameters, which are above 0 then.
+f is the FLOPs of training one image, a measure of the network's size, and D the number of images: a training costs f D.
+F is the known floor, the score of real images.  E is the rest that no compute removes.  Source: Hoffmann et al. 2022,
+eq. 2, whose N parameters are f here and whose E is F + E.  The fit uses logarithms of score - F and of the parameters.
 
-Scores of one training lie on one side of the law together, by its learning rate or its luck.  So a training i has an
-effect u_i of its own, and its j-th score is
+Scores of one training deviate from the law together, because of its learning rate or its seed.  So training i has an
+effect u_i, and its j-th score is
 
     log (score_ij - F) = log L(f_i, D_ij) + u_i + e_ij        u_i ~ (0, tau^2),  e_ij ~ (0, sigma^2)
 
-with the law L above the known floor F.  This splits into the mean of its residuals and what they deviate from it.  Both
-are judged by Huber's loss, so that no training and no score has much to say alone.  The effects also make early
-stopping harmless: what a scheduler stopped, it stopped for scores that are among the data (missing at random, Rubin
-1976), while without effects the good trainings that are left at the end would bend the law downwards.
+with the law L above the floor F.  The residuals split into their mean and the deviations from it.  Huber's loss on both
+limits the influence of a single training or score.  The effects also make early stopping harmless: a scheduler stops a
+trial because of scores that are in the data (missing at random, Rubin 1976).  Without effects, the good trainings that
+remain would bend the law downwards.
 
-The fit is the largest posterior density, found by L-BFGS from several starts as by Hoffmann et al. 2022.  How sure it
-is say laws that are fitted to configurations drawn with replacement, each with the centre of the prior drawn anew: what
-the data do not tell, such as E where nothing levels off yet, is as uncertain then as the prior says (Bardsley et al.
-2014, randomize-then-optimize).
+The fit maximises the posterior density by L-BFGS from several starts, as Hoffmann et al. 2022 do.  Its uncertainty is
+from laws fitted to configurations sampled with replacement, each with a sampled centre of the prior.  So a parameter
+that the data do not determine is as uncertain as the prior (Bardsley et al. 2014, randomize-then-optimize).
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def plan_spending(
     largest = longest(enough)
     if budget <= largest:
         raise GensweepError(
-            f"the budget is not larger than what a trial has spent ({budget / largest:.3g} of it), so run: "
+            f"the budget is not larger than the cost of a trial ({budget / largest:.3g} of it), so run: "
             "gensweep best --compare; or give a larger --budget"
         )
     tested = backtest(enough)
