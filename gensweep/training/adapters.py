@@ -79,7 +79,7 @@ def merge_adapters(
 ) -> tuple[str, ...]:
     """Merge adapters, each multiplied by a scale, into a family with the plain weights of their base.
 
-    Returns the class names, including the classes of the adapters.  Updates are summed.  If several adapters add the same
+    Returns the class names, those of the adapters included.  Updates are summed.  If several adapters add the same
     label, its row is their mean, weighted by the scales.
     Raises GensweepError if an adapter was trained on another base.
     """
