@@ -11,6 +11,8 @@ from gensweep.config.search_methods import PositiveAmount
 from gensweep.results import MAX_IMAGES, Unit
 
 SECONDS_PER_HOUR = 3600.0
+#: Limits up to this size count as 0.
+SMALLEST_SCALE = 1e-12
 
 
 class Objective(FrozenSettings):
@@ -45,9 +47,9 @@ class Constraint(FrozenSettings):
         return f"{low}{self.metric}" + ("" if self.max is None else f" <= {self.max:,.6g}")
 
     def excess(self, value: float) -> float:
-        """The distance to the nearest limit, relative to it unless it is 0; positive if the limit is broken."""
-        above = -1.0 if self.max is None else (value - self.max) / (abs(self.max) or 1.0)
-        below = -1.0 if self.min is None else (self.min - value) / (abs(self.min) or 1.0)
+        """The distance to the nearest limit, relative to it unless it is about 0; positive if the limit is broken."""
+        above = -1.0 if self.max is None else (value - self.max) / _scale(self.max)
+        below = -1.0 if self.min is None else (self.min - value) / _scale(self.min)
         return max(above, below)
 
     def format_violation(self, value: float) -> str:
@@ -55,6 +57,11 @@ class Constraint(FrozenSettings):
         if self.max is not None and value > self.max:
             return f"{self.metric} {value:,.6g} is more than {self.max:,.6g}"
         return f"{self.metric} {value:,.6g} is less than {self.min:,.6g}"
+
+
+def _scale(limit: float) -> float:
+    """Size of a limit, or 1 near 0, where dividing would overflow."""
+    return abs(limit) if abs(limit) > SMALLEST_SCALE else 1.0
 
 
 class _Amount(FrozenSettings):

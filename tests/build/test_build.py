@@ -64,7 +64,7 @@ def test_settings_of_sampling_can_change_and_those_of_the_network_cannot(trained
         for change in (partial(load_checkpoint, folder, overrides={key: 9}), partial(model.with_settings, {key: 9})):
             with pytest.raises(ConfigError, match=f"{key}: is fixed since training"):
                 change()
-    with pytest.raises(ConfigError, match=r"diffusion\.levels\.kind: says how"):
+    with pytest.raises(ConfigError, match=r"diffusion\.levels\.kind: is fixed since training"):
         load_checkpoint(folder, overrides={"diffusion": {"levels": {"kind": "uniform"}}}, device="cpu")
     assert load_checkpoint(folder, overrides={"diffusion.schedule.kind": "cosine"}, device="cpu").family
 

@@ -128,7 +128,7 @@ def test_without_mlflow_commands_work_and_say_one_line(store, capsys, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--budget", "3weeks"], 2, "has the unit 'weeks', which is none"),
+        (["--budget", "3weeks"], 2, "has the unknown unit 'weeks'"),
         (["--budget", "9d"], 2, "is more than all groups reached"),
         (["--draw", "5", "--budget", "1e12flops"], 2, "no trial has a recorded cost in flops"),
         (["--budget", "60kimages", "--draw", "5"], 2, "--draw: sampling costs no training images"),

@@ -73,5 +73,8 @@ def test_too_few_open_files_are_refused_before_ray_starts(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("ray.is_initialized", lambda: False)  # by another test
     monkeypatch.setattr("resource.getrlimit", lambda kind: (64, 64))
-    with pytest.raises(GensweepError, match=r"only 64 files .* ulimit -n"), connected(1):
+    with (
+        pytest.raises(GensweepError, match=r"limit of open files is 64, but Ray needs 256; .* ulimit -n"),
+        connected(1),
+    ):
         pass

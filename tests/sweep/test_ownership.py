@@ -37,7 +37,7 @@ def elsewhere(remote):
 def test_a_storage_that_holds_another_sweep_is_refused(remote):
     claim(remote).renew(release=True)
     remote.write("sweep.json", b"{}")
-    with pytest.raises(ConfigError, match=r"holds another sweep .*--name.*--resume"):
+    with pytest.raises(ConfigError, match=r"contains another sweep .*--name.*--resume"):
         claim(remote, "b")
     assert Owner.of(remote).sweep_id == "a"
 

@@ -46,7 +46,7 @@ def registered(store, made):
     add(sweep, "t0000", 5.0, made, error=0.3)
     sweep.file()
     words = register_recommended(compare("first"), "digits")
-    assert words.startswith("first/t0000 is version 1 of digits and its champion: mlflow models serve")
+    assert words.startswith("first/t0000 is version 1 of digits and now the champion; to serve it: mlflow models serve")
     assert register_recommended(compare("first"), "digits") == words
     with pytest.raises(GensweepError, match="first/t0000 was not registered as '': "):
         register_recommended(compare("first"), "")
@@ -112,11 +112,11 @@ def test_the_alias_moves_only_to_a_surely_better_model(registered, made):
     better = compare("first")
     assert not better.too_close
     worse = next(entry for entry in better.comparison.entries if entry.trial.trial == "t0001")
-    assert register_recommended(better, "digits").startswith("first/t0002 is version 4 of digits and its champion")
+    assert register_recommended(better, "digits").startswith("first/t0002 is version 4 of digits and now the champion")
     # The best model of the best group may be worse than one of another group.
     words = register_recommended(replace(better, judged=replace(better.judged, recommended=worse)), "digits")
     assert re.fullmatch(
-        r"Best score: first/t0002 \(.* 2\); recommended: first/t0001, as .*\. first/t0001 is version 2 of digits; its "
+        r"Best score: first/t0002 \(.* 2\); recommended: first/t0001, as .*\. first/t0001 is version 2 of digits; the "
         "champion is still version 4, whose score is not certainly worse",
         words,
     )

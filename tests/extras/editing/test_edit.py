@@ -120,7 +120,7 @@ def test_what_is_not_white_in_the_mask_is_kept_to_the_bit(checkpoints, files, ro
         (["car.png", "--rounds", "2"], ["--rounds", "--inpaint MASK"]),
         (["torn.png"], ["torn.png", "cannot be read"]),
         (["car.png", "--inpaint", "narrow.png"], ["30 x 24", "40 x 24"]),
-        (["car.png", "--inpaint", "black.png"], ["the mask", "nothing to draw"]),
+        (["car.png", "--inpaint", "black.png"], ["the mask", "nothing to redraw"]),
         (["car.png", "--interpolate", "ship.png", "--strength", "0.5"], ["--strength", "--interpolate"]),
         (["car.png", "--interpolate", "ship.png", "-n", "1"], ["at least 2"]),
         (["car.png", "--interpolate", "ship.png", "--set", "sampler.kind=ancestral"], ["deterministic", "ddim"]),

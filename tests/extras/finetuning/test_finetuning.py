@@ -146,7 +146,9 @@ def test_an_adapter_of_another_base_is_refused_by_both_hashes(kind, base, tuned,
 
 def test_a_base_that_has_changed_is_noticed(base):
     trial = few(base).with_overrides({"start.sha256": "0" * 64})
-    with pytest.raises(GensweepError, match=r"start.base: the weights of .* are .*, but 000000000000 when this run"):
+    with pytest.raises(
+        GensweepError, match=r"start.base: the weights of .* changed from 000000000000 to .* since this run"
+    ):
         build_learner(trial, load_images(trial), "cpu", Workers())
 
 

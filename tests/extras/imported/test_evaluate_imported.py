@@ -57,7 +57,7 @@ def test_a_folder_and_a_generator_are_ranked_with_a_trained_run(store, capsys):
     page = Path("report.html").read_text(encoding="utf-8")
     pictures = re.findall(r'<img src="data:image/webp;base64,[^"]*" alt="([^"]*)"', page)
     assert sorted(pictures) == ["Real images", *(f"Samples of {name}/t0000" for name in sorted(entries))]
-    assert "trained once more" in page  # the verdict is on what to train
+    assert "To train the recommended trial" in page  # the verdict is on what to train
 
 
 def test_a_generator_scores_what_its_images_score(store, capsys):
@@ -147,7 +147,7 @@ def test_real_pictures_in_a_folder_are_a_reference_without_any_run(store, capsys
 BAD_FOLDERS = {
     "empty": "has nothing to score: it has no picture file",
     "broken": "has nothing to score: 2 files cannot be read",
-    "small": "holds 3 pictures, but 12 are needed; add 9, or score 3 with --samples 3",
+    "small": "has 3 pictures, but 12 are needed; add 9, or score 3 with --samples 3",
 }
 
 

@@ -109,7 +109,7 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys
         (["tiny", "--class", "horse"], "'horse' is not a class of this model (known: 0, 1, 2,"),
         (["tiny", "--layer", "zzz"], "--layer 'zzz' matches none of"),
         (["tiny", "--layer", "("], "--layer '(' is not a regular expression"),
-        (["tiny", "--layer", "condition"], "none of these layers reads maps"),
+        (["tiny", "--layer", "condition"], "these layers read only latents, times or labels"),
         (["nothing"], "'nothing'"),
         (["tiny", "-o", "a_file"], "is a file"),
     ],

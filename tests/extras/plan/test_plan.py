@@ -95,7 +95,7 @@ def test_what_follows_no_law_is_not_recommended(store, capsys):
         (["upward", "--budget", BUDGET], 2, "objective is fd, kid or bpd"),
         (["costless", "--budget", BUDGET], 4, "trained here"),
         (["ddpm", "--budget", BUDGET, "-o", "plan.svg"], 2, ".yaml"),
-        (["ddpm", "--budget", BUDGET, "-o", "nowhere/next.yaml"], 2, "make it first"),
+        (["ddpm", "--budget", BUDGET, "-o", "nowhere/next.yaml"], 2, "create it first"),
         (["ddmp", "--budget", BUDGET], 2, "did you mean 'ddpm'"),
     ],
 )
