@@ -221,8 +221,8 @@ def _longer_trial(folder: Path, overrides: Mapping[str, Any]) -> tuple[TrialConf
     if (images.class_names, images.class_counts) != (checkpoint.class_names, checkpoint.class_counts):
         raise ConfigError(
             f"data: found {len(images):,} images of {len(images.class_names)} classes, but the checkpoint was "
-            f"trained with {sum(checkpoint.class_counts):,} of {len(checkpoint.class_names)}; to continue  "
-            "with the same images, set --set data.path=FOLDER"
+            f"trained with {sum(checkpoint.class_counts):,} of {len(checkpoint.class_names)}; to continue "
+            "with the same images, add --set data.path=FOLDER"
         )
     return trial, checkpoint
 

@@ -34,9 +34,15 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def breakable(name: str) -> Markup:
-    """Text that a narrow column breaks after a slash first."""
-    return escape(name).replace("/", Markup("/<wbr>"))
+def breakable(text: str) -> Markup:
+    """Text that a narrow column breaks after a slash first; a command after a colon becomes code, broken at spaces."""
+    words, colon, command = text.partition(": gensweep ")
+    found = escape(words).replace("/", Markup("/<wbr>"))
+    if not colon:
+        return found
+    command, semicolon, rest = f"gensweep {command}".partition("; ")
+    code = Markup(" ").join(Markup("<span>{}</span>").format(word) for word in command.split())
+    return Markup("{}: <code>{}</code>{}{}").format(found, code, semicolon, breakable(rest))
 
 
 #: Filters of the template, in addition to all functions of `wording`.

@@ -11,7 +11,7 @@ from recorded import sweep as made_sweep
 
 from gensweep.errors import GensweepError
 from gensweep.report.caveats import caveats
-from gensweep.report.html import render, write_report
+from gensweep.report.html import breakable, render, write_report
 from gensweep.report.verdict import format_sentences
 from gensweep.results import Cost
 from gensweep.sweep.stored_sweeps import load_sweeps
@@ -97,7 +97,7 @@ def test_the_page_lists_the_best_of_many_trials(comparison, monkeypatch):
 
 
 def test_the_page_answers_the_question(page, comparison):
-    text, verdict = " ".join(Page(page).words), recommend(comparison)
+    text, verdict = " ".join(" ".join(Page(page).words).split()), recommend(comparison)
     winner = verdict.recommended.trial
     assert winner.family == "diffusion"
     headline, *sentences = format_sentences(comparison, verdict)
@@ -146,3 +146,9 @@ def test_a_report_is_written_whole_or_not_at_all(comparison, tmp_path):
     blocked.write_text("")
     with pytest.raises(GensweepError, match=r"cannot be written .* -o FILE"):
         write_report(comparison, recommend(comparison), Path(blocked) / "report.html")
+
+
+def test_a_command_in_a_sentence_is_code_that_breaks_at_spaces():
+    text = breakable("a/t1 has one seed; to see: gensweep tune --repeat <a>; else")
+    words = "".join(f"<span>{word}</span> " for word in ("gensweep", "tune", "--repeat", "&lt;a&gt;")).rstrip()
+    assert text == f"a/<wbr>t1 has one seed; to see: <code>{words}</code>; else"

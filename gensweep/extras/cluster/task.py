@@ -27,7 +27,7 @@ from gensweep.run.near_gpus import CLUSTER_RUNNERS, ReturnedPath, SentPath, repl
 if TYPE_CHECKING:
     from gensweep.run.messages import WithPlugins
 
-PATIENCE = 15.0  # seconds without a sign of the task before printing what it waits for
+PATIENCE = 15.0  # seconds without a sign of the task before the reason for waiting is printed
 
 #: Printed if Ray ends this process.
 LOST_CLUSTER = (
