@@ -79,7 +79,7 @@ def begun(tmp_path_factory):
         assert tuning.stderr is not None
         for line in tuning.stderr:
             said.append(line)
-            if "waits until" in line:
+            if "waits for" in line:
                 break
         assert not SweepFolder(folder / "sweeps", "quickstart").exists
     out, rest = tuning.communicate(timeout=HANGS)
@@ -111,9 +111,9 @@ def comparison(look):
 def test_a_sweep_waits_for_free_cores_and_names_their_owner(begun):
     _, waits, rest = begun
     cores = usable_cores()
-    told = f"sweep first (process {os.getpid()}) uses {cores} of this machine's {cores} cores: quickstart waits until"
+    told = f"sweep first (process {os.getpid()}) uses {cores} of this machine's {cores} cores: quickstart waits for"
     assert told in waits
-    assert "quickstart takes 2" in rest  # a trial has two workers
+    assert "quickstart uses 2" in rest  # a trial has two workers
     assert other_claims() == []
 
 
