@@ -24,6 +24,11 @@ PAGES |= {
     f"experiments/{file.parent.name}/README.md": f"experiments/{file.parent.name}/index.md"
     for file in sorted(ROOT.glob("experiments/*/README.md"))
 }
+#: Short words of inline code with hyphens, such as options: a browser would break them after a hyphen.
+HYPHENATED = re.compile(r"(?<=[\s>])[^\s<>]{0,30}-[^\s<>]{0,30}(?=[\s<])")
+INLINE_CODE = re.compile(r"(?<!</span>)<code>([^<]*)</code>")
+#: Longest code that a table keeps on one line, in letters.
+SHORT_CODE = 40
 LINK = re.compile(r"\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -32,7 +37,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "index.md", content=_start_page()))
     for source, page in PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
-    for picture in sorted(ROOT.glob("experiments/*/*.png")):
+    for picture in sorted([*ROOT.glob("experiments/*/*.png"), *ROOT.glob("experiments/*/*.svg")]):
         name = picture.relative_to(ROOT).as_posix()
         files.append(File.generated(config, name, abs_src_path=str(picture)))
     return files
@@ -71,3 +76,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"`{target}`" if target.startswith(words) else f"{words} (`{target}`)"
 
     return LINK.sub(to_page, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Keep options in inline code on one line, and mark long code, which tables may wrap."""
+
+    def marked(code: re.Match[str]) -> str:
+        kept = HYPHENATED.sub(r"<span>\g<0></span>", code[0])
+        return kept if len(code[1]) <= SHORT_CODE else kept.replace("<code>", '<code class="long">', 1)
+
+    return INLINE_CODE.sub(marked, html)

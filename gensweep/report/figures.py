@@ -257,10 +257,6 @@ def _dot(dot: Dot, x: float, y: float) -> Iterator[str]:
 
 def _names(panel: Panel, x: Scale, y: Scale) -> Iterator[str]:
     """Levels and crossings with their labels."""
-    for level in panel.levels:
-        at, look = y.place(level.y), {"stroke": INK, "stroke_width": 1.2, "stroke_dasharray": "1,3"}
-        yield _mark("line", level.note, x1=x.start, x2=x.end, y1=at, y2=at, **look)
-        yield _text(level.name, x.end, at - 4, "end")
     for crossing in panel.crossings:
         at, (start, end) = x.place(crossing.x), map(x.place, crossing.interval)
         size = {"width": end - start, "height": y.start - y.end}
@@ -269,3 +265,7 @@ def _names(panel: Panel, x: Scale, y: Scale) -> Iterator[str]:
         yield _mark("line", crossing.note, x1=at, x2=at, y1=y.start, y2=y.end, **look)
         yield _text(crossing.below, at - 5, y.end + 13, "end", INK)
         yield _text(crossing.above, at + 5, y.end + 13, "start", INK)
+    for level in panel.levels:
+        at, look = y.place(level.y), {"stroke": INK, "stroke_width": 1.2, "stroke_dasharray": "1,3"}
+        yield _mark("line", level.note, x1=x.start, x2=x.end, y1=at, y2=at, **look)
+        yield _text(level.name, x.end, at - 4, "end")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 
 
 def breakable(text: str) -> Markup:
-    """Text that a narrow column breaks after a slash first; a command after a colon becomes code, broken at spaces."""
+    """Text that breaks after a slash first, and never before %; a command after a colon becomes code."""
     words, colon, command = text.partition(": gensweep ")
-    found = escape(words).replace("/", Markup("/<wbr>"))
+    found = escape(words).replace("/", Markup("/<wbr>")).replace(" %", "\u00a0%")
     if not colon:
         return found
     command, semicolon, rest = f"gensweep {command}".partition("; ")
@@ -51,6 +52,8 @@ FILTERS = (breakable, family_name, format_diversity, format_importance, format_r
 TABLE_ROWS, MOST_ROWS = 12, 1000
 #: Largest number of sample grids.
 MAX_GRIDS = 8
+#: Largest number of images in a row of a thumbnail.
+THUMBNAIL_COLUMNS = 4
 #: Longest side of a picture in pixels, and its WebP quality: 17 pictures stay below 5 MB.
 MAX_PIXELS, QUALITY = 1024, 90
 
@@ -82,7 +85,7 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
         sampling_unit=sampling_unit,
         intervals=any(entry.score.interval for entry in comparison.entries),
         close={tie.trial.name for tie in comparison.ties},
-        grids=[(entry, url, _picture(entry, "suspects")) for entry in shown if (url := _picture(entry, "samples"))],
+        grids=[(entry, urls, _picture(entry, "suspects")) for entry in shown if (urls := _picture(entry, "samples"))],
         real=next(filter(None, (_picture(entry, "real") for entry in shown)), None),
         groups=[comparison.group_name(group) for group in groups],
         series_of=lambda entry: series_of(comparison, entry),
@@ -102,17 +105,34 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
     )
 
 
-def _picture(entry: RankedTrial, key: str) -> str | None:
-    """Picture of a trial's best evaluation, else of its latest, as a data URL; None without one."""
-    trial, file = entry.trial, io.BytesIO()
+def _picture(entry: RankedTrial, key: str) -> tuple[str, str] | None:
+    """Picture of a trial's best evaluation, else of its latest: thumbnail and whole, as data URLs; None without one."""
+    trial = entry.trial
     kept = {} if trial.folder is None else trial.folder.pictures_of(trial.best_of or trial.trial, key)
     if not kept:
         return None
     best = 0 if trial.best is None else trial.best.evaluation.images
     with Image.open(kept.get(best, kept[max(kept)])) as picture:
-        picture.thumbnail((MAX_PIXELS, MAX_PIXELS))
-        picture.convert("RGB").save(file, "WEBP", quality=QUALITY)
+        return _encode(_first_images(picture)), _encode(picture)
+
+
+def _encode(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.thumbnail((MAX_PIXELS, MAX_PIXELS))
+    picture.convert("RGB").save(file, "WEBP", quality=QUALITY)
     return data_url("picture.webp", file.getvalue())
+
+
+def _first_images(grid: Image.Image) -> Image.Image:
+    """A square of the first images of a grid with a layout (see `write_class_grid`), else its upper left quarter."""
+    side, corners = json.loads(grid.info.get("layout", "[0, []]"))
+    columns = min(THUMBNAIL_COLUMNS, int(len(corners) ** 0.5))
+    if not columns:
+        return grid.crop((0, 0, grid.width // 2, grid.height // 2))
+    square = Image.new("RGB", (columns * side, columns * side))
+    for place, (left, top) in enumerate(corners[: columns**2]):
+        square.paste(grid.crop((left, top, left + side, top + side)), (place % columns * side, place // columns * side))
+    return square
 
 
 def environment(package: str = "gensweep.report") -> Environment:

@@ -46,23 +46,23 @@ def format_group(comparison: Comparison, verdict: Recommendation, group: str) ->
 
 
 def _recommended(comparison: Comparison, verdict: Recommendation) -> str:
-    name, at, found = (
-        verdict.recommended.trial.name,
-        "",
-        f"{comparison.title} {wording.score(verdict.score)}{_seeds(verdict)}",
-    )
+    name, at = verdict.recommended.trial.name, ""
+    found = f"{comparison.title} {wording.score(verdict.score)}{_seeds(verdict)}"
     if verdict.budget is not None:
         more = f"for training and {verdict.draw:,} images" if verdict.draw else "of training"
-        at = f" at {wording.format_amount(verdict.budget.value, verdict.budget.unit)} {more}"
+        at = f"with {wording.format_amount(verdict.budget.value, verdict.budget.unit)} {more}"
     if verdict.probability is None:
         sure = "" if len(comparison.entries) < 2 else "; its probability of being the best is unknown"
-        sentence = f"{at} the best is {name}, {found}{sure}"
+        sentence = f"{at}, the best is {name}, {found}{sure}"
     else:
         who = name if verdict.group is None else format_group(comparison, verdict, verdict.group)
-        lead = f"too close to call{at}: {who} leads" if verdict.too_close else f"{at} take {who}, the best"
         model = found if verdict.group is None else f"{name}, {found}"
-        sentence = f"{lead} with a probability of {wording.format_probability(verdict.probability)}: {model}"
-    sentence = sentence.strip()
+        sure = f"(probability {wording.format_probability(verdict.probability)})"
+        if verdict.too_close:
+            sentence = f"too close to call {at}".strip() + f": {who} leads {sure} with {model}"
+        else:
+            sentence = f"{at}, choose {who} {sure}: {model}"
+    sentence = sentence.removeprefix(", ")
     return sentence[:1].upper() + sentence[1:]
 
 
@@ -100,7 +100,7 @@ def _flip(comparison: Comparison, verdict: Recommendation, flip: Flip) -> str:
     unit, what = verdict.trained.unit, "" if verdict.draw else " of training"
     below, above = format_group(comparison, verdict, flip.below), format_group(comparison, verdict, flip.above)
     at, low, high = (wording.format_amount(each, unit) for each in (flip.value, flip.low, flip.high))
-    return f"Below {at}{what} take {below}, above it {above} (95 %: {low} to {high})"
+    return f"Below {at}{what}, choose {below}; above it, {above} (95 %: {low} to {high})"
 
 
 def _expected(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
@@ -114,8 +114,8 @@ def _expected(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
                 ends = [wording.rough(end) for end in (point.low, point.high) if end is not None]
                 band = f" ({' to '.join(ends)})" if ends else ""
                 parts.append(f"{format_group(comparison, verdict, curve.group)} {wording.rough(point.best)}{band}")
-    tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations, each"
-    yield f"Expected of {tries} trained for that: {', '.join(parts)}"
+    tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations"
+    yield f"Expected score of {tries} at this budget: {', '.join(parts)}"
 
 
 def _cost(verdict: Recommendation) -> Iterator[str]:

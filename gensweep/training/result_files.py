@@ -131,10 +131,11 @@ def write_class_grid(
     """Write images as one picture with a row per class, in the order of the classes.
 
     Names with letters that DejaVu Sans lacks are shown as numbers.  Long rows are wrapped and many rows are put side by
-    side, so that the picture is about square.
+    side, so that the picture is about square.  The text "layout" of the file holds the side of an image and the upper
+    left corners of the images in their order, as JSON, from which the report cuts out the first images.
     """
     # A slow import that only processes with pictures need.
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, PngImagePlugin
 
     font, letters = _font()
     members = {label: (labels == label).nonzero()[:, 0].tolist() for label in sorted(set(labels.tolist()))}
@@ -155,16 +156,18 @@ def write_class_grid(
     width = space + side * columns
     high = min(len(rows), math.ceil(math.sqrt(len(rows) * width / side)))
     sheet = Image.new("RGB", (width * -(-len(rows) // high), side * high), "white")
-    pen = ImageDraw.Draw(sheet)
+    pen, corners, layout = ImageDraw.Draw(sheet), [(0, 0)] * len(tiles), PngImagePlugin.PngInfo()
     for place, (label, is_first, row) in enumerate(rows):
         left, top = place // high * width, place % high * side
         if is_first:
             at = left + space - NAME_SPACE_PIXELS, top + side / 2
             pen.text(at, texts[label], fill="black", font=font, anchor="rm")
         for column, member in enumerate(row):
-            sheet.paste(Image.fromarray(tiles[member]), (left + space + column * side, top))
+            corners[member] = (left + space + column * side, top)
+            sheet.paste(Image.fromarray(tiles[member]), corners[member])
+    layout.add_text("layout", json.dumps([side, corners]))
     with naming(file):
-        sheet.save(file)
+        sheet.save(file, pnginfo=layout)
 
 
 @functools.cache

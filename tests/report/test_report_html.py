@@ -1,11 +1,15 @@
 import base64
 import hashlib
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from recorded import changed, judged
 from recorded import sweep as made_sweep
 
@@ -15,6 +19,7 @@ from gensweep.report.html import breakable, render, write_report
 from gensweep.report.verdict import format_sentences
 from gensweep.results import Cost
 from gensweep.sweep.stored_sweeps import load_sweeps
+from gensweep.training.result_files import write_class_grid
 from gensweep.verdict.comparison import compare
 from gensweep.verdict.recommendation import recommend
 
@@ -112,6 +117,24 @@ def test_the_page_answers_the_question(page, comparison):
         assert words in text, words
     for entry in comparison.entries:
         assert entry.trial.name in text
+
+
+def test_a_thumbnail_has_the_first_images_without_names(comparison):
+    """Images of 20 shades, sorted by class in the file and by number in the thumbnail."""
+    trial, shades = recommend(comparison).recommended.trial, torch.arange(20) * 10
+    images = shades.to(torch.uint8)[:, None, None, None].expand(-1, 1, 64, 64).contiguous()
+    for file in trial.folder.pictures_of(trial.best_of or trial.trial, "samples").values():
+        write_class_grid(images, torch.arange(20) % 3, ["ant", "bee", "cat"], file)
+    pictures = [
+        Image.open(io.BytesIO(base64.b64decode(url)))
+        for url in re.findall(
+            r'webp;base64,([^"]*)" alt="Samples of ' + trial.name, render(comparison, recommend(comparison))
+        )
+    ]
+    thumbnail = np.asarray(pictures[0].convert("L"), dtype=float)
+    side = thumbnail.shape[0] // 4
+    middles = thumbnail[side // 2 :: side, side // 2 :: side]
+    assert np.abs(middles - shades[:16].reshape(4, 4).numpy()).max() < 5
 
 
 def test_whatever_users_named_is_escaped(comparison):

@@ -1,5 +1,7 @@
 """Images by class: each class in a row of its own, under its name, and real ones laid out alike."""
 
+import json
+
 import numpy as np
 import tiny
 import torch
@@ -40,3 +42,12 @@ def test_real_images_are_of_the_drawn_classes():
     of_class = [images.pixels[images.labels == label] for label in range(3)]
     expected = [of_class[2][0], of_class[0][0], of_class[2][1], of_class[2][2], of_class[1][0], of_class[2][3]]
     assert torch.equal(real, torch.stack([*expected, of_class[2][0]]))
+
+
+def test_the_file_says_where_each_image_is(tmp_path):
+    labels, file = torch.tensor([2, 0, 1, 0, 2, 0]), tmp_path / "grid.png"
+    grid = drawn(labels, ["ant", "bee", "cat"], file)
+    with Image.open(file) as picture:
+        side, corners = json.loads(picture.info["layout"])
+    assert side == SIDE + 2 * TILE_MARGIN_PIXELS
+    assert [grid[top + side // 2, left + side // 2, 0] for left, top in corners] == (labels + 1).tolist()

@@ -29,7 +29,7 @@ def test_without_a_common_budget_the_mean_of_seeds_counts(apart):
     assert (verdict.recommended.trial.name, verdict.score, verdict.seeds) == ("d/t0000", 32.0, 3)
     assert verdict.interval[0] < 32 < verdict.interval[1]
     words = format_verdict(apart, verdict)
-    assert re.match(r"(Take d/t0000, the best|Too close to call: d/t0000 leads) with a probability of ", words)
+    assert re.match(r"(Choose d/t0000|Too close to call: d/t0000 leads) \(probability ", words)
     assert "FD-EffNetLite0 32, mean of 3 seeds (95 %: " in words
     assert [each for each in caveats(apart, verdict) if "seed" in each] == []
     assert "in flops they have no budget in common" in next(caveats(apart, verdict))
