@@ -2,9 +2,9 @@
 
 After n pairs the gain is the mean difference of the two configurations, and its standard error is s * sqrt(2 / n).
 The variance s^2 is pooled over the seeds of both, with further seeds of the base that are known.  Equal seeds can
-only make the scores of a pair more alike, so this error is not too small.  After each pair, Student's p-value is compared with a
-bound that grows with n.  Under the null hypothesis of no gain the p-values do not depend on the true variance, so
-their joint distribution, and bounds that hold the error over all looks, come from one simulation.
+only make the scores of a pair more alike, so this error is not too small.  After each pair, Student's p-value is
+compared with a bound that grows with n.  Without a gain the p-values do not depend on the true variance.  So one
+simulation gives the bounds that hold the error over all looks.
 
 Sources: Pampallona & Tsiatis 1994 (bounds that grow with the number of looks); Jennison & Turnbull 1989 (repeated
 intervals); Spiegelhalter et al. 1986 (predictive chance of success, to stop early).
@@ -27,21 +27,24 @@ Decision = Literal["keep", "discard", "undecided"]
 SIMULATIONS, FORECASTS = 200_000, 4_000
 #: A candidate is discarded if the chance that the remaining seeds bring a keep is below this.
 LEAST_CHANCE = 0.1
+#: Most pairs that a forecast names.
+MOST_NEEDED = 99
 
 
 @dataclass(frozen=True)
 class Look:
-    """The result after some pairs.  Gains are differences of scores, above 0 if the candidate is better."""
+    """The result after some pairs.  Gains are shares of the base's mean score, above 0 if the candidate is better."""
 
     pairs: int
     gain: float
-    interval: tuple[float, float]
-    """Holds the true gain at all looks together, with the declared error at each end."""
+    low: float
+    high: float
+    """The ends of an interval that holds the true gain at all looks together, with the declared error at each end."""
     chance: float
-    """The chance that the remaining seeds bring a keep, if not kept yet."""
-    decision: Decision
+    """The probability that the remaining seeds bring a keep."""
     needed: int | None
-    """Pairs after which this gain would be enough for a keep; None if it is too small or never."""
+    """Pairs after which this gain would be enough for a keep; None if it is too small."""
+    decision: Decision
 
 
 @cache
@@ -59,53 +62,42 @@ def p_bounds(most: int, known: int, error: float) -> tuple[float, ...]:
             spread = np.sqrt((_squares(base[:, : max(known, n)]) + _squares(candidate[:, :n])) / freedom)
             ratio = (base[:, :n].mean(1) - candidate[:, :n].mean(1)) / (spread * math.sqrt(2 / n))
             smallest = np.minimum(smallest, stats.t.sf(ratio, freedom) * most / n)
-    whole = float(np.quantile(smallest, error))
-    return tuple(whole * n / most for n in range(1, most + 1))
+    return tuple(float(np.quantile(smallest, error)) * n / most for n in range(1, most + 1))
 
 
-def look(
-    base: Sequence[float],
-    candidate: Sequence[float],
-    *,
-    most: int,
-    error: float,
-    least_gain: float,
-    known: int = 0,
-) -> Look:
+def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error: float, least_gain: float, known: int) -> Look:
     """Judge the pairs so far.  Scores are ordered: lower is better, and those at one position share a seed.
 
     `known` scores of the base were there before the first pair.  `least_gain` is the smallest gain that matters.
     """
     n, base = len(candidate), base[: max(known, len(candidate))]
-    freedom, gain = _freedom(n, known), float(np.mean(base[:n]) - np.mean(candidate))
+    scale, freedom = abs(base[:n].mean()) or 1.0, _freedom(n, known)
+    gain = float(base[:n].mean() - candidate.mean()) / scale
     if not freedom:
-        return Look(n, gain, (-math.inf, math.inf), 1.0, "undecided", None)
-    spread = math.sqrt(float(_squares(np.array([base]))[0] + _squares(np.array([candidate]))[0]) / freedom)
-    bounds = p_bounds(most, known, error)
-    reach = [spread * math.sqrt(2 / m) * float(stats.t.isf(bounds[m - 1], freedom)) for m in range(1, most + 1)]
-    interval = gain - reach[n - 1], gain + reach[n - 1]
-    chance = _chance(gain, spread, n, reach, least_gain, freedom)
-    needed = next((m for m in range(n, 100) if gain >= least_gain and gain > reach[n - 1] * math.sqrt(n / m)), None)
+        return Look(n, gain, -math.inf, math.inf, 1.0, None, "undecided")
+    spread = math.sqrt(float(_squares(base[None])[0] + _squares(candidate[None])[0]) / freedom) / scale
+    limits = stats.t.isf(p_bounds(most, known, error), freedom)
+    reach = spread * np.sqrt(2 / np.arange(1, most + 1)) * limits
+    low, high = gain - reach[n - 1], gain + reach[n - 1]
+    chance = _chance(gain, spread, n, np.maximum(reach[n:], least_gain), freedom)
+    further = range(n, MOST_NEEDED + 1) if gain >= least_gain else ()
+    needed = next((m for m in further if gain > reach[n - 1] * math.sqrt(n / m)), None)
     decision: Decision = "undecided"
-    if interval[0] > 0 and gain >= least_gain:
+    if low > 0 and gain >= least_gain:
         decision = "keep"
-    elif interval[1] < least_gain or chance < LEAST_CHANCE:
+    elif high < least_gain or (n < most and chance < LEAST_CHANCE):
         decision = "discard"
-    return Look(n, gain, interval, chance, decision, needed)
+    return Look(n, gain, float(low), float(high), chance, needed, decision)
 
 
-def _chance(gain: float, spread: float, n: int, reach: Sequence[float], least_gain: float, freedom: int) -> float:
-    """The predictive probability of a keep in the remaining looks; 1 at the last look, which may stay undecided."""
-    most = len(reach)
-    if n >= most:
-        return 1.0
+def _chance(gain: float, spread: float, n: int, needed: np.ndarray, freedom: int) -> float:
+    """The predictive probability that the gain exceeds what is `needed` at one of the next looks."""
     generator = np.random.default_rng(0)
     scale = spread * np.sqrt(freedom / generator.chisquare(freedom, FORECASTS))
     true = gain + scale * math.sqrt(2 / n) * generator.standard_normal(FORECASTS)
-    new = true[:, None] + scale[:, None] * math.sqrt(2) * generator.standard_normal((FORECASTS, most - n))
-    counts = np.arange(n + 1, most + 1)
-    means = (n * gain + new.cumsum(1)) / counts
-    return float((means > np.maximum(np.array(reach[n:]), least_gain)).any(1).mean())
+    new = true[:, None] + scale[:, None] * math.sqrt(2) * generator.standard_normal((FORECASTS, len(needed)))
+    means = (n * gain + new.cumsum(1)) / np.arange(n + 1, n + 1 + len(needed))
+    return float((means > needed).any(1).mean())
 
 
 def _squares(scores: np.ndarray) -> np.ndarray:
