@@ -93,13 +93,14 @@ def due_seeds(state: SweepState, rules: Rules) -> list[Suggested]:
 def _judgement(
     state: SweepState, base: TrialState, candidate: TrialState, known: int, rules: Rules, error: float
 ) -> Judgement:
-    decision, looks = "undecided", list[Look]()
+    decision: Decision = "undecided"
+    looks = list[Look]()
     mine, theirs = (list(_scores(_seeds(state, each))) for each in (candidate, base))
     first, second = (np.array([order_of(each, state.mode) for each in scores]) for scores in (theirs, mine))
     failed = next((each.error for each in _seeds(state, candidate) if each.status in ("failed", "infeasible")), None)
     for n in range(1, min(len(mine), len(theirs), rules.most_seeds) + 1):
-        how = {"most": rules.most_seeds, "error": error, "known": min(known, len(theirs))}
-        looks.append(look(first, second[:n], least_gain=rules.min_gain, **how))
+        most, now_known = rules.most_seeds, min(known, len(theirs))
+        looks.append(look(first, second[:n], most=most, error=error, least_gain=rules.min_gain, known=now_known))
         if (decision := looks[-1].decision) != "undecided":
             break
     if failed is not None and decision == "undecided":

@@ -138,7 +138,7 @@ def _read(source: Source, overrides: Overrides, root: Path) -> tuple[TrialConfig
     if not is_sweep(source):
         return load_trial(source, overrides=overrides), None
     sweep = load_base(source, overrides=overrides)
-    return sweep.trial(), sweep.budget and sweep.budget.model_dump(mode="json")
+    return sweep.trial(), None if sweep.budget is None else sweep.budget.model_dump(mode="json")
 
 
 def _sealed_sweep(

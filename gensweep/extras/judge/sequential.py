@@ -13,7 +13,6 @@ intervals); Spiegelhalter et al. 1986 (predictive chance of success, to stop ear
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
