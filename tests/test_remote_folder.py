@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from gensweep import remote_folder
 from gensweep.errors import ConfigError
 from gensweep.remote_folder import RemoteFolder, below, is_url, split_place
 
@@ -55,6 +56,23 @@ def test_files_come_back_as_they_were_and_go(place, tmp_path):
     for _ in range(2):
         folder.delete_all()
         assert folder.files() == {}
+
+
+@pytest.mark.parametrize("now", [b"a short one", b"a content that is longer than the one before"])
+def test_an_object_that_is_replaced_while_it_is_read_comes_whole(s3, monkeypatch, now):
+    monkeypatch.setattr(remote_folder, "FIRST_PAUSE", 0.001)
+    url = s3.url("sweeps")
+    folder = RemoteFolder(url)
+    folder.write("a", b"the content before")
+
+    class Replaced(list):
+        def append(self, request):  # comes after Arrow has asked for the size, and before the answer
+            if request[0] == "GET" and not self:
+                super().append(request)
+                s3.put(url, "a", now)
+
+    monkeypatch.setattr(s3, "requests", Replaced())
+    assert folder.read("a") == now
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The owner record in a storage: only one driver runs a sweep at a time.
 
 The driver renews the record.  Without a renewal for STALE_AFTER, by the storage's clock, another driver may claim it.
-If two drivers start at the same moment, the second overwrites the record of the first, which then
+If two drivers start at the same moment, the second overwrites the record of the first, which then stops.
 """
 
 from __future__ import annotations
