@@ -5,8 +5,9 @@ The first trial of such a sweep is the base, and every other one a candidate; re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -32,11 +33,13 @@ class Rules:
     most_seeds: int = 5
     """Most pairs of trainings."""
     base_seeds: int = 1
-    """Seeds of the base that are trained before any candidate."""
+    """Seeds of a base that are trained before the first look at a candidate."""
     stream: bool = False
     """True if a kept candidate is the base of the next one."""
     data: str = ""
     """The fingerprint of the images."""
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    """The seed and the length of the base's file; other files must state the same."""
 
     def error_of(self, position: int, kept: int) -> float:
         """The error of the candidate at a position of a stream, from 1, after `kept` ones were kept.
@@ -69,7 +72,7 @@ def judgements(state: SweepState, rules: Rules) -> list[Judgement]:
         found.append(judged)
         known = max(known, len(judged.scores))
         if judged.decision == "keep" and rules.stream:
-            base, known, kept = candidate, len(judged.scores), kept + 1
+            base, known, kept = candidate, max(rules.base_seeds, len(judged.scores)), kept + 1
     return found
 
 
@@ -87,7 +90,8 @@ def due_seeds(state: SweepState, rules: Rules) -> list[Suggested]:
     if newest.decision != "undecided":
         return []
     wanted = min(rules.most_seeds, max(2, len(newest.scores) + 1))
-    return [*_further(state, newest.base, wanted), *_further(state, newest.candidate, wanted)]
+    mine = max(wanted, rules.base_seeds)
+    return [*_further(state, newest.base, mine), *_further(state, newest.candidate, wanted)]
 
 
 def _judgement(
@@ -98,15 +102,17 @@ def _judgement(
     mine, theirs = (list(_scores(_seeds(state, each))) for each in (candidate, base))
     first, second = (np.array([order_of(each, state.mode) for each in scores]) for scores in (theirs, mine))
     failed = next((each.error for each in _seeds(state, candidate) if each.status in ("failed", "infeasible")), None)
-    for n in range(1, min(len(mine), len(theirs), rules.most_seeds) + 1):
-        most, now_known = rules.most_seeds, min(known, len(theirs))
-        looks.append(look(first, second[:n], most=most, error=error, least_gain=rules.min_gain, known=now_known))
+    pairs = min(len(mine), len(theirs), rules.most_seeds) if len(theirs) >= known else 0
+    for n in range(1, pairs + 1):
+        looks.append(
+            look(first, second[:n], most=rules.most_seeds, error=error, least_gain=rules.min_gain, known=known)
+        )
         if (decision := looks[-1].decision) != "undecided":
             break
     if failed is not None and decision == "undecided":
         decision = "discard"
-    pairs = tuple(zip(theirs, mine, strict=False))[: len(looks)]
-    return Judgement(base, candidate, error, decision, tuple(looks), pairs, failed)
+    scores = tuple(zip(theirs, mine, strict=False))[: len(looks)]
+    return Judgement(base, candidate, error, decision, tuple(looks), scores, failed)
 
 
 def _seeds(state: SweepState, first: TrialState) -> Iterator[TrialState]:

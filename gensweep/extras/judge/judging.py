@@ -73,10 +73,10 @@ def judge(
         now = current_base(folder.state(), fixed) if folder.state().searched else None
         trial = sweep.trial() if now is None else TrialConfig.from_dict(now.config)
     else:
-        trial, written = _read(base, overrides if init else (), root)
+        trial, stated = _read(base, overrides if init else (), root)
         name = name or name_like(f"judge-{_stem(base if candidate is None else candidate)}")
-        sweep = _sealed_sweep(trial, written, name, training, resources)
-        fixed = Rules(**rules, stream=init, data=load_images(trial).fingerprint)
+        sweep = _sealed_sweep(trial, stated.get("budget"), name, training, resources)
+        fixed = Rules(**rules, stream=init, data=load_images(trial).fingerprint, stated=stated)
         fixed = replace(fixed, most_seeds=_seeds_paid(fixed.most_seeds, budget, sweep))
         _check_same(SweepFolder(root, name), sweep, fixed)
     if load_images(trial).fingerprint != fixed.data:
@@ -85,8 +85,8 @@ def judge(
         return _run(sweep, fixed, None, root)
     if candidate is None and not overrides:
         raise ConfigError("there is no candidate: name a file or a run, or change settings of BASE with --set")
-    changed = _read(candidate, overrides, root)[0] if candidate is not None else _with_changes(trial, overrides)
-    return _run(sweep, fixed, _sealed(sweep, changed), root)
+    other, stated = (_with_changes(trial, overrides), {}) if candidate is None else _read(candidate, overrides, root)
+    return _run(sweep, fixed, _sealed(sweep, other, fixed.stated, stated), root)
 
 
 def rules_of(folder: SweepFolder) -> Rules:
@@ -101,7 +101,7 @@ def _run(sweep: SweepConfig, rules: Rules, candidate: dict[str, Any] | None, roo
     folder = SweepFolder(root, sweep.name)
     state = folder.state() if folder.exists else None
     configs = [dict(each.config) for each in state.searched] if state is not None else []
-    configs = configs or [_sealed(sweep, sweep.trial())]
+    configs = configs or [_sealed(sweep, sweep.trial(), {}, {})]
     if candidate is not None and candidate not in configs[1:]:
         configs.append(candidate)
     how: dict[str, Any] = {"resume": state is not None}
@@ -109,7 +109,11 @@ def _run(sweep: SweepConfig, rules: Rules, candidate: dict[str, Any] | None, roo
         sweep = sweep.model_copy(update={"search": sweep.search.model_copy(update={"trials": len(configs)})})
     elif len(configs) > state.wanted:
         how = {"extend": len(configs) - state.wanted}
-    result = run_sweep(sweep, root=root, amend=partial(_amended, configs=configs, rules=rules), **how)
+    if state is None or "extend" in how or state.status != "finished" or due_seeds(state, rules):
+        amend = partial(_amended, configs=configs, rules=rules)
+        result = run_sweep(sweep, root=root, amend=amend, **how)
+    else:
+        result = SweepResult(folder.path, state)
     found = judgements(read_sweep(folder).state, rules) if result.state.searched else []
     mine = [each for each in found if dict(each.candidate.config) == candidate]
     return Judged(mine[-1] if mine else None, rules, result)
@@ -128,17 +132,20 @@ def _amended(plan: SweepPlan, configs: list[dict[str, Any]], rules: Rules) -> Sw
     )
 
 
-def _read(source: Source, overrides: Overrides, root: Path) -> tuple[TrialConfig, Mapping[str, Any] | None]:
-    """A configuration, and the budget of its file if that is a search space."""
+def _read(source: Source, overrides: Overrides, root: Path) -> tuple[TrialConfig, dict[str, Any]]:
+    """A configuration, and the seed and length that its file states; a run states none."""
     if isinstance(source, str) and not source.endswith((".yaml", ".yml")):
         run = trained_trial(source, root)
         import_plugins(run)
-        return TrialConfig.from_dict(trial_config(run)).with_overrides(parse_overrides(overrides)), None
-    source = space_file(source) if isinstance(source, str) else source
-    if not is_sweep(source):
-        return load_trial(source, overrides=overrides), None
-    sweep = load_base(source, overrides=overrides)
-    return sweep.trial(), None if sweep.budget is None else sweep.budget.model_dump(mode="json")
+        return TrialConfig.from_dict(trial_config(run)).with_overrides(parse_overrides(overrides)), {}
+    source, budget = space_file(source) if isinstance(source, str) else source, None
+    if is_sweep(source):
+        sweep = load_base(source, overrides=overrides)
+        trial, budget = sweep.trial(), None if sweep.budget is None else sweep.budget.model_dump(mode="json")
+    else:
+        trial = load_trial(source, overrides=overrides)
+    flat = trial.flat()
+    return trial, {"budget": budget} | {key: flat.get(key) for key in ("seed", *BUDGETED_KEYS)}
 
 
 def _sealed_sweep(
@@ -165,15 +172,24 @@ def _unbudgeted(trial: TrialConfig) -> dict[str, Any]:
     return tree
 
 
-def _sealed(sweep: SweepConfig, trial: TrialConfig) -> dict[str, Any]:
-    """A configuration under the sweep's seed and budget.  Raises ConfigError if it changes what is fixed."""
-    fixed, values = sweep.trial().flat(), trial.flat()
-    keys = [key for key in {**fixed, **values} if key.startswith(SEALED) and key not in FREE]
-    if changed := [key for key in keys if fixed.get(key) != values.get(key)]:
+def _sealed(
+    sweep: SweepConfig, trial: TrialConfig, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A configuration under the sweep's seed and budget.  Raises ConfigError if it changes what is fixed.
+
+    `before` and `now` are what the files of the base and of the candidate state, if there are any.
+    """
+    fixed, values = (
+        {key: value for key, value in each.flat().items() if key.startswith(SEALED) and key not in FREE}
+        for each in (sweep.trial(), trial)
+    )
+    if before and now:
+        fixed, values = {**fixed, **before}, {**values, **now}
+    if changed := [key for key in {**fixed, **values} if fixed.get(key) != values.get(key)]:
         raise ConfigError(
             [f"{key}: is fixed at {fixed.get(key)}, but the candidate has {values.get(key)}" for key in changed]
         )
-    own = sweep.model_copy(update={"base": _unbudgeted(trial) | {"seed": fixed["seed"]}})
+    own = sweep.model_copy(update={"base": _unbudgeted(trial) | {"seed": sweep.trial().seed}})
     return at_length(own, own.trial(), TrialCosts()).as_dict()
 
 
@@ -193,8 +209,11 @@ def _seeds_paid(most: int, budget: str | None, sweep: SweepConfig) -> int:
         raise ConfigError(
             f"--budget: {amount} is in another unit than a training, which has {each.amount:g} {each.unit}"
         )
-    if (paid := int(amount.value / (2 * each.amount) + 1e-9)) < 2:
-        raise ConfigError(f"--budget: {amount} pays for {paid} pairs of trainings; at least two are needed")
+    paid = int(amount.value / (2 * each.amount) + 1e-9)
+    if paid < 2:
+        raise ConfigError(
+            f"--budget: {amount} is too little for two pairs of trainings, which cost {4 * each.amount:g} {each.unit}"
+        )
     return min(most, paid)
 
 

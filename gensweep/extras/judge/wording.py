@@ -26,7 +26,7 @@ def judgement_json(judged: Judgement, rules: Rules) -> dict[str, Any]:
         "candidate": judged.candidate.name,
         "error": judged.error,
         "failed": judged.failed,
-        "pair_cost": {"unit": unit, "value": cost},
+        "cost": {"unit": unit, "used": cost * len(judged.looks), "another_pair": cost},
         "scores": [{"base": base, "candidate": candidate} for base, candidate in judged.scores],
         "looks": [asdict(each) for each in judged.looks],
         "rules": asdict(rules),
@@ -59,7 +59,8 @@ def judgement_sentences(judged: Judgement, rules: Rules) -> Iterator[str]:
     seeds = f"after {counted(last.pairs, 'pair')} of seeds"
     yield f"{judged.decision.capitalize()}: {names}: gain {100 * last.gain:.1f} %{interval} {seeds}{why}."
     unit, cost = _pair_cost(judged)
-    yield f"One more pair costs {format_amount(cost, unit)}."
+    used = format_amount(cost * last.pairs, unit)
+    yield f"The trainings cost {used}; one more pair costs at most {format_amount(cost, unit)}."
     if judged.decision == "undecided" and last.needed is not None:
         yield f"If the gain stays, {last.needed} pairs would show it: --most-seeds {last.needed} --name NEW"
 
