@@ -70,23 +70,25 @@ def judge(
         folder = SweepFolder(root, name or "")
         folder.check_name(resume=True)
         fixed, sweep = rules_of(folder), checked_sweep(folder.settings["sweep"])
-        now = current_base(folder.state(), fixed) if folder.state().searched else None
-        trial = sweep.trial() if now is None else TrialConfig.from_dict(now.config)
+        first = current_base(folder.state(), fixed) if folder.state().searched else None
+        trial = sweep.trial() if first is None else TrialConfig.from_dict(first.config)
     else:
         trial, stated = _read(base, overrides if init else (), root)
         name = name or name_like(f"judge-{_stem(base if candidate is None else candidate)}")
         sweep = _sealed_sweep(trial, stated.get("budget"), name, training, resources)
         fixed = Rules(**rules, stream=init, data=load_images(trial).fingerprint, stated=stated)
         fixed = replace(fixed, most_seeds=_seeds_paid(fixed.most_seeds, budget, sweep))
-        _check_same(SweepFolder(root, name), sweep, fixed)
     if load_images(trial).fingerprint != fixed.data:
         raise ConfigError(f"data: the images have changed since {sweep.name} was made; start another with --init")
-    if init:
-        return _run(sweep, fixed, None, root)
-    if candidate is None and not overrides:
-        raise ConfigError("there is no candidate: name a file or a run, or change settings of BASE with --set")
-    other, stated = (_with_changes(trial, overrides), {}) if candidate is None else _read(candidate, overrides, root)
-    return _run(sweep, fixed, _sealed(sweep, other, fixed.stated, stated), root)
+    sealed = None
+    if not init:
+        if candidate is None and not overrides:
+            raise ConfigError("there is no candidate: name a file or a run, or change settings of BASE with --set")
+        other, now = (_with_changes(trial, overrides), {}) if candidate is None else _read(candidate, overrides, root)
+        sealed = _sealed(sweep, other, fixed.stated, now)
+    if base is not None:
+        _check_same(SweepFolder(root, sweep.name), sweep, fixed)
+    return _run(sweep, fixed, sealed, root)
 
 
 def rules_of(folder: SweepFolder) -> Rules:

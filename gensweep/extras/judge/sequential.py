@@ -1,10 +1,9 @@
 """The sequential test of `gensweep judge`, on pairs of trainings with the same seeds.
 
-After n pairs the gain is the mean difference of the two configurations, and its standard error is s * sqrt(2 / n).
-The variance s^2 is pooled over the seeds of both, with further seeds of the base that are known.  Equal seeds can
-only make the scores of a pair more alike, so this error is not too small.  After each pair, Student's p-value is
-compared with a bound that grows with n.  Without a gain the p-values do not depend on the true variance.  So one
-simulation gives the bounds that hold the error over all looks.
+After n pairs the gain is the difference of the mean scores; the base's mean has all its known seeds.  The variance is
+pooled over the seeds of both.  Equal seeds can only make the scores of a pair more alike, so the standard error is not
+too small.  After each pair, Student's p-value is compared with a bound that grows with n.  Without a gain the p-values
+do not depend on the true variance.  So one simulation gives the bounds that hold the error over all looks.
 
 Sources: Pampallona & Tsiatis 1994 (bounds that grow with the number of looks); Jennison & Turnbull 1989 (repeated
 intervals); Spiegelhalter et al. 1986 (predictive chance of success, to stop early).
@@ -57,9 +56,10 @@ def p_bounds(most: int, known: int, error: float) -> tuple[float, ...]:
     candidate = generator.standard_normal((SIMULATIONS, most))
     smallest = np.full(SIMULATIONS, np.inf)
     for n in range(1, most + 1):
+        first, second = base[:, : max(known, n)], candidate[:, :n]
         if freedom := _freedom(n, known):
-            spread = np.sqrt((_squares(base[:, : max(known, n)]) + _squares(candidate[:, :n])) / freedom)
-            ratio = (base[:, :n].mean(1) - candidate[:, :n].mean(1)) / (spread * math.sqrt(2 / n))
+            spread = np.sqrt((_squares(first) + _squares(second)) / freedom)
+            ratio = (first.mean(1) - second.mean(1)) / (spread * _width(n, known))
             smallest = np.minimum(smallest, stats.t.sf(ratio, freedom) * most / n)
     return tuple(float(np.quantile(smallest, error)) * n / most for n in range(1, most + 1))
 
@@ -70,17 +70,17 @@ def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error: float, le
     `known` scores of the base were there before the first pair.  `least_gain` is the smallest gain that matters.
     """
     n, base = len(candidate), base[: max(known, len(candidate))]
-    scale, freedom = abs(base[:n].mean()) or 1.0, _freedom(n, known)
-    gain = float(base[:n].mean() - candidate.mean()) / scale
+    scale, freedom = abs(base.mean()) or 1.0, _freedom(n, known)
+    gain = float(base.mean() - candidate.mean()) / scale
     if not freedom:
         return Look(n, gain, -math.inf, math.inf, 1.0, None, "undecided")
     spread = math.sqrt(float(_squares(base[None])[0] + _squares(candidate[None])[0]) / freedom) / scale
     limits = stats.t.isf(p_bounds(most, known, error), freedom)
-    reach = spread * np.sqrt(2 / np.arange(1, most + 1)) * limits
+    reach = spread * np.array([_width(pairs, known) for pairs in range(1, most + 1)]) * limits
     low, high = gain - reach[n - 1], gain + reach[n - 1]
-    chance = _chance(gain, spread, n, np.maximum(reach[n:], least_gain), freedom)
+    chance = _chance(gain, spread, freedom, n, known, np.maximum(reach[n:], least_gain))
     further = range(n, MOST_NEEDED + 1) if gain >= least_gain else ()
-    needed = next((m for m in further if gain > reach[n - 1] * math.sqrt(n / m)), None)
+    needed = next((m for m in further if gain > reach[n - 1] * _width(m, known) / _width(n, known)), None)
     decision: Decision = "undecided"
     if low > 0 and gain >= least_gain:
         decision = "keep"
@@ -89,14 +89,19 @@ def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error: float, le
     return Look(n, gain, float(low), float(high), chance, needed, decision)
 
 
-def _chance(gain: float, spread: float, n: int, needed: np.ndarray, freedom: int) -> float:
+def _chance(gain: float, spread: float, freedom: int, n: int, known: int, needed: np.ndarray) -> float:
     """The predictive probability that the gain exceeds what is `needed` at one of the next looks."""
     generator = np.random.default_rng(0)
-    scale = spread * np.sqrt(freedom / generator.chisquare(freedom, FORECASTS))
-    true = gain + scale * math.sqrt(2 / n) * generator.standard_normal(FORECASTS)
-    new = true[:, None] + scale[:, None] * math.sqrt(2) * generator.standard_normal((FORECASTS, len(needed)))
-    means = (n * gain + new.cumsum(1)) / np.arange(n + 1, n + 1 + len(needed))
-    return float((means > needed).any(1).mean())
+    scale = spread * np.sqrt(freedom / generator.chisquare(freedom, (FORECASTS, 1)))
+    looks = np.arange(n + 1, n + 1 + len(needed))
+
+    def means(mean: float, count: int) -> np.ndarray:
+        true = mean + scale / math.sqrt(count) * generator.standard_normal((FORECASTS, 1))
+        new = true + scale * generator.standard_normal((FORECASTS, n + len(needed)))
+        sums = np.insert(new.cumsum(1), 0, 0.0, axis=1)
+        return np.asarray((count * mean + sums[:, np.maximum(looks - count, 0)]) / np.maximum(looks, count))
+
+    return float((means(gain, n) - means(0.0, max(n, known)) > needed).any(1).mean())
 
 
 def _squares(scores: np.ndarray) -> np.ndarray:
@@ -106,3 +111,8 @@ def _squares(scores: np.ndarray) -> np.ndarray:
 
 def _freedom(pairs: int, known: int) -> int:
     return pairs - 1 + max(pairs, known) - 1
+
+
+def _width(pairs: int, known: int) -> float:
+    """The standard error of a gain, in standard deviations of one training."""
+    return math.sqrt(1 / pairs + 1 / max(pairs, known))
