@@ -122,11 +122,11 @@ def _seeds(state: SweepState, first: TrialState) -> Iterator[TrialState]:
 
 
 def _scores(trials: Iterator[TrialState]) -> Iterator[float]:
-    """The scores of trainings, up to the first that has not finished; without bias where that is known."""
+    """The scores of trainings, up to the first that has not finished."""
     for trial in trials:
         if trial.status != "finished" or trial.score is None:
             return
-        yield trial.score.value if trial.score.corrected is None else trial.score.corrected
+        yield trial.score.value
 
 
 def _further(state: SweepState, first: TrialState, wanted: int) -> list[Suggested]:
