@@ -1,6 +1,6 @@
 """Judgements of a sweep: computed from its log, in the order of the candidates.
 
-The first trial of such a sweep is the base, and every other one a candidate; repeats have their further seeds.
+The first trial of the sweep is the base, and all others are candidates; repeats have their further seeds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ZETA = 2.612375348685488
 
 @dataclass(frozen=True)
 class Rules:
-    """What a judgement holds fixed, as sweep.json keeps it."""
+    """The fixed part of a judgement, as sweep.json keeps it."""
 
     min_gain: float = 0.01
     """The smallest gain that matters, as a share of the base's score."""
@@ -52,7 +52,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is known of a candidate: a look and the scores of base and candidate for each pair."""
+    """The state of a judgement: the result after each pair, and the scores of both."""
 
     base: TrialState
     candidate: TrialState
@@ -83,7 +83,7 @@ def current_base(state: SweepState, rules: Rules) -> TrialState:
 
 
 def due_seeds(state: SweepState, rules: Rules) -> list[Suggested]:
-    """The further seeds to train now: those of the base, or the next pair of the newest candidate."""
+    """The further seeds to train now: seeds of the base, or the next pair of the newest candidate."""
     if len(state.searched) < 2:
         return [event for first in state.searched for event in _further(state, first, rules.base_seeds)]
     newest = judgements(state, rules)[-1]

@@ -63,7 +63,7 @@ def judge(
     `name`.  `training` is the compute of one training and `budget` that of all together, such as "2e12flops" or "30s".
     `resources` are the workers of a training, and the CPUs and GPUs of each; `rules` are fields of Rules.
 
-    Raises ConfigError for a candidate that changes what is fixed, with all differences.
+    Raises ConfigError, with all differences, for a candidate that changes a fixed setting.
     """
     root = Path(root)
     if base is None:
@@ -99,7 +99,7 @@ def rules_of(folder: SweepFolder) -> Rules:
 
 
 def _run(sweep: SweepConfig, rules: Rules, candidate: dict[str, Any] | None, root: Path) -> Judged:
-    """Train what the rules ask for; a candidate that the sweep knows already continues."""
+    """Train the seeds that the rules ask for; a known candidate continues."""
     folder = SweepFolder(root, sweep.name)
     state = folder.state() if folder.exists else None
     configs = [dict(each.config) for each in state.searched] if state is not None else []
@@ -157,7 +157,7 @@ def _sealed_sweep(
     training: str | None,
     resources: tuple[int, float, float | None],
 ) -> SweepConfig:
-    """The sweep of a judgement; the budget of a training is given, that of the file, or what the base costs."""
+    """The sweep of a judgement; by default a training has the budget of the file, or else the cost of the base."""
     budget, seconds = written, trial.flat()["training.device_seconds"]
     if training is not None:
         amount = parse_amount(training, "--training")
@@ -177,9 +177,9 @@ def _unbudgeted(trial: TrialConfig) -> dict[str, Any]:
 def _sealed(
     sweep: SweepConfig, trial: TrialConfig, before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A configuration under the sweep's seed and budget.  Raises ConfigError if it changes what is fixed.
+    """A configuration under the sweep's seed and budget.  Raises ConfigError if it changes a fixed setting.
 
-    `before` and `now` are what the files of the base and of the candidate state, if there are any.
+    `before` and `now` are the seed and length that the files of base and candidate state, if there are files.
     """
     fixed, values = (
         {key: value for key, value in each.flat().items() if key.startswith(SEALED) and key not in FREE}

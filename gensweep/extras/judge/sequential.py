@@ -90,7 +90,7 @@ def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error: float, le
 
 
 def _chance(gain: float, spread: float, freedom: int, n: int, known: int, needed: np.ndarray) -> float:
-    """The predictive probability that the gain exceeds what is `needed` at one of the next looks."""
+    """The predictive probability that the gain exceeds `needed` at one of the next looks."""
     generator = np.random.default_rng(0)
     scale = spread * np.sqrt(freedom / generator.chisquare(freedom, (FORECASTS, 1)))
     looks = np.arange(n + 1, n + 1 + len(needed))

@@ -34,7 +34,7 @@ def judgement_json(judged: Judgement, rules: Rules) -> dict[str, Any]:
 
 
 def judgement_rows(judged: Judgement) -> list[dict[str, Any]]:
-    """One row per pair: the scores, and the gain so far with its interval in percent."""
+    """One row per pair: the scores, and the gain with its interval in percent."""
     return [
         {"pairs": each.pairs, "base": base, "candidate": candidate}
         | {f"{name} %": 100 * getattr(each, name) for name in ("gain", "low", "high")}
@@ -69,7 +69,7 @@ def report_part(comparison: Comparison, judged: Recommendation) -> str:
     """The section of a report about the judgements of its sweeps; "" without any."""
     parts = []
     for sweep in comparison.sweeps:
-        if (found := sweep.folder.settings.get("judge")) is not None:
+        if sweep.folder.exists and (found := sweep.folder.settings.get("judge")) is not None:
             rules = Rules(**found)
             for each in judgements(sweep.state, rules):
                 words = " ".join(judgement_sentences(each, rules))

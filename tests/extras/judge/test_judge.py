@@ -71,7 +71,7 @@ def test_a_candidate_that_diverges_is_discarded(folder):
     printed = start(folder, "judge", "base.yaml", *changes, "--name", "diverging", code=10)
     assert re.search(r"Discard: diverging/t0001 \(.*learning_rate=1\): gain -\d", printed.err)
     report = folder / "report.html"
-    call(folder, "best", "judge-base", "diverging", "--compare", "--html", report)
+    call(folder, "best", "judge-base", "diverging", "--compare", "-o", report)
     page = report.read_text(encoding="utf-8")
     assert "<h2>Judgements</h2>" in page
     assert "smallest gain that matters" in page
