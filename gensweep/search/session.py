@@ -134,7 +134,7 @@ class Session:
     @property
     def waits(self) -> bool:
         """True if another trial may become runnable later."""
-        return self._next == "wait"
+        return self._next == "wait" or bool(self._held)
 
     @property
     def stop_reason(self) -> str | None:

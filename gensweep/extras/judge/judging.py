@@ -111,7 +111,7 @@ def _run(sweep: SweepConfig, rules: Rules, candidate: dict[str, Any] | None, roo
         sweep = sweep.model_copy(update={"search": sweep.search.model_copy(update={"trials": len(configs)})})
     elif len(configs) > state.wanted:
         how = {"extend": len(configs) - state.wanted}
-    if state is None or "extend" in how or state.status != "finished" or due_seeds(state, rules):
+    if state is None or "extend" in how or state.status != "finished" or state.unfinished or due_seeds(state, rules):
         amend = partial(_amended, configs=configs, rules=rules)
         result = run_sweep(sweep, root=root, amend=amend, **how)
     else:

@@ -73,8 +73,9 @@ def report_part(comparison: Comparison, judged: Recommendation) -> str:
             rules = Rules(**found)
             for each in judgements(sweep.state, rules):
                 words = " ".join(judgement_sentences(each, rules))
-                drawing = "".join(judgement_figure(each, rules).svgs(f"judge-{each.candidate.trial}"))
-                parts.append(Markup("<p>{}</p>\n{}").format(words, Markup(drawing)))
+                figure = judgement_figure(each, rules)
+                drawing = "".join(figure.svgs(f"judge-{each.candidate.trial}"))
+                parts.append(Markup("<p>{} {}</p>\n{}").format(words, figure.caption, Markup(drawing)))
     return Markup("<h2>Judgements</h2>\n") + Markup("\n").join(parts) if parts else ""
 
 
@@ -84,8 +85,9 @@ def judgement_figure(judged: Judgement, rules: Rules) -> Figure:
     points = [(each.pairs, 100 * each.gain) for each in known]
     band = [(each.pairs, 100 * each.low, 100 * each.high) for each in known]
     dots = [Dot(0, *point, (f"{counted(int(point[0]), 'pair')}: {point[1]:.1f} %",)) for point in points]
-    levels = [Level("no gain", 0.0), Level("smallest gain that matters", 100 * rules.min_gain)]
-    panel = Panel("pairs of seeds", "gain in %", [Line(0, points, band=band)], dots, levels)
+    levels = [Level("smallest gain that matters", 100 * rules.min_gain)]
+    ends = [Line(0, [(each[0], each[side]) for each in band], faint=True) for side in (1, 2)]
+    panel = Panel("pairs of seeds", "gain in %", [Line(0, points, band=band), *ends], dots, levels)
     caption = "The gain after each pair, with an interval that holds at all looks together."
     return Figure(f"{judged.candidate.name} against {judged.base.name}", caption, [panel] if known else [])
 
