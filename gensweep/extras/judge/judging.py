@@ -235,4 +235,7 @@ def _check_same(folder: SweepFolder, sweep: SweepConfig, rules: Rules) -> None:
 
 
 def _stem(source: Source) -> str:
-    return str(source.get("name", "mapping")) if isinstance(source, Mapping) else Path(str(source)).stem
+    """The name of a mapping, of a run, or of a file without its folder and suffix."""
+    if isinstance(source, Mapping):
+        return str(source.get("name", "mapping"))
+    return Path(source).stem if str(source).endswith((".yaml", ".yml")) else str(source)
