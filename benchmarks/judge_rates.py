@@ -5,19 +5,20 @@
 A pool holds final scores of trainings of one configuration that differ only by their seed, as
 `gensweep trials SWEEP --format json` prints them (`experiments/judge` has the sweeps).  A candidate has scores of the
 pool, too, lower by the true gain.  The base and the candidate of one judgement never share a training.  Real pairs
-share their seed, which can only make their scores more alike.
+share their seed, which can only make their scores more alike.  Two more pools are normally distributed numbers.
 
 Counts, for each pool and each number of known seeds of the base:
 - judgements of fresh trainings: each training is used once, by one judgement
 - replayed judgements: trainings drawn from the pool anew for each one
 - the same for one training each ("keep the lower score") and for five each (Student's test at 5 %)
+- streams of 20 candidates without a gain: how many keep any of them
 Writes benchmarks/results/judge_rates-DATE-PROCESSOR.json.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,16 @@ from gensweep.extras.judge.judgements import Rules
 from gensweep.extras.judge.sequential import look
 
 RULES = Rules()
-REPLAYS = 2000
+REPLAYS = 1000
 GAINS = (0.0, 0.03, 0.05, 0.1)
 KNOWN = (1, 3, 5)
+#: Standard deviations of the normal pools, as shares of the mean.
+SPREADS = (0.03, 0.05)
+#: Candidates of a stream.
+CANDIDATES = 20
 
 
-def judged(base: np.ndarray, candidate: np.ndarray, known: int) -> tuple[str, int, int]:
+def judged(base: np.ndarray, candidate: np.ndarray, known: int, error: float = RULES.error) -> tuple[str, int, int]:
     """The decision, its pairs, and the trainings that they took besides the known ones."""
     decision, pairs = "undecided", 0
     while decision == "undecided" and pairs < RULES.most_seeds:
@@ -44,7 +49,7 @@ def judged(base: np.ndarray, candidate: np.ndarray, known: int) -> tuple[str, in
             base,
             candidate[:pairs],
             most=RULES.most_seeds,
-            error=RULES.error,
+            error=error,
             least_gain=RULES.min_gain,
             known=known,
         )
@@ -94,19 +99,36 @@ def fresh(scores: np.ndarray) -> dict[str, Any]:
     return {"judgements": count, "trainings": position, "kept": interval(kept, count)}
 
 
+def streams(scores: np.ndarray, known: int = 3, count: int = 400) -> dict[str, Any]:
+    """Streams of the configuration against itself: a candidate that is kept becomes the base."""
+    random, rules, false = np.random.default_rng(0), replace(RULES, stream=True), 0
+    for _ in range(count):
+        base, kept = random.choice(scores, known + RULES.most_seeds), 0
+        for position in range(1, CANDIDATES + 1):
+            candidate = random.choice(scores, known + RULES.most_seeds)
+            if judged(base, candidate, known, rules.error_of(position, kept))[0] == "keep":
+                base, kept = candidate, kept + 1
+        false += kept > 0
+    return {"streams": count, "candidates": CANDIDATES, "with_a_false_keep": interval(false, count)}
+
+
 @click.command()
 @click.argument("pools", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def main(pools: tuple[Path, ...]) -> None:
     """Count for each pool, print and write a file."""
-    result = {}
+    normal = np.random.default_rng(1)
+    known = {f"normal with {100 * spread:.0f} %": 1 + spread * normal.standard_normal(1000) for spread in SPREADS}
     for pool in pools:
         trials = json.loads(pool.read_text())
-        scores = np.array([each["objective"] for each in trials if each["status"] == "finished"])
-        rows = [replayed(scores, gain, known) for gain in GAINS for known in KNOWN]
+        known[pool.stem] = np.array([each["objective"] for each in trials if each["status"] == "finished"])
+    result = {}
+    for name, scores in known.items():
+        rows = [replayed(scores, gain, seeds) for gain in GAINS for seeds in KNOWN]
         spread = float(scores.std(ddof=1) / scores.mean())
-        result[pool.stem] = {"trainings": len(scores), "spread": round(spread, 4), "fresh": fresh(scores), "rows": rows}
-        click.echo(f"{pool.stem}: {len(scores)} trainings, standard deviation {100 * spread:.1f} % of the mean")
-        click.echo(f"  fresh: {result[pool.stem]['fresh']}")
+        found = {"fresh": fresh(scores), "streams": streams(scores), "rows": rows}
+        result[name] = {"trainings": len(scores), "spread": round(spread, 4)} | found
+        click.echo(f"{name}: {len(scores)} trainings, standard deviation {100 * spread:.1f} % of the mean")
+        click.echo(f"  fresh: {found['fresh']}\n  streams: {found['streams']}")
         for row in rows:
             click.echo(f"  {row}")
     write_result(Path(__file__).stem, rules=asdict(RULES), pools=result)
