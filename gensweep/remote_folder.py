@@ -130,6 +130,17 @@ class RemoteFolder:
 
         self._persistently(attempt, name)
 
+    def copy(self, name: str, target: RemoteFolder) -> None:
+        """Copy a file to another folder of the same file system, under the same name."""
+
+        def attempt() -> None:
+            path = target._at(name)
+            if not _is_object_store(self._filesystem):
+                self._filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+            self._filesystem.copy_file(self._at(name), path)
+
+        self._persistently(attempt, name)
+
     def files(self) -> dict[str, FileState]:
         """All files of the folder and its subfolders; none if it does not exist."""
         from pyarrow.fs import FileSelector, FileType

@@ -24,7 +24,10 @@ from gensweep.files import write_for_owner_alone
 #: Objects created before Python collects the youngest garbage: imports and logs create many that stay.
 GARBAGE_THRESHOLD = 200_000
 #: The commands of this package, in the order of their first use, each in the module of its name.
-NAMES = ("init", "tune", "train", "trials", "best", "evaluate", "sample", "data", "new", "config", "doctor")
+NAMES = (
+    "init", "tune", "train", "trials", "best", "evaluate", "sample", "sweeps", "rm", "mv", "data", "new", "config",
+    "doctor",
+)  # fmt: skip
 OWN = {name: EntryPoint(name, f"gensweep.cli.{name}:{name}", plugins.COMMANDS) for name in NAMES}
 
 

@@ -88,6 +88,11 @@ class Ownership:
         """Number of drivers of the sweep so far, this one included."""
         return self._owner.epoch
 
+    @property
+    def sweep_id(self) -> str:
+        """The sweep's id."""
+        return self._owner.sweep_id
+
     def renew(self, *, release: bool = False) -> None:
         """Renew the claim, or release it.  Raises SweepElsewhereError if another driver has taken over."""
         self._check_own()
