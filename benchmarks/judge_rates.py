@@ -11,7 +11,7 @@ Counts, for each pool and each number of known seeds of the base:
 - judgements of fresh trainings: each training is used once, by one judgement
 - replayed judgements: trainings drawn from the pool anew for each one
 - the same for one training each ("keep the lower score") and for five each (Student's test at 5 %)
-- streams of 20 candidates without a gain: how many keep any of them
+- streams of 20 candidates without a gain, drawn with replacement: how many keep any of them
 Writes benchmarks/results/judge_rates-DATE-PROCESSOR.json.
 """
 
@@ -90,7 +90,7 @@ def replayed(scores: np.ndarray, gain: float, known: int) -> dict[str, Any]:
 
 
 def fresh(scores: np.ndarray) -> dict[str, Any]:
-    """Judgements of the configuration against itself, until no trainings are left; each takes what it needs."""
+    """Judgements of the configuration against itself, each with new trainings, until too few are left."""
     kept, count, position, most = 0, 0, 0, RULES.most_seeds
     while position + 2 * most <= len(scores):
         drawn = scores[position : position + 2 * most]

@@ -1,4 +1,4 @@
-"""The sequential test: its error over all looks, and what it decides."""
+"""The sequential test: its error over all looks, and its decisions."""
 
 import math
 
