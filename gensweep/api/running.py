@@ -24,6 +24,7 @@ from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.last_words import last_words
 from gensweep.redaction import check_without_secret
 from gensweep.report.display import ProgressDisplay
+from gensweep.report.live import LiveReport
 from gensweep.report.wording import counted, format_further, score
 from gensweep.rescoring.sampling_axes import rescore
 from gensweep.run.allotment import allot
@@ -45,7 +46,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plugin_copies import changed_plugins
 from gensweep.sweep.provenance import record_provenance
 from gensweep.sweep.storage import chosen_storage
-from gensweep.sweep.stored_sweeps import read_sweep
+from gensweep.sweep.stored_sweeps import StoredSweep, read_sweep
 from gensweep.tracking import study_file
 from gensweep.tracking.loggers import Loggers, loggers_of
 from gensweep.tracking.study_file import StudyFile
@@ -53,6 +54,8 @@ from gensweep.tracking.sweep_copy import SweepCopy
 from gensweep.tracking.sync import sync
 from gensweep.tracking.view import LogView
 from gensweep.training.device import default_device
+from gensweep.verdict.comparison import Comparison, compare
+from gensweep.verdict.recommendation import Recommendation, recommend
 from gensweep.versions import required_packages
 
 
@@ -66,22 +69,30 @@ def run_sweep(
     repeats: Repeats | None = None,
     retry: Retry | None = None,
     amend: Callable[[SweepPlan], SweepPlan] | None = None,
+    report: str | Path | None = None,
 ) -> SweepResult:
     """Run a sweep with MLflow and the progress display as observers; `amend` may change its plan.
 
-    Raises ConfigError before anything starts.
+    `report` is a file for a live report.  Raises ConfigError before anything starts.
     """
     if storage is not None:
         check_without_secret("storage", storage)
     folder = SweepFolder(root, sweep.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     result = _ended(sweep, folder, storage) if resume and repeats is None and amend is None else None
-    if result is None:
-        options: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
-        result = _run(sweep, folder, storage, amend, options)
-    _print_end(result)
-    if result.state.status == "finished":
-        score_best(sweep, root, several=len(result.state.trials) > 1)
+    paused_share = 0.0 if sweep.search.scheduler.kind == "asha" else 1.0
+    display = ProgressDisplay(resume_share=paused_share)
+    live = None if report is None else LiveReport(Path(report), partial(_judge, folder), display.progress, display.say)
+    try:
+        if result is None:
+            options: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
+            result = _run(sweep, folder, storage, display, live, amend, options)
+        _print_end(result)
+        if result.state.status == "finished":
+            score_best(sweep, root, several=len(result.state.trials) > 1)
+    finally:
+        if live is not None:
+            live.write()
     with Console(stderr=True).status("sending the sweep to MLflow"):  # a minute after ten thousand trials
         if sync(folder) and result.state.best is not None:
             file_reports([read_sweep(folder)])
@@ -92,11 +103,12 @@ def _run(
     sweep: SweepConfig,
     folder: SweepFolder,
     storage: str | None,
+    display: ProgressDisplay,
+    live: LiveReport | None,
     amend: Callable[[SweepPlan], SweepPlan] | None,
     options: Mapping[str, Any],
 ) -> SweepResult:
-    paused_share = 0.0 if sweep.search.scheduler.kind == "asha" else 1.0
-    display, root = ProgressDisplay(resume_share=paused_share), folder.path.parent
+    root = folder.path.parent
     farewell = (
         f"Error: {sweep.name} ended early: its process was killed or lost Ray's head node; "
         f"to resume: {continue_command('resume', folder.path)}"
@@ -110,6 +122,7 @@ def _run(
             LogView("MLflow", partial(SweepCopy, folder), lock=folder.copy_lock()),
             _study_view(sweep, folder),
             *(loggers_of(kind, folder) for kind in sweep.observers),
+            *([] if live is None else [LogView("the report", lambda: live)]),
         ]
         opened.enter_context(last_words(farewell))
         for each in observers:
@@ -126,6 +139,11 @@ def _ended(sweep: SweepConfig, folder: SweepFolder, storage: str | None) -> Swee
     with closing(_study_view(sweep, folder)) as view:
         view.wake()
     return SweepResult(folder.path, state)
+
+
+def _judge(folder: SweepFolder) -> tuple[Comparison, Recommendation]:
+    comparison = compare([StoredSweep(folder, folder.state())])
+    return comparison, recommend(comparison)
 
 
 def _study_view(sweep: SweepConfig, folder: SweepFolder) -> LogView:

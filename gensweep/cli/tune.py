@@ -37,6 +37,12 @@ def _sweep_option(name: str, help: str) -> Callable[[Any], Any]:
 @click.option("--seeds", type=click.IntRange(1), metavar="N", help="With --repeat: number of seeds.  [default: 2]")
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="Number of trials (with --extend: to add).")
 @click.option("--dry-run", is_flag=True, help="Show the space, sample trials, sizes, costs and folders; train nothing.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Rewrite a report while the sweep runs: an HTML file with curves, verdict and pictures so far.",
+)
 @override_options
 @root_option
 @storage_option
@@ -53,6 +59,7 @@ def tune(
     seeds: int | None,
     trials: int | None,
     dry_run: bool,
+    report: Path | None,
     overrides: tuple[str, ...],
     scale: str | None,
     root: Path,
@@ -66,6 +73,7 @@ def tune(
       gensweep tune quickstart
       gensweep tune search_spaces/ddpm.yaml --dry-run
       gensweep tune search_spaces/ddpm.yaml --scale cpu --set search.trials=4
+      gensweep tune quickstart --report live.html                  open it in a browser
       gensweep tune --resume ddpm-cifar10
       gensweep tune --resume s3://bucket/sweeps/ddpm-cifar10       on another machine
       gensweep tune --extend ddpm-cifar10 --trials 20
@@ -96,7 +104,7 @@ def tune(
         raise click.UsageError("--top and --seeds are for --repeat, such as: gensweep tune --repeat NAME --top 3")
     from gensweep.api import sweeps
 
-    place: dict[str, Any] = {"root": root, "storage": storage}
+    place: dict[str, Any] = {"root": root, "storage": storage, "report": report}
     if retry:
         return sweeps.retry(retry, named, overrides=overrides, **place).exit_code
     if stored:
