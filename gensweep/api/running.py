@@ -14,6 +14,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from gensweep.api.live import LiveReport
 from gensweep.api.mlflow_verdicts import file_reports
 from gensweep.build.costs import TrialCosts
 from gensweep.build.parts import check_inputs
@@ -24,7 +25,6 @@ from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.last_words import last_words
 from gensweep.redaction import check_without_secret
 from gensweep.report.display import ProgressDisplay
-from gensweep.report.live import LiveReport
 from gensweep.report.wording import counted, format_further, score
 from gensweep.rescoring.sampling_axes import rescore
 from gensweep.run.allotment import allot
@@ -46,7 +46,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plugin_copies import changed_plugins
 from gensweep.sweep.provenance import record_provenance
 from gensweep.sweep.storage import chosen_storage
-from gensweep.sweep.stored_sweeps import StoredSweep, read_sweep
+from gensweep.sweep.stored_sweeps import read_sweep
 from gensweep.tracking import study_file
 from gensweep.tracking.loggers import Loggers, loggers_of
 from gensweep.tracking.study_file import StudyFile
@@ -54,8 +54,6 @@ from gensweep.tracking.sweep_copy import SweepCopy
 from gensweep.tracking.sync import sync
 from gensweep.tracking.view import LogView
 from gensweep.training.device import default_device
-from gensweep.verdict.comparison import Comparison, compare
-from gensweep.verdict.recommendation import Recommendation, recommend
 from gensweep.versions import required_packages
 
 
@@ -73,26 +71,24 @@ def run_sweep(
 ) -> SweepResult:
     """Run a sweep with MLflow and the progress display as observers; `amend` may change its plan.
 
-    `report` is a file for a live report.  Raises ConfigError before anything starts.
+    `report` is the file of a live report.  Raises ConfigError before anything starts.
     """
     if storage is not None:
         check_without_secret("storage", storage)
     folder = SweepFolder(root, sweep.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     result = _ended(sweep, folder, storage) if resume and repeats is None and amend is None else None
-    paused_share = 0.0 if sweep.search.scheduler.kind == "asha" else 1.0
-    display = ProgressDisplay(resume_share=paused_share)
-    live = None if report is None else LiveReport(Path(report), partial(_judge, folder), display.progress, display.say)
+    live = None if report is None else LiveReport(Path(report), sweep.name, root=root)
     try:
         if result is None:
             options: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
-            result = _run(sweep, folder, storage, display, live, amend, options)
+            result = _run(sweep, folder, storage, live, amend, options)
         _print_end(result)
         if result.state.status == "finished":
             score_best(sweep, root, several=len(result.state.trials) > 1)
     finally:
         if live is not None:
-            live.write()
+            live.write(last=True)
     with Console(stderr=True).status("sending the sweep to MLflow"):  # a minute after ten thousand trials
         if sync(folder) and result.state.best is not None:
             file_reports([read_sweep(folder)])
@@ -103,12 +99,12 @@ def _run(
     sweep: SweepConfig,
     folder: SweepFolder,
     storage: str | None,
-    display: ProgressDisplay,
     live: LiveReport | None,
     amend: Callable[[SweepPlan], SweepPlan] | None,
     options: Mapping[str, Any],
 ) -> SweepResult:
-    root = folder.path.parent
+    paused_share = 0.0 if sweep.search.scheduler.kind == "asha" else 1.0
+    display, root = ProgressDisplay(resume_share=paused_share), folder.path.parent
     farewell = (
         f"Error: {sweep.name} ended early: its process was killed or lost Ray's head node; "
         f"to resume: {continue_command('resume', folder.path)}"
@@ -139,11 +135,6 @@ def _ended(sweep: SweepConfig, folder: SweepFolder, storage: str | None) -> Swee
     with closing(_study_view(sweep, folder)) as view:
         view.wake()
     return SweepResult(folder.path, state)
-
-
-def _judge(folder: SweepFolder) -> tuple[Comparison, Recommendation]:
-    comparison = compare([StoredSweep(folder, folder.state())])
-    return comparison, recommend(comparison)
 
 
 def _study_view(sweep: SweepConfig, folder: SweepFolder) -> LogView:

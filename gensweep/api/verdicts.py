@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from gensweep.config.tree import flatten
 from gensweep.report.commands import refuse_unlike
-from gensweep.report.display import ProgressDisplay
 from gensweep.report.export import comparison_json, entry_json, trials_json
 from gensweep.report.html import write_report
-from gensweep.report.live import LiveReport
 from gensweep.report.verdict import format_verdict
 from gensweep.sweep.continuation import SWEEPS
-from gensweep.sweep.housekeeping import is_running
 from gensweep.sweep.stored_sweeps import find_sweep, load_sweeps
 from gensweep.sweep.trial_state import TrialState
 from gensweep.verdict.amounts import parse_amount
@@ -85,22 +78,6 @@ def compare(*sweeps: str, budget: str | None = None, draw: int = 0, root: str | 
     if sweeps:
         refuse_unlike(comparison)
     return Verdict(comparison, recommend(comparison, amount, draw))
-
-
-def watch(*sweeps: str, file: str | Path, budget: str | None = None, draw: int = 0, root: str | Path = SWEEPS) -> None:
-    """Rewrite the report of `compare` until none of its sweeps runs: `gensweep best --compare --watch`."""
-
-    def judge() -> tuple[Comparison, Recommendation]:
-        found = compare(*sweeps, budget=budget, draw=draw, root=root)
-        return found.comparison, found.judged
-
-    def progress() -> str:
-        return "; ".join(f"{folder.name}: {ProgressDisplay.replay(folder).progress()}" for folder in running)
-
-    report = LiveReport(Path(file), judge, progress, partial(click.echo, err=True))
-    while running := [sweep.folder for sweep in load_sweeps(sweeps, Path(root)) if is_running(sweep)]:
-        report.catch_up()
-        time.sleep(report.pause)
 
 
 def best(sweep: str | None = None, *, root: str | Path = SWEEPS) -> TrialState:

@@ -92,14 +92,14 @@ def best(
         raise click.UsageError("--budget, --draw, --watch and --no-html need --compare.")
     if (output is not None or watch) and no_html:
         raise click.UsageError("--no-html excludes --output and --watch.")
-    from gensweep.api import verdicts
+    from gensweep.api import live, verdicts
     from gensweep.api.mlflow_verdicts import file_reports, register_recommended
     from gensweep.tracking.sync import sync_all
 
     if watch:
         print_remark(f"Rewriting {output or REPORT} while sweeps run; Ctrl-C prints the verdict so far.")
         with suppress(KeyboardInterrupt):
-            verdicts.watch(*sweeps, file=output or REPORT, budget=budget, draw=draw or 0, root=root)
+            live.watch(*sweeps, file=output or REPORT, budget=budget, draw=draw or 0, root=root)
     if compare:
         found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, root=root)
         _print_comparison(found, None if no_html else output or REPORT, format)

@@ -37,12 +37,7 @@ def _sweep_option(name: str, help: str) -> Callable[[Any], Any]:
 @click.option("--seeds", type=click.IntRange(1), metavar="N", help="With --repeat: number of seeds.  [default: 2]")
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="Number of trials (with --extend: to add).")
 @click.option("--dry-run", is_flag=True, help="Show the space, sample trials, sizes, costs and folders; train nothing.")
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Rewrite a report while the sweep runs: an HTML file with curves, verdict and pictures so far.",
-)
+@click.option("--report", type=click.Path(dir_okay=False), help="HTML file with the results so far; it reloads itself.")
 @override_options
 @root_option
 @storage_option
@@ -59,7 +54,7 @@ def tune(
     seeds: int | None,
     trials: int | None,
     dry_run: bool,
-    report: Path | None,
+    report: str | None,
     overrides: tuple[str, ...],
     scale: str | None,
     root: Path,

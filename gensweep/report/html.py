@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import json
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
+from PIL import Image
 
 from gensweep import plugins
 from gensweep.config.yaml import to_yaml
@@ -20,11 +23,10 @@ from gensweep.report.caveats import caveats, format_diversity, trial_warnings
 from gensweep.report.charts import budget_figure, draw_charts, format_importance, importance_rows, series_of
 from gensweep.report.commands import left_out_reasons, reproduce_command
 from gensweep.report.figures import SYMBOL_PATHS
-from gensweep.report.pictures import gallery, picture
 from gensweep.report.verdict import format_rung, format_sentences
 from gensweep.results import family_name
 from gensweep.sweep.stored_sweeps import trial_config
-from gensweep.verdict.comparison import Comparison
+from gensweep.verdict.comparison import Comparison, RankedTrial
 from gensweep.verdict.importance import importance
 from gensweep.verdict.pareto import objective_front, pareto_rows, sampling_unit
 from gensweep.verdict.recommendation import Recommendation
@@ -50,8 +52,14 @@ FILTERS = (breakable, family_name, format_diversity, format_importance, format_r
 TABLE_ROWS, MOST_ROWS = 12, 1000
 #: Seconds between two reloads of the page while its sweeps run.
 RELOAD_SECONDS = 10
+#: Most trials and evaluations of the gallery, and the longest side of its pictures: 36 pictures stay below 1 MB.
+GALLERY_TRIALS, GALLERY_COLUMNS, GALLERY_PIXELS = 6, 6, 224
 #: Largest number of sample grids.
 MAX_GRIDS = 8
+#: Largest number of images in a row of a thumbnail.
+THUMBNAIL_COLUMNS = 4
+#: Longest side of a picture in pixels, and its WebP quality: 17 pictures stay below 5 MB.
+MAX_PIXELS, QUALITY = 1024, 90
 
 
 def write_report(comparison: Comparison, judged: Recommendation, file: Path) -> None:
@@ -60,9 +68,10 @@ def write_report(comparison: Comparison, judged: Recommendation, file: Path) -> 
 
 
 def render(comparison: Comparison, judged: Recommendation, *, live: str = "") -> str:
-    """The page as text.  All user input is escaped.  With `live`, the progress of its sweeps, it reloads itself."""
+    """The page as text.  All user input is escaped.  `live`, the progress of its sweeps, makes it reload itself."""
     pages, groups, sentences = environment(), comparison.groups, format_sentences(comparison, judged)
     ranking = [entry for entry in comparison.entries if entry.rank <= MOST_ROWS or entry is judged.recommended]
+    script = files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")
     shown = [judged.recommended if judged.recommended in group else group[0] for group in groups.values()][:MAX_GRIDS]
     pages.filters |= {name: each for name, each in vars(wording).items() if callable(each)}
     pages.filters |= {each.__name__: each for each in FILTERS}
@@ -80,8 +89,8 @@ def render(comparison: Comparison, judged: Recommendation, *, live: str = "") ->
         sampling_unit=sampling_unit,
         intervals=any(entry.score.interval for entry in comparison.entries),
         close={tie.trial.name for tie in comparison.ties},
-        grids=[(entry, urls, picture(entry, "suspects")) for entry in shown if (urls := picture(entry, "samples"))],
-        real=next(filter(None, (picture(entry, "real") for entry in shown)), None),
+        grids=[(entry, urls, _picture(entry, "suspects")) for entry in shown if (urls := _picture(entry, "samples"))],
+        real=next(filter(None, (_picture(entry, "real") for entry in shown)), None),
         gallery=gallery(comparison, judged),
         groups=[comparison.group_name(group) for group in groups],
         series_of=lambda entry: series_of(comparison, entry),
@@ -95,24 +104,76 @@ def render(comparison: Comparison, judged: Recommendation, *, live: str = "") ->
         parts=[
             plugins.load_offered(each)(comparison, judged) for each in plugins.offered(plugins.REPORT_PARTS).values()
         ],
-        **_page_parts(live),
+        script=script,
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        live=live,
+        reload_seconds=RELOAD_SECONDS,
     )
 
 
-def render_waiting(live: str) -> str:
-    """The page before the first score."""
-    return environment().get_template("page.html.j2").render(headline="No score yet", **_page_parts(live))
+def _picture(entry: RankedTrial, key: str) -> tuple[str, str] | None:
+    """Picture of a trial's best evaluation, else of its latest: thumbnail and whole, as data URLs; None without one."""
+    trial = entry.trial
+    kept = {} if trial.folder is None else trial.folder.pictures_of(trial.best_of or trial.trial, key)
+    if not kept:
+        return None
+    best = 0 if trial.best is None else trial.best.evaluation.images
+    with Image.open(kept.get(best, kept[max(kept)])) as picture:
+        return _encode(_first_images(picture)), _encode(picture)
 
 
-def _page_parts(live: str) -> dict[str, str | int]:
-    script = files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")
-    return {
-        "script": script,
-        "script_hash": f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
-        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-        "live": live,
-        "reload_seconds": RELOAD_SECONDS,
-    }
+def gallery(comparison: Comparison, judged: Recommendation) -> list[tuple[RankedTrial, list[tuple[str, str] | None]]]:
+    """For some trials, the first images after each share of the training: pictures with captions, None without one.
+
+    Shows the recommended trial, running ones and the best others; empty if all pictures are of one share.
+    """
+    first = sorted(
+        comparison.entries, key=lambda each: (each is not judged.recommended, each.trial.status != "running")
+    )
+    kept = {entry.trial.name: _evaluations(entry) for entry in first[:GALLERY_TRIALS]}
+    found = sorted({percent for pictures in kept.values() for percent in pictures})
+    if (last := min(len(found), GALLERY_COLUMNS) - 1) < 1:
+        return []
+    columns = [found[round(place * (len(found) - 1) / last)] for place in range(last + 1)]
+    shown = [(entry, kept[entry.trial.name]) for entry in comparison.entries if kept.get(entry.trial.name)]
+    return [(entry, [_tile(*each[column]) if column in each else None for column in columns]) for entry, each in shown]
+
+
+def _evaluations(entry: RankedTrial) -> dict[int, tuple[Path, str]]:
+    """Picture and caption of each evaluation of a trial, by percent of the training."""
+    found, trial = dict[int, tuple[Path, str]](), entry.trial
+    for images, event in trial.evaluations.items():
+        percent = int(100 * images / (trial.length or max(trial.evaluations)) + 1e-6)
+        scores = event.evaluation.scores.values()
+        values = [wording.score(each.value) for each in scores if each.identity == entry.score.identity]
+        if trial.folder and (file := trial.folder.picture(event.trial, images, "samples")).is_file():
+            found[percent] = file, ": ".join([f"{percent} %", *values])
+    return found
+
+
+def _tile(file: Path, caption: str) -> tuple[str, str]:
+    with Image.open(file) as picture:
+        return _encode(_first_images(picture), GALLERY_PIXELS), caption
+
+
+def _encode(picture: Image.Image, pixels: int = MAX_PIXELS) -> str:
+    file = io.BytesIO()
+    picture.thumbnail((pixels, pixels))
+    picture.convert("RGB").save(file, "WEBP", quality=QUALITY)
+    return data_url("picture.webp", file.getvalue())
+
+
+def _first_images(grid: Image.Image) -> Image.Image:
+    """A square of the first images of a grid with a layout (see `write_grid`), else its upper left quarter."""
+    side, corners = json.loads(grid.info.get("layout", "[0, []]"))
+    columns = min(THUMBNAIL_COLUMNS, int(len(corners) ** 0.5))
+    if not columns:
+        return grid.crop((0, 0, grid.width // 2, grid.height // 2))
+    square = Image.new("RGB", (columns * side, columns * side))
+    for place, (left, top) in enumerate(corners[: columns**2]):
+        square.paste(grid.crop((left, top, left + side, top + side)), (place % columns * side, place // columns * side))
+    return square
 
 
 def environment(package: str = "gensweep.report") -> Environment:
@@ -121,6 +182,11 @@ def environment(package: str = "gensweep.report") -> Environment:
 
     loader = ChoiceLoader([PackageLoader(name, ".") for name in dict.fromkeys([package, "gensweep.report"])])
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def data_url(file: str, data: bytes) -> str:
+    """A picture as a data URL."""
+    return f"data:image/{file.rpartition('.')[2]};base64,{base64.b64encode(data).decode()}"
 
 
 def write_whole(file: Path, content: str | bytes, hint: str) -> None:

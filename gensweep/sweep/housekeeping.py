@@ -13,7 +13,7 @@ from filelock import Timeout
 
 from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
 from gensweep.files import cache_folder
-from gensweep.remote_folder import RemoteFolder, absolute, below, is_url
+from gensweep.remote_folder import RemoteFolder, absolute, below
 from gensweep.sweep.checkpoints import CHECKPOINTS
 from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder, SweepInUseError
 from gensweep.sweep.ownership import OWNER_FILE, STALE_AFTER, Owner, Ownership
@@ -59,17 +59,9 @@ def sweeps_in(storage: str) -> list[StoredSweep]:
 
 def _stored(folder: SweepFolder) -> StoredSweep:
     """The sweep of a cached copy; it is running if its driver has renewed its claim lately."""
-    return StoredSweep(folder, folder.state()) if _is_driven(folder) else read_sweep(folder)
-
-
-def _is_driven(folder: SweepFolder) -> bool:
     owner = Owner.of(RemoteFolder(folder.root))
-    return owner is not None and not owner.released and time.time() - owner.time < STALE_AFTER
-
-
-def is_running(sweep: StoredSweep) -> bool:
-    """True if a driver runs the sweep, on this machine or on another one that has claimed its storage."""
-    return sweep.state.status == "running" or (is_url(sweep.folder.root) and _is_driven(sweep.folder))
+    is_driven = owner is not None and not owner.released and time.time() - owner.time < STALE_AFTER
+    return StoredSweep(folder, folder.state()) if is_driven else read_sweep(folder)
 
 
 def remove(folder: SweepFolder) -> None:

@@ -109,10 +109,7 @@ def write_picture(image: UInt8[Tensor, "c h w"], file: Path, layout: PngInfo | N
 
 
 def _layout(side: int, corners: Sequence[tuple[int, int]]) -> PngInfo:
-    """The text "layout" of a picture: the side of an image and the upper left corners of the images, as JSON.
-
-    The report cuts out the first images by it.
-    """
+    """The side of an image and the upper left corners of the images, for the report, which cuts out the first ones."""
     from PIL.PngImagePlugin import PngInfo
 
     found = PngInfo()

@@ -14,9 +14,8 @@ from gensweep.extras.interpret.intervention import CHANGES, OFF, RANDOM_OFF, Dro
 from gensweep.extras.interpret.pictures import layers_picture, level_word, tiles_picture, units_picture
 from gensweep.extras.interpret.recording import evenly_spaced
 from gensweep.metrics.extractors import to_uint8
-from gensweep.report.html import environment, write_whole
+from gensweep.report.html import data_url, environment, write_whole
 from gensweep.report.output import csv_text
-from gensweep.report.pictures import data_url
 
 #: Units per class in tables.
 TOP_UNITS = 5
