@@ -37,13 +37,17 @@ class LiveReport:
         if time.monotonic() >= self._due:
             began = time.thread_time()
             self.write()
-            self._due = time.monotonic() + max(MIN_PAUSE, (time.thread_time() - began) / SHARE)
+            pause = max(MIN_PAUSE, (time.thread_time() - began) / SHARE)
+            self._due = time.monotonic() + (pause if self.running else 0.0)
         return False
 
     def write(self, *, last: bool = False) -> None:
-        """Replace the file.  The page reloads itself while a sweep is `running`, but not the `last` one."""
+        """Replace the file while a sweep is `running`, by a page that reloads itself; or with the `last` page."""
         try:
             found = [] if last else [each.folder for each in load_sweeps(self._sweeps, self._root) if _runs(each)]
+            self.running = bool(found)
+            if not found and not last:
+                return
             live = "; ".join(f"{folder.name}: {ProgressDisplay.replay(folder).progress()}" for folder in found)
             try:
                 verdict = compare(*self._sweeps, root=self._root, **self._settings)
@@ -52,7 +56,6 @@ class LiveReport:
                 reload = f'<meta http-equiv="refresh" content="{RELOAD_SECONDS}">' if live else ""
                 page = WAITING.format(reload=reload, live=escape(live))
             write_text(self._file, page)
-            self.running = bool(found)
         except Exception as error:  # training must go on
             if not self._warned:
                 _log.warning("the report %s was not written (%s); training continues", self._file, error)

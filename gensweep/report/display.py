@@ -99,7 +99,7 @@ class ProgressDisplay:
         return display
 
     def progress(self) -> str:
-        """What is done, and the time left; thread-safe."""
+        """Counts of trials and the time left; thread-safe."""
         return f"{self._counts()}, {self._format_time()}"
 
     def show_phase(self, words: str) -> None:

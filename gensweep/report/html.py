@@ -136,7 +136,7 @@ def gallery(comparison: Comparison, judged: Recommendation) -> list[tuple[Ranked
     if (last := min(len(found), GALLERY_COLUMNS) - 1) < 1:
         return []
     columns = [found[round(place * (len(found) - 1) / last)] for place in range(last + 1)]
-    shown = [(entry, kept[entry.trial.name]) for entry in comparison.entries if kept.get(entry.trial.name)]
+    shown = [(entry, each) for entry in comparison.entries if (each := kept.get(entry.trial.name))]
     return [(entry, [_tile(*each[column]) if column in each else None for column in columns]) for entry, each in shown]
 
 
