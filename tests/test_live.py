@@ -152,6 +152,15 @@ def test_a_report_that_cannot_be_written_is_one_warning(sweep, tmp_path, caplog)
     ]
 
 
+@pytest.mark.parametrize(("storage", "runs"), [(None, False), ("/somewhere", True)])
+def test_a_sweep_without_a_driver_here_may_run_where_its_storage_is(tmp_path, storage, runs):
+    sweep = LoggedSweep(tmp_path / "sweeps", settings={"search": {"scheduler": {"kind": "fifo"}}})
+    sweep.folder.create(sweep.folder.settings | ({} if storage is None else {"storage": storage}))
+    report = LiveReport(tmp_path / "live.html", "a", root=tmp_path / "sweeps")
+    report.write()
+    assert (report.running, (tmp_path / "live.html").exists()) == (runs, runs)
+
+
 def test_watching_ends_with_the_sweeps(sweep, tmp_path, monkeypatch, capsys):
     evaluate(sweep, tmp_path, 0.5, 50.0)
     seen = []

@@ -11,7 +11,6 @@ from typing import Any
 from gensweep.api.verdicts import compare
 from gensweep.errors import NothingToCompareError
 from gensweep.files import write_text
-from gensweep.remote_folder import is_url
 from gensweep.report.display import ProgressDisplay
 from gensweep.report.html import RELOAD_SECONDS, render
 from gensweep.sweep.stored_sweeps import StoredSweep, load_sweeps
@@ -63,8 +62,9 @@ class LiveReport:
 
 
 def _runs(sweep: StoredSweep) -> bool:
-    """True while a driver runs the sweep here, or, by the copy of its log, elsewhere."""
-    return "running" in (sweep.state.status, is_url(sweep.folder.root) and sweep.folder.state().status)
+    """True while a driver runs the sweep, here or, with a storage, perhaps on another machine."""
+    is_here = sweep.folder.root == str(sweep.folder.path)
+    return (sweep.state if is_here else sweep.folder.state()).status == "running"
 
 
 def watch(*sweeps: str, file: Path, root: Path, **settings: Any) -> None:

@@ -87,7 +87,7 @@ def run_sweep(
         if result.state.status == "finished":
             score_best(sweep, root, several=len(result.state.trials) > 1)
     finally:
-        if live is not None:
+        if live is not None and folder.exists:
             live.write(last=True)
     with Console(stderr=True).status("sending the sweep to MLflow"):  # a minute after ten thousand trials
         if sync(folder) and result.state.best is not None:
