@@ -46,9 +46,7 @@ ROWS = 20
     metavar="N",
     help="With --compare: the budget also pays for drawing N images.",
 )
-@click.option(
-    "--watch", is_flag=True, help="With --compare: rewrite the report while sweeps run, until they end or Ctrl-C."
-)
+@click.option("--watch", is_flag=True, help="With --compare: rewrite the report until the sweeps end, or Ctrl-C.")
 @click.option("--no-html", is_flag=True, help="With --compare: write no report.")
 @click.option(
     "--register",
