@@ -31,15 +31,17 @@ def init(name: str | None, output: Path | None) -> None:
       gensweep init ddpm
       gensweep init ddpm -o horses.yaml
     """
-    from gensweep.shipped import SCHEMA_LINE, shipped_spaces, space_file, title
+    from gensweep.shipped import PURPOSES, SCHEMA_LINE, shipped_spaces, space_file, title
 
     spaces = shipped_spaces()
     if name is None:
         if output is not None:
             raise click.UsageError(f"Which space? For example: gensweep init ddpm -o {shlex.quote(str(output))}")
         longest = max(map(len, spaces))
-        for each, file in spaces.items():
-            click.echo(f"{each.ljust(longest)}  {title(file)}")
+        for purpose, names in PURPOSES.items():
+            click.echo(purpose)
+            for each in names:
+                click.echo(f"  {each.ljust(longest)}  {title(spaces[each])}")
         return
     if name not in spaces:
         raise ConfigError(f"{space_file(name)}: choose a space that comes with gensweep: {', '.join(spaces)}")
