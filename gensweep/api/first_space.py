@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,15 +14,18 @@ from typing import Any
 import torch
 import yaml
 
-from gensweep.build.costs import TrialCosts, footprint
-from gensweep.build.parts import load_images
-from gensweep.config import load_sweep
+from gensweep.build.costs import footprint
+from gensweep.build.parts import build_family
+from gensweep.config import TrialConfig, load_sweep
 from gensweep.data.folder_survey import survey_folder
+from gensweep.data.images import Images
+from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError
 from gensweep.machine import usable_cores, usable_memory
 from gensweep.run import allotment, planning
+from gensweep.training.cost import sample_flops, training_flops
 from gensweep.training.device import default_device
-from gensweep.training.settings import EvaluationSettings
+from gensweep.verdict.amounts import Amount
 
 TERA = 1e12
 #: The file and the branches of its families.
@@ -30,7 +36,9 @@ PLANNED_SHARE = 0.7
 START_SECONDS = 30.0
 #: Share of a training's time for sampling, of a worker's memory for a step, and fewest batches of a training.
 SAMPLING_SHARE, MEMORY_SHARE, FEWEST_BATCHES = 0.25, 0.8, 50
-#: By the least FLOPs of a training: side of the images, widths, half-life of averages.  No experiment is beyond 2 PFLOP.
+#: Evaluations of a training: two on the way, and the last; images for timings.
+EVALUATIONS, FEW_IMAGES = 3, 64
+#: By the least FLOPs of a training: side of the images, widths, half-life of averages.  Not measured beyond 2 PFLOP.
 SIDES = {0: 32, 240 * TERA: 64, 4e15: 128}
 FLOW_WIDTHS = {0: [8, 16], 16 * TERA: [16, 24], 64 * TERA: [16, 24, 32], 2e15: [32, 64], 2e16: [64, 96]}
 GAN_WIDTHS = {0: [32], 128 * TERA: [32, 48], 2e15: [64, 96]}
@@ -52,7 +60,7 @@ def first_space(path: str, seconds: float, *, cheap_images: bool, gpu_memory: fl
     memory, planned = usable_memory() / at_once, (PLANNED_SHARE * seconds - START_SECONDS) * at_once
     room = gpu_memory or (torch.cuda.get_device_properties(0).total_memory if gpus else memory)
     name = re.sub(r"[^A-Za-z0-9]+", "-", Path(path).resolve().name).strip("-")[:40].lower() or "pictures"
-    batch, samples, rate = 2 ** max(3, min(6, pictures.bit_length() - 2)), 5000 if gpus else 500, 0.0
+    batch, samples, rate = 2 ** max(3, min(7 if gpus else 6, pictures.bit_length() - 2)), 5000 if gpus else 500, 0.0
 
     def text(flops: float, trials: int) -> str:
         side = min(_at(SIDES, flops), max(each for each in LEVELS if each <= max(16, found.short_side)))
@@ -64,7 +72,7 @@ def first_space(path: str, seconds: float, *, cheap_images: bool, gpu_memory: fl
         if found.unreadable > found.opened / 100:
             more += "    allow_skipped: true   # more than 1 % of the pictures cannot be read\n"
         values = found._asdict() | {
-            "name": name, "path": path, "quoted": json.dumps(path, ensure_ascii=False), "hours": seconds / 3600,
+            "name": name, "path": json.dumps(path, ensure_ascii=False), "time": Amount("device_seconds", seconds),
             "machine": f"{gpus} GPU" if gpus else f"{cores} cores", "rate": rate / TERA, "pictures": f"{pictures:,}",
             "few": FEW if pictures < 100 else "", "channels": 1 if found.grey else 3, "more_data": more, "side": side,
             "classes": len(found.classes), "smallest": min(found.classes.values()), "cpus": cpus, "gpu": int(gpus > 0),
@@ -81,26 +89,36 @@ def first_space(path: str, seconds: float, *, cheap_images: bool, gpu_memory: fl
     torch.set_num_threads(cpus)
     flops, trials = 8 * TERA, 6
     for _ in range(2):  # the second time with the networks that the speed allows
-        sweep, costs, slowest = load_sweep(yaml.safe_load(text(flops, trials))), TrialCosts(), dict[str, tuple[float, float]]()
-        timed: dict[tuple[float, str], float] = {}
-        for trial in sweep.corners:
-            trial = trial.with_overrides({"data.limit": 64})
-            settings, images = trial.flat(), load_images(trial)
-            if (network := (each := costs.flops_per_image(trial), trial.kind("network"))) in timed:
-                continue
-            timed[network] = pace = planning.time_trial(trial, images, 1) / each
-            kind, rungs = settings["family.kind"], len(settings["evaluation.at"]) + 1
-            slow = slowest.get(kind, (0.0, 0.0))
-            slowest[kind] = max(slow[0], pace), max(slow[1], rungs * pace * costs.sample_flops(trial))
+        sweep = load_sweep(yaml.safe_load(text(flops, trials)))
+        slowest, most = defaultdict[str, tuple[float, ...]](lambda: (0.0, 0.0)), 0.0
+        images = _made_up(sweep.corners[0].flat(), tuple(found.classes))
+        for trial in {_network(trial): trial for trial in sweep.corners}.values():
+            family = build_family(trial, images.shape, images.classes)
+            flops = training_flops(family, Loader(images, seed=0))
+            pace, most = planning.time_trial(trial, images, 1) / flops, max(most, flops)
+            kind, costs = trial.kind("family"), (pace, EVALUATIONS * pace * sample_flops(family))
+            slowest[kind] = tuple(map(max, slowest[kind], costs))
             batch = max(1, min(batch, footprint(trial, images, default_device()).images_in(int(MEMORY_SHARE * room))))
-        pace, drawing = (fmean(column) for column in zip(*slowest.values(), strict=True))
-        rate = 1 / pace
+        paces, drawings = zip(*slowest.values(), strict=True)
+        rate, drawing, fewest = 1 / fmean(paces), fmean(drawings), FEWEST_BATCHES * batch * most
         trials = round(min(16, max(len(sweep.search.enqueue), planned * rate / (8 * TERA))))
-        samples = int(max(50, min(samples, SAMPLING_SHARE * planned / trials / max(each for _, each in slowest.values()))))
-        flops = (planned / trials - samples * drawing) * rate
-    if flops < FEWEST_BATCHES * batch * max(each for each, _ in timed):
-        raise ConfigError(f"--time: {seconds:g} s are too short for {trials} trials on this machine; give a longer time")
+        samples = int(max(50, min(samples, SAMPLING_SHARE * planned / trials / max(drawings))))
+        if (flops := (planned / trials - samples * drawing) * rate) < fewest:
+            least = ((fewest / rate + samples * drawing) * trials / at_once + START_SECONDS) / PLANNED_SHARE / 60
+            raise ConfigError(f"--time: {trials} trials on this machine need at least {math.ceil(least)}min")
     return name, text(flops, trials)
+
+
+def _made_up(settings: Mapping[str, Any], classes: tuple[str, ...]) -> Images:
+    """Noise in place of the pictures, for timings and counts without reading a large folder."""
+    shape = settings["data.channels"], settings["data.size"], settings["data.size"]
+    pixels = torch.randint(256, (FEW_IMAGES, *shape), dtype=torch.uint8)
+    return Images(pixels, torch.arange(FEW_IMAGES) % len(classes), classes, "noise", "", flip=False)
+
+
+def _network(trial: TrialConfig) -> str:
+    """The settings of a trial that determine the size of its networks."""
+    return str([value for key, value in trial.flat().items() if key.startswith(("family", "network", "vae.latent"))])
 
 
 def _at(table: dict[float, Any], flops: float) -> Any:

@@ -195,6 +195,7 @@ def check_one_set(path: str) -> None:
 
 
 def class_names_of(files: Sequence[str]) -> tuple[str, ...]:
+    """The folders at the top that have pictures, or one class."""
     return tuple(sorted({file.partition("/")[0] for file in files if "/" in file and is_picture(file)})) or (ONE_CLASS,)
 
 
