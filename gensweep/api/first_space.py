@@ -44,7 +44,7 @@ FLOW_WIDTHS = {0: [8, 16], 16 * TERA: [16, 24], 64 * TERA: [16, 24, 32], 2e15: [
 GAN_WIDTHS = {0: [32], 128 * TERA: [32, 48], 2e15: [64, 96]}
 HALF_LIVES = {0: 2000, 8 * TERA: 4000, 500 * TERA: 16000}
 LEVELS = {16: [1, 2], 32: [1, 2, 2], 64: [1, 2, 2, 2], 128: [1, 1, 2, 2, 2]}
-FEW = "# So few are better added to a trained model: gensweep finetune RUN --data FOLDER (experiments/few-images)\n"
+FEW = "# Under 100: better add them to a trained model, gensweep finetune RUN --data FOLDER (experiments/few-images)\n"
 
 
 def first_space(path: str, seconds: float, *, cheap_images: bool, gpu_memory: float | None) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""`gensweep init`: write a search space to a file: one that comes with gensweep, or one for a folder of pictures."""
+"""`gensweep init`: write a file with a search space of gensweep, or with a new space for a folder of pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gensweep.report.completion import shipped_names
     help="The file to write.  [default: NAME.yaml]",
 )
 @click.option("--data", metavar="FOLDER", help="Write a space for the pictures in this folder and for this machine.")
-@click.option("--time", default="8h", show_default=True, help="With --data: what the sweep may take, such as 30min.")
+@click.option("--time", default="8h", show_default=True, help="With --data: time for the sweep, such as 30min.")
 @click.option("--gpu-memory", metavar="SIZE", help="With --data: use less than a GPU has, such as 8GB.")
 @click.option(
     "--for",
@@ -35,7 +35,7 @@ from gensweep.report.completion import shipped_names
 def init(
     name: str | None, output: Path | None, data: str | None, time: str, gpu_memory: str | None, purpose: str
 ) -> None:
-    """Write a search space to a file that you can change: one that comes with gensweep, or one for your pictures.
+    """Write a search space to a file that you can change: a space of gensweep, or a new space for your pictures.
 
     Without NAME, lists the spaces. `gensweep tune NAME` runs one unchanged.
 
