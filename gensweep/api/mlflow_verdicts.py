@@ -59,7 +59,7 @@ def file_reports(sweeps: Iterable[StoredSweep]) -> None:
 
 def _file_report(sweep: StoredSweep) -> None:
     comparison = compare([sweep])
-    judged = recommend(comparison)
+    judged = replace(recommend(comparison), price=known_price(comparison))
     with scratch_folder("report") as aside, explaining_errors(f"the report of {sweep.name} was not filed (CAUSE)"):
         check_store()
         folder = aside / REPORT

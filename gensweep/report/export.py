@@ -10,7 +10,7 @@ from gensweep.metrics.titles import metric_title
 from gensweep.report import wording
 from gensweep.report.caveats import caveats, format_diversity, trial_warnings
 from gensweep.report.commands import left_out_reasons, reproduce_command
-from gensweep.report.verdict import format_best_score, format_verdict
+from gensweep.report.verdict import format_best_score, format_verdict, money
 from gensweep.results import family_name
 from gensweep.verdict.comparison import varied_by_family
 from gensweep.verdict.pareto import objective_front, pareto_rows
@@ -54,7 +54,7 @@ def comparison_json(comparison: Comparison, judged: Recommendation) -> dict[str,
 def verdict_json(comparison: Comparison, verdict: Recommendation) -> dict[str, Any]:
     """The key `verdict` of `best --compare --format json`."""
     budget, best, winner = verdict.budget, verdict.best_score, verdict.recommended.trial
-    unit = None if budget is None else budget.unit
+    unit, paid = None if budget is None else budget.unit, money(comparison, verdict)
     return {
         "text": format_verdict(comparison, verdict),
         "budget": None if budget is None else {"unit": budget.unit, "value": budget.value},
@@ -68,6 +68,9 @@ def verdict_json(comparison: Comparison, verdict: Recommendation) -> dict[str, A
         "too_close": verdict.too_close,
         "seeds": verdict.seeds,
         "tries": verdict.tries,
+        "price": None
+        if paid is None or verdict.price is None
+        else {"currency": verdict.price.currency, "recommended": paid[0], "all": paid[1]},
         "flips": [{"unit": unit} | asdict(flip) for flip in verdict.flips],
         **comparison.anchors.as_dict(),
         "warnings": list(caveats(comparison, verdict)),

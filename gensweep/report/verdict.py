@@ -30,6 +30,7 @@ def format_sentences(comparison: Comparison, verdict: Recommendation) -> list[st
         *(_flip(comparison, verdict, flip) for flip in verdict.flips),
         *_expected(comparison, verdict),
         *(of_best if verdict.pays_for(verdict.recommended) else ()),
+        *_money(comparison, verdict),
     ]
     return [f"{each}." for each in sentences]
 
@@ -125,6 +126,24 @@ def _cost(verdict: Recommendation) -> Iterator[str]:
         if best < whole:
             took, of = (wording.format_amount(each, verdict.trained.unit) for each in (best, whole))
             yield f"Its best checkpoint took {took} of the {of} of its training"
+
+
+def money(comparison: Comparison, verdict: Recommendation) -> tuple[float, float] | None:
+    """Price of the recommended trial and of all trials, with their scores; None without a price or device time."""
+    used = {trial.name: trial.cost.all_device_seconds for sweep in comparison.sweeps for trial in sweep.trials}
+    if verdict.price is None or not used.get(verdict.recommended.trial.name):
+        return None
+    return verdict.price.of(used[verdict.recommended.trial.name]), verdict.price.of(sum(used.values()))
+
+
+def _money(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
+    found, price = money(comparison, verdict), verdict.price
+    if price is not None and found is not None:
+        name, number = verdict.recommended.trial.name, sum(len(sweep.trials) for sweep in comparison.sweeps)
+        one, everything = map(price.format_money, found)
+        yield f"At {price} for each device, {name} cost {one} and all {number} trials {everything}"
+    elif price is not None:
+        yield f"The price of {verdict.recommended.trial.name} is unknown, as its device time was not recorded"
 
 
 def _ties(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:

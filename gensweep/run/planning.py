@@ -155,6 +155,17 @@ class Preview:
     findings: list[CheckResult]
 
     @property
+    def device_seconds(self) -> tuple[float, float] | None:
+        """Device time of the sweep and its repeats, with the cheapest and the most expensive corner; None as `hours`.
+
+        A corner is timed on one device, and several workers share its work.
+        """
+        if self.hours is None:
+            return None
+        low, high = self.hours
+        return low * self.allotment.concurrent * SECONDS_PER_HOUR, high * self.allotment.concurrent * SECONDS_PER_HOUR
+
+    @property
     def hours(self) -> tuple[float, float] | None:
         """Hours for the sweep and its repeats, with the costs of the cheapest and the most expensive corner.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from gensweep.config.prices import Price
 from gensweep.errors import GensweepError
 from gensweep.extras.plan.allocation import Allocation
 from gensweep.extras.plan.backtest import HIDDEN_FACTOR, longest
@@ -30,7 +31,7 @@ def report_part(comparison: Comparison, judged: Recommendation) -> str:
     return ""
 
 
-def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dict[str, Any]:
+def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None = None) -> dict[str, Any]:
     """The plan as `gensweep plan --format json` prints it; untrusted recommendations and forecasts are null."""
     trusted, best = plan.trusted, plan.best
     trial = trial_of(comparison, best.members[0])
@@ -44,6 +45,9 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dic
         "budget": {"unit": budget.unit, "value": budget.value},
         "metric": comparison.score.metric,
         "recommendation": _option(best, comparison) | named if trusted else None,
+        "price": None
+        if price is None or (seconds := _device_seconds(best, budget, comparison)) is None or not trusted
+        else {"currency": price.currency, "value": price.of(seconds)},
         "expected": best.forecast._asdict() if trusted else None,
         "probability": plan.probability if trusted else None,
         "others": others,
@@ -64,7 +68,9 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dic
     }
 
 
-def plan_rows(plan: SpendingPlan) -> list[dict[str, Any]]:
+def plan_rows(
+    plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None = None
+) -> list[dict[str, Any]]:
     """One row per family, the best first."""
     return [
         {
@@ -72,6 +78,7 @@ def plan_rows(plan: SpendingPlan) -> list[dict[str, Any]]:
             "width": each.width,
             "images": round(each.images),
             "flops": each.flops,
+            **({} if price is None else {"price": _format_price(each, budget, comparison, price)}),
             "expected": each.forecast.value,
             "low": each.forecast.low,
             "high": each.forecast.high,
@@ -81,7 +88,7 @@ def plan_rows(plan: SpendingPlan) -> list[dict[str, Any]]:
     ]
 
 
-def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> list[str]:
+def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None = None) -> list[str]:
     """The recommendation in words."""
     best, forecast = plan.best, plan.best.forecast
     said = [
@@ -89,6 +96,11 @@ def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison) -
         f"{comparison.title} {rough(forecast.value)} ({rough(forecast.low)} to {rough(forecast.high)} at "
         f"{100 * INTERVAL_PART:.0f} %)."
     ]
+    if price is not None:
+        words = _format_price(best, budget, comparison, price)
+        said.append(
+            f"Price: {words} at {price} for each device, at the speed of {best.members[0].curve.configuration}."
+        )
     if plan.allocations[1:] and plan.probability < SURE:
         other = plan.allocations[1]
         said.append(
@@ -113,6 +125,21 @@ def backtest_sentence(plan: SpendingPlan) -> str:
         f"contained {100 * found.coverage:.0f} % of the scores of {found.trainings} trials; {found.recommended}, the "
         f"recommended one, scored {behind}."
     )
+
+
+def _device_seconds(found: Allocation, budget: Amount, comparison: Comparison) -> float | None:
+    """Device time of a training: the budget, or its FLOPs at the speed of a known trial; None if unknown."""
+    if budget.unit == "device_seconds":
+        return budget.value
+    cost = trial_of(comparison, found.members[0]).cost
+    return (
+        found.flops * cost.device_seconds / cost.flops if found.flops and cost.device_seconds and cost.flops else None
+    )
+
+
+def _format_price(found: Allocation, budget: Amount, comparison: Comparison, price: Price) -> str:
+    seconds = _device_seconds(found, budget, comparison)
+    return "unknown" if seconds is None else price.format(seconds)
 
 
 def _option(found: Allocation, comparison: Comparison) -> dict[str, Any]:
