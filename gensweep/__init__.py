@@ -48,9 +48,13 @@ __all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'gensweep' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    if not name.startswith("_"):
+        plugins = importlib.import_module("gensweep.plugins")
+        if (entry := plugins.offered(plugins.FUNCTIONS).get(name)) is not None:
+            return plugins.load_offered(entry)
+    raise AttributeError(f"module 'gensweep' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

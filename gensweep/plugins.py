@@ -27,8 +27,8 @@ from gensweep.files import cache_folder, expanded, locked, replace_folder
 
 #: Entry points of this group name modules that are plug-ins wherever their package is installed.
 GROUP = "gensweep.plugins"
-#: Entry points of these groups name functions: commands of click, and parts of the report.
-COMMANDS, REPORT_PARTS = "gensweep.commands", "gensweep.report_parts"
+#: Entry points of these groups name functions: commands of click, parts of the report, and functions of `gensweep`.
+COMMANDS, REPORT_PARTS, FUNCTIONS = "gensweep.commands", "gensweep.report_parts", "gensweep.functions"
 #: A plug-in is code that goes to every worker; data belong elsewhere.
 MAX_BYTES = 16 * 2**20
 

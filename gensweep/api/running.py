@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from gensweep.run.preflight import (
 )
 from gensweep.search.reruns import Retry
 from gensweep.search.space import suggest
-from gensweep.search.sweep_plan import InitialCheckpoint, SweepPlan, SweepResult, format_warm_start, warm_starts
+from gensweep.search.sweep_plan import SweepPlan, SweepResult, format_warm_start, warm_starts
 from gensweep.sweep.continuation import continue_command
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plugin_copies import changed_plugins
@@ -65,17 +65,20 @@ def run_sweep(
     extend: int = 0,
     repeats: Repeats | None = None,
     retry: Retry | None = None,
-    start: InitialCheckpoint | None = None,
+    amend: Callable[[SweepPlan], SweepPlan] | None = None,
 ) -> SweepResult:
-    """Run a sweep with MLflow and the progress display as observers.  Raises ConfigError before anything starts."""
+    """Run a sweep with MLflow and the progress display as observers; `amend` may change its plan.
+
+    Raises ConfigError before anything starts.
+    """
     if storage is not None:
         check_without_secret("storage", storage)
     folder = SweepFolder(root, sweep.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
-    result = _ended(sweep, folder, storage) if resume and repeats is None else None
+    result = _ended(sweep, folder, storage) if resume and repeats is None and amend is None else None
     if result is None:
         options: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
-        result = _run(sweep, folder, storage, start, options)
+        result = _run(sweep, folder, storage, amend, options)
     _print_end(result)
     if result.state.status == "finished":
         score_best(sweep, root, several=len(result.state.trials) > 1)
@@ -89,7 +92,7 @@ def _run(
     sweep: SweepConfig,
     folder: SweepFolder,
     storage: str | None,
-    start: InitialCheckpoint | None,
+    amend: Callable[[SweepPlan], SweepPlan] | None,
     options: Mapping[str, Any],
 ) -> SweepResult:
     paused_share = 0.0 if sweep.search.scheduler.kind == "asha" else 1.0
@@ -101,8 +104,8 @@ def _run(
     with ExitStack() as opened:
         opened.enter_context(closing(display))
         plan = _checked_plan(sweep, root, storage, display)
-        if start is not None:
-            plan = replace(plan, settings={**plan.settings, "start": asdict(start)})
+        if amend is not None:
+            plan = amend(plan)
         observers: list[LogView | Loggers] = [
             LogView("MLflow", partial(SweepCopy, folder), lock=folder.copy_lock()),
             _study_view(sweep, folder),

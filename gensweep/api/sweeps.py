@@ -170,7 +170,8 @@ def train(
         else:
             trial = load_trial(config, overrides=overrides, scale=scale)
     sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
-    return run_sweep(_prepared(sweep), root=Path(root), storage=storage, start=start)
+    amend = None if start is None else start.amend
+    return run_sweep(_prepared(sweep), root=Path(root), storage=storage, amend=amend)
 
 
 def _prepared(sweep: SweepConfig) -> SweepConfig:

@@ -134,7 +134,7 @@ class Session:
     @property
     def waits(self) -> bool:
         """True if another trial may become runnable later."""
-        return self._next == "wait"
+        return self._next == "wait" or bool(self._held)
 
     @property
     def stop_reason(self) -> str | None:
@@ -300,7 +300,8 @@ class Session:
         for trial in self._scheduler.to_stop(self.state):
             self.note(events.Ended(trial.trial, "pruned"))
         asked = self.state.repeats or self._plan.search.repeats
-        for event in [] if asked is None else due_repeats(self.state, asked, self._plan.configure):
+        repeats = [] if asked is None else due_repeats(self.state, asked, self._plan.configure)
+        for event in (*repeats, *self._plan.due(self.state)):
             self.note(event)
 
     def _take_over(self, start: Mapping[str, Any]) -> None:

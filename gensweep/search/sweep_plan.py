@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import expanded
 from gensweep.results import Unit
 from gensweep.sweep.checkpoints import checkpoint_name, checkpoint_place, store
-from gensweep.sweep.events import Created, WarmStarted
+from gensweep.sweep.events import Created, Suggested, WarmStarted
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
 
@@ -45,6 +45,10 @@ class InitialCheckpoint:
             raise GensweepError(f"the checkpoint {folder} cannot be copied to {root}: {why}") from error
         return {"run": self.run, "images": self.images, "checkpoint": name}
 
+    def amend(self, plan: SweepPlan) -> SweepPlan:
+        """The plan of a sweep whose first trial starts here."""
+        return replace(plan, settings={**plan.settings, "start": asdict(self)})
+
 
 @dataclass(frozen=True)
 class SweepPlan:
@@ -66,6 +70,8 @@ class SweepPlan:
     constraints: tuple[Constraint, ...] = ()
     known: Callable[[Mapping[str, Any]], Mapping[str, float]] = lambda config: {}
     """An effective configuration -> its costs that are limited and known in advance."""
+    due: Callable[[SweepState], Sequence[Suggested]] = lambda state: ()
+    """Trials to train besides those of the search, such as further seeds; asked after each evaluation."""
     nodes: tuple[Node, ...] = ()
     """The search space of `sample`."""
     queue: tuple[Mapping[str, Any], ...] = ()

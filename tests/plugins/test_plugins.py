@@ -9,6 +9,7 @@ import yaml
 from own_schedule import SCHEDULE, trial_with
 from recorded import sweep, trial
 
+import gensweep as gs
 from gensweep import plugins
 from gensweep.cli.main import run
 from gensweep.config import load_sweep, load_trial
@@ -121,6 +122,11 @@ def test_an_installed_package_adds_a_part_of_the_report(bought):
     bought(text, "gensweep.report_parts", "bought:part")
     comparison = compare([sweep("a", [trial("a", 0, 5.0)])])
     assert "<h2>a/t0000 has colours</h2>" in render(comparison, recommend(comparison))
+
+
+def test_an_installed_package_adds_a_function(bought):
+    bought("def twice(number):\n    return 2 * number\n", "gensweep.functions", "bought:twice")
+    assert gs.any(3) == 6
 
 
 def test_an_installed_package_is_a_plugin_by_its_entry_point(bought, monkeypatch):

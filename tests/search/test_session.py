@@ -15,7 +15,7 @@ from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.search.session import Session
 from gensweep.search.sweep_plan import InitialCheckpoint, SweepResult
-from gensweep.sweep.events import Evaluated, Noted, Progressed, SessionEnded, Started
+from gensweep.sweep.events import Evaluated, Noted, Progressed, SessionEnded, Started, Suggested
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.storage import HeldStorage
 
@@ -245,3 +245,22 @@ def test_the_first_trial_resumes_from_the_given_checkpoint(tmp_path):
     assert later.state.trials["t0000"].status == "finished"
     assert not Path(checkpoint).exists()
     assert (tmp_path / "old" / "state").exists()
+
+
+def test_trials_that_are_due_later_run_while_others_still_train(tmp_path):
+    """The search asks for one trial; with each end another training is due, up to two."""
+
+    def due(state):
+        number = 1 + sum(trial.ended for trial in state.trials.values())
+        names = [f"t0000-s{n}" for n in range(1, min(number, 3)) if f"t0000-s{n}" not in state.trials]
+        return [Suggested(name, 0, {}, {}, {}, repeat_of="t0000") for name in names]
+
+    driver = Driver(tmp_path, trials=1, due=due)
+    for name in ("t0000", "t0000-s1", "t0000-s2"):
+        assert driver.begin().trial == name
+        assert driver.session.next_trial() is None
+        assert driver.session.waits
+        driver.evaluate(400, 1.0)
+        driver.end(finished=True)
+    assert driver.session.next_trial() is None
+    assert not driver.session.waits

@@ -1,0 +1,1 @@
+"""`gensweep judge`: is one configuration better than another, or is it noise?"""
