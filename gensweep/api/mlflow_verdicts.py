@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
-from gensweep.api.verdicts import Verdict
+from gensweep.api.verdicts import Verdict, known_price
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.files import scratch_folder
 from gensweep.report.html import write_report

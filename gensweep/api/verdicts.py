@@ -106,18 +106,14 @@ def rank(sweep: str | None = None, *, root: str | Path = SWEEPS) -> Verdict:
 
 
 def known_price(comparison: Comparison, asked: str | None = None) -> Price | None:
-    """The price that the user typed, else the one that all sweeps have in their files; None without one.
-
-    Raises ConfigError for an invalid price.
-    """
+    """The typed price, else the common one in the files of the sweeps.  Raises ConfigError."""
     if asked is not None:
         try:
             return parse_price(asked)
         except ValueError as error:
             raise ConfigError(f"--price: {error}") from None
-    prices = {sweep_config(sweep).get("resources", {}).get("price") for sweep in comparison.sweeps}
-    found = prices.pop() if len(prices) == 1 else None
-    return None if found is None else parse_price(found)
+    found, *others = {sweep_config(sweep).get("resources", {}).get("price") for sweep in comparison.sweeps}
+    return None if others or found is None else parse_price(found)
 
 
 def load(

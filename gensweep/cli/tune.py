@@ -169,7 +169,7 @@ def show_preview(sweep: SweepConfig, root: Path, storage: str | None, format: st
 
 def _preview_json(preview: Preview, places: Mapping[str, str]) -> dict[str, Any]:
     allotment = preview.allotment
-    hours, price, used = preview.hours, preview.sweep.resources.known_price, preview.device_seconds
+    hours, money, price = preview.hours, preview.money, preview.sweep.resources.known_price
     return {
         "sweep": preview.sweep.complete(),
         "parameters": [{"name": p.name, "range": p.range, "where": p.where} for p in preview.parameters],
@@ -186,9 +186,7 @@ def _preview_json(preview: Preview, places: Mapping[str, str]) -> dict[str, Any]
         "trials": preview.sweep.search.trials,
         "repeats": preview.sweep.search.most_repeats,
         "hours": hours and dict(zip(("low", "high"), hours, strict=True)),
-        "money": None
-        if price is None or used is None
-        else {"low": price.of(used[0]), "high": price.of(used[1]), "currency": price.currency},
+        "price": money and price and {"low": money[0], "high": money[1], "currency": price.currency},
         "places": places,
         "checks": [finding._asdict() for finding in preview.findings],
     }
@@ -227,7 +225,6 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
             "images": count(row["images"]),
             "FLOPs": count(row["flops"]),
             "time": duration(row["seconds"]),
-            **({} if price is None else {"price": "-" if row["seconds"] is None else price.format(row["seconds"])}),
             "settings": row["params"],
         }
         for row in _corner_rows(preview)
@@ -238,8 +235,9 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
     click.echo(f"{preview.allotment}")
     if sweep.search.budget is not None:
         amount = Amount(sweep.search.budget.unit, sweep.search.budget.amount)
-        money = f"({price.format(amount.value)}) " if price is not None and amount.unit == "device_seconds" else ""
-        click.echo(f"The search spends at most {amount} {money}for training and scoring")
+        paid = None if price is None or amount.unit != "device_seconds" else price.of(amount.value)
+        words = "" if price is None or paid is None else f" ({price.format_money(paid)})"
+        click.echo(f"The search spends at most {amount}{words} for training and scoring")
     if preview.hours is not None:
         low, high = (duration(hours * SECONDS_PER_HOUR) for hours in preview.hours)
         more = sweep.search.most_repeats
@@ -248,8 +246,8 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
             f"{sweep.search.most_trials} trials{repeats} on this machine: {low} with the costs of the\n"
             f"cheapest above, {high} with the costs of the most expensive; less with early stopping"
         )
-    if price is not None and (used := preview.device_seconds) is not None:
-        low, high = map(price.format, used)
+    if price is not None and preview.money is not None:
+        low, high = map(price.format_money, preview.money)
         click.echo(f"At {price} for each device: {low} to {high}")
     _print_title("Places")
     for what, where in places.items():

@@ -22,12 +22,8 @@ class Price:
         """The price of some device time."""
         return self.per_hour * device_seconds / 3600
 
-    def format(self, device_seconds: float) -> str:
-        """Format the price of some device time: "12.30 EUR", "0.0042"."""
-        return self.format_money(self.of(device_seconds))
-
     def format_money(self, amount: float) -> str:
-        """Format an amount of money in its currency."""
+        """Format an amount of money in its currency: "12.30 EUR", "0.0042"."""
         digits = f"{amount:,.2f}" if amount == 0 or amount >= 0.01 else f"{amount:.2g}"
         return f"{digits} {self.currency}".rstrip()
 

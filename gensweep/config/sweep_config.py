@@ -147,7 +147,7 @@ class Resources(FrozenSettings):
     stall_timeout: Annotated[float, Field(gt=0)] | None = 600.0
     """seconds without progress after which a trial restarts from its last checkpoint; null: never"""
 
-    price: Annotated[str, AfterValidator(_checked_price), Takes("a price such as 2.50/h")] | None = None
+    price: Annotated[str, AfterValidator(_checked_price)] | None = None
     """price of one device for an hour, such as 2.50/h or 2.50EUR/h, to show costs as money; null: unknown"""
 
     @property

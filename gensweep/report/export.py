@@ -54,7 +54,7 @@ def comparison_json(comparison: Comparison, judged: Recommendation) -> dict[str,
 def verdict_json(comparison: Comparison, verdict: Recommendation) -> dict[str, Any]:
     """The key `verdict` of `best --compare --format json`."""
     budget, best, winner = verdict.budget, verdict.best_score, verdict.recommended.trial
-    unit, paid = None if budget is None else budget.unit, money(comparison, verdict)
+    unit = None if budget is None else budget.unit
     return {
         "text": format_verdict(comparison, verdict),
         "budget": None if budget is None else {"unit": budget.unit, "value": budget.value},
@@ -68,9 +68,7 @@ def verdict_json(comparison: Comparison, verdict: Recommendation) -> dict[str, A
         "too_close": verdict.too_close,
         "seeds": verdict.seeds,
         "tries": verdict.tries,
-        "price": None
-        if paid is None or verdict.price is None
-        else {"currency": verdict.price.currency, "recommended": paid[0], "all": paid[1]},
+        "price": money(comparison, verdict),
         "flips": [{"unit": unit} | asdict(flip) for flip in verdict.flips],
         **comparison.anchors.as_dict(),
         "warnings": list(caveats(comparison, verdict)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gensweep.report import wording
 from gensweep.results import family_name
@@ -128,22 +128,23 @@ def _cost(verdict: Recommendation) -> Iterator[str]:
             yield f"Its best checkpoint took {took} of the {of} of its training"
 
 
-def money(comparison: Comparison, verdict: Recommendation) -> tuple[float, float] | None:
+def money(comparison: Comparison, verdict: Recommendation) -> dict[str, Any] | None:
     """Price of the recommended trial and of all trials, with their scores; None without a price or device time."""
     used = {trial.name: trial.cost.all_device_seconds for sweep in comparison.sweeps for trial in sweep.trials}
-    if verdict.price is None or not used.get(verdict.recommended.trial.name):
+    price, mine = verdict.price, used.get(verdict.recommended.trial.name)
+    if price is None or not mine:
         return None
-    return verdict.price.of(used[verdict.recommended.trial.name]), verdict.price.of(sum(used.values()))
+    return {"recommended": price.of(mine), "all": price.of(sum(used.values())), "currency": price.currency}
 
 
 def _money(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
-    found, price = money(comparison, verdict), verdict.price
+    found, price, name = money(comparison, verdict), verdict.price, verdict.recommended.trial.name
     if price is not None and found is not None:
-        name, number = verdict.recommended.trial.name, sum(len(sweep.trials) for sweep in comparison.sweeps)
-        one, everything = map(price.format_money, found)
+        one, everything = price.format_money(found["recommended"]), price.format_money(found["all"])
+        number = sum(len(sweep.trials) for sweep in comparison.sweeps)
         yield f"At {price} for each device, {name} cost {one} and all {number} trials {everything}"
     elif price is not None:
-        yield f"The price of {verdict.recommended.trial.name} is unknown, as its device time was not recorded"
+        yield f"The price of {name} is unknown, as its device time was not recorded"
 
 
 def _ties(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:

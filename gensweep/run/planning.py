@@ -155,15 +155,13 @@ class Preview:
     findings: list[CheckResult]
 
     @property
-    def device_seconds(self) -> tuple[float, float] | None:
-        """Device time of the sweep and its repeats, with the cheapest and the most expensive corner; None as `hours`.
-
-        A corner is timed on one device, and several workers share its work.
-        """
-        if self.hours is None:
+    def money(self) -> tuple[float, float] | None:
+        """Price of the devices for `hours`; None if either is unknown."""
+        resources, hours = self.sweep.resources, self.hours
+        if hours is None or (price := resources.known_price) is None:
             return None
-        low, high = self.hours
-        return low * self.allotment.concurrent * SECONDS_PER_HOUR, high * self.allotment.concurrent * SECONDS_PER_HOUR
+        devices = self.allotment.concurrent * resources.worker_counts[0]
+        return price.per_hour * devices * hours[0], price.per_hour * devices * hours[1]
 
     @property
     def hours(self) -> tuple[float, float] | None:

@@ -37,7 +37,8 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison, price:
     trial = trial_of(comparison, best.members[0])
     params = trial.at_best.params
     settings = {**params, **({"network.width": best.width} if "network.width" in params else {})}
-    named = {"sweep": trial.sweep, "trial": trial.trial, "settings": settings}
+    money = {"price": _price(best, budget, comparison, price), "currency": price and price.currency}
+    named = {"sweep": trial.sweep, "trial": trial.trial, "settings": settings, **money}
     others = [
         _option(each, comparison) | {"expected": each.forecast._asdict()} for each in plan.allocations[1:] if trusted
     ]
@@ -45,9 +46,6 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison, price:
         "budget": {"unit": budget.unit, "value": budget.value},
         "metric": comparison.score.metric,
         "recommendation": _option(best, comparison) | named if trusted else None,
-        "price": None
-        if price is None or (seconds := _device_seconds(best, budget, comparison)) is None or not trusted
-        else {"currency": price.currency, "value": price.of(seconds)},
         "expected": best.forecast._asdict() if trusted else None,
         "probability": plan.probability if trusted else None,
         "others": others,
@@ -78,7 +76,7 @@ def plan_rows(
             "width": each.width,
             "images": round(each.images),
             "flops": each.flops,
-            **({} if price is None else {"price": _format_price(each, budget, comparison, price)}),
+            **({} if price is None else {"price": _price(each, budget, comparison, price)}),
             "expected": each.forecast.value,
             "low": each.forecast.low,
             "high": each.forecast.high,
@@ -97,10 +95,8 @@ def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison, p
         f"{100 * INTERVAL_PART:.0f} %)."
     ]
     if price is not None:
-        words = _format_price(best, budget, comparison, price)
-        said.append(
-            f"Price: {words} at {price} for each device, at the speed of {best.members[0].curve.configuration}."
-        )
+        money = _price(best, budget, comparison, price)
+        said.append(f"Price: {'unknown' if money is None else price.format_money(money)}, at {price} for each device.")
     if plan.allocations[1:] and plan.probability < SURE:
         other = plan.allocations[1]
         said.append(
@@ -127,19 +123,14 @@ def backtest_sentence(plan: SpendingPlan) -> str:
     )
 
 
-def _device_seconds(found: Allocation, budget: Amount, comparison: Comparison) -> float | None:
-    """Device time of a training: the budget, or its FLOPs at the speed of a known trial; None if unknown."""
+def _price(found: Allocation, budget: Amount, comparison: Comparison, price: Price | None) -> float | None:
+    """Price of a training that uses the budget in seconds, or else trains as fast as its trial; None if unknown."""
+    cost, seconds = trial_of(comparison, found.members[0]).cost, None
     if budget.unit == "device_seconds":
-        return budget.value
-    cost = trial_of(comparison, found.members[0]).cost
-    return (
-        found.flops * cost.device_seconds / cost.flops if found.flops and cost.device_seconds and cost.flops else None
-    )
-
-
-def _format_price(found: Allocation, budget: Amount, comparison: Comparison, price: Price) -> str:
-    seconds = _device_seconds(found, budget, comparison)
-    return "unknown" if seconds is None else price.format(seconds)
+        seconds = budget.value
+    elif found.flops and cost.device_seconds and cost.flops:
+        seconds = found.flops * cost.device_seconds / cost.flops
+    return None if price is None or seconds is None else price.of(seconds)
 
 
 def _option(found: Allocation, comparison: Comparison) -> dict[str, Any]:
