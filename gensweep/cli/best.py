@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gensweep.cli.sweep_options import root_option
+from gensweep.cli.sweep_options import price_option, root_option
 from gensweep.report.completion import sweep_names
 from gensweep.report.output import format_option, print_facts, print_json, print_remark, print_rows, print_warnings
 
@@ -45,6 +45,7 @@ ROWS = 20
     metavar="N",
     help="With --compare: the budget also pays for drawing N images.",
 )
+@price_option
 @click.option("--no-html", is_flag=True, help="With --compare: write no report.")
 @click.option(
     "--register",
@@ -60,6 +61,7 @@ def best(
     output: Path | None,
     budget: str | None,
     draw: int | None,
+    price: str | None,
     no_html: bool,
     register: str | None,
     root: Path,
@@ -81,12 +83,13 @@ def best(
       gensweep best --compare
       gensweep best --compare ddpm-cifar10 dcgan-cifar10 -o verdict.html
       gensweep best --compare --budget 2e13flops --draw 1000000
+      gensweep best --compare --price 2.50EUR/h
       gensweep best ddpm-cifar10 --register horses
     """
     if not compare and len(sweeps) > 1:
         raise click.UsageError("To rank several sweeps, use --compare: gensweep best --compare " + " ".join(sweeps))
-    if not compare and (budget is not None or draw is not None or no_html):
-        raise click.UsageError("--budget, --draw and --no-html need --compare.")
+    if not compare and (budget is not None or draw is not None or price is not None or no_html):
+        raise click.UsageError("--budget, --draw, --price and --no-html need --compare.")
     if output is not None and no_html:
         raise click.UsageError("--output and --no-html exclude each other: omit one of them.")
     from gensweep.api import verdicts
@@ -94,7 +97,7 @@ def best(
     from gensweep.tracking.sync import sync_all
 
     if compare:
-        found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, root=root)
+        found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, price=price, root=root)
         _print_comparison(found, None if no_html else output or REPORT, format)
     else:
         found = verdicts.rank(*sweeps, root=root)
