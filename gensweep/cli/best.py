@@ -72,6 +72,9 @@ def best(
     SWEEP is a sweep's name, or the path or URL of one. The default is the newest sweep, with --compare all of them.
     Only scores that were measured in the same way are ranked against each other; the others are listed with the reason.
 
+    If --compare is too close to call, add trials (gensweep tune --extend SWEEP --trials 8) or seeds
+    (gensweep tune --repeat SWEEP).
+
     \b
     Examples:
       gensweep best

@@ -70,6 +70,10 @@ def tune(
       gensweep tune search_spaces/ddpm.yaml --dry-run
       gensweep tune search_spaces/ddpm.yaml --dry-run --price 2.50EUR/h
       gensweep tune search_spaces/ddpm.yaml --scale cpu --set search.trials=4
+      gensweep tune search_spaces/ddpm.yaml --set 'space.training.batch_size={choice: [64, 128]}'
+      gensweep tune search_spaces/ddpm.yaml --set search.budget.device_hours=8
+      gensweep tune search_spaces/ddpm.yaml --set resources.workers=4          four GPUs per trial
+      RAY_ADDRESS=auto gensweep tune search_spaces/ddpm.yaml                   on a running Ray cluster
       gensweep tune --resume ddpm-cifar10
       gensweep tune --resume s3://bucket/sweeps/ddpm-cifar10       on another machine
       gensweep tune --extend ddpm-cifar10 --trials 20
