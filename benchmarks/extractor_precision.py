@@ -1,7 +1,7 @@
 """Whether bfloat16 features score models as float32 features do: bias and rank correlation over trained models.
 
     .venv/bin/python benchmarks/extractor_precision.py search_spaces/quickstart.yaml --trials 16
-    .venv/bin/python benchmarks/extractor_precision.py search_spaces/compute_gan.yaml --scale horses --trials 12
+    .venv/bin/python benchmarks/extractor_precision.py experiments/compute/compute_gan.yaml --scale horses --trials 12
 
 Trains the trials with `gensweep tune`, each to an end, and scores the best checkpoint of each with several seeds, in
 both precisions, by the product's own rescorer.  The bias of a score, bfloat16 less float32, is told in standard errors

@@ -260,6 +260,11 @@ class Cost(Record):
     activation_bytes: int | None = None
     memory_bytes: int | None = None
 
+    @property
+    def all_device_seconds(self) -> float:
+        """Seconds times devices of training and scoring; 0 if unknown."""
+        return (self.device_seconds or 0.0) + (self.scoring_device_seconds or 0.0)
+
 
 #: Costs of a training by name: fields of a Cost, all of them better if lower.
 COSTS = tuple(each.name for each in fields(Cost))

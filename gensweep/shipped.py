@@ -8,13 +8,20 @@ from pathlib import Path
 from gensweep.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "search_spaces"
+PURPOSES = {
+    "A first sweep, in minutes on a processor": ("quickstart", "everything"),
+    "Diffusion models and flows": ("ddpm", "ddpm_64", "vdm", "flow_matching", "meanflow", "dit"),
+    "GANs": ("dcgan", "sngan", "diffusion_gan", "r3gan"),
+    "Autoencoders": ("vae",),
+    "Adding a class to a trained model": ("lora",),
+}
 #: Editors find the schema by this line, which is right only in a checkout.
 SCHEMA_LINE = "# yaml-language-server:"
 
 
 def shipped_spaces() -> dict[str, Path]:
-    """The files by name: ddpm, quickstart, ..."""
-    return {file.stem: file for file in sorted(FOLDER.glob("*.yaml"))}
+    """The files by name: quickstart, everything, ddpm, ..."""
+    return {name: FOLDER / f"{name}.yaml" for names in PURPOSES.values() for name in names}
 
 
 def title(file: Path) -> str:

@@ -18,12 +18,12 @@ from gensweep.search.space import sample
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = sorted(ROOT.glob("experiments/**/README.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *NOTEBOOK]
-SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
+SPACES = [*sorted(ROOT.glob("search_spaces/*.yaml")), *sorted(ROOT.glob("experiments/*/*.yaml"))]
 SHOWN = {page: shown_lines(page) for page in [*PAGES, *SPACES]}
 EVERY_LINE = sorted({line for lines in SHOWN.values() for line in lines})
 ALONE = re.compile(r"config (schema|validate [^*]*$)|doctor|data list|data show digits")
 """Commands that need neither a run, nor a download, nor files of the reader's; and not what test_search_spaces does."""
-CHANGED_SPACE = re.compile(r"(tune|train) search_spaces/.* --(set|scale)")
+CHANGED_SPACE = re.compile(r"(tune|train) (search_spaces|experiments)/.* --(set|scale)")
 
 
 @pytest.mark.parametrize("line", EVERY_LINE)

@@ -1,4 +1,4 @@
-"""Every shipped search space is valid at every scale, and its corners build and run one step."""
+"""Shipped search spaces and those of experiments are valid at every scale; the corners of shipped ones run one step."""
 
 import json
 from pathlib import Path
@@ -16,9 +16,10 @@ from gensweep.search.space import sample
 
 pytestmark = pytest.mark.trains
 
-FOLDER = Path(__file__).parents[1] / "search_spaces"
-FILES = sorted(FOLDER.glob("*.yaml"))
-SCALED = [(file, scale) for file in FILES for scale in [None, *scale_names(file)]]
+ROOT = Path(__file__).parents[1]
+FILES = sorted(ROOT.glob("search_spaces/*.yaml"))
+EVERY = [*FILES, *sorted(ROOT.glob("experiments/*/*.yaml"))]
+SCALED = [(file, scale) for file in EVERY for scale in [None, *scale_names(file)]]
 
 
 def cheapest(file: Path) -> str | None:
@@ -31,7 +32,7 @@ def ident(value):
 
 
 @pytest.mark.parametrize(("file", "scale"), SCALED, ids=ident)
-def test_a_shipped_space_is_valid_at_every_scale_corners_included(file, scale):
+def test_a_space_is_valid_at_every_scale_corners_included(file, scale):
     sweep = load_sweep(file, scale=scale)
     for trial in sweep.corners:
         assert trial.flat()["training.batch_size"] % sweep.resources.workers == 0
@@ -39,8 +40,8 @@ def test_a_shipped_space_is_valid_at_every_scale_corners_included(file, scale):
         sweep.trial(sample(sweep.nodes(), seed))
 
 
-@pytest.mark.parametrize("file", FILES, ids=ident)
-def test_a_shipped_space_is_valid_for_editors(file):
+@pytest.mark.parametrize("file", EVERY, ids=ident)
+def test_a_space_is_valid_for_editors(file):
     validator = jsonschema.Draft202012Validator(json.loads(json.dumps(sweep_schema())))
     assert [error.message for error in validator.iter_errors(yaml.safe_load(file.read_text()))] == []
 
@@ -89,7 +90,7 @@ def test_the_two_sides_of_gan_vs_ddpm_have_equal_budgets(scale):
     """In floating point operations of training, whatever the searched settings; and all else that a verdict needs."""
     budgets, measured = [], []
     for side in ("gan", "diffusion"):
-        sweep = load_sweep(FOLDER / f"gan_vs_ddpm_{side}.yaml", scale=scale)
+        sweep = load_sweep(ROOT / "experiments" / "cifar10-pictures" / f"gan_vs_ddpm_{side}.yaml", scale=scale)
         budgets.append(sweep.budget)
         flat = sweep.corners[0].flat()
         measured.append({key: value for key, value in flat.items() if key.startswith(("data.", "evaluation."))})

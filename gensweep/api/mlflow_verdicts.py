@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
-from gensweep.api.verdicts import Verdict
+from gensweep.api.verdicts import Verdict, known_price
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.files import scratch_folder
 from gensweep.report.html import write_report
@@ -59,7 +60,7 @@ def file_reports(sweeps: Iterable[StoredSweep]) -> None:
 
 def _file_report(sweep: StoredSweep) -> None:
     comparison = compare([sweep])
-    judged = recommend(comparison)
+    judged = replace(recommend(comparison), price=known_price(comparison))
     with scratch_folder("report") as aside, explaining_errors(f"the report of {sweep.name} was not filed (CAUSE)"):
         check_store()
         folder = aside / REPORT

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gensweep.config.prices import Price, parse_price
 from gensweep.config.tree import flatten
+from gensweep.errors import ConfigError
 from gensweep.report.commands import refuse_unlike
 from gensweep.report.export import comparison_json, entry_json, trials_json
 from gensweep.report.html import write_report
 from gensweep.report.verdict import format_verdict
 from gensweep.sweep.continuation import SWEEPS
-from gensweep.sweep.stored_sweeps import find_sweep, load_sweeps
+from gensweep.sweep.stored_sweeps import find_sweep, load_sweeps, sweep_config
 from gensweep.sweep.trial_state import TrialState
 from gensweep.verdict.amounts import parse_amount
 from gensweep.verdict.comparison import Comparison
@@ -67,17 +69,20 @@ class Verdict:
         write_report(self.comparison, self.judged, Path(file))
 
 
-def compare(*sweeps: str, budget: str | None = None, draw: int = 0, root: str | Path = SWEEPS) -> Verdict:
+def compare(
+    *sweeps: str, budget: str | None = None, draw: int = 0, price: str | None = None, root: str | Path = SWEEPS
+) -> Verdict:
     """Rank the trials of sweeps, by default of all, and recommend one: `gensweep best --compare`.
 
     `budget` is that of one training, such as "10min" or "2e13flops", by default the largest that all sweeps reached;
-    it also pays for `draw` images.  Raises GensweepError if no trial has a score, or if scores are not comparable.
+    it also pays for `draw` images.  `price` is that of an hour of one device, such as "2.50EUR/h".  Raises
+    GensweepError if no trial has a score, or if scores are not comparable.
     """
     amount = None if budget is None else parse_amount(budget)
     comparison = compare_sweeps(load_sweeps(sweeps, Path(root)))
     if sweeps:
         refuse_unlike(comparison)
-    return Verdict(comparison, recommend(comparison, amount, draw))
+    return Verdict(comparison, replace(recommend(comparison, amount, draw), price=known_price(comparison, price)))
 
 
 def best(sweep: str | None = None, *, root: str | Path = SWEEPS) -> TrialState:
@@ -98,6 +103,17 @@ def rank(sweep: str | None = None, *, root: str | Path = SWEEPS) -> Verdict:
     """The verdict on one sweep, by default the newest.  Raises NothingToCompareError if no trial has a score."""
     comparison = compare_sweeps([find_sweep(sweep, Path(root))])
     return Verdict(comparison, recommend(comparison))
+
+
+def known_price(comparison: Comparison, asked: str | None = None) -> Price | None:
+    """The typed price, else the common one in the files of the sweeps.  Raises ConfigError."""
+    if asked is not None:
+        try:
+            return parse_price(asked)
+        except ValueError as error:
+            raise ConfigError(f"--price: {error}") from None
+    found, *others = {sweep_config(sweep).get("resources", {}).get("price") for sweep in comparison.sweeps}
+    return None if others or found is None else parse_price(found)
 
 
 def load(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gensweep.cli.sweep_options import root_option
+from gensweep.cli.sweep_options import price_option, root_option
 from gensweep.report.completion import sweep_names
 from gensweep.report.output import format_option, print_facts, print_json, print_remark, print_rows, print_warnings
 
@@ -47,6 +47,7 @@ ROWS = 20
     help="With --compare: the budget also pays for drawing N images.",
 )
 @click.option("--watch", is_flag=True, help="With --compare: rewrite the report until the sweeps end, or Ctrl-C.")
+@price_option
 @click.option("--no-html", is_flag=True, help="With --compare: write no report.")
 @click.option(
     "--register",
@@ -63,6 +64,7 @@ def best(
     budget: str | None,
     draw: int | None,
     watch: bool,
+    price: str | None,
     no_html: bool,
     register: str | None,
     root: Path,
@@ -73,6 +75,9 @@ def best(
     SWEEP is a sweep's name, or the path or URL of one. The default is the newest sweep, with --compare all of them.
     Only scores that were measured in the same way are ranked against each other; the others are listed with the reason.
 
+    If --compare is too close to call, add trials (gensweep tune --extend SWEEP --trials 8) or seeds
+    (gensweep tune --repeat SWEEP).
+
     \b
     Examples:
       gensweep best
@@ -82,12 +87,13 @@ def best(
       gensweep best --compare ddpm-cifar10 dcgan-cifar10 -o verdict.html
       gensweep best --compare --watch -o live.html        while sweeps run
       gensweep best --compare --budget 2e13flops --draw 1000000
+      gensweep best --compare --price 2.50EUR/h
       gensweep best ddpm-cifar10 --register horses
     """
     if not compare and len(sweeps) > 1:
         raise click.UsageError("To rank several sweeps, use --compare: gensweep best --compare " + " ".join(sweeps))
-    if not compare and (budget is not None or draw is not None or watch or no_html):
-        raise click.UsageError("--budget, --draw, --watch and --no-html need --compare.")
+    if not compare and (budget is not None or draw is not None or price is not None or watch or no_html):
+        raise click.UsageError("--budget, --draw, --price, --watch and --no-html need --compare.")
     if (output is not None or watch) and no_html:
         raise click.UsageError("--no-html excludes --output and --watch.")
     from gensweep.api import live, verdicts
@@ -97,9 +103,9 @@ def best(
     if watch:
         print_remark(f"Rewriting {output or REPORT} while sweeps run; Ctrl-C prints the verdict so far.")
         with suppress(KeyboardInterrupt):
-            live.watch(*sweeps, file=output or REPORT, budget=budget, draw=draw or 0, root=root)
+            live.watch(*sweeps, file=output or REPORT, budget=budget, draw=draw or 0, price=price, root=root)
     if compare:
-        found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, root=root)
+        found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, price=price, root=root)
         _print_comparison(found, None if no_html else output or REPORT, format)
     else:
         found = verdicts.rank(*sweeps, root=root)

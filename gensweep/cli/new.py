@@ -46,6 +46,7 @@ def new(kind: str, name: str, output: Path) -> None:
     Examples:
       gensweep new schedule exponential
       gensweep tune space.yaml --import exponential.py --set diffusion.schedule.kind=exponential
+      gensweep new metric sharpness
       gensweep new dataset photos -o plugins
     """
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):

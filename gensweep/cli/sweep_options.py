@@ -30,6 +30,14 @@ storage_option = click.option(
 )
 
 
+price_option = click.option(
+    "--price",
+    metavar="AMOUNT/h",
+    help="Price of one device for an hour, such as 2.50/h or 2.50EUR/h, to show costs as money.  "
+    "[default: resources.price of the file]",
+)
+
+
 def set_option(help: str) -> Callable[[C], C]:
     """`--set`, passed to the command as `overrides`."""
     return click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=help)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.cli.sweep_options import override_options, root_option, storage_option
+from gensweep.cli.sweep_options import override_options, price_option, root_option, storage_option
 from gensweep.report.completion import space_names, sweep_names
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 
@@ -38,6 +39,7 @@ def _sweep_option(name: str, help: str) -> Callable[[Any], Any]:
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="Number of trials (with --extend: to add).")
 @click.option("--dry-run", is_flag=True, help="Show the space, sample trials, sizes, costs and folders; train nothing.")
 @click.option("--report", type=click.Path(dir_okay=False), help="HTML file with the results so far; it reloads itself.")
+@price_option
 @override_options
 @root_option
 @storage_option
@@ -55,6 +57,7 @@ def tune(
     trials: int | None,
     dry_run: bool,
     report: str | None,
+    price: str | None,
     overrides: tuple[str, ...],
     scale: str | None,
     root: Path,
@@ -67,8 +70,13 @@ def tune(
     Examples:
       gensweep tune quickstart
       gensweep tune search_spaces/ddpm.yaml --dry-run
+      gensweep tune search_spaces/ddpm.yaml --dry-run --price 2.50EUR/h
       gensweep tune search_spaces/ddpm.yaml --scale cpu --set search.trials=4
       gensweep tune quickstart --report live.html                  open it in a browser
+      gensweep tune search_spaces/ddpm.yaml --set 'space.training.batch_size={choice: [64, 128]}'
+      gensweep tune search_spaces/ddpm.yaml --set search.budget.device_hours=8
+      gensweep tune search_spaces/ddpm.yaml --set resources.workers=4          four GPUs per trial
+      RAY_ADDRESS=auto gensweep tune search_spaces/ddpm.yaml                   on a running Ray cluster
       gensweep tune --resume ddpm-cifar10
       gensweep tune --resume s3://bucket/sweeps/ddpm-cifar10       on another machine
       gensweep tune --extend ddpm-cifar10 --trials 20
@@ -86,10 +94,10 @@ def tune(
             "--resume, --extend, --repeat and --retry exclude each other; the latter three also finish interrupted "
             "trials."
         )
-    if stored and (name or scale or dry_run or (not retry and (named or overrides))):
+    if stored and (name or scale or dry_run or price or (not retry and (named or overrides))):
         raise click.UsageError(
-            "A sweep keeps the settings of its start: omit FILE, --name, --set, --scale and "
-            "--dry-run with --resume, --extend and --repeat (--retry allows --set)."
+            "A sweep keeps the settings of its start: omit FILE, --name, --set, --scale, "
+            "--price and --dry-run with --resume, --extend and --repeat (--retry allows --set)."
         )
     if extend and not trials:
         raise click.UsageError(f"How many more? For example: gensweep tune --extend {extend} --trials 10")
@@ -114,6 +122,8 @@ def tune(
         raise click.UsageError(
             f"Only one FILE is allowed, but got also {trial[0]}; to name trials: --retry NAME TRIAL..."
         )
+    if price is not None:
+        overrides = (*overrides, f"resources.price={json.dumps(price)}")
     sweep = sweeps.read_space(file, name=name, trials=trials, overrides=overrides, scale=scale)
     _check_gpus(sweep, file, overrides)
     if dry_run:
@@ -166,7 +176,7 @@ def show_preview(sweep: SweepConfig, root: Path, storage: str | None, format: st
 
 def _preview_json(preview: Preview, places: Mapping[str, str]) -> dict[str, Any]:
     allotment = preview.allotment
-    hours = preview.hours
+    hours, money, price = preview.hours, preview.money, preview.sweep.resources.known_price
     return {
         "sweep": preview.sweep.complete(),
         "parameters": [{"name": p.name, "range": p.range, "where": p.where} for p in preview.parameters],
@@ -183,6 +193,7 @@ def _preview_json(preview: Preview, places: Mapping[str, str]) -> dict[str, Any]
         "trials": preview.sweep.search.trials,
         "repeats": preview.sweep.search.most_repeats,
         "hours": hours and dict(zip(("low", "high"), hours, strict=True)),
+        "price": money and price and {"low": money[0], "high": money[1], "currency": price.currency},
         "places": places,
         "checks": [finding._asdict() for finding in preview.findings],
     }
@@ -206,7 +217,7 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
     from gensweep.report.wording import count, duration
     from gensweep.verdict.amounts import Amount
 
-    sweep = preview.sweep
+    sweep, price = preview.sweep, preview.sweep.resources.known_price
     rows: list[dict[str, Any]] = [
         {"parameter": p.name, "range": p.range, "where": p.where or "always"} for p in preview.parameters
     ]
@@ -231,7 +242,9 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
     click.echo(f"{preview.allotment}")
     if sweep.search.budget is not None:
         amount = Amount(sweep.search.budget.unit, sweep.search.budget.amount)
-        click.echo(f"The search spends at most {amount}for training and scoring")
+        paid = None if price is None or amount.unit != "device_seconds" else price.of(amount.value)
+        words = "" if price is None or paid is None else f" ({price.format_money(paid)})"
+        click.echo(f"The search spends at most {amount}{words} for training and scoring")
     if preview.hours is not None:
         low, high = (duration(hours * SECONDS_PER_HOUR) for hours in preview.hours)
         more = sweep.search.most_repeats
@@ -240,6 +253,9 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
             f"{sweep.search.most_trials} trials{repeats} on this machine: {low} with the costs of the\n"
             f"cheapest above, {high} with the costs of the most expensive; less with early stopping"
         )
+    if price is not None and preview.money is not None:
+        low, high = map(price.format_money, preview.money)
+        click.echo(f"At {price} for each device: {low} to {high}")
     _print_title("Places")
     for what, where in places.items():
         click.echo(f"{what}: {where}")

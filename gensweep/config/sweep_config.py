@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, field_serializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, field_serializer, model_validator
 
 from gensweep.config.models import FrozenSettings
 from gensweep.config.objectives import Constraint, Objective, SearchBudget, TrialBudget
+from gensweep.config.prices import Price, parse_price
 from gensweep.config.ranges import Node
 from gensweep.config.search_methods import (
     MOST_STARTUP_TRIALS,
@@ -115,6 +116,11 @@ class WorkerRange(FrozenSettings):
         return self
 
 
+def _checked_price(text: str) -> str:
+    parse_price(text)
+    return text
+
+
 class Resources(FrozenSettings):
     """Resources of one trial, the number of concurrent trials (auto: all that fit), and limits on failures."""
 
@@ -140,6 +146,14 @@ class Resources(FrozenSettings):
     """consecutive trials with such failures after which the sweep stops; null: never"""
     stall_timeout: Annotated[float, Field(gt=0)] | None = 600.0
     """seconds without progress after which a trial restarts from its last checkpoint; null: never"""
+
+    price: Annotated[str, AfterValidator(_checked_price)] | None = None
+    """price of one device for an hour, such as 2.50/h or 2.50EUR/h, to show costs as money; null: unknown"""
+
+    @property
+    def known_price(self) -> Price | None:
+        """The parsed price."""
+        return None if self.price is None else parse_price(self.price)
 
     @model_validator(mode="after")
     def _has_a_gpu_for_each(self) -> Self:

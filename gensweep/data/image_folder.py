@@ -139,8 +139,8 @@ def read_split(
             raise ParameterError("path", problem)
     listings = {name: list_files(each) for name, each in folders.items()}
     # Labels count over both splits, so that they agree even if one split lacks a class.
-    class_names = _class_names([file for listing in listings.values() for file in listing.files])
-    pictures, notes = _pictures(listings[split].files, class_names)
+    class_names = class_names_of([file for listing in listings.values() for file in listing.files])
+    pictures, notes = labelled_pictures(listings[split].files, class_names)
     if unused := [f"{each.name}/" for each in given[2:]]:
         notes = (*notes, f"not used: {', '.join(unused)} ({given[1].name}/ is the test split)")
     chosen = picked(classes, class_names, path)
@@ -194,11 +194,12 @@ def check_one_set(path: str) -> None:
         raise ParameterError("against", f"{path} holds several splits; name the folder {named}")
 
 
-def _class_names(files: Sequence[str]) -> tuple[str, ...]:
+def class_names_of(files: Sequence[str]) -> tuple[str, ...]:
+    """The folders at the top that have pictures, or one class."""
     return tuple(sorted({file.partition("/")[0] for file in files if "/" in file and is_picture(file)})) or (ONE_CLASS,)
 
 
-def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[dict[str, int], tuple[str, ...]]:
+def labelled_pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[dict[str, int], tuple[str, ...]]:
     """Labels of the pictures among some files, in the order of their hashes, and notes on skipped files."""
     one = class_names == (ONE_CLASS,)
     names = sorted((file for file in files if is_picture(file)), key=lambda file: (shuffle_key(file), file))

@@ -64,7 +64,7 @@ def _refuse(error: OSError) -> None:
 
 def is_picture(file: str) -> bool:
     """True if a file should be a picture, by its name."""
-    return PurePosixPath(file).suffix.lower() in PICTURE_SUFFIXES
+    return file[file.rfind(".") :].lower() in PICTURE_SUFFIXES  # a path object for each of a million files is slow
 
 
 def shuffle_key(file: str) -> float:

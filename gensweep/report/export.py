@@ -10,7 +10,7 @@ from gensweep.metrics.titles import metric_title
 from gensweep.report import wording
 from gensweep.report.caveats import caveats, format_diversity, trial_warnings
 from gensweep.report.commands import left_out_reasons, reproduce_command
-from gensweep.report.verdict import format_best_score, format_verdict
+from gensweep.report.verdict import format_best_score, format_verdict, money
 from gensweep.results import family_name
 from gensweep.verdict.comparison import varied_by_family
 from gensweep.verdict.pareto import objective_front, pareto_rows
@@ -68,6 +68,7 @@ def verdict_json(comparison: Comparison, verdict: Recommendation) -> dict[str, A
         "too_close": verdict.too_close,
         "seeds": verdict.seeds,
         "tries": verdict.tries,
+        "price": money(comparison, verdict),
         "flips": [{"unit": unit} | asdict(flip) for flip in verdict.flips],
         **comparison.anchors.as_dict(),
         "warnings": list(caveats(comparison, verdict)),

@@ -27,7 +27,7 @@ def sweep_json(sweep: StoredSweep, use: DiskUse | None) -> dict[str, Any]:
         "trials": dict(Counter(trial.status for trial in sweep.trials)),
         "total": state.total,
         "flops": sum((cost.flops or 0) + (cost.scoring_flops or 0) for cost in costs),
-        "device_seconds": sum((cost.device_seconds or 0) + (cost.scoring_device_seconds or 0) for cost in costs),
+        "device_seconds": sum(cost.all_device_seconds for cost in costs),
         "bytes": None if use is None else use.total,
         "checkpoint_bytes": None if use is None else use.checkpoints,
         "started": sweep.started.isoformat(timespec="seconds"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gensweep.report import wording
 from gensweep.results import family_name
@@ -30,6 +30,7 @@ def format_sentences(comparison: Comparison, verdict: Recommendation) -> list[st
         *(_flip(comparison, verdict, flip) for flip in verdict.flips),
         *_expected(comparison, verdict),
         *(of_best if verdict.pays_for(verdict.recommended) else ()),
+        *_money(comparison, verdict),
     ]
     return [f"{each}." for each in sentences]
 
@@ -125,6 +126,25 @@ def _cost(verdict: Recommendation) -> Iterator[str]:
         if best < whole:
             took, of = (wording.format_amount(each, verdict.trained.unit) for each in (best, whole))
             yield f"Its best checkpoint took {took} of the {of} of its training"
+
+
+def money(comparison: Comparison, verdict: Recommendation) -> dict[str, Any] | None:
+    """Price of the recommended trial and of all trials, with their scores; None without a price or device time."""
+    used = {trial.name: trial.cost.all_device_seconds for sweep in comparison.sweeps for trial in sweep.trials}
+    price, mine = verdict.price, used.get(verdict.recommended.trial.name)
+    if price is None or not mine:
+        return None
+    return {"recommended": price.of(mine), "all": price.of(sum(used.values())), "currency": price.currency}
+
+
+def _money(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
+    found, price, name = money(comparison, verdict), verdict.price, verdict.recommended.trial.name
+    if price is not None and found is not None:
+        one, everything = price.format_money(found["recommended"]), price.format_money(found["all"])
+        number = sum(len(sweep.trials) for sweep in comparison.sweeps)
+        yield f"At {price} for each device, {name} cost {one} and all {number} trials {everything}"
+    elif price is not None:
+        yield f"The price of {name} is unknown, as its device time was not recorded"
 
 
 def _ties(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:

@@ -155,6 +155,15 @@ class Preview:
     findings: list[CheckResult]
 
     @property
+    def money(self) -> tuple[float, float] | None:
+        """Price of the devices for `hours`; None if either is unknown."""
+        resources, hours = self.sweep.resources, self.hours
+        if hours is None or (price := resources.known_price) is None:
+            return None
+        devices = self.allotment.concurrent * resources.worker_counts[0]
+        return price.per_hour * devices * hours[0], price.per_hour * devices * hours[1]
+
+    @property
     def hours(self) -> tuple[float, float] | None:
         """Hours for the sweep and its repeats, with the costs of the cheapest and the most expensive corner.
 

@@ -22,6 +22,7 @@ from gensweep.verdict.training_curves import (
 )
 
 if TYPE_CHECKING:
+    from gensweep.config.prices import Price
     from gensweep.verdict.comparison import Comparison, RankedTrial
 
 #: A lead is too close to call below this probability of being the best.
@@ -41,6 +42,7 @@ class Recommendation:
     compared.  `probability` is that of the group, else of the model, to be the best.  `score` is the recommended
     trial's score within the budget, the mean over `seeds`; several seeds give a 95 % `interval`.  The budget also pays
     for `draw` images, at each group's `overheads`.  The best group changes at `flips`, and may change at `unsure`.
+    `price` turns device time into money.
     """
 
     best_score: RankedTrial
@@ -59,6 +61,7 @@ class Recommendation:
     flips: tuple[Flip, ...] = ()
     unsure: tuple[Flip, ...] = ()
     no_budget: str | None = None
+    price: Price | None = None
 
     @property
     def reason(self) -> Reason | None:

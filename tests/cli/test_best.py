@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from gensweep.cli.main import run
+from gensweep.sweep.continuation import SWEEPS
+from gensweep.sweep.stored_sweeps import load_sweeps
 
 LONG = "gan-vs-ddpm-diffusion-cpu"
 #: What every command says that finds MLflow away.
@@ -154,3 +156,27 @@ def test_a_budget_is_the_one_of_the_verdict(store, capsys):
     assert value["verdict"]["recommended"]["trial"] in {entry["trial"] for entry in value["entries"]}
     assert {curve["unit"] for curve in value["curves"]} == {"images"}
     assert value["pareto"][0]["score"] == value["entries"][0]["objective"]["value"]
+
+
+def test_a_price_turns_device_time_into_money(store, capsys):
+    assert run(["best", "--compare", "dcgan", "--no-html", "--price", "3600EUR/h", "--format", "json"]) == 0
+    out, _ = capsys.readouterr()
+    verdict = json.loads(out)["verdict"]
+    trials = {trial.trial: trial.cost for trial in load_sweeps(["dcgan"], SWEEPS)[0].trials}
+    seconds = {
+        name: cost.device_seconds + (cost.scoring_device_seconds or 0)
+        for name, cost in trials.items()
+        if cost.device_seconds
+    }
+    recommended = verdict["recommended"]["trial"]
+    money = {"recommended": seconds[recommended], "all": sum(seconds.values())}
+    assert verdict["price"] == {"currency": "EUR", **{name: pytest.approx(each) for name, each in money.items()}}
+    assert f"At 3,600.00 EUR/h for each device, dcgan/{recommended} cost" in verdict["text"]
+
+
+@pytest.mark.parametrize("command", [["best", "--compare"], ["plan", "dcgan", "--budget", "8h"]])
+def test_an_invalid_price_is_refused_in_one_line(store, capsys, command):
+    assert run([*command, "--price", "cheap"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Error: --price: takes a price for an hour")

@@ -4,7 +4,7 @@ import pytest
 
 from gensweep.cli.main import run
 from gensweep.config import load_sweep
-from gensweep.shipped import SCHEMA_LINE, shipped_spaces
+from gensweep.shipped import FOLDER, PURPOSES, SCHEMA_LINE, shipped_spaces
 
 
 @pytest.fixture(autouse=True)
@@ -13,11 +13,19 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_all_spaces_are_listed_with_what_they_ask(capsys):
+def test_all_spaces_are_listed_by_purpose_with_what_they_ask(capsys):
     assert run(["init"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(shipped_spaces())
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == list(shipped_spaces())
+    assert [line for line in lines if line and not line.startswith("  ")] == list(PURPOSES)
     assert any(line.endswith("how wide?") for line in lines)
+    assert max(map(len, lines)) <= 100
+
+
+def test_every_shipped_file_has_a_purpose():
+    files = shipped_spaces().values()
+    assert sorted(files) == sorted(FOLDER.glob("*.yaml"))
+    assert len(files) <= 14
 
 
 def test_a_copy_is_the_same_sweep_with_its_comments(folder, capsys):

@@ -44,6 +44,8 @@ def tune(tmp_path, *words):
         (("--retry", "a", "--dry-run"), "keeps the settings of its start"),
         (("--resume", "a", "--set", "resources.retries=1"), "--retry allows --set"),
         (("--retry", "b"), "there is no sweep 'b'"),
+        ((SPACE, "--price", "2.50"), "such as 2.50/h or 2.50EUR/h, but got '2.50'"),
+        (("--resume", "a", "--price", "2/h"), "keeps the settings of its start"),
         ((SPACE, "t0001"), "to name trials: --retry NAME TRIAL"),
     ],
 )

@@ -28,6 +28,15 @@ def test_the_hours_of_a_sweep_include_trials_and_repeats(search, hours):
     assert shown.hours == hours
 
 
+def test_the_price_of_a_sweep_counts_every_device():
+    resources = {"price": "2.50EUR/h", "workers": 2}
+    sweep = load_sweep({**SPACE, "search": {"trials": 4}, "resources": resources})
+    hours = [SimpleNamespace(seconds=seconds) for seconds in (3600.0, 7200.0)]
+    shown = Preview(sweep, [], [], hours, SimpleNamespace(concurrent=2), {}, [])
+    assert shown.hours == (2.0, 4.0)
+    assert shown.money == (2.50 * 2.0 * 2 * 2, 2.50 * 4.0 * 2 * 2)
+
+
 @pytest.mark.parametrize(
     ("search", "queued", "concurrent", "words"),
     [

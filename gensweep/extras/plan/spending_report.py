@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from gensweep.config.prices import Price
 from gensweep.errors import GensweepError
 from gensweep.extras.plan.allocation import Allocation
 from gensweep.extras.plan.backtest import HIDDEN_FACTOR, longest
@@ -30,13 +31,14 @@ def report_part(comparison: Comparison, judged: Recommendation) -> str:
     return ""
 
 
-def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dict[str, Any]:
+def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None = None) -> dict[str, Any]:
     """The plan as `gensweep plan --format json` prints it; untrusted recommendations and forecasts are null."""
     trusted, best = plan.trusted, plan.best
     trial = trial_of(comparison, best.members[0])
     params = trial.at_best.params
     settings = {**params, **({"network.width": best.width} if "network.width" in params else {})}
-    named = {"sweep": trial.sweep, "trial": trial.trial, "settings": settings}
+    money = {"price": _price(best, budget, comparison, price), "currency": price and price.currency}
+    named = {"sweep": trial.sweep, "trial": trial.trial, "settings": settings, **money}
     others = [
         _option(each, comparison) | {"expected": each.forecast._asdict()} for each in plan.allocations[1:] if trusted
     ]
@@ -64,7 +66,9 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dic
     }
 
 
-def plan_rows(plan: SpendingPlan) -> list[dict[str, Any]]:
+def plan_rows(
+    plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None = None
+) -> list[dict[str, Any]]:
     """One row per family, the best first."""
     return [
         {
@@ -72,6 +76,7 @@ def plan_rows(plan: SpendingPlan) -> list[dict[str, Any]]:
             "width": each.width,
             "images": round(each.images),
             "flops": each.flops,
+            **({} if price is None else {"price": _price(each, budget, comparison, price)}),
             "expected": each.forecast.value,
             "low": each.forecast.low,
             "high": each.forecast.high,
@@ -81,7 +86,7 @@ def plan_rows(plan: SpendingPlan) -> list[dict[str, Any]]:
     ]
 
 
-def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> list[str]:
+def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None = None) -> list[str]:
     """The recommendation in words."""
     best, forecast = plan.best, plan.best.forecast
     said = [
@@ -89,6 +94,9 @@ def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison) -
         f"{comparison.title} {rough(forecast.value)} ({rough(forecast.low)} to {rough(forecast.high)} at "
         f"{100 * INTERVAL_PART:.0f} %)."
     ]
+    if price is not None:
+        money = _price(best, budget, comparison, price)
+        said.append(f"Price: {'unknown' if money is None else price.format_money(money)}, at {price} for each device.")
     if plan.allocations[1:] and plan.probability < SURE:
         other = plan.allocations[1]
         said.append(
@@ -113,6 +121,16 @@ def backtest_sentence(plan: SpendingPlan) -> str:
         f"contained {100 * found.coverage:.0f} % of the scores of {found.trainings} trials; {found.recommended}, the "
         f"recommended one, scored {behind}."
     )
+
+
+def _price(found: Allocation, budget: Amount, comparison: Comparison, price: Price | None) -> float | None:
+    """Price of a training that uses the budget in seconds, or else trains as fast as its trial; None if unknown."""
+    cost, seconds = trial_of(comparison, found.members[0]).cost, None
+    if budget.unit == "device_seconds":
+        seconds = budget.value
+    elif found.flops and cost.device_seconds and cost.flops:
+        seconds = found.flops * cost.device_seconds / cost.flops
+    return None if price is None or seconds is None else price.of(seconds)
 
 
 def _option(found: Allocation, comparison: Comparison) -> dict[str, Any]:

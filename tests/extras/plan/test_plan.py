@@ -10,6 +10,8 @@ from gensweep.cli.main import run
 from gensweep.config import load_sweep
 from gensweep.extras.plan import forecast
 from gensweep.search.space import sample
+from gensweep.sweep.continuation import SWEEPS
+from gensweep.sweep.stored_sweeps import load_sweeps
 
 MADE = MadeUpSweep(KnownLaw(noise=0.01))
 BUDGET = f"{4 * MADE.flops:g}flops"
@@ -51,6 +53,16 @@ def test_a_plan_as_json(store, capsys):
     assert 0 <= value["backtest"]["regret"] < 0.2
     assert value["budget"] == {"unit": "flops", "value": 4 * MADE.flops}
     assert [(each["family"], each["network"]) for each in value["others"]] == [("gan", "dcgan")]
+
+
+def test_a_plan_has_a_price(store, capsys):
+    assert run(["plan", "ddpm", "--budget", BUDGET, "--price", "3600EUR/h", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)["recommendation"]
+    assert found["currency"] == "EUR"
+    cost = next(t for t in load_sweeps(["ddpm"], SWEEPS)[0].trials if t.trial == found["trial"]).cost
+    assert found["price"] == pytest.approx(found["flops"] * cost.device_seconds / cost.flops)
+    assert f"Price: {found['price']:,.2f} EUR, at 3,600.00 EUR/h for each device." in err
 
 
 @pytest.mark.parametrize("sweep", ["ddpm", "dcgan"])
