@@ -63,7 +63,7 @@ def begun(tmp_path_factory):
         for index in range(20):
             pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(pictures / name / f"{index} {STRANGE}.png")
-    words = ["tune", str(SPACE), "--storage", f"kept {STRANGE}", *TINY]
+    words = ["tune", str(SPACE), "--storage", f"kept {STRANGE}", "--report", "live.html", *TINY]
     words += ["--set=data.kind=image_folder", f"--set=data.path={json.dumps(str(pictures))}"]
     environment = {key: value for key, value in os.environ.items() if not foreign(key)}
     cores, said = usable_cores(), []
@@ -101,6 +101,12 @@ def look(folder, tmp_path_factory):
     plain = tmp_path_factory.mktemp("look") / "plain"  # a URI of the database cannot hold the strange name
     plain.symlink_to(folder)
     return partial(call, plain)
+
+
+def test_the_live_report_ends_with_all_pictures(folder):
+    page = (folder / "live.html").read_text(encoding="utf-8")
+    assert "data-reload" not in page
+    assert page.count('alt="Samples of quickstart/t0001"><small>') == 2
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from gensweep.api.live import LiveReport
 from gensweep.api.mlflow_verdicts import file_reports
 from gensweep.build.costs import TrialCosts
 from gensweep.build.parts import check_inputs
@@ -66,22 +67,28 @@ def run_sweep(
     repeats: Repeats | None = None,
     retry: Retry | None = None,
     amend: Callable[[SweepPlan], SweepPlan] | None = None,
+    report: str | Path | None = None,
 ) -> SweepResult:
     """Run a sweep with MLflow and the progress display as observers; `amend` may change its plan.
 
-    Raises ConfigError before anything starts.
+    `report` is the file of a live report.  Raises ConfigError before anything starts.
     """
     if storage is not None:
         check_without_secret("storage", storage)
     folder = SweepFolder(root, sweep.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     result = _ended(sweep, folder, storage) if resume and repeats is None and amend is None else None
-    if result is None:
-        options: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
-        result = _run(sweep, folder, storage, amend, options)
-    _print_end(result)
-    if result.state.status == "finished":
-        score_best(sweep, root, several=len(result.state.trials) > 1)
+    live = None if report is None else LiveReport(Path(report), sweep.name, root=root)
+    try:
+        if result is None:
+            options: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
+            result = _run(sweep, folder, storage, live, amend, options)
+        _print_end(result)
+        if result.state.status == "finished":
+            score_best(sweep, root, several=len(result.state.trials) > 1)
+    finally:
+        if live is not None and folder.exists:
+            live.write(last=True)
     with Console(stderr=True).status("sending the sweep to MLflow"):  # a minute after ten thousand trials
         if sync(folder) and result.state.best is not None:
             file_reports([read_sweep(folder)])
@@ -92,6 +99,7 @@ def _run(
     sweep: SweepConfig,
     folder: SweepFolder,
     storage: str | None,
+    live: LiveReport | None,
     amend: Callable[[SweepPlan], SweepPlan] | None,
     options: Mapping[str, Any],
 ) -> SweepResult:
@@ -110,6 +118,7 @@ def _run(
             LogView("MLflow", partial(SweepCopy, folder), lock=folder.copy_lock()),
             _study_view(sweep, folder),
             *(loggers_of(kind, folder) for kind in sweep.observers),
+            *([] if live is None else [LogView("the report", lambda: live)]),
         ]
         opened.enter_context(last_words(farewell))
         for each in observers:

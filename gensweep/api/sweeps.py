@@ -57,16 +57,18 @@ def tune(
     scale: str | None = None,
     root: str | Path = SWEEPS,
     storage: str | None = None,
+    report: str | Path | None = None,
 ) -> SweepResult:
     """Sweep a search space, given as a YAML file, a mapping, or a name such as "ddpm": `gensweep tune`.
 
     `overrides` are values by dotted key, such as {"search.trials": 4}; `scale` is the name of one of the file's scales.
+    `report` is an HTML file that is rewritten while the sweep runs.
     Failed trials do not raise; they are part of the result.  Raises ConfigError, with all problems found before
     training, and GensweepError if the storage or Ray does not work.
     """
     if not isinstance(space, SweepConfig):
         space = read_space(space, name=name, trials=trials, overrides=overrides, scale=scale)
-    return run_sweep(space, root=Path(root), storage=storage)
+    return run_sweep(space, root=Path(root), storage=storage, report=report)
 
 
 def read_space(
@@ -95,6 +97,7 @@ def resume(
     repeats: Repeats | None = None,
     root: str | Path = SWEEPS,
     storage: str | None = None,
+    report: str | Path | None = None,
 ) -> SweepResult:
     """Resume a sweep, by its name or URL: `gensweep tune --resume`, `--extend` by `more_trials`, or `--repeat`.
 
@@ -105,7 +108,7 @@ def resume(
     sweep = checked_sweep(folder.settings["sweep"])
     if more_trials and (problem := extension_problem(sweep, sweep.nodes(), folder.state().wanted + more_trials)):
         raise ConfigError(f"{sweep.name}: {problem}")
-    return run_sweep(sweep, root=Path(root), storage=storage, **options)
+    return run_sweep(sweep, root=Path(root), storage=storage, report=report, **options)
 
 
 def retry(
@@ -115,6 +118,7 @@ def retry(
     overrides: Overrides = (),
     root: str | Path = SWEEPS,
     storage: str | None = None,
+    report: str | Path | None = None,
 ) -> SweepResult:
     """Run failed trials of a sweep again, by default all: `gensweep tune --retry`.
 
@@ -125,7 +129,7 @@ def retry(
     again = Retry((trials,) if isinstance(trials, str) else tuple(trials), changes)
     if folder.state().created is not None:  # otherwise the log is still in the storage
         again.check(folder)
-    return run_sweep(sweep, root=Path(root), storage=storage, retry=again)
+    return run_sweep(sweep, root=Path(root), storage=storage, retry=again, report=report)
 
 
 def train(

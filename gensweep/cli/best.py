@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ ROWS = 20
     metavar="N",
     help="With --compare: the budget also pays for drawing N images.",
 )
+@click.option("--watch", is_flag=True, help="With --compare: rewrite the report until the sweeps end, or Ctrl-C.")
 @price_option
 @click.option("--no-html", is_flag=True, help="With --compare: write no report.")
 @click.option(
@@ -61,6 +63,7 @@ def best(
     output: Path | None,
     budget: str | None,
     draw: int | None,
+    watch: bool,
     price: str | None,
     no_html: bool,
     register: str | None,
@@ -82,20 +85,25 @@ def best(
       gensweep best ddpm-cifar10 -o best.yaml             the configuration, for gensweep train
       gensweep best --compare
       gensweep best --compare ddpm-cifar10 dcgan-cifar10 -o verdict.html
+      gensweep best --compare --watch -o live.html        while sweeps run
       gensweep best --compare --budget 2e13flops --draw 1000000
       gensweep best --compare --price 2.50EUR/h
       gensweep best ddpm-cifar10 --register horses
     """
     if not compare and len(sweeps) > 1:
         raise click.UsageError("To rank several sweeps, use --compare: gensweep best --compare " + " ".join(sweeps))
-    if not compare and (budget is not None or draw is not None or price is not None or no_html):
-        raise click.UsageError("--budget, --draw, --price and --no-html need --compare.")
-    if output is not None and no_html:
-        raise click.UsageError("--output and --no-html exclude each other: omit one of them.")
-    from gensweep.api import verdicts
+    if not compare and (budget is not None or draw is not None or price is not None or watch or no_html):
+        raise click.UsageError("--budget, --draw, --price, --watch and --no-html need --compare.")
+    if (output is not None or watch) and no_html:
+        raise click.UsageError("--no-html excludes --output and --watch.")
+    from gensweep.api import live, verdicts
     from gensweep.api.mlflow_verdicts import file_reports, register_recommended
     from gensweep.tracking.sync import sync_all
 
+    if watch:
+        print_remark(f"Rewriting {output or REPORT} while sweeps run; Ctrl-C prints the verdict so far.")
+        with suppress(KeyboardInterrupt):
+            live.watch(*sweeps, file=output or REPORT, budget=budget, draw=draw or 0, price=price, root=root)
     if compare:
         found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, price=price, root=root)
         _print_comparison(found, None if no_html else output or REPORT, format)

@@ -38,6 +38,7 @@ def _sweep_option(name: str, help: str) -> Callable[[Any], Any]:
 @click.option("--seeds", type=click.IntRange(1), metavar="N", help="With --repeat: number of seeds.  [default: 2]")
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="Number of trials (with --extend: to add).")
 @click.option("--dry-run", is_flag=True, help="Show the space, sample trials, sizes, costs and folders; train nothing.")
+@click.option("--report", type=click.Path(dir_okay=False), help="HTML file with the results so far; it reloads itself.")
 @price_option
 @override_options
 @root_option
@@ -55,6 +56,7 @@ def tune(
     seeds: int | None,
     trials: int | None,
     dry_run: bool,
+    report: str | None,
     price: str | None,
     overrides: tuple[str, ...],
     scale: str | None,
@@ -70,6 +72,7 @@ def tune(
       gensweep tune search_spaces/ddpm.yaml --dry-run
       gensweep tune search_spaces/ddpm.yaml --dry-run --price 2.50EUR/h
       gensweep tune search_spaces/ddpm.yaml --scale cpu --set search.trials=4
+      gensweep tune quickstart --report live.html                  open it in a browser
       gensweep tune search_spaces/ddpm.yaml --set 'space.training.batch_size={choice: [64, 128]}'
       gensweep tune search_spaces/ddpm.yaml --set search.budget.device_hours=8
       gensweep tune search_spaces/ddpm.yaml --set resources.workers=4          four GPUs per trial
@@ -104,7 +107,7 @@ def tune(
         raise click.UsageError("--top and --seeds are for --repeat, such as: gensweep tune --repeat NAME --top 3")
     from gensweep.api import sweeps
 
-    place: dict[str, Any] = {"root": root, "storage": storage}
+    place: dict[str, Any] = {"root": root, "storage": storage, "report": report}
     if retry:
         return sweeps.retry(retry, named, overrides=overrides, **place).exit_code
     if stored:

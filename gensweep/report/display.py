@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from gensweep.report.caveats import trial_warnings
 from gensweep.report.wording import count, counted, duration, format_amount, format_settings, score
 from gensweep.results import DONE_ONCE
 from gensweep.sweep import events
+from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
@@ -54,7 +56,9 @@ class ProgressDisplay:
 
     def __call__(self, event: events.Event, state: SweepState) -> None:
         """Show an event."""
-        self._state, self._best = state, state.best
+        self._state = state
+        if not isinstance(event, events.Progressed | events.Started):  # they are frequent and change no score
+            self._best = state.best
         match event:
             case events.SessionStarted():
                 self._open(event)
@@ -81,6 +85,22 @@ class ProgressDisplay:
                 self.say(
                     f"{self._name} {event.status}: {self._counts()}{self._format_best()}, {self._format_elapsed()}"
                 )
+
+    @classmethod
+    def replay(cls, folder: SweepFolder) -> ProgressDisplay:
+        """The display of a sweep that another process runs, from its log; it prints nothing."""
+        now, state, scheduler = 0, SweepState(), folder.settings["sweep"]["search"]["scheduler"]["kind"]
+        display = cls(io.StringIO(), clock=lambda: now / 1000, resume_share=float(scheduler != "asha"))
+        for event, now, _ in folder.log.read():
+            state.apply(event, now)
+            if isinstance(event, events.SessionStarted | events.Started):
+                display(event, state)
+        now = int(1000 * time.time())
+        return display
+
+    def progress(self) -> str:
+        """Counts of trials and the time left; thread-safe."""
+        return f"{self._counts()}, {self._format_time()}"
 
     def show_phase(self, words: str) -> None:
         """On a terminal, show a phase before the session starts."""

@@ -50,6 +50,10 @@ def breakable(text: str) -> Markup:
 FILTERS = (breakable, family_name, format_diversity, format_importance, format_rung, importance_rows, trial_warnings)
 #: Rows of the ranking that are visible at first, and rows on the page; 10,000 rows would be 9 MB.
 TABLE_ROWS, MOST_ROWS = 12, 1000
+#: Seconds between two reloads of the page while its sweeps run.
+RELOAD_SECONDS = 10
+#: Most trials and evaluations of the gallery, and the longest side of its pictures: 36 pictures stay below 1 MB.
+GALLERY_TRIALS, GALLERY_COLUMNS, GALLERY_PIXELS = 6, 6, 224
 #: Largest number of sample grids.
 MAX_GRIDS = 8
 #: Largest number of images in a row of a thumbnail.
@@ -63,8 +67,8 @@ def write_report(comparison: Comparison, judged: Recommendation, file: Path) -> 
     write_whole(file, render(comparison, judged), "name another file: -o FILE")
 
 
-def render(comparison: Comparison, judged: Recommendation) -> str:
-    """The page as text.  All user input is escaped."""
+def render(comparison: Comparison, judged: Recommendation, *, live: str = "") -> str:
+    """The page as text.  All user input is escaped.  `live`, the progress of its sweeps, makes it reload itself."""
     pages, groups, sentences = environment(), comparison.groups, format_sentences(comparison, judged)
     ranking = [entry for entry in comparison.entries if entry.rank <= MOST_ROWS or entry is judged.recommended]
     script = files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")
@@ -87,6 +91,7 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
         close={tie.trial.name for tie in comparison.ties},
         grids=[(entry, urls, _picture(entry, "suspects")) for entry in shown if (urls := _picture(entry, "samples"))],
         real=next(filter(None, (_picture(entry, "real") for entry in shown)), None),
+        gallery=gallery(comparison, judged),
         groups=[comparison.group_name(group) for group in groups],
         series_of=lambda entry: series_of(comparison, entry),
         symbols=SYMBOL_PATHS,
@@ -101,7 +106,9 @@ def render(comparison: Comparison, judged: Recommendation) -> str:
         ],
         script=script,
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        live=live,
+        reload_seconds=RELOAD_SECONDS,
     )
 
 
@@ -116,15 +123,49 @@ def _picture(entry: RankedTrial, key: str) -> tuple[str, str] | None:
         return _encode(_first_images(picture)), _encode(picture)
 
 
-def _encode(picture: Image.Image) -> str:
+def gallery(comparison: Comparison, judged: Recommendation) -> list[tuple[RankedTrial, list[tuple[str, str] | None]]]:
+    """For some trials, the first images after each share of the training: pictures with captions, None without one.
+
+    Shows the recommended trial, running ones and the best others; empty if all pictures are of one share.
+    """
+    first = sorted(
+        comparison.entries, key=lambda each: (each is not judged.recommended, each.trial.status != "running")
+    )
+    kept = {entry.trial.name: _evaluations(entry) for entry in first[:GALLERY_TRIALS]}
+    found = sorted({percent for pictures in kept.values() for percent in pictures})
+    if (last := min(len(found), GALLERY_COLUMNS) - 1) < 1:
+        return []
+    columns = [found[round(place * (len(found) - 1) / last)] for place in range(last + 1)]
+    shown = [(entry, each) for entry in comparison.entries if (each := kept.get(entry.trial.name))]
+    return [(entry, [_tile(*each[column]) if column in each else None for column in columns]) for entry, each in shown]
+
+
+def _evaluations(entry: RankedTrial) -> dict[int, tuple[Path, str]]:
+    """Picture and caption of each evaluation of a trial, by percent of the training."""
+    found, trial = dict[int, tuple[Path, str]](), entry.trial
+    for images, event in trial.evaluations.items():
+        percent = int(100 * images / (trial.length or max(trial.evaluations)) + 1e-6)
+        scores = event.evaluation.scores.values()
+        values = [wording.score(each.value) for each in scores if each.identity == entry.score.identity]
+        if trial.folder and (file := trial.folder.picture(event.trial, images, "samples")).is_file():
+            found[percent] = file, ": ".join([f"{percent} %", *values])
+    return found
+
+
+def _tile(file: Path, caption: str) -> tuple[str, str]:
+    with Image.open(file) as picture:
+        return _encode(_first_images(picture), GALLERY_PIXELS), caption
+
+
+def _encode(picture: Image.Image, pixels: int = MAX_PIXELS) -> str:
     file = io.BytesIO()
-    picture.thumbnail((MAX_PIXELS, MAX_PIXELS))
+    picture.thumbnail((pixels, pixels))
     picture.convert("RGB").save(file, "WEBP", quality=QUALITY)
     return data_url("picture.webp", file.getvalue())
 
 
 def _first_images(grid: Image.Image) -> Image.Image:
-    """A square of the first images of a grid with a layout (see `write_class_grid`), else its upper left quarter."""
+    """A square of the first images of a grid with a layout (see `write_grid`), else its upper left quarter."""
     side, corners = json.loads(grid.info.get("layout", "[0, []]"))
     columns = min(THUMBNAIL_COLUMNS, int(len(corners) ** 0.5))
     if not columns:

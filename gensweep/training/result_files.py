@@ -22,7 +22,7 @@ from gensweep.training.evaluation import EvaluationResult, sample_labels
 
 if TYPE_CHECKING:
     from PIL import ImageFont
-
+    from PIL.PngImagePlugin import PngInfo
 
 SUSPECTS_FILE, SUSPECTS_COLUMNS = "suspects.png", 8
 #: Images per row of a class, and classes in a contact sheet.
@@ -89,22 +89,32 @@ def write_contact_sheet(images: Images, file: Path) -> None:
 
 
 def write_grid(images: UInt8[Tensor, "k c h w"], file: Path, columns: int | None = None) -> None:
-    """Write images as one grid, square unless `columns` is given; small images are enlarged."""
+    """Write images as one grid with a layout, square unless `columns` is given; small images are enlarged."""
     # A slow import that only processes with pictures need.
     from torchvision.utils import make_grid
 
     tiles = tiles_of(images)
-    columns = columns or math.ceil(math.sqrt(len(tiles)))
-    write_picture(make_grid(tiles, nrow=columns, padding=0, pad_value=255), file)
+    columns, side = columns or math.ceil(math.sqrt(len(tiles))), tiles.shape[-1]
+    corners = [(index % columns * side, index // columns * side) for index in range(len(tiles))]
+    write_picture(make_grid(tiles, nrow=columns, padding=0, pad_value=255), file, _layout(side, corners))
 
 
-def write_picture(image: UInt8[Tensor, "c h w"], file: Path) -> None:
+def write_picture(image: UInt8[Tensor, "c h w"], file: Path, layout: PngInfo | None = None) -> None:
     """Write an image of one or three channels as a PNG file.  Raises OSError if it cannot be written."""
     from PIL import Image
 
     pixels = image.permute(1, 2, 0).contiguous().numpy()
     with naming(file):
-        Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+        Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG", pnginfo=layout)
+
+
+def _layout(side: int, corners: Sequence[tuple[int, int]]) -> PngInfo:
+    """The side of an image and the upper left corners of the images, for the report, which cuts out the first ones."""
+    from PIL.PngImagePlugin import PngInfo
+
+    found = PngInfo()
+    found.add_text("layout", json.dumps([side, corners]))
+    return found
 
 
 #: Small images are enlarged to about this side in a grid, in pixels.
@@ -131,11 +141,10 @@ def write_class_grid(
     """Write images as one picture with a row per class, in the order of the classes.
 
     Names with letters that DejaVu Sans lacks are shown as numbers.  Long rows are wrapped and many rows are put side by
-    side, so that the picture is about square.  The text "layout" of the file holds the side of an image and the upper
-    left corners of the images in their order, as JSON, from which the report cuts out the first images.
+    side, so that the picture is about square.  The file has a layout, see `_layout`.
     """
     # A slow import that only processes with pictures need.
-    from PIL import Image, ImageDraw, PngImagePlugin
+    from PIL import Image, ImageDraw
 
     font, letters = _font()
     members = {label: (labels == label).nonzero()[:, 0].tolist() for label in sorted(set(labels.tolist()))}
@@ -156,7 +165,7 @@ def write_class_grid(
     width = space + side * columns
     high = min(len(rows), math.ceil(math.sqrt(len(rows) * width / side)))
     sheet = Image.new("RGB", (width * -(-len(rows) // high), side * high), "white")
-    pen, corners, layout = ImageDraw.Draw(sheet), [(0, 0)] * len(tiles), PngImagePlugin.PngInfo()
+    pen, corners = ImageDraw.Draw(sheet), [(0, 0)] * len(tiles)
     for place, (label, is_first, row) in enumerate(rows):
         left, top = place // high * width, place % high * side
         if is_first:
@@ -165,9 +174,8 @@ def write_class_grid(
         for column, member in enumerate(row):
             corners[member] = (left + space + column * side, top)
             sheet.paste(Image.fromarray(tiles[member]), corners[member])
-    layout.add_text("layout", json.dumps([side, corners]))
     with naming(file):
-        sheet.save(file, pnginfo=layout)
+        sheet.save(file, pnginfo=_layout(side, corners))
 
 
 @functools.cache

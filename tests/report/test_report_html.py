@@ -15,7 +15,7 @@ from recorded import sweep as made_sweep
 
 from gensweep.errors import GensweepError
 from gensweep.report.caveats import caveats
-from gensweep.report.html import breakable, render, write_report
+from gensweep.report.html import breakable, gallery, render, write_report
 from gensweep.report.verdict import format_sentences
 from gensweep.results import Cost
 from gensweep.sweep.stored_sweeps import load_sweeps
@@ -135,6 +135,19 @@ def test_a_thumbnail_has_the_first_images_without_names(comparison):
     side = thumbnail.shape[0] // 4
     middles = thumbnail[side // 2 :: side, side // 2 :: side]
     assert np.abs(middles - shades[:16].reshape(4, 4).numpy()).max() < 5
+
+
+def test_the_gallery_shows_six_trials_with_the_recommended_and_running_ones(comparison):
+    sweep = next(each for each in comparison.sweeps if each.name == "ddpm")
+    whole = next(each for each in sweep.trials if each.status == "finished")
+    worst = max((each for each in sweep.trials if each.status == "finished"), key=lambda each: each.score.value)
+    others = [changed(whole, trial=f"t{number:04d}") for number in range(100, 110)]
+    compared, verdict = judged([made_sweep(sweep.name, [*others, changed(worst, trial="t0200", status="running")])])
+    rows = gallery(compared, replace(verdict, recommended=compared.entries[-2]))
+    assert [entry.rank for entry, _ in rows] == [1, 2, 3, 4, 10, 11]
+    for _, tiles in rows:
+        assert [words.partition(":")[0] for _, words in tiles] == ["50 %", "100 %"]
+    assert rows[0][1][-1][1] == f"100 %: {whole.curve[max(whole.curve)]:.4g}"
 
 
 def test_whatever_users_named_is_escaped(comparison):
