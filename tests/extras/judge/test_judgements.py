@@ -7,7 +7,7 @@ from gensweep.errors import GensweepError
 from gensweep.extras.judge.judgements import ZETA, Rules, current_base, due_seeds, judgements
 from gensweep.sweep.events import Suggested
 
-GOOD, SAME, BAD = (80, 81, 79, 80, 82), (95, 99, 94, 98, 95), (130, 128, 131, 129, 132)
+GOOD, SAME, BAD = (80, 81, 79, 80, 82), (99, 96, 95, 97, 101), (130, 128, 131, 129, 132)
 BASE = (100, 103, 99, 102, 98)
 
 
