@@ -6,7 +6,7 @@ A pool holds final scores of trainings of one configuration that differ only by 
 `gensweep trials SWEEP --format json` prints them (`experiments/judge` has the sweeps).  A candidate has scores of the
 pool, too, lower by the true gain.  The base and the candidate of one judgement never share a training or a seed.
 `--pairs` takes two configurations that were trained with the same seeds.  The candidate's scores are multiplied by a
-number that makes the true gain exact.  Two more pools are normally distributed numbers.
+number that makes the true gain exact.  Another pool is normally distributed numbers.
 
 Counts, for each pool and each number of known seeds of the base:
 - judgements of fresh trainings: each training is used once, by one judgement
@@ -35,9 +35,9 @@ from gensweep.extras.judge.sequential import look
 RULES = Rules()
 REPLAYS = 1000
 GAINS = (0.0, 0.03, 0.05, 0.1)
-KNOWN = (1, 3, 5)
-#: Standard deviations of the normal pools, as shares of the mean.
-SPREADS = (0.03, 0.05)
+KNOWN = (1, 3)
+#: Standard deviations of normal pools, as shares of the mean.
+SPREADS = (0.05,)
 #: Candidates of a stream.
 CANDIDATES = 20
 

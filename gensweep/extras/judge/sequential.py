@@ -73,7 +73,7 @@ def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error: float, le
     `known` scores of the base were there before the first pair.  `least_gain` is the smallest gain that matters.
     """
     n, base = len(candidate), base[: max(known, len(candidate))]
-    scale, bounds = abs(base.mean()) or 1.0, p_bounds(most, known, error)
+    scale, bounds = abs(float(base.mean())) or 1.0, p_bounds(most, known, error)
     gain = float((base[:n] - candidate).mean()) / scale
     found = [(float(each[0]) / scale, freedom) for each, freedom in _spreads(base[None], candidate[None])]
     if not found:

@@ -93,15 +93,15 @@ def test_a_base_that_fails_is_an_error(sweep):
 
 
 def test_a_kept_candidate_of_a_stream_is_the_next_base_and_gets_its_seeds(sweep):
-    rules = Rules(stream=True, base_seeds=3)
-    sweep.train("t0000", BASE[:3])
+    rules = Rules(stream=True, base_seeds=4)
+    sweep.train("t0000", BASE[:4])
     sweep.train("t0001", BAD[:2])
-    sweep.train("t0002", GOOD[:2])
+    sweep.train("t0002", GOOD[:3])
     assert current_base(sweep.state, rules).trial == "t0002"
     sweep.train("t0003", GOOD[:1])
     assert judgements(sweep.state, rules)[-1].looks == ()
-    assert names(due_seeds(sweep.state, rules)) == ["t0002-s2", "t0003-s1"]
-    sweep.train("t0002", GOOD[:3])
+    assert names(due_seeds(sweep.state, rules)) == ["t0002-s3", "t0003-s1"]
+    sweep.train("t0002", GOOD[:4])
     found = judgements(sweep.state, rules)
     assert [each.base.trial for each in found] == ["t0000", "t0000", "t0002"]
     assert len(found[-1].looks) == 1
