@@ -8,7 +8,7 @@ pool, too, lower by the true gain.  The base and the candidate of one judgement 
 `--pairs` takes two configurations that were trained with the same seeds.  The candidate's scores are multiplied by a
 number that makes the true gain exact.  Another pool is normally distributed numbers.
 
-Counts, for each pool and each number of known seeds of the base:
+Counts for each pool:
 - judgements of fresh trainings: each training is used once, by one judgement
 - replayed judgements: trainings drawn from the pool anew for each one
 - the same for one training each ("keep the lower score") and for five each (Student's test at 5 %, for pairs the
@@ -35,7 +35,6 @@ from gensweep.extras.judge.sequential import look
 RULES = Rules()
 REPLAYS = 1000
 GAINS = (0.0, 0.03, 0.05, 0.1)
-KNOWN = (1, 3)
 #: Standard deviations of normal pools, as shares of the mean.
 SPREADS = (0.05,)
 #: Candidates of a stream.
@@ -49,31 +48,22 @@ class Pool:
     scores: np.ndarray
     candidates: np.ndarray | None = None
 
-    def draw(self, random: np.random.Generator, known: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Scores of the base and of the candidate of one judgement."""
+        seeds, most = random.permutation(len(self.scores)), RULES.most_seeds
         if self.candidates is None:
-            drawn = random.permutation(self.scores)
-            return drawn[: known + RULES.most_seeds], drawn[known + RULES.most_seeds :]
-        seeds = random.permutation(len(self.scores))
-        return self.scores[seeds], self.candidates[seeds]
+            return self.scores[seeds[:most]], self.scores[seeds[most : 2 * most]]
+        return self.scores[seeds[:most]], self.candidates[seeds[:most]]
 
 
-def judged(base: np.ndarray, candidate: np.ndarray, known: int, error: float = RULES.error) -> tuple[str, int, int]:
-    """The decision, its pairs, and the trainings that they took besides the known ones."""
+def judged(base: np.ndarray, candidate: np.ndarray, error: float = RULES.error) -> tuple[str, int]:
+    """The decision, and its pairs; the first two are trained at once."""
     decision, pairs = "undecided", 0
     while decision == "undecided" and pairs < RULES.most_seeds:
         pairs += 1
-        found = look(
-            base,
-            candidate[:pairs],
-            most=RULES.most_seeds,
-            error=error,
-            least_gain=RULES.min_gain,
-            known=known,
-        )
+        found = look(base[:pairs], candidate[:pairs], most=RULES.most_seeds, error=error, least_gain=RULES.min_gain)
         decision = found.decision
-    candidates = max(2, pairs)  # the first two are trained at once
-    return decision, pairs, candidates + candidates - min(candidates, known if known > 1 else 0)
+    return decision, max(2, pairs)
 
 
 def interval(count: int, of: int) -> list[float]:
@@ -82,26 +72,25 @@ def interval(count: int, of: int) -> list[float]:
     return [round(float(each), 4) for each in (count / of, found.low, found.high)]
 
 
-def replayed(pool: Pool, gain: float, known: int) -> dict[str, Any]:
+def replayed(pool: Pool, gain: float) -> dict[str, Any]:
     """Rates over judgements whose trainings are drawn from the pool without replacement."""
-    random, most = np.random.default_rng(0), RULES.most_seeds
-    kept, wrong, pairs, trainings, once, five = 0, 0, 0, 0, 0, 0
+    random = np.random.default_rng(0)
+    kept, wrong, pairs, once, five = 0, 0, 0, 0, 0
     for _ in range(REPLAYS):
-        base, candidate = pool.draw(random, known)
-        candidate = (1 - gain) * candidate[:most]
-        decision, taken, trained = judged(base, candidate, known)
+        base, candidate = pool.draw(random)
+        candidate = (1 - gain) * candidate
+        decision, taken = judged(base, candidate)
         kept, wrong = kept + (decision == "keep"), wrong + (decision == "discard")
-        pairs, trainings = pairs + taken, trainings + trained
+        pairs += taken
         once += candidate[0] < base[0]
         test = stats.ttest_ind if pool.candidates is None else stats.ttest_rel
-        five += test(base[:most], candidate, alternative="greater").pvalue < RULES.error
+        five += test(base, candidate, alternative="greater").pvalue < RULES.error
     return {
         "gain": gain,
-        "known": known,
         "kept": interval(kept, REPLAYS),
         "discarded": interval(wrong, REPLAYS),
         "mean_pairs": round(pairs / REPLAYS, 2),
-        "mean_trainings": round(trainings / REPLAYS, 2),
+        "mean_trainings": round(2 * pairs / REPLAYS, 2),
         "kept_by_one_each": interval(once, REPLAYS),
         "kept_by_five_each": interval(five, REPLAYS),
     }
@@ -112,19 +101,19 @@ def fresh(scores: np.ndarray) -> dict[str, Any]:
     kept, count, position, most = 0, 0, 0, RULES.most_seeds
     while position + 2 * most <= len(scores):
         drawn = scores[position : position + 2 * most]
-        decision, _, trained = judged(drawn[0::2], drawn[1::2], 1)
-        kept, count, position = kept + (decision == "keep"), count + 1, position + trained
+        decision, pairs = judged(drawn[0::2], drawn[1::2])
+        kept, count, position = kept + (decision == "keep"), count + 1, position + 2 * pairs
     return {"judgements": count, "trainings": position, "kept": interval(kept, count)}
 
 
-def streams(scores: np.ndarray, known: int = 3, count: int = 400) -> dict[str, Any]:
+def streams(scores: np.ndarray, count: int = 400) -> dict[str, Any]:
     """Streams of the configuration against itself: a candidate that is kept becomes the base."""
     random, rules, false = np.random.default_rng(0), replace(RULES, stream=True), 0
     for _ in range(count):
-        base, kept = random.choice(scores, known + RULES.most_seeds), 0
+        base, kept = random.choice(scores, RULES.most_seeds), 0
         for position in range(1, CANDIDATES + 1):
-            candidate = random.choice(scores, known + RULES.most_seeds)
-            if judged(base, candidate, known, rules.error_of(position, kept))[0] == "keep":
+            candidate = random.choice(scores, RULES.most_seeds)
+            if judged(base, candidate, rules.error_of(position, kept))[0] == "keep":
                 base, kept = candidate, kept + 1
         false += kept > 0
     return {"streams": count, "candidates": CANDIDATES, "with_a_false_keep": interval(false, count)}
@@ -165,7 +154,7 @@ def main(pools: tuple[Path, ...], pairs: tuple[tuple[Path, Path], ...]) -> None:
         else:
             found["correlation"] = round(float(np.corrcoef(scores, pool.candidates)[0, 1]), 3)
         click.echo(f"{name}: {found}")
-        result[name] = found | {"rows": [replayed(pool, gain, seeds) for gain in GAINS for seeds in KNOWN]}
+        result[name] = found | {"rows": [replayed(pool, gain) for gain in GAINS]}
         for row in result[name]["rows"]:
             click.echo(f"  {row}")
     write_result(Path(__file__).stem, rules=asdict(RULES), pools=result)

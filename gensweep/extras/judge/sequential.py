@@ -1,10 +1,10 @@
 """The sequential test of `gensweep judge`, on pairs of trainings with the same seeds.
 
-After n pairs, the gain is the mean of their differences.  Its standard error comes from the differences (Student's
-paired test), or from the variance pooled over all known seeds of both (Student's test of two samples).  Pairs that are
-alike make the first one small; the second one has more degrees of freedom, and equal seeds can only make it too large.
-The smaller of both p-values is compared with a bound that grows with n.  Without a gain the p-values do not depend on
-the true variance.  So one simulation gives the bounds that hold the error over both tests and all looks.
+After n pairs, the gain is the mean of their differences, and Student's paired p-value is compared with a bound that
+grows with n.  Trainings that share a seed share the first weights, the batches, and the noise of the scored images.  So
+after a small change their scores are alike, and the differences scatter less than the scores (experiments/judge).
+Without a gain the p-values do not depend on the true variance.  So one simulation gives the bounds that hold the error
+over all looks.
 
 Sources: Pampallona & Tsiatis 1994 (bounds that grow with the number of looks); Jennison & Turnbull 1989 (repeated
 intervals); Spiegelhalter et al. 1986 (predictive chance of success, to stop early).
@@ -13,7 +13,6 @@ intervals); Spiegelhalter et al. 1986 (predictive chance of success, to stop ear
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -26,9 +25,9 @@ Decision = Literal["keep", "discard", "undecided"]
 #: Simulated judgements behind the bounds, and behind the chance that more seeds bring a keep.
 SIMULATIONS, FORECASTS = 200_000, 4_000
 #: The bounds grow with this power of the number of pairs.
-GROWTH = 2
+GROWTH = 3
 #: A candidate is discarded if the chance that the remaining seeds bring a keep is below this.
-LEAST_CHANCE = 0.1
+LEAST_CHANCE = 0.2
 #: Most pairs that a forecast names.
 MOST_NEEDED = 99
 
@@ -50,38 +49,34 @@ class Look:
 
 
 @cache
-def p_bounds(most: int, known: int, error: float) -> tuple[float, ...]:
-    """The p-value that keeps a candidate after 1, 2, ... `most` pairs; `known` seeds of the base came before them.
+def p_bounds(most: int, error: float) -> np.ndarray:
+    """The p-value that keeps a candidate after 2, 3, ... `most` pairs.
 
     All bounds together keep a candidate without a gain with a probability of `error`.
     """
-    generator = np.random.default_rng(0)
-    base = generator.standard_normal((SIMULATIONS, max(known, most)))
-    candidate = generator.standard_normal((SIMULATIONS, most))
-    smallest = np.full(SIMULATIONS, np.inf)
-    for n in range(1, most + 1):
-        gain = (base[:, :n] - candidate[:, :n]).mean(1)
-        for spread, freedom in _spreads(base[:, : max(known, n)], candidate[:, :n]):
-            p = stats.t.sf(gain / spread * math.sqrt(n), freedom)
-            smallest = np.minimum(smallest, p * (most / n) ** GROWTH)
-    return tuple(float(np.quantile(smallest, error)) * (n / most) ** GROWTH for n in range(1, most + 1))
+    pairs = np.arange(2, most + 1)
+    gains = np.random.default_rng(0).standard_normal((SIMULATIONS, most))
+    ratios = [gains[:, :n].mean(1) / gains[:, :n].std(1, ddof=1) * math.sqrt(n) for n in pairs]
+    growth = (pairs / most) ** GROWTH
+    smallest = (stats.t.sf(np.stack(ratios, 1), pairs - 1) / growth).min(1)
+    return np.asarray(np.quantile(smallest, error) * growth)
 
 
-def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error: float, least_gain: float, known: int) -> Look:
+def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error: float, least_gain: float) -> Look:
     """Judge the pairs so far.  Scores are ordered: lower is better, and those at one position share a seed.
 
-    `known` scores of the base were there before the first pair.  `least_gain` is the smallest gain that matters.
+    `least_gain` is the smallest gain that matters.
     """
-    n, base = len(candidate), base[: max(known, len(candidate))]
-    scale, bounds = abs(float(base.mean())) or 1.0, p_bounds(most, known, error)
-    gain = float((base[:n] - candidate).mean()) / scale
-    found = [(float(each[0]) / scale, freedom) for each, freedom in _spreads(base[None], candidate[None])]
-    if not found:
+    n, scale = len(candidate), abs(float(base.mean())) or 1.0
+    gains = (base - candidate) / scale
+    gain = float(gains.mean())
+    if n < 2:
         return Look(n, gain, -math.inf, math.inf, 1.0, None, "undecided")
-    reaches = [spread / math.sqrt(n) * stats.t.isf(bounds[n - 1], freedom) for spread, freedom in found]
-    reach, (spread, freedom) = min(zip(reaches, found, strict=True))
+    spread, pairs = float(gains.std(ddof=1)), np.arange(n, most + 1)
+    reaches = spread / np.sqrt(pairs) * stats.t.isf(p_bounds(most, error)[n - 2 :], pairs - 1)
+    reach = float(reaches[0])
     low, high = gain - reach, gain + reach
-    chance = _chance(gain, spread, freedom, n, bounds[n:], least_gain)
+    chance = _chance(gain, spread, n, np.maximum(reaches[1:], least_gain))
     further = range(n, MOST_NEEDED + 1) if gain >= least_gain else ()
     needed = next((m for m in further if gain > reach * math.sqrt(n / m)), None)
     decision: Decision = "undecided"
@@ -89,29 +84,14 @@ def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error: float, le
         decision = "keep"
     elif high < least_gain or (n < most and chance < LEAST_CHANCE):
         decision = "discard"
-    return Look(n, gain, float(low), float(high), chance, needed, decision)
+    return Look(n, gain, low, high, chance, needed, decision)
 
 
-def _chance(gain: float, spread: float, freedom: int, n: int, bounds: tuple[float, ...], least_gain: float) -> float:
-    """The predictive probability that one of the next looks keeps the candidate."""
-    generator, pairs = np.random.default_rng(0), np.arange(n + 1, n + 1 + len(bounds))
-    scale = spread * np.sqrt(freedom / generator.chisquare(freedom, (FORECASTS, 1)))
+def _chance(gain: float, spread: float, n: int, needed: np.ndarray) -> float:
+    """The predictive probability that the gain exceeds `needed` at one of the next looks."""
+    generator = np.random.default_rng(0)
+    scale = spread * np.sqrt((n - 1) / generator.chisquare(n - 1, (FORECASTS, 1)))
     true = gain + scale / math.sqrt(n) * generator.standard_normal((FORECASTS, 1))
-    new = true + scale * generator.standard_normal((FORECASTS, len(bounds)))
-    means = (n * gain + new.cumsum(1)) / pairs
-    needed = spread / np.sqrt(pairs) * stats.t.isf(bounds, freedom + pairs - n)
-    return float((means > np.maximum(needed, least_gain)).any(1).mean())
-
-
-def _spreads(base: np.ndarray, candidate: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """Standard deviations of a pair's difference, by row, with their degrees of freedom."""
-    pairs = candidate.shape[1]
-    if freedom := pairs - 1 + base.shape[1] - 1:
-        yield np.sqrt(2 * (_squares(base) + _squares(candidate)) / freedom), freedom
-    if pairs > 1:
-        yield (base[:, :pairs] - candidate).std(1, ddof=1), pairs - 1
-
-
-def _squares(scores: np.ndarray) -> np.ndarray:
-    """Sums of squared distances from the mean, by row."""
-    return np.asarray(((scores - scores.mean(1, keepdims=True)) ** 2).sum(1))
+    new = true + scale * generator.standard_normal((FORECASTS, len(needed)))
+    means = (n * gain + new.cumsum(1)) / np.arange(n + 1, n + 1 + len(needed))
+    return float((means > needed).any(1).mean())
