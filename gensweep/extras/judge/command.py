@@ -35,7 +35,6 @@ def _share(context: click.Context, parameter: click.Parameter, text: str) -> flo
 @click.option("--training", metavar="AMOUNT", help="Compute of one training: 2e12flops or 30s; by default BASE's.")
 @click.option("--budget", metavar="AMOUNT", help="Most compute of all trainings together, in the same unit.")
 @click.option("--most-seeds", type=click.IntRange(2, 100), default=5, show_default=True, help="Most pairs.")
-@click.option("--base-seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Seeds of --init.")
 @click.option("--min-gain", default="1%", show_default=True, callback=_share, help="The smallest gain that matters.")
 @click.option("--error", default="5%", show_default=True, callback=_share, help="Probability to keep noise.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel workers.")
@@ -70,7 +69,6 @@ def judge(base: str | None, candidate: str | None, init: bool, against_current: 
     if base is None and not (against_current and how["overrides"]):
         raise ConfigError("name a base and a candidate, for example: gensweep judge base.yaml candidate.yaml")
     how["resources"] = tuple(how.pop(f"{each}") for each in ("workers", "cpus_per_worker", "gpus_per_worker"))
-    how["base_seeds"] = min(how["base_seeds"], how["most_seeds"]) if init else 1
     pair = (None, base) if against_current else (base, candidate)
     judged = run_judge(*pair, init=init, **how)
     if judged.judgement is None:

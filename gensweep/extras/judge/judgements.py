@@ -32,8 +32,6 @@ class Rules:
     """The probability to keep a candidate without a gain; of a stream, the expected share of such among the kept."""
     most_seeds: int = 5
     """Most pairs of trainings."""
-    base_seeds: int = 1
-    """Seeds of a base that are trained before the first look at a candidate."""
     stream: bool = False
     """True if a kept candidate is the base of the next one."""
     data: str = ""
@@ -66,13 +64,11 @@ class Judgement:
 
 def judgements(state: SweepState, rules: Rules) -> list[Judgement]:
     """The judgement of each candidate, in order."""
-    found, base, known, kept = list[Judgement](), state.searched[0], rules.base_seeds, 0
+    found, base, kept = list[Judgement](), state.searched[0], 0
     for position, candidate in enumerate(state.searched[1:], 1):
-        judged = _judgement(state, base, candidate, known, rules, rules.error_of(position, kept))
-        found.append(judged)
-        known = max(known, len(judged.scores))
-        if judged.decision == "keep" and rules.stream:
-            base, known, kept = candidate, max(rules.base_seeds, len(judged.scores)), kept + 1
+        found.append(_judgement(state, base, candidate, rules, rules.error_of(position, kept)))
+        if found[-1].decision == "keep" and rules.stream:
+            base, kept = candidate, kept + 1
     return found
 
 
@@ -83,30 +79,21 @@ def current_base(state: SweepState, rules: Rules) -> TrialState:
 
 
 def due_seeds(state: SweepState, rules: Rules) -> list[Suggested]:
-    """The further seeds to train now: seeds of the base, or the next pair of the newest candidate."""
-    if len(state.searched) < 2:
-        return [event for first in state.searched for event in _further(state, first, rules.base_seeds)]
-    newest = judgements(state, rules)[-1]
-    if newest.decision != "undecided":
+    """The further seeds to train now: those of the newest candidate's next pair."""
+    if len(state.searched) < 2 or (newest := judgements(state, rules)[-1]).decision != "undecided":
         return []
     wanted = min(rules.most_seeds, max(2, len(newest.scores) + 1))
-    mine = max(wanted, rules.base_seeds)
-    return [*_further(state, newest.base, mine), *_further(state, newest.candidate, wanted)]
+    return [*_further(state, newest.base, wanted), *_further(state, newest.candidate, wanted)]
 
 
-def _judgement(
-    state: SweepState, base: TrialState, candidate: TrialState, known: int, rules: Rules, error: float
-) -> Judgement:
+def _judgement(state: SweepState, base: TrialState, candidate: TrialState, rules: Rules, error: float) -> Judgement:
     decision: Decision = "undecided"
     looks = list[Look]()
     mine, theirs = (list(_scores(_seeds(state, each))) for each in (candidate, base))
     first, second = (np.array([order_of(each, state.mode) for each in scores]) for scores in (theirs, mine))
     failed = next((each.error for each in _seeds(state, candidate) if each.status in ("failed", "infeasible")), None)
-    pairs = min(len(mine), len(theirs), rules.most_seeds) if len(theirs) >= known else 0
-    for n in range(1, pairs + 1):
-        looks.append(
-            look(first, second[:n], most=rules.most_seeds, error=error, least_gain=rules.min_gain, known=known)
-        )
+    for n in range(1, min(len(mine), len(theirs), rules.most_seeds) + 1):
+        looks.append(look(first[:n], second[:n], most=rules.most_seeds, error=error, least_gain=rules.min_gain))
         if (decision := looks[-1].decision) != "undecided":
             break
     if failed is not None and decision == "undecided":

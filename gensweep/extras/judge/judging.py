@@ -99,7 +99,7 @@ def rules_of(folder: SweepFolder) -> Rules:
 
 
 def _run(sweep: SweepConfig, rules: Rules, candidate: dict[str, Any] | None, root: Path) -> Judged:
-    """Train the seeds that the rules ask for; a known candidate continues."""
+    """Train the seeds that the rules ask for; an earlier candidate continues."""
     folder = SweepFolder(root, sweep.name)
     state = folder.state() if folder.exists else None
     configs = [dict(each.config) for each in state.searched] if state is not None else []

@@ -1,9 +1,10 @@
 """The sequential test of `gensweep judge`, on pairs of trainings with the same seeds.
 
-After n pairs the gain is the difference of the mean scores; the base's mean has all its known seeds.  The variance is
-pooled over the seeds of both.  Equal seeds can only make the scores of a pair more alike, so the standard error is not
-too small.  After each pair, Student's p-value is compared with a bound that grows with n.  Without a gain the p-values
-do not depend on the true variance.  So one simulation gives the bounds that hold the error over all looks.
+After n pairs, the gain is the mean of their differences, and Student's paired p-value is compared with a bound that
+grows with n.  Trainings that share a seed share the first weights, the batches, and the noise of the scored images.  So
+after a small change their scores are alike, and the differences scatter less than the scores (experiments/judge).
+Without a gain the p-values do not depend on the true variance.  So one simulation gives the bounds that hold the error
+over all looks.
 
 Sources: Pampallona & Tsiatis 1994 (bounds that grow with the number of looks); Jennison & Turnbull 1989 (repeated
 intervals); Spiegelhalter et al. 1986 (predictive chance of success, to stop early).
@@ -23,8 +24,10 @@ Decision = Literal["keep", "discard", "undecided"]
 
 #: Simulated judgements behind the bounds, and behind the chance that more seeds bring a keep.
 SIMULATIONS, FORECASTS = 200_000, 4_000
+#: The bounds grow with this power of the number of pairs.
+GROWTH = 3
 #: A candidate is discarded if the chance that the remaining seeds bring a keep is below this.
-LEAST_CHANCE = 0.1
+LEAST_CHANCE = 0.2
 #: Most pairs that a forecast names.
 MOST_NEEDED = 99
 
@@ -46,73 +49,49 @@ class Look:
 
 
 @cache
-def p_bounds(most: int, known: int, error: float) -> tuple[float, ...]:
-    """The p-value that keeps a candidate after 1, 2, ... `most` pairs; `known` seeds of the base came before them.
+def p_bounds(most: int, error: float) -> np.ndarray:
+    """The p-value that keeps a candidate after 2, 3, ... `most` pairs.
 
     All bounds together keep a candidate without a gain with a probability of `error`.
     """
-    generator = np.random.default_rng(0)
-    base = generator.standard_normal((SIMULATIONS, max(known, most)))
-    candidate = generator.standard_normal((SIMULATIONS, most))
-    smallest = np.full(SIMULATIONS, np.inf)
-    for n in range(1, most + 1):
-        first, second = base[:, : max(known, n)], candidate[:, :n]
-        if freedom := _freedom(n, known):
-            spread = np.sqrt((_squares(first) + _squares(second)) / freedom)
-            ratio = (first.mean(1) - second.mean(1)) / (spread * _width(n, known))
-            smallest = np.minimum(smallest, stats.t.sf(ratio, freedom) * most / n)
-    return tuple(float(np.quantile(smallest, error)) * n / most for n in range(1, most + 1))
+    pairs = np.arange(2, most + 1)
+    gains = np.random.default_rng(0).standard_normal((SIMULATIONS, most))
+    ratios = [gains[:, :n].mean(1) / gains[:, :n].std(1, ddof=1) * math.sqrt(n) for n in pairs]
+    growth = (pairs / most) ** GROWTH
+    smallest = (stats.t.sf(np.stack(ratios, 1), pairs - 1) / growth).min(1)
+    return np.asarray(np.quantile(smallest, error) * growth)
 
 
-def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error: float, least_gain: float, known: int) -> Look:
+def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error: float, least_gain: float) -> Look:
     """Judge the pairs so far.  Scores are ordered: lower is better, and those at one position share a seed.
 
-    `known` scores of the base were there before the first pair.  `least_gain` is the smallest gain that matters.
+    `least_gain` is the smallest gain that matters.
     """
-    n, base = len(candidate), base[: max(known, len(candidate))]
-    scale, freedom = abs(base.mean()) or 1.0, _freedom(n, known)
-    gain = float(base.mean() - candidate.mean()) / scale
-    if not freedom:
+    n, scale = len(candidate), abs(float(base.mean())) or 1.0
+    gains = (base - candidate) / scale
+    gain = float(gains.mean())
+    if n < 2:
         return Look(n, gain, -math.inf, math.inf, 1.0, None, "undecided")
-    spread = math.sqrt(float(_squares(base[None])[0] + _squares(candidate[None])[0]) / freedom) / scale
-    limits = stats.t.isf(p_bounds(most, known, error), freedom)
-    reach = spread * np.array([_width(pairs, known) for pairs in range(1, most + 1)]) * limits
-    low, high = gain - reach[n - 1], gain + reach[n - 1]
-    chance = _chance(gain, spread, freedom, n, known, np.maximum(reach[n:], least_gain))
+    spread, pairs = float(gains.std(ddof=1)), np.arange(n, most + 1)
+    reaches = spread / np.sqrt(pairs) * stats.t.isf(p_bounds(most, error)[n - 2 :], pairs - 1)
+    reach = float(reaches[0])
+    low, high = gain - reach, gain + reach
+    chance = _chance(gain, spread, n, np.maximum(reaches[1:], least_gain))
     further = range(n, MOST_NEEDED + 1) if gain >= least_gain else ()
-    needed = next((m for m in further if gain > reach[n - 1] * _width(m, known) / _width(n, known)), None)
+    needed = next((m for m in further if gain > reach * math.sqrt(n / m)), None)
     decision: Decision = "undecided"
     if low > 0 and gain >= least_gain:
         decision = "keep"
     elif high < least_gain or (n < most and chance < LEAST_CHANCE):
         decision = "discard"
-    return Look(n, gain, float(low), float(high), chance, needed, decision)
+    return Look(n, gain, low, high, chance, needed, decision)
 
 
-def _chance(gain: float, spread: float, freedom: int, n: int, known: int, needed: np.ndarray) -> float:
+def _chance(gain: float, spread: float, n: int, needed: np.ndarray) -> float:
     """The predictive probability that the gain exceeds `needed` at one of the next looks."""
     generator = np.random.default_rng(0)
-    scale = spread * np.sqrt(freedom / generator.chisquare(freedom, (FORECASTS, 1)))
-    looks = np.arange(n + 1, n + 1 + len(needed))
-
-    def means(mean: float, count: int) -> np.ndarray:
-        true = mean + scale / math.sqrt(count) * generator.standard_normal((FORECASTS, 1))
-        new = true + scale * generator.standard_normal((FORECASTS, n + len(needed)))
-        sums = np.insert(new.cumsum(1), 0, 0.0, axis=1)
-        return np.asarray((count * mean + sums[:, np.maximum(looks - count, 0)]) / np.maximum(looks, count))
-
-    return float((means(gain, n) - means(0.0, max(n, known)) > needed).any(1).mean())
-
-
-def _squares(scores: np.ndarray) -> np.ndarray:
-    """Sums of squared distances from the mean, by row."""
-    return np.asarray(((scores - scores.mean(1, keepdims=True)) ** 2).sum(1))
-
-
-def _freedom(pairs: int, known: int) -> int:
-    return pairs - 1 + max(pairs, known) - 1
-
-
-def _width(pairs: int, known: int) -> float:
-    """The standard error of a gain, in standard deviations of one training."""
-    return math.sqrt(1 / pairs + 1 / max(pairs, known))
+    scale = spread * np.sqrt((n - 1) / generator.chisquare(n - 1, (FORECASTS, 1)))
+    true = gain + scale / math.sqrt(n) * generator.standard_normal((FORECASTS, 1))
+    new = true + scale * generator.standard_normal((FORECASTS, len(needed)))
+    means = (n * gain + new.cumsum(1)) / np.arange(n + 1, n + 1 + len(needed))
+    return float((means > needed).any(1).mean())

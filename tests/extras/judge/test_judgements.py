@@ -7,7 +7,7 @@ from gensweep.errors import GensweepError
 from gensweep.extras.judge.judgements import ZETA, Rules, current_base, due_seeds, judgements
 from gensweep.sweep.events import Suggested
 
-GOOD, SAME, BAD = (80, 81, 79, 80, 82), (95, 99, 94, 98, 95), (130, 128, 131, 129, 132)
+GOOD, SAME, BAD = (80, 81, 79, 80, 82), (99, 96, 95, 97, 101), (130, 128, 131, 129, 132)
 BASE = (100, 103, 99, 102, 98)
 
 
@@ -73,7 +73,7 @@ def test_seeds_are_trained_in_pairs_until_the_test_decides(sweep):
 def test_known_seeds_of_the_base_are_not_trained_again(sweep):
     sweep.train("t0000", BASE)
     sweep.train("t0001", SAME[:1])
-    assert names(due_seeds(sweep.state, Rules(base_seeds=5))) == ["t0001-s1"]
+    assert names(due_seeds(sweep.state, Rules())) == ["t0001-s1"]
     sweep.train("t0001", GOOD[:1])
 
 
@@ -93,18 +93,16 @@ def test_a_base_that_fails_is_an_error(sweep):
 
 
 def test_a_kept_candidate_of_a_stream_is_the_next_base_and_gets_its_seeds(sweep):
-    rules = Rules(stream=True, base_seeds=3)
-    sweep.train("t0000", BASE[:3])
-    sweep.train("t0001", BAD[:2])
-    sweep.train("t0002", GOOD[:2])
+    rules = Rules(stream=True)
+    sweep.train("t0000", BASE)
+    sweep.train("t0001", BAD[:3])
+    sweep.train("t0002", GOOD[:4])
     assert current_base(sweep.state, rules).trial == "t0002"
-    sweep.train("t0003", GOOD[:1])
-    assert judgements(sweep.state, rules)[-1].looks == ()
-    assert names(due_seeds(sweep.state, rules)) == ["t0002-s2", "t0003-s1"]
-    sweep.train("t0002", GOOD[:3])
+    sweep.train("t0003", SAME)
+    assert due_seeds(sweep.state, rules) == []
     found = judgements(sweep.state, rules)
     assert [each.base.trial for each in found] == ["t0000", "t0000", "t0002"]
-    assert len(found[-1].looks) == 1
+    assert found[-1].scores[0] == (GOOD[0], SAME[0])
     assert [each.error for each in found] == pytest.approx(
         [0.05 / ZETA, 0.05 / ZETA / 2**1.5, 2 * 0.05 / ZETA / 3**1.5]
     )
