@@ -141,9 +141,9 @@ def gallery(comparison: Comparison, judged: Recommendation) -> list[tuple[Ranked
 
 
 def _evaluations(entry: RankedTrial) -> dict[int, tuple[Path, str]]:
-    """Picture and caption of each evaluation of a trial, by percent of the training."""
+    """Picture and caption of each evaluation of a trial, by percent of the training; none of an imported one."""
     found, trial = dict[int, tuple[Path, str]](), entry.trial
-    for images, event in trial.evaluations.items():
+    for images, event in () if trial.imported else trial.evaluations.items():
         percent = int(100 * images / (trial.length or max(trial.evaluations)) + 1e-6)
         scores = event.evaluation.scores.values()
         values = [wording.score(each.value) for each in scores if each.identity == entry.score.identity]
