@@ -27,7 +27,7 @@ SIMULATIONS, FORECASTS = 200_000, 4_000
 #: The bounds grow with this power of the number of pairs.
 GROWTH = 3
 #: A candidate is discarded if the chance that the remaining seeds bring a keep is below this.
-LEAST_CHANCE = 0.2
+LEAST_CHANCE = 0.25
 #: Most pairs that a forecast names.
 MOST_NEEDED = 99
 
