@@ -43,7 +43,7 @@ CANDIDATES = 20
 
 @dataclass(frozen=True)
 class Pool:
-    """Scores by seed, and those of a candidate without a gain for the same seeds, if it was trained."""
+    """Scores by seed, and the scores of a candidate without a gain for the same seeds, if it was trained."""
 
     scores: np.ndarray
     candidates: np.ndarray | None = None

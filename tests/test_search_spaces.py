@@ -1,4 +1,4 @@
-"""Shipped search spaces and those of experiments are valid at every scale; the corners of shipped ones run one step."""
+"""All search spaces are valid at every scale, and the corners of shipped ones run one step."""
 
 import json
 from pathlib import Path

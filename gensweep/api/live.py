@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class LiveReport:
-    """Writes the report of sweeps to `file`; `settings` are those of `compare`.  Logs its first error, raises none."""
+    """Writes the report of sweeps to `file`; `settings` go to `compare`.  Logs its first error, raises none."""
 
     def __init__(self, file: Path, *sweeps: str, root: Path, **settings: Any) -> None:
         self._file, self._sweeps, self._root, self._settings = file, sweeps, root, settings
@@ -55,7 +55,7 @@ class LiveReport:
                 reload = f'<meta http-equiv="refresh" content="{RELOAD_SECONDS}">' if live else ""
                 page = WAITING.format(reload=reload, live=escape(live))
             write_text(self._file, page)
-        except Exception as error:  # training must go on
+        except Exception as error:  # no error in a report may stop a training
             if not self._warned:
                 _log.warning("the report %s was not written (%s); training continues", self._file, error)
             self._warned = True

@@ -103,8 +103,7 @@ def _run(
     amend: Callable[[SweepPlan], SweepPlan] | None,
     options: Mapping[str, Any],
 ) -> SweepResult:
-    paused_share = 0.0 if sweep.search.scheduler.kind == "asha" else 1.0
-    display, root = ProgressDisplay(resume_share=paused_share), folder.path.parent
+    display, root = ProgressDisplay(scheduler=sweep.search.scheduler.kind), folder.path.parent
     farewell = (
         f"Error: {sweep.name} ended early: its process was killed or lost Ray's head node; "
         f"to resume: {continue_command('resume', folder.path)}"

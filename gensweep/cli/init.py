@@ -73,7 +73,7 @@ def init(
 
 def _for_pictures(data: str, output: Path | None, time: str, gpu_memory: str | None, *, cheap_images: bool) -> None:
     """Survey a folder, time this machine, and write a space for both."""
-    from gensweep.api.first_space import first_space
+    from gensweep.api.first_space import first_space, space_name
     from gensweep.verdict.amounts import parse_amount
 
     amount = parse_amount(time, "--time")
@@ -82,16 +82,20 @@ def _for_pictures(data: str, output: Path | None, time: str, gpu_memory: str | N
     size = re.fullmatch(r"(\d+\.?\d*) ?Gi?B?", gpu_memory or "0GB", re.IGNORECASE)
     if size is None:
         raise ConfigError(f"--gpu-memory: {gpu_memory!r} is no size; give one such as 8GB")
-    if output is not None and output.exists():
-        raise ConfigError(f"{output} exists already; remove it, or choose another name with -o")
-    click.echo(f"Looking at {data}, and timing this machine ...", err=True)
-    name, text = first_space(data, amount.value, cheap_images=cheap_images, gpu_memory=float(size[1]) * 2**30)
+    name = space_name(data)
     target = output or Path(f"{name}.yaml")
-    _write(target, text)
+    if target.exists():
+        raise _exists(target)
+    click.echo(f"Looking at {data}, and timing this machine ...", err=True)
+    _write(target, first_space(data, amount.value, cheap_images=cheap_images, gpu_memory=float(size[1]) * 2**30))
     file = shlex.quote(str(target))
     click.echo(
         f"Next:\n  gensweep tune {file} --dry-run\n  gensweep tune {file}\n  gensweep best --compare {name}", err=True
     )
+
+
+def _exists(target: Path) -> ConfigError:
+    return ConfigError(f"{target} exists already; remove it, or choose another name with -o")
 
 
 def _write(target: Path, text: str) -> None:
@@ -100,7 +104,7 @@ def _write(target: Path, text: str) -> None:
         with target.open("x", encoding="utf-8") as opened:
             opened.write(text)
     except FileExistsError:
-        raise ConfigError(f"{target} exists already; remove it, or choose another name with -o") from None
+        raise _exists(target) from None
     except OSError as error:
         raise ConfigError(f"{target} cannot be written ({error.strerror}); choose another place with -o") from None
     click.echo(target)

@@ -31,7 +31,7 @@ MAX_PHASE_WIDTH = 15
 class ProgressDisplay:
     """Observer that shows a sweep on stderr, or on another stream.
 
-    `resume_share` estimates how much of the remaining work of paused trials will be trained, from 0 to 1.
+    `scheduler` tells whether paused trials count as work that is left: few of them resume with "asha".
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class ProgressDisplay:
         *,
         clock: Callable[[], float] = time.monotonic,
         width: int | None = None,
-        resume_share: float = 1.0,
+        scheduler: str = "fifo",
     ) -> None:
         self._stream, self._clock, self._width = stream or sys.stderr, clock, width
-        self._resume_share, self._state = resume_share, SweepState()
+        self._resumes, self._state = scheduler != "asha", SweepState()
         self._best: TrialState | None = None
         """Called in the driver's thread, as reading the ranking updates it."""
         self._done_before: dict[str, float] = {}
@@ -90,7 +90,7 @@ class ProgressDisplay:
     def replay(cls, folder: SweepFolder) -> ProgressDisplay:
         """The display of a sweep that another process runs, from its log; it prints nothing."""
         now, state, scheduler = 0, SweepState(), folder.settings["sweep"]["search"]["scheduler"]["kind"]
-        display = cls(io.StringIO(), clock=lambda: now / 1000, resume_share=float(scheduler != "asha"))
+        display = cls(io.StringIO(), clock=lambda: now / 1000, scheduler=scheduler)
         for event, now, _ in folder.log.read():
             state.apply(event, now)
             if isinstance(event, events.SessionStarted | events.Started):
@@ -254,7 +254,7 @@ class ProgressDisplay:
         """Share of a trial's budget that is done or will not be trained."""
         if trial.status in ("waiting", "running", "stopped", "paused"):
             done = min(1.0, trial.images / (trial.length or 1))
-            return 1.0 - self._resume_share * (1.0 - done) if trial.status == "paused" else done
+            return 1.0 if trial.status == "paused" and not self._resumes else done
         return 1.0
 
     def say(self, line: str) -> None:

@@ -53,7 +53,7 @@ def pictures(folder, count, *, sides=(20, 120), classes=("cat", "dog"), mode="RG
 
 
 def written(file, capsys):
-    """The file, and what a dry run says of it."""
+    """The file, and the output of its dry run."""
     capsys.readouterr()
     assert run(["tune", str(file), "--dry-run", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -168,9 +168,9 @@ def test_a_million_pictures_are_sampled(folder, machine, monkeypatch, capsys):
         (["--data", "broken"], "broken has no picture that can be read, among 1 files (not in a known picture format)"),
         (["--data", "photos", "--time", "soon"], "--time: 'soon' is not an amount"),
         (["--data", "photos", "--time", "2e13flops"], "--time: '2e13flops' is no time; give one such as 30min"),
-        (["--data", "photos", "--time", "1s"], "--time: 4 trials on this machine need at least 2min"),
+        (["--data", "photos", "--time", "1s", "-o", "new.yaml"], "--time: 4 trials on this machine need at least 2min"),
         (["--data", "photos", "--gpu-memory", "much"], "--gpu-memory: 'much' is no size; give one such as 8GB"),
-        (["--data", "photos", "--gpu-memory", "8GB"], "--gpu-memory: this machine has no GPU"),
+        (["--data", "photos", "--gpu-memory", "8GB", "-o", "new.yaml"], "--gpu-memory: this machine has no GPU"),
         (["--data", "photos"], "photos.yaml exists already; remove it, or choose another name with -o"),
         (["ddpm", "--data", "photos"], "Give either NAME or --data FOLDER"),
     ],

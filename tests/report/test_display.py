@@ -137,11 +137,11 @@ def test_the_time_left_counts_running_trials_and_early_stops(clock):
     assert "1 min 00 s, about 1 min 00 s left" in shown(fresh, 100)
 
 
-@pytest.mark.parametrize(("resume_share", "left"), [(0.0, "about 1 min 00 s left"), (1.0, "about 3 min 00 s left")])
-def test_the_time_left_counts_trials_that_wait_as_far_as_these_go_on(clock, resume_share, left):
+@pytest.mark.parametrize(("scheduler", "left"), [("asha", "about 1 min 00 s left"), ("fifo", "about 3 min 00 s left")])
+def test_the_time_left_counts_trials_that_wait_as_far_as_these_go_on(clock, scheduler, left):
     """Of four trials two wait at half: as if they were done, or with another half of each to come."""
     stream = io.StringIO()
-    sweep = Shown(clock, stream, resume_share=resume_share)
+    sweep = Shown(clock, stream, scheduler=scheduler)
     for trial in ("t0000", "t0001"):
         sweep.start(trial)
         sweep.evaluate(trial, 500, 9.0)

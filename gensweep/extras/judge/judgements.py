@@ -79,7 +79,7 @@ def current_base(state: SweepState, rules: Rules) -> TrialState:
 
 
 def due_seeds(state: SweepState, rules: Rules) -> list[Suggested]:
-    """The further seeds to train now: those of the newest candidate's next pair."""
+    """The further seeds to train now, for the next pair of the newest candidate."""
     if len(state.searched) < 2 or (newest := judgements(state, rules)[-1]).decision != "undecided":
         return []
     wanted = min(rules.most_seeds, max(2, len(newest.scores) + 1))

@@ -26,7 +26,7 @@ def decide(base, candidate, **changes):
 
 
 def kept(count=1000, *, gain=0.0, spread=0.05, alike=0.0, **changes):
-    """How many judgements keep a candidate; normal scores, those of a pair correlate by `alike`."""
+    """How many judgements keep a candidate; scores are normal, and the two of a pair correlate by `alike`."""
     random = np.random.default_rng(1)
     base, own = random.standard_normal((2, count, 5))
     candidate = alike * base + math.sqrt(1 - alike**2) * own
