@@ -149,15 +149,10 @@ def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
     return replace(split, pixels=split.pixels[chosen], labels=split.labels[chosen]), reference_name(split)
 
 
-def training_reference(trial: TrialConfig, images: Images, extractor: Extractor) -> Real:
-    """The extractor's view of the training images, and of the test split if there is one."""
-    return Real(images, extractor, cache_folder(), unseen=lambda: _unseen(trial, images))
-
-
 def _references(trial: TrialConfig, images: Images, extractor: Extractor) -> dict[str, Real | Statistics]:
     """The reference of each metric of samples; computes no features yet."""
     settings: EvaluationSettings = trial.bound("evaluation")()
-    of_training = training_reference(trial, images, extractor)
+    of_training = Real(images, extractor, cache_folder(), unseen=lambda: _unseen(trial, images))
     chosen = of_training if settings.against == "train" else _reference(trial, images, settings.against, extractor)
     return {name: of_training if METRICS[name].of_training else chosen for name in settings.of("samples")}
 
