@@ -9,7 +9,6 @@ import click
 
 from gensweep.cli.sample import draw_near_gpus, drawing_options
 from gensweep.errors import ConfigError
-from gensweep.report.completion import run_names
 
 if TYPE_CHECKING:
     from gensweep.build.model import Model
@@ -25,7 +24,7 @@ FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("run", shell_complete=run_names)
+@click.argument("run")
 @click.argument("picture", type=FILE)
 @click.option("-n", "--count", type=click.IntRange(1), default=8, show_default=True, help="How many images.")
 @click.option(

@@ -8,14 +8,13 @@ from typing import Any
 import click
 
 from gensweep.errors import GensweepError
-from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, print_rows
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("run", shell_complete=run_names)
+@click.argument("run")
 @click.option("--class", "class_name", metavar="NAME", help="Only this class.  [default: all]")
 @click.option("--layer", metavar="REGEX", help="Only layers whose name matches, such as 'up' or 'middle.0'.")
 @click.option("--levels", type=click.IntRange(1, 50), default=5, help="Noise levels (diffusion).")
