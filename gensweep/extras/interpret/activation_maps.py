@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gensweep.errors import ConfigError
 from gensweep.extras.interpret.recording import PathStep, recording
-from gensweep.families.family import Denoising, Family, Judging
+from gensweep.families.family import Denoising, Family
 from gensweep.noise import Noise
 
 #: Largest corrected p of a unit that reacts to a label.
@@ -84,11 +84,10 @@ def map_denoiser(
 def map_generator(
     family: Family, layers: Mapping[str, nn.Module], noise: Noise, classes: int, flips: Noise
 ) -> ActivationMap:
-    """Show the same random numbers under every label; a discriminator sees the images generated from them."""
+    """Show the same random numbers under every label."""
 
     def forward(labels: Tensor) -> object:
-        images = family.sample(family.networks[family.sampled], noise, labels)
-        return family.judged(images, labels) if isinstance(family, Judging) else images
+        return family.sample(family.networks[family.sampled], noise, labels)
 
     return _test([_responses(forward, layers, classes, len(noise.samples), noise.samples.device)], [None], flips)
 

@@ -15,12 +15,9 @@ from gensweep.build.model import Model, labels_of, load_checkpoint
 from gensweep.errors import ConfigError
 from gensweep.extras.interpret.activation_maps import ActivationMap, map_denoiser, map_generator
 from gensweep.extras.interpret.recording import PathStep, evenly_spaced, reading_layers, record_path
-from gensweep.families.family import Denoising, Judging
+from gensweep.families.family import Denoising
 from gensweep.metrics.extractors import to_uint8
 from gensweep.noise import Noise
-from gensweep.training.checkpoint import load_tensors
-from gensweep.training.device import place
-from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_prefix
 
 #: Labels in pictures.
 MAX_LABELS = 10
@@ -50,7 +47,7 @@ class Findings(NamedTuple):
 
 
 def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | None = None) -> LabelledModel:
-    """Load the model in a checkpoint folder with all networks; `layers` is a regular expression, None: all.
+    """Load the model in a checkpoint folder; `layers` is a regular expression, None: all.
 
     Raises ConfigError for a model without labels, an unknown class, and if no layer matches.
     """
@@ -63,12 +60,7 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
     labels = labels_of(model, len(names) if class_name is None else 1, class_name).tolist()
     if getattr(model.family, "guidance", 1) == 0:
         raise ConfigError("family.guidance is 0, which ignores the label; name a run with another guidance")
-    if isinstance(model.family, Judging):
-        judge = model.family.judge
-        network, prefix = model.family.networks[judge], weights_prefix(RAW_WEIGHTS, judge)
-        load_network(network, load_tensors(folder, prefix), prefix)
-        place(network, model.device, "float32").eval()
-    every = reading_layers(model.family.networks)
+    every = reading_layers({model.family.sampled: model.network})
     try:
         pattern = re.compile(layers or "")
     except re.error as error:

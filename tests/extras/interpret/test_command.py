@@ -8,13 +8,7 @@ import re
 import pytest
 
 from gensweep.cli.main import run
-from gensweep.config import TrialConfig
 
-MEAN = {
-    "family": {"kind": "meanflow", "conditional": True},
-    "network": {"kind": "cnn", "width": 8},
-    "sampler": {"kind": "euler", "steps": 2},
-}
 UNET = {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4]}
 FAST = ("--samples", "8", "--permutations", "99", "--levels", "2")
 TEXTS = {"index.html", "activation_map.csv"}
@@ -27,9 +21,6 @@ def store(tmp_path_factory):
     from logged import LoggedSweep
     from made_up import project
 
-    from gensweep.build.model import load_checkpoint
-    from gensweep.extras.exporting.export_targets import write_safetensors
-
     with project(tmp_path_factory.mktemp("store")) as folder:
         (folder / "a_file").touch()
         (folder / "cache").mkdir()  # where kernels are compiled, whichever test comes first
@@ -41,15 +32,11 @@ def store(tmp_path_factory):
         sweep.end("t0000")
         sweep.close()
         others = {
-            "gan": untrained.config("gan", family__conditional=True),
             "plain": untrained.config("diffusion", family__conditional=False),
-            "mean": TrialConfig.from_dict(untrained.DIGITS | MEAN),
             "deaf": untrained.config("diffusion", family__guidance=0.0),
         }
         for name, config in others.items():
             untrained.checkpoint(folder / "made" / name, config).rename(folder / name)
-        (folder / "bare").mkdir()
-        write_safetensors(load_checkpoint(folder / "gan", device="cpu"), folder / "bare")
         yield folder
 
 
@@ -96,7 +83,6 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys
     ("arguments", "words"),
     [
         (["plain"], "this model was trained without labels; name a run"),
-        (["bare"], "holds only the sampling network, so name the original run"),
         (["deaf"], "family.guidance is 0, which ignores the label"),
         (["tiny", "--class", "horse"], "'horse' is not a class of this model (known: 0, 1, 2,"),
         (["tiny", "--layer", "zzz"], "--layer 'zzz' matches none of"),
