@@ -248,22 +248,20 @@ def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
             for name, reference in _references(trial, images, extractor).items():
                 if isinstance(reference, Real):
                     METRICS[name].check_reference(reference)
-            _check_generated(settings, images, "samples", last=True)
-            if section == "evaluation" and settings.rungs(trial.flat()["training.images"]):
-                _check_generated(settings, images, "rung_samples", last=False)
+            _check_generated(settings, images)
     if settings.of("likelihood"):
         hold_out(trial, images)
 
 
-def _check_generated(settings: EvaluationSettings, images: Images, key: str, *, last: bool) -> None:
+def _check_generated(settings: EvaluationSettings, images: Images) -> None:
     """Raise ParameterError if a metric needs more images."""
-    samples = torch.arange(settings.drawn(last=last))
+    samples = torch.arange(settings.drawn)
     try:
         for seed, name in product(CHECKED_SEEDS, settings.of("samples")):
             labels = sample_labels(images.class_counts, Noise(seed, samples))
             METRICS[name].check_generated(labels, images.class_names)
     except GensweepError as error:
-        raise ParameterError(key, str(error)) from error
+        raise ParameterError("samples", str(error)) from error
 
 
 def _missing_weights(trial: TrialConfig, section: str) -> str | None:
