@@ -7,7 +7,6 @@ NAME/fetched/t0007/      copies of checkpoints in another storage
 NAME/pictures/t0007/     the pictures of each evaluation
 NAME/plugins/3f2a.../    the code of plug-ins, by hash
 NAME/logs/t0007.log      errors of a trial; driver.log has the driver's
-NAME/optuna.db           the Optuna study, a view of the log
 NAME/ray/                Ray's own files, never read again
 NAME/lock                held by the driver
 NAME/copy.lock           held by the process that sends the log to the tracking store
@@ -47,7 +46,7 @@ PICTURES = ("samples", "real", "suspects")
 CONSTANT_PICTURES = ("real",)
 
 #: Files that a driver creates after the log.
-VIEWS = ("optuna.db", "ray", PICTURES_FOLDER)
+VIEWS = ("ray", PICTURES_FOLDER)
 
 SETTINGS_FILE, LOCK_FILE = "sweep.json", "lock"
 
@@ -61,7 +60,6 @@ class SweepFolder:
         self.name = name
         self.path = (root / name).absolute()
         self.log = EventLog(self.path / "events.jsonl")
-        self.optuna = self.path / "optuna.db"
 
     @property
     def exists(self) -> bool:

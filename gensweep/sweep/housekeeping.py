@@ -113,7 +113,6 @@ def rename(folder: SweepFolder, name: str) -> SweepFolder:
 
 def _rename_folder(folder: SweepFolder, target: SweepFolder, settings: dict[str, object]) -> None:
     folder.create(settings)
-    folder.optuna.unlink(missing_ok=True)  # it has the old name; the log rebuilds it
     folder.path.rename(target.path)
 
 
