@@ -33,7 +33,6 @@ from gensweep.run.near_gpus import has_cluster
 from gensweep.run.planning import plan_sweep
 from gensweep.run.preflight import (
     check_memory,
-    check_population,
     largest_trials,
     place_findings,
     refuse,
@@ -143,7 +142,6 @@ def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: 
         allot(sweep.resources)
     display.show_phase("checking the sweep: building its largest networks")
     largest = largest_trials(sweep)
-    check_population(sweep)
     display.show_phase("checking the sweep: memory")
     for line in check_memory(sweep, largest, folder):
         display.say(f"Note: {line}")

@@ -159,16 +159,6 @@ def count_parameters(trial: TrialConfig, images: Images) -> int:
     return sum(each.numel() for each in trained_parameters(_weightless_family(trial, images)))
 
 
-def weight_shapes(trial: TrialConfig, images: Images) -> dict[str, torch.Size]:
-    """Shapes of all weights of a trial's networks, by name: a checkpoint fits if they are equal."""
-    networks = _weightless_family(trial, images).networks
-    return {
-        f"{name}/{key}": tensor.shape
-        for name, network in networks.items()
-        for key, tensor in network.state_dict().items()
-    }
-
-
 def _weightless_family(trial: TrialConfig, images: Images) -> Family:
     try:
         with torch.device("meta"):

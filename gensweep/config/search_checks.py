@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from gensweep.config import registries
-from gensweep.config.problems import listed, unknown
-from gensweep.config.ranges import Conditional, Fixed, Node, combinations, every_node, point_of
-from gensweep.config.search_methods import Fifo, GridSearch, Nsga2, PopulationBasedTraining, RandomSearch
-from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig
+from gensweep.config.problems import unknown
+from gensweep.config.ranges import Conditional, Node, combinations, every_node, point_of
+from gensweep.config.search_methods import Fifo, GridSearch, Nsga2
+from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.tree import Tree, flatten
 from gensweep.results import BETTER, COSTS
-
-#: Settings that determine the length of a training and the times of its scores.
-LENGTH_KEYS = (*BUDGETED_KEYS, "evaluation.every", "evaluation.at")
 
 
 def objective_problems(tree: Tree, config: SweepConfig | None) -> Iterator[tuple[str, str]]:
@@ -76,48 +73,9 @@ def sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tup
 def extension_problem(config: SweepConfig, nodes: Sequence[Node], trials: int) -> str | None:
     """Why a sweep cannot have `trials` trials in all, or None."""
     count = combinations(nodes)
-    if isinstance(config.search.scheduler, PopulationBasedTraining):
-        return (
-            "pbt cannot add trials to its population; start a new sweep with another --name and a larger search.trials"
-        )
     if isinstance(config.search.sampler, GridSearch) and trials > (count or 0):
         return f"that makes {trials} trials, more than the {count} combinations of the grid; add fewer"
     return None
-
-
-def scheduler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
-    """Why the scheduler cannot run the trials of the space."""
-    scheduler, sampler = config.search.scheduler, config.search.sampler
-    if not isinstance(scheduler, PopulationBasedTraining):
-        return
-    search, budget = config.search, config.budget
-    if all(isinstance(node, Fixed) for node in nodes):
-        yield "search.scheduler", "pbt needs a setting to perturb, and the space has none"
-    if not isinstance(sampler, RandomSearch | GridSearch):
-        learns = f"pbt changes settings during training, which misleads {sampler.kind}"
-        yield "search.sampler", f"{learns}; set search.sampler: {{kind: random}}"
-    if search.budget is not None:
-        yield "search.budget", "pbt needs a fixed population; remove search.budget and set search.trials"
-    if search.patience is not None:
-        message = "pbt trains all trials to their end, because clones inherit scores; remove it"
-        yield "search.patience", message
-    if budget is not None and budget.unit == "device_seconds":
-        yield "budget", "pbt clones trainings at equal numbers of images; set images or flops, not device_seconds"
-
-
-def uncloned_nodes(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[Node, str]]:
-    """Nodes that a scheduler with clones cannot search, and why."""
-    if not isinstance(config.search.scheduler, PopulationBasedTraining):
-        return
-    for node in nodes:
-        if isinstance(node, Conditional):
-            yield (
-                node,
-                "pbt copies weights between trials, so it cannot search a choice of kinds "
-                f"({listed(node.labels)}); choose one of them, or scheduler asha",
-            )
-        elif node.key in LENGTH_KEYS:
-            yield node, "pbt compares trials at the same points of their trainings; give it one value"
 
 
 def queue_problems(config: SweepConfig, nodes: Sequence[Node], known: Set[str]) -> Iterator[tuple[str, str]]:

@@ -80,20 +80,6 @@ class MedianStopping(FrozenSettings):
     """other trials that must have reached the same point"""
 
 
-class PopulationBasedTraining(FrozenSettings):
-    """Population based training: the worst trials continue from the best, with settings perturbed."""
-
-    kind: Literal["pbt"] = "pbt"
-    interval: PositiveAmount | None = None
-    """spent between two perturbations, in the unit of the budget; null: until the first evaluation"""
-    quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.25
-    """share of trials that are replaced, and share that they are cloned from"""
-    resample: Share = 0.25
-    """how often a setting is sampled anew instead of perturbed"""
-    factors: tuple[PositiveAmount, PositiveAmount] = (0.8, 1.2)
-    """a perturbed number is multiplied by one of these"""
-
-
 class Fifo(FrozenSettings):
     """Every trial runs to its end."""
 
@@ -101,4 +87,4 @@ class Fifo(FrozenSettings):
 
 
 Sampler: TypeAlias = TpeByBranch | RandomSearch | GridSearch | GaussianProcess | Nsga2
-Scheduler: TypeAlias = AshaSettings | MedianStopping | PopulationBasedTraining | Fifo
+Scheduler: TypeAlias = AshaSettings | MedianStopping | Fifo

@@ -18,8 +18,6 @@ from gensweep.config.search_checks import (
     objective_problems,
     queue_problems,
     sampler_problems,
-    scheduler_problems,
-    uncloned_nodes,
 )
 from gensweep.config.search_space import parse_space
 from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig
@@ -96,9 +94,7 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         )
         mixed = _identity_problems(config, valid, base_place)
         problems += {(each.place, each.key): each for each in mixed}.values()
-        for check in (sampler_problems, scheduler_problems):
-            problems += [located(*each) for each in check(config, nodes)]
-        problems += [Problem(node.place or default_place, node.key, why) for node, why in uncloned_nodes(config, nodes)]
+        problems += [located(*each) for each in sampler_problems(config, nodes)]
         problems += [
             located("observers", f"{kind} needs a package of that name; run: pip install 'gensweep[{kind}]'")
             for kind in config.observers
@@ -196,8 +192,7 @@ def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[s
     grace, images = config.search.first_rung, setting(trial, "training.images")
     budget, name = (images, "training.images") if config.budget is None else (config.budget.amount, "the budget")
     if grace is not None and grace > budget:
-        key = "interval" if config.search.scheduler.kind == "pbt" else "grace"
-        yield f"search.scheduler.{key}", f"{grace:g} is more than {name} ({budget:g})"
+        yield "search.scheduler.grace", f"{grace:g} is more than {name} ({budget:g})"
 
 
 def _final_problems(config: SweepConfig, tree: Tree) -> Iterator[tuple[str, str]]:

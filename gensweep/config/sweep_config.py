@@ -63,7 +63,7 @@ class Search(FrozenSettings):
     sampler: Annotated[Sampler, Field(discriminator="kind")] = TpeByBranch()
     """the method that proposes settings"""
     scheduler: Annotated[Scheduler, Field(discriminator="kind")] = AshaSettings()
-    """ends, pauses or clones trials before their budget is spent"""
+    """ends or pauses trials before their budget is spent"""
     patience: Positive | None = None
     """evaluations without a new best after which a trial ends; null: none"""
     repeats: Repeats | None = None
@@ -81,7 +81,7 @@ class Search(FrozenSettings):
     @property
     def first_rung(self) -> float | None:
         """The first rung, in the unit of the budget; None: the first evaluation."""
-        return getattr(self.scheduler, "grace", getattr(self.scheduler, "interval", None))
+        return getattr(self.scheduler, "grace", None)
 
     @property
     def startup_trials(self) -> int:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from gensweep.report.wording import counted, format_amount, score
+from gensweep.report.wording import format_amount
 from gensweep.sweep.continuation import continue_command
 from gensweep.verdict.expected_best import MIN_CONFIGURATIONS
 from gensweep.verdict.frontier import MIN_KNOWN, group_curves, reach
@@ -41,8 +41,6 @@ def caveats(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
         if trial.folder is not None:
             again = f"; to see the spread: {continue_command('repeat', trial.folder.path)} --top 3 --seeds 2"
         yield f"{name} was trained with one seed; other seeds may score differently{again}"
-    if verdict.trained is not None:
-        yield from clones_left_out(comparison)
     yield from _few_or_unknown(comparison, verdict)
     for item in comparison.not_comparable:
         if item.sweep in comparison.sweeps and item.reason == "unlike":
@@ -50,16 +48,6 @@ def caveats(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
                 f"{len(item.trials)} of {item.scored} trials of {item.sweep.name} have only scores of another kind, "
                 "so they are left out and the sweep looks better than it is"
             )
-
-
-def clones_left_out(comparison: Comparison) -> Iterator[str]:
-    """A line that counts the clones and names the best one; nothing without clones."""
-    if clones := [entry for entry in comparison.entries if entry.trial.lineage]:
-        best = clones[0]
-        yield (
-            f"not compared: {counted(len(clones), 'clone')}, whose settings changed during training; the best is "
-            f"{best.trial.name} ({comparison.title} {score(best.score.value)})"
-        )
 
 
 def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:

@@ -113,7 +113,7 @@ def _dot(
 def _note(comparison: Comparison, entry: RankedTrial) -> tuple[str, ...]:
     """The tooltip of a trial."""
     trial, ending = entry.trial, "" if entry.trial.status == "finished" else f", {entry.trial.status}"
-    settings = format_settings(trial.at_best.params, entry.differs)
+    settings = format_settings(trial.params, entry.differs)
     name = f"{trial.name} ({family_name(trial.family)}{ending})"
     return name, f"{comparison.title} {score(entry.score.value)}", *([settings] if settings else [])
 
@@ -170,8 +170,6 @@ def format_importance(found: Importance, title: str) -> str:
     trials = counted(found.finished + found.stopped, "trial")
     if found.stopped:
         trials += f" ({found.stopped} of them stopped early, with their last scores)"
-    if found.clones:
-        trials += f" (without {counted(found.clones, 'clone')}, whose settings changed during training)"
     measure = f"the logarithm of {title}" if found.log else title
     return (
         f"Where the variance of {measure} among {trials} comes from, with 95 % intervals. Each share is that of one "

@@ -86,7 +86,7 @@ def front_json(comparison: Comparison) -> dict[str, Any]:
     """Trials on the Pareto front of a sweep with several objectives; else none."""
     front = []
     for trial in (entry.trial for entry in objective_front(comparison)):
-        more = {"objectives": trial.objective_values, "params": dict(trial.at_best.params)}
+        more = {"objectives": trial.objective_values, "params": dict(trial.params)}
         front.append(_names(trial) | {"family": trial.family} | more)
     return {"objective_front": front}
 
@@ -110,11 +110,9 @@ def _trial_json(trial: TrialState) -> dict[str, Any]:
         "family": trial.family,
         "status": trial.status,
         "cost": asdict(trial.cost),
-        "params": dict(trial.at_best.params),
+        "params": dict(trial.params),
         "objectives": trial.objective_values,
         "broken_limits": list(trial.broken_limits),
-        "lineage": [{"source": each.source, "images": each.images, "changed": each.changed} for each in trial.lineage],
-        "best_of": trial.best_of,
         "signals": dict(trial.signals),
         "warnings": trial_warnings(trial),
     }
@@ -168,7 +166,7 @@ def comparison_rows(comparison: Comparison, judged: Recommendation, limit: int |
             "whole": wording.format_amount(whole, unit),
             "train s": _rounded(trial.cost.train_seconds),
             "params": wording.count(trial.cost.params),
-            "settings": wording.format_settings(trial.at_best.params, entry.differs),
+            "settings": wording.format_settings(trial.params, entry.differs),
         }
         for entry in comparison.entries[:limit]
         for trial in [entry.trial]
@@ -193,7 +191,7 @@ def trial_rows(sweep: StoredSweep) -> list[dict[str, Any]]:
             "train s": _rounded(trial.cost.train_seconds),
             "params": wording.count(trial.cost.params),
             "memory/image": wording.size(trial.cost.activation_bytes),
-            "settings": _failure(trial) or wording.format_settings(trial.at_best.params, differs[trial.name]),
+            "settings": _failure(trial) or wording.format_settings(trial.params, differs[trial.name]),
         }
         for trial in sweep.trials
     ]
@@ -216,7 +214,6 @@ def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
         "cost": f"{wording.count(cost.images)} images, {wording.duration(cost.train_seconds)} training, "
         f"{wording.duration(cost.sample_seconds)} sampling, {wording.count(cost.params)} parameters, "
         f"{wording.size(cost.activation_bytes)} memory an image of the batch",
-        **({"lineage": wording.format_lineage(trial.lineage, trial.best_of)} if trial.lineage else {}),
         "checkpoint": trial.checkpoint or "not kept",
         "reproduce": reproduce_command(trial),
     }
@@ -246,7 +243,7 @@ def front_table(comparison: Comparison) -> list[dict[str, Any]]:
                 each.metric: wording.format_named(each.metric, entry.trial.objective_values[each.metric])
                 for each in entry.trial.objectives[1:]
             },
-            "settings": wording.format_settings(entry.trial.at_best.params, entry.differs),
+            "settings": wording.format_settings(entry.trial.params, entry.differs),
         }
         for entry in objective_front(comparison)
     ]

@@ -115,7 +115,7 @@ def render(comparison: Comparison, judged: Recommendation, *, live: str = "") ->
 def _picture(entry: RankedTrial, key: str) -> tuple[str, str] | None:
     """Picture of a trial's best evaluation, else of its latest: thumbnail and whole, as data URLs; None without one."""
     trial = entry.trial
-    kept = {} if trial.folder is None else trial.folder.pictures_of(trial.best_of or trial.trial, key)
+    kept = {} if trial.folder is None else trial.folder.pictures_of(trial.trial, key)
     if not kept:
         return None
     best = 0 if trial.best is None else trial.best.evaluation.images

@@ -80,7 +80,6 @@ def format_best_score(comparison: Comparison, verdict: Recommendation) -> str | 
         "budget": "the best score needed more training",
         "seeds": "its mean over seeds is better",
         "cost": "the cost of the best score is not recorded",
-        "clone": "the settings of the best score changed during training",
     }[verdict.reason]
     scored = f"{first.trial.name} ({comparison.title} {wording.score(first.score.value)})"
     return f"Best score: {scored}; recommended: {verdict.recommended.trial.name}, as {reason}"

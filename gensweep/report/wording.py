@@ -11,7 +11,6 @@ from gensweep.verdict.recommendation import SURE
 
 if TYPE_CHECKING:
     from gensweep.results import Anchors, Identity, Score, Unit
-    from gensweep.sweep.events import Cloned
 
 
 def format_identity(identity: Identity, *, name_weights: bool = True) -> str:
@@ -193,13 +192,3 @@ def format_setting_list(params: Mapping[str, Any], keys: Sequence[str]) -> list[
 def format_settings(params: Mapping[str, Any], keys: Sequence[str]) -> str:
     """`format_setting_list` on one line."""
     return " ".join(format_setting_list(params, keys))
-
-
-def format_lineage(lineage: Sequence[Cloned], best_of: str | None = None) -> str:
-    """Describe the clonings of a trial: "after 5k images from t0004 (training.lr 0.001 to 0.0008)"."""
-    steps = []
-    for step in lineage:
-        changes = ", ".join(f"{key} {_number(old)} to {_number(new)}" for key, (old, new) in step.changed.items())
-        steps.append(f"after {count(step.images)} images from {step.source} ({changes or 'nothing changed'})")
-    earlier = f"; its best evaluation is an earlier one of {best_of}" if best_of else ""
-    return ", ".join(steps) + earlier

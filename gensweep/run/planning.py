@@ -22,7 +22,7 @@ from gensweep.files import expanded
 from gensweep.remote_folder import below, is_url
 from gensweep.run.allotment import Allotment, allot
 from gensweep.run.near_gpus import has_cluster
-from gensweep.run.preflight import CheckResult, all_findings, check_population, largest_trials
+from gensweep.run.preflight import CheckResult, all_findings, largest_trials
 from gensweep.search.space import Parameter, describe, sample, suggest
 from gensweep.search.sweep_plan import SweepPlan, format_warm_start, warm_starts
 from gensweep.sweep.checkpoints import CHECKPOINTS
@@ -185,7 +185,6 @@ def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
     """
     torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))  # as in a worker
     largest = largest_trials(sweep)
-    check_population(sweep)
     nodes, folder, costs = sweep.nodes(), SweepFolder(root, sweep.name), TrialCosts()
     plan, paces = plan_sweep(sweep, costs), dict[Hashable, float]()
     allotment, warm = _allotment(sweep), warm_starts(plan, root)

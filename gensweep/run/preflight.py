@@ -17,12 +17,9 @@ from gensweep.build.costs import (
     count_parameters,
     footprint,
     images_at_once,
-    weight_shapes,
 )
 from gensweep.build.parts import check_inputs, load_images
 from gensweep.config import SweepConfig, TrialConfig
-from gensweep.config.ranges import Choices, Range
-from gensweep.config.search_methods import PopulationBasedTraining
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import cache_folder, expanded, write_problem
@@ -160,25 +157,6 @@ def largest_trials(sweep: SweepConfig) -> list[LargestTrial]:
         for unlike in corners.values()
         for (_, share, _), (trial, images) in sorted(unlike.items(), key=itemgetter(0), reverse=True)[:EXTREMES]
     ]
-
-
-def check_population(sweep: SweepConfig) -> None:
-    """Raises ConfigError if population based training would search a setting that changes the shapes of weights."""
-    if not isinstance(sweep.search.scheduler, PopulationBasedTraining):
-        return
-    first = sweep.corners[0]
-    images = load_images(first)
-    shapes = weight_shapes(first, images)
-    problems = []
-    for node in sweep.nodes():
-        values = node.values if isinstance(node, Choices) else (node.high,) if isinstance(node, Range) else ()
-        if any(weight_shapes(first.with_overrides({node.key: value}), images) != shapes for value in values):
-            problems.append(
-                f"{node.key}: pbt copies the weights of other trials, which do not fit a network with a different "
-                f"{node.key}; give it one value, or use another scheduler, such as asha"
-            )
-    if problems:
-        raise ConfigError(problems)
 
 
 def _format_network(trial: TrialConfig) -> str:

@@ -81,11 +81,10 @@ def due_repeats(
     """The missing repeats of each configuration that is certainly among the best.
 
     Trials that have not ended may still outrank it.  The sweep would `configure` repeats with the current settings.
-    Clones are skipped: their settings changed during training, so no training from scratch repeats them.
     """
     if len(state.searched) < state.wanted:
         return []
-    due, ended = list[Suggested](), [trial for trial in state.ranking if trial.ended and not trial.lineage]
+    due, ended = list[Suggested](), [trial for trial in state.ranking if trial.ended]
     for best in ended[: max(0, asked.top - state.undecided)]:
         for number in range(1, asked.seeds + 1):
             if (name := f"{best.trial}-s{number}") not in state.trials:

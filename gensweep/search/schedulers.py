@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from gensweep.config.search_methods import MedianStopping
 from gensweep.results import order_of
@@ -67,10 +67,6 @@ class Scheduler:
     def unpromotable(self, state: SweepState) -> list[TrialState]:
         """Paused trials that can never resume."""
         return []
-
-    def clones(self, state: SweepState) -> dict[str, tuple[TrialState, Mapping[str, Any]]]:
-        """Paused trials that clone another trial's newest evaluation: that trial and the overrides, by name."""
-        return {}
 
     def next_stop(self, trial: TrialState | None, state: SweepState) -> float:
         """Share of its training after which a trial may be paused next; None: a new trial."""

@@ -10,12 +10,11 @@ from uuid import uuid4
 
 import optuna
 
-from gensweep.config.search_methods import AshaSettings, MedianStopping, PopulationBasedTraining
+from gensweep.config.search_methods import AshaSettings, MedianStopping
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.results import Evaluation
 from gensweep.search.asha import Asha
-from gensweep.search.pbt import Pbt
 from gensweep.search.reruns import Retry, due_repeats
 from gensweep.search.samplers import known_study, make_sampler
 from gensweep.search.schedulers import Decision, Median, Scheduler, Startable, too_many_failures
@@ -106,8 +105,7 @@ class Session:
             except Exception:  # a broken display must not stop the training
                 _log.exception("observer %s failed", type(observer).__name__)
         if trial is not None and (unused := before - trial.useful_checkpoints):
-            # Only where trials are cloned can one need the checkpoints of another.
-            self._delete(unused - self.state.useful_checkpoints if self.state.clones else unused)
+            self._delete(unused)
 
     def next_trial(self) -> TrialState | None:
         """The trial to run next: interrupted trials and repeats, then the scheduler's choice; None if none is ready."""
@@ -284,19 +282,10 @@ class Session:
                 self.note(events.Ended(trial.trial, "pruned"))
 
     def _follow_up(self) -> None:
-        """End trials that cannot meet a limit, clone and end paused ones as scheduled, start repeats."""
+        """End trials that cannot meet a limit, and paused ones as scheduled; start repeats."""
         for trial in self.state.unfinished:
             if trial.best is None and trial.broken_limits:
                 self.note(events.Ended(trial.trial, "infeasible", "; ".join(trial.broken_limits)))
-        for name, (source, params) in self._scheduler.clones(self.state).items():
-            try:
-                config = self._plan.configure(params)
-            except ConfigError:  # an invalid combination: it continues with the source's settings
-                params, config = source.params, dict(source.config)
-            changed = {key: (source.params[key], new) for key, new in params.items() if new != source.params[key]}
-            images = source.rungs[-1][0]
-            checkpoint = source.evaluations[images].checkpoint or ""
-            self.note(events.Cloned(name, source.trial, images, checkpoint, params, config, changed))
         for trial in self._scheduler.to_stop(self.state):
             self.note(events.Ended(trial.trial, "pruned"))
         asked = self.state.repeats or self._plan.search.repeats
@@ -353,8 +342,6 @@ def _scheduler(plan: SweepPlan) -> Scheduler:
             return Asha(*sizes, asha)
         case MedianStopping() as median:
             return Median(*sizes, median)
-        case PopulationBasedTraining() as pbt:
-            return Pbt(*sizes, pbt, plan.nodes, plan.search.seed)
     return Scheduler(*sizes)
 
 

@@ -90,15 +90,12 @@ def outcome(trial: TrialState) -> tuple[OptunaState, list[float] | None]:
     """The state and the values of a trial in Optuna's terms.
 
     A stopped or paused trial counts as complete, with its best score: otherwise TPE ranks every stopped trial behind
-    every finished one, and other samplers ignore them.  A clone has no values: its scores do not belong to the
-    suggested settings.
+    every finished one, and other samplers ignore them.
     """
     match trial.status:
         case "failed":
             return OptunaState.FAIL, None
         case "infeasible":  # some samplers learn from limits
-            return OptunaState.PRUNED, None
-        case _ if trial.lineage:
             return OptunaState.PRUNED, None
         case "finished" if None not in trial.values.values():
             return OptunaState.COMPLETE, [value for value in trial.values.values() if value is not None]

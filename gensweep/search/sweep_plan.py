@@ -163,7 +163,7 @@ def _warm_start(plan: SweepPlan, path: Path, most: int) -> WarmStarted:
     scored = folder.state().ranking
     if not scored:
         raise ConfigError(f"no trial of {path.name} has a score yet; wait for one, or remove it from search.warm_start")
-    points = [point_of(plan.nodes, dict(flatten(trial.at_best.config))) for trial in scored]
+    points = [point_of(plan.nodes, dict(flatten(trial.config))) for trial in scored]
     inside = [point.params for point in points if not (point.problems or point.missing)]
     if not inside:
         why = ": ".join(points[0].problems[0]) if points[0].problems else f"{points[0].missing[0]} is missing"

@@ -230,24 +230,6 @@ class Paused:
 
 
 @dataclass(frozen=True)
-class Cloned:
-    """A trial continues from the checkpoint of another one, its `source`, after `images` training images.
-
-    `params` are its new overrides, `config` is the resulting configuration; `changed` has the source's value and the
-    new value of each perturbed setting.
-    """
-
-    kind: ClassVar[str] = "cloned"
-    trial: str
-    source: str
-    images: int
-    checkpoint: str
-    params: Mapping[str, Any]
-    config: Mapping[str, Any]
-    changed: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Saved:
     """A checkpoint without a score: at an interval, before the machine is preempted, or as the sweep stops."""
 
@@ -292,7 +274,7 @@ class ScoredAgain:
 Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Evaluated | Saved
 """Messages that the workers of a trial report."""
 
-TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Resumed | Cloned | Ended | Retried | ScoredAgain
+TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Resumed | Ended | Retried | ScoredAgain
 Event: TypeAlias = (
     Created
     | WarmStarted

@@ -41,8 +41,6 @@ class SweepState:
         """One more than the highest trial number in the log, including trials whose `suggested` line is lost."""
         self.unfinished: list[TrialState] = []
         """Trials that can resume."""
-        self.clones = False
-        """True if a trial continues from the checkpoint of another one."""
         self.wanted: int = 0
         """The number of trials that the search samples."""
         self.exhausted: bool = False
@@ -137,15 +135,11 @@ class SweepState:
 
     def _apply_to(self, trial: TrialState, event: events.TrialEvent, time: int) -> None:
         ended = trial.ended
-        if isinstance(event, events.Cloned):
-            trial.clone(event, self.trials[event.source])
-        else:
-            trial.apply(event, time)
+        trial.apply(event, time)
         if trial.ended and not ended:
             self.unfinished = [each for each in self.unfinished if each is not trial]
         elif ended and not trial.ended:
             self.unfinished = [each for each in self.trials.values() if not each.ended]
-        self.clones |= isinstance(event, events.Cloned)
         if isinstance(event, events.Ended) and event.status != "stopped":
             self.infrastructure_errors_in_a_row = (
                 self.infrastructure_errors_in_a_row + 1 if event.infrastructure_error else 0

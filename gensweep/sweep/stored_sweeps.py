@@ -198,7 +198,7 @@ def trial_checkpoint(trial: TrialState) -> Path:
 
 def import_plugins(trial: TrialState) -> None:
     """Import a trial's plug-ins, or their copies in the sweep's folder.  Raises ConfigError for a missing plug-in."""
-    names = trial.at_best.config.get("plugins", [])
+    names = trial.config.get("plugins", [])
     if not all(map(plugins.is_here, names)) and trial.folder is not None:
         install_kept_plugins(trial.folder)
     for name in names:
@@ -207,7 +207,7 @@ def import_plugins(trial: TrialState) -> None:
 
 def trial_config(trial: TrialState) -> dict[str, Any]:
     """The JSON configuration of a trial's best checkpoint, without secrets; a time limit becomes a number of images."""
-    tree: dict[str, Any] = json.loads(json.dumps(redact_tree(trial.at_best.config), default=str))
+    tree: dict[str, Any] = json.loads(json.dumps(redact_tree(trial.config), default=str))
     if trial.length is not None and tree.get("training", {}).get("device_seconds") is not None:
         tree["training"] |= {"images": trial.length, "device_seconds": None}
     return tree

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from gensweep.config.objectives import Constraint, Objective
 from gensweep.results import COSTS, Cost, Identity, Outcome, Phase, Score, better
@@ -20,20 +19,11 @@ SIGNALS = ("diversity", "authpct/memorised")
 CHECKPOINTS_KEPT = 2
 
 
-class Settings(NamedTuple):
-    """The settings of a part of a training, which ends at `images` training images."""
-
-    images: float
-    params: Mapping[str, Any]
-    config: Mapping[str, Any]
-
-
 @dataclass(eq=False)
 class TrialState:
     """State of a trial; times are in milliseconds since 1970.
 
-    `params` and `config` are its current settings.  A clone continues from the weights of another trial, its source,
-    with changed settings.  Its evaluations up to the cloning are the source's, and `former` has their settings.
+    `params` and `config` are its settings.
     """
 
     trial: str
@@ -52,10 +42,6 @@ class TrialState:
     objectives: tuple[Objective, ...] = ()
     """The objectives of the sweep, the score first."""
     constraints: tuple[Constraint, ...] = ()
-    lineage: list[events.Cloned] = field(default_factory=list)
-    """The clonings that led to its weights, its source's included, in order."""
-    former: list[Settings] = field(default_factory=list)
-    """The settings up to each cloning, in order."""
     paced: events.Paced | None = None
     status: Literal["waiting", "running", "paused"] | events.TrialStatus = "waiting"
     has_waited: bool = False
@@ -212,24 +198,6 @@ class TrialState:
         return found
 
     @property
-    def at_best(self) -> Settings:
-        """The settings of its best checkpoint, or the current ones without one."""
-        images = self._images_at_best
-        return Settings(math.inf, self.params, self.config) if images is None else self.settings_at(images)
-
-    @property
-    def best_of(self) -> str | None:
-        """The source of a clone's best checkpoint; None once the clone has a better one."""
-        if self.best is None or not self.lineage or self.best.evaluation.images > self.lineage[-1].images:
-            return None
-        return self.best.trial
-
-    def settings_at(self, images: int) -> Settings:
-        """The settings at a number of training images."""
-        now = Settings(math.inf, self.params, self.config)
-        return next((each for each in self.former if images <= each.images), now)
-
-    @property
     def _images_at_best(self) -> int | None:
         return None if self.best is None else self.best.evaluation.images
 
@@ -252,9 +220,7 @@ class TrialState:
     @property
     def checkpoints(self) -> tuple[str, ...]:
         """The checkpoints to resume from, newest first."""
-        begin = self.lineage[-1].images if self.lineage else -1
-        since = [name for images, name in sorted(self._stored.items(), reverse=True) if images > begin]
-        return (*since, *(each.checkpoint for each in self.lineage[-1:]))[:CHECKPOINTS_KEPT]
+        return tuple(name for _, name in sorted(self._stored.items(), reverse=True))[:CHECKPOINTS_KEPT]
 
     @property
     def useful_checkpoints(self) -> set[str]:
@@ -302,19 +268,6 @@ class TrialState:
                 self.config, self.losses, self.infrastructure_error = event.config, [], False
             case events.ScoredAgain():
                 self.scored_again.append(event)
-
-    def clone(self, event: events.Cloned, source: TrialState) -> None:
-        """Continue from a checkpoint of the source, with its earlier evaluations and settings."""
-        images = event.images
-        past = source.settings_at(images)._replace(images=images)
-        self.former = [*(each for each in source.former if each.images < images), past]
-        self.lineage = [*(each for each in source.lineage if each.images < images), event]
-        self.params, self.config, self.images, self.phase = event.params, event.config, images, None
-        self.saved, self.evaluations, self.best, self.rungs = {}, {}, None, []
-        self.scored_again = [each for each in source.scored_again if each.images <= images]
-        for at, evaluated in source.evaluations.items():
-            if at <= images:
-                self._evaluate(evaluated)
 
     def _evaluate(self, event: events.Evaluated) -> None:
         images = event.evaluation.images

@@ -72,7 +72,7 @@ class _TensorBoard:
 
     def close(self, trial: TrialState) -> None:
         if trial.score is not None:
-            params = trial.at_best.params.items()
+            params = trial.params.items()
             plain = {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in params}
             self._writer.add_hparams(plain | {"status": trial.status}, {"objective": trial.score.value}, run_name=".")
         self._writer.close()
@@ -103,7 +103,7 @@ class _WandbRun:
 
     def close(self, trial: TrialState) -> None:
         config: Any = self._run.config
-        config.update(dict(trial.at_best.params), allow_val_change=True)  # a clone's settings change
+        config.update(dict(trial.params), allow_val_change=True)
         objective = None if trial.score is None else trial.score.value
         self._run.summary.update({"status": trial.status, "objective": objective})
         self._run.finish(exit_code=int(trial.status == "failed"))

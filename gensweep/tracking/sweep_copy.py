@@ -21,7 +21,7 @@ from gensweep.files import parse_json, write_text
 from gensweep.redaction import redact_tree
 from gensweep.remote_folder import is_url
 from gensweep.sweep.checkpoints import checkpoint_place
-from gensweep.sweep.events import Cloned, Ended, Evaluated, Progressed, Retried, ScoredAgain, SessionStarted, Suggested
+from gensweep.sweep.events import Ended, Evaluated, Progressed, Retried, ScoredAgain, SessionStarted, Suggested
 from gensweep.sweep.folder import PICTURES, SweepFolder
 from gensweep.sweep.log import LogEntry
 from gensweep.sweep.state import SweepState
@@ -159,8 +159,8 @@ class SweepCopy:
 
     def _send_files(self, run: RunWriter, trial: TrialState, group: Sequence[LogEntry]) -> None:
         """Send the configuration, pictures, data sets and later scores of some events."""
-        kinds, config = {type(entry.event) for entry in group}, trial.at_best.config
-        if kinds & {Suggested, Retried, Cloned} or (trial.lineage and Evaluated in kinds):
+        kinds, config = {type(entry.event) for entry in group}, trial.config
+        if kinds & {Suggested, Retried}:
             self._client.log_text(run.id, to_yaml(redact_tree(config)), "config.yaml")
         for event, time, _ in group:
             if isinstance(event, Evaluated):
@@ -213,9 +213,6 @@ def _metrics(trial: TrialState, group: Iterable[LogEntry]) -> list[Metric]:
     metrics: list[Metric] = []
     for event, time, _ in group:
         match event:
-            case Cloned(images=last):  # the source's evaluations are part of the clone's history
-                for at, known in trial.evaluations.items():
-                    metrics += metrics_of(known.evaluation.numbers(), time, at) if at <= last else []
             case Progressed(images=images, numbers=numbers):
                 metrics += metrics_of(numbers, time, images)
             case Evaluated(evaluation=evaluation):

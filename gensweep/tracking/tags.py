@@ -42,7 +42,7 @@ def trial_tags(state: SweepState, trial: TrialState) -> dict[str, str | None]:
         "gensweep.status": trial.status,
         "gensweep.repeat_of": trial.repeat_of,
         "gensweep.family": trial.family,
-        "gensweep.seed": str(trial.at_best.config.get("seed", "")),
+        "gensweep.seed": str(trial.config.get("seed", "")),
         "gensweep.images": str(trial.images),
         "gensweep.error": None if trial.error is None else redact(trial.error),
         "gensweep.objective": None if objective is None else repr(objective.value),

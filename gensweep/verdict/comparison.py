@@ -36,9 +36,9 @@ def varied_by_family(trials: Iterable[TrialState]) -> dict[str, tuple[str, ...]]
         families.setdefault(trial.family, []).append(trial)
     found = dict[str, tuple[str, ...]]()
     for family in families.values():
-        keys = list(dict.fromkeys(key for trial in family for key in trial.at_best.params))
+        keys = list(dict.fromkeys(key for trial in family for key in trial.params))
         if len(family) > 1:
-            keys = [key for key in keys if len({repr(trial.at_best.params.get(key, ...)) for trial in family}) > 1]
+            keys = [key for key in keys if len({repr(trial.params.get(key, ...)) for trial in family}) > 1]
         found |= {trial.name: tuple(keys) for trial in family}
     return found
 
@@ -125,9 +125,11 @@ class Comparison:
     @cached_property
     def rungs(self) -> list[Rung]:
         """How well early scores ranked the final ones."""
-        ranked = [entry for entry in self.entries if not entry.trial.lineage]
-        names = [sweep.name for sweep in self.sweeps]
-        return [rung for name in names for rung in rungs(name, (each for each in ranked if each.trial.sweep == name))]
+        return [
+            rung
+            for sweep in self.sweeps
+            for rung in rungs(sweep.name, (each for each in self.entries if each.trial.sweep == sweep.name))
+        ]
 
 
 def compare(sweeps: Sequence[StoredSweep]) -> Comparison:

@@ -257,20 +257,17 @@ class Importance:
     """Where the variance of scores comes from: families, settings within each, interactions and noise.
 
     It uses the scores of `finished` trials and the last scores of `stopped` trials, in their logarithm if `log`.
-    `clones` changed their settings during training and are left out.
     """
 
     shares: Decomposition
     finished: int
     stopped: int
     log: bool
-    clones: int = 0
 
 
 def importance(comparison: Comparison) -> Importance | None:
     """Analyse a comparison; None with too little data, such as fewer than MIN_FINISHED finished trials."""
-    ended = [entry for entry in comparison.entries if entry.trial.status in ("finished", "pruned")]
-    entries = [entry for entry in ended if not entry.trial.lineage]
+    entries = [entry for entry in comparison.entries if entry.trial.status in ("finished", "pruned")]
     finished = sum(entry.trial.status == "finished" for entry in entries)
     values = [entry.score.value for entry in entries]
     log = bool(values) and entries[0].score.metric in LOG_METRICS and min(values) > 0
@@ -280,13 +277,13 @@ def importance(comparison: Comparison) -> Importance | None:
     rows: dict[str, list[int]] = {}
     for row, entry in enumerate(entries):
         rows.setdefault(entry.trial.family, []).append(row)
-    settings = [{**entry.trial.at_best.params, SWEEP: entry.trial.sweep} for entry in entries]
+    settings = [{**entry.trial.params, SWEEP: entry.trial.sweep} for entry in entries]
     y = np.array(scores)
     factors = {family: _factors(settings, y, listed) for family, listed in rows.items()}
     found = decomposed(Population(y, {family: np.array(listed) for family, listed in rows.items()}, factors))
     if found.between is None and not found.within:
         return None
-    return Importance(found, finished, len(entries) - finished, log, len(ended) - len(entries))
+    return Importance(found, finished, len(entries) - finished, log)
 
 
 def _factors(settings: Sequence[Mapping[str, Any]], y: Float[np.ndarray, " n"], rows: Sequence[int]) -> list[Factor]:

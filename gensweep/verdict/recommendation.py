@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 SURE = 0.95
 
 #: Why the trial with the best score is not recommended: its group has one configuration; its group is expected to do
-#: worse; its training cost exceeds the budget; its mean over seeds is worse; its cost is unknown; it is a clone.
-Reason: TypeAlias = Literal["alone", "group", "budget", "seeds", "cost", "clone"]
+#: worse; its training cost exceeds the budget; its mean over seeds is worse; its cost is unknown.
+Reason: TypeAlias = Literal["alone", "group", "budget", "seeds", "cost"]
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,6 @@ class Recommendation:
         first = self.best_score
         if first is self.recommended:
             return None
-        if first.trial.lineage:
-            return "clone"
         if self.trained is None or first.trial.name not in self.trained.costs:
             return "cost"
         if not self.pays_for(first):
@@ -106,9 +104,7 @@ def recommend(comparison: Comparison, budget: Amount | None = None, draw: int = 
     found = [_compared(each) for each in readings if not draw or budget is not None or each.unit != "images"]
     if not found:
         if budget is None and not draw:
-            clones = any(entry.trial.lineage for entry in comparison.entries)
-            only = "all trained trials are clones" if clones else "no trial was trained here"
-            return _without_budget(comparison, None, f"{only}, so there is no budget")
+            return _without_budget(comparison, None, "no trial was trained here, so there is no budget")
         wanted = "flops or device_seconds" if budget is None else budget.unit
         raise ConfigError(
             f"--{'draw' if budget is None else 'budget'}: no trial has a recorded cost in {wanted}; give the "

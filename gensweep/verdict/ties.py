@@ -43,7 +43,7 @@ def ties(entries: Sequence[RankedTrial]) -> tuple[Tie, ...]:
         return ()
     of_best, found = None, []
     for index, entry in enumerate(others, 1):
-        if (second := _corrected_order(entry.score)) is None or _is_same_result(best, entry):
+        if (second := _corrected_order(entry.score)) is None:
             continue
         alike = None
         if index < MAX_PAIRED_TRIALS:
@@ -64,12 +64,6 @@ def _influences(trial: TrialState, metric: str) -> list[float] | None:
         return [float(value) for value in found["influences"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _is_same_result(one: RankedTrial, other: RankedTrial) -> bool:
-    """True if both have the same best checkpoint, as a clone and its source may."""
-    first, second = ((each.trial.sweep, each.trial.best_of or each.trial.trial) for each in (one, other))
-    return first == second and one.score == other.score
 
 
 @dataclass(frozen=True)

@@ -113,8 +113,7 @@ class TrainedCurves:
     """Trainings of a comparison, each with a curve in a unit.
 
     `entries` are by trial name; a repeat has the entry of the trial it repeats.  `uncounted` trials have no known cost
-    in this unit, or were only scored here.  `failed` are curves of failed trainings, until they failed.  Clones have no
-    curve, as their settings changed during training.
+    in this unit, or were only scored here.  `failed` are curves of failed trainings, until they failed.
     """
 
     unit: Unit
@@ -192,12 +191,12 @@ def sampling_cost(trial: TrialState, unit: Unit) -> float | None:
 def _in_unit(comparison: Comparison, unit: Unit) -> TrainedCurves:
     curves, entries, uncounted, repeats = [], {}, [], _repeats(comparison)
     for group, members in comparison.groups.items():
-        for entry in (each for each in members if not each.trial.lineage):
+        for entry in members:
             original = entry.trial.name
             for trial in (entry.trial, *repeats.get(original, ())):
                 points = () if trial.imported else _points(trial, comparison.score, unit)
                 if points:
-                    cut, seed = trial.status in CUT_SHORT, trial.at_best.config.get("seed", 0)
+                    cut, seed = trial.status in CUT_SHORT, trial.config.get("seed", 0)
                     curves.append(TrainingCurve(group, trial.name, original, points, cut, seed=seed))
                     entries[trial.name] = entry
                 else:
@@ -205,7 +204,7 @@ def _in_unit(comparison: Comparison, unit: Unit) -> TrainedCurves:
     failed = []
     for trial in comparison.failed:
         # A trial that failed before its configuration was complete has no family.
-        if trial.family and not trial.infrastructure_error and not trial.lineage:
+        if trial.family and not trial.infrastructure_error:
             group, original = comparison.group_of(trial), f"{trial.sweep}/{trial.repeat_of or trial.trial}"
             points = _points(trial, comparison.score, unit)
             failed.append(TrainingCurve(group, trial.name, original, points, failed=True))

@@ -48,7 +48,7 @@ def test_compare_as_json(store, capsys):
     for entry in value["entries"]:
         assert set(entry) == {
             "rank", "sweep", "trial", "family", "objective", "cost", "params", "checkpoint", "status",
-            "rescored", "further_scores", "signals", "warnings", "lineage", "best_of", "objectives", "broken_limits",
+            "rescored", "further_scores", "signals", "warnings", "objectives", "broken_limits",
         }  # fmt: skip
         assert set(entry["objective"]) == {
             "metric", "value", "corrected", "interval", "guessed", "identity", "floor", "ceiling",

@@ -20,32 +20,20 @@ def test_a_grid_has_to_be_finite_and_large_enough(load, refused):
     assert load(stepped).search.trials == 5
 
 
-def test_grids_and_populations_limit_an_extension(load):
+def test_grids_limit_an_extension(load):
     grid = load(GRID + "space: {seed: {int: [1, 9]}}\n")
     assert extension_problem(grid, grid.nodes(), 9) is None
     assert "makes 10 trials, more than the 9 combinations" in extension_problem(grid, grid.nodes(), 10)
-    pbt = load(BASE + f"{LR}search: {{trials: 4, scheduler: {{kind: pbt}}, sampler: {{kind: random}}}}\n")
-    assert "start a new sweep" in extension_problem(pbt, pbt.nodes(), 5)
     others = load(BASE + f"{LR}search: {{trials: 4}}\n")
     assert extension_problem(others, others.nodes(), 5) is None
 
 
-PBT = "search: {scheduler: {kind: pbt}, sampler: {kind: random}}"
 LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (f"{LR}search: {{scheduler: {{kind: pbt}}}}", "search.sampler: pbt changes settings during training,"),
-        (
-            f"space: {{network: {{choice: [{{kind: cnn}}, {{kind: unet}}]}}}}\n{PBT}",
-            "network: pbt copies weights between trials, so it cannot search a choice of kinds (cnn, unet)",
-        ),
-        (
-            f"{LR}search: {{scheduler: {{kind: pbt}}, sampler: {{kind: random}}, trials: 4, patience: 2}}",
-            "search.patience: pbt trains all trials to their end",
-        ),
         (f"{LR}search: {{sampler: {{kind: nsga2, population: 30}}, trials: 30}}", "search.sampler.population:"),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_thumbnail_has_the_first_images_without_names(comparison):
     """Images of 20 shades, sorted by class in the file and by number in the thumbnail."""
     trial, shades = recommend(comparison).recommended.trial, torch.arange(20) * 10
     images = shades.to(torch.uint8)[:, None, None, None].expand(-1, 1, 64, 64).contiguous()
-    for file in trial.folder.pictures_of(trial.best_of or trial.trial, "samples").values():
+    for file in trial.folder.pictures_of(trial.trial, "samples").values():
         write_class_grid(images, torch.arange(20) % 3, ["ant", "bee", "cat"], file)
     pictures = [
         Image.open(io.BytesIO(base64.b64decode(url)))

@@ -15,7 +15,6 @@ from gensweep.run.core_claims import CoreClaim
 from gensweep.run.preflight import (
     all_findings,
     check_memory,
-    check_population,
     largest_trials,
     memory_findings,
     place_findings,
@@ -153,14 +152,3 @@ def test_a_dry_run_has_a_line_for_all_of_it_and_says_who_uses_the_cores(folder, 
     names = ["sweeps", "temporary files", "cache", *["memory"] * 4, "cores"]
     assert [finding.name for finding in findings] == names
     assert findings[-1].detail.startswith("sweep b (process 7) uses 1 of this machine's")
-
-
-def test_population_based_training_takes_settings_but_no_shapes_of_weights():
-    base = {"data": {"kind": "digits"}, "family": {"kind": "diffusion"}, "network": {"kind": "cnn"}}
-    search = {"trials": 4, "sampler": {"kind": "random"}, "scheduler": {"kind": "pbt"}}
-    values = {"name": "a", "base": base, "search": search}
-    values["space"] = {"optimizer.learning_rate": {"float": [0.001, 0.01]}, "diffusion.timesteps": {"choice": [20, 50]}}
-    check_population(checked_sweep(values))
-    values["space"] |= {"network.width": {"int": [8, 16], "step": 8}}
-    with pytest.raises(ConfigError, match=r"^network.width: pbt copies the weights of other trials, which do not f"):
-        check_population(checked_sweep(values))

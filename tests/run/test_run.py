@@ -11,8 +11,7 @@ from optuna.trial import TrialState
 from trivial_sweeps import Memory, numbered, plan, undisturbed_sum
 
 from gensweep.config.objectives import Constraint
-from gensweep.config.ranges import Range
-from gensweep.config.search_methods import AshaSettings, PopulationBasedTraining, RandomSearch
+from gensweep.config.search_methods import AshaSettings
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.run.driver import run_plan
@@ -156,19 +155,6 @@ def test_ends_are_reported_and_the_best_trial_is_repeated(extended):
     ended = [event.trial for event in memory.of(Ended)]
     assert sorted(ended[:5]) == [f"t000{number}" for number in range(5, 10)]
     assert ended[5:] == [trial.trial for trial in repeats]
-
-
-def test_paused_trials_and_clones_resume_without_a_trace(tmp_path):
-    """The sum of a trivial job depends on every step, so a clone has that of a trial that was never paused, too."""
-    nodes, memory = (Range("x", "x", 0.0, 1.0, None, False, False),), Memory()
-    search = {"scheduler": PopulationBasedTraining(), "sampler": RandomSearch()}
-    sweep = plan(trials=5, sample=numbered, search=search, nodes=nodes, grace=100)
-    trials = trials_of(run_plan(sweep, [memory], root=tmp_path))
-    clones = {trial.trial for trial in trials if trial.lineage}
-    assert clones
-    assert {event.trial for event in memory.of(Paused)} - clones
-    ends = [(trial.status, trial.evaluations[400].evaluation.signals["sum"]) for trial in trials]
-    assert ends == [("finished", undisturbed_sum({}, tmp_path))] * 5
 
 
 def test_a_trial_that_asha_let_wait_goes_on_as_if_nothing_had_been(tmp_path):

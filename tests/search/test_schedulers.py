@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from random import Random
 
 import pytest
 from session_driver import Driver
 
 from gensweep.config.objectives import Constraint
-from gensweep.config.ranges import Choices, Range
+from gensweep.config.ranges import Range
 from gensweep.config.search_methods import (
     AshaSettings,
     MedianStopping,
-    PopulationBasedTraining,
     RandomSearch,
 )
-from gensweep.search.pbt import explored
 from gensweep.sweep.events import Started
 
 RUNGS = (100, 300, 900)
@@ -84,10 +81,7 @@ class Sweep:
     @property
     def ends(self):
         trials = self.driver.folder.state().trials.values()
-        return {
-            trial.trial: (trial.status, trial.images, trial.config["x"], [each.source for each in trial.lineage])
-            for trial in trials
-        }
+        return {trial.trial: (trial.status, trial.images, trial.config["x"]) for trial in trials}
 
 
 class DiesBeforeWorkersBegin(Sweep):
@@ -99,13 +93,13 @@ class DiesBeforeWorkersBegin(Sweep):
         return super().start()
 
 
-SCHEDULERS = [MedianStopping(), PopulationBasedTraining(), AshaSettings(), AshaSettings(brackets=2)]
+SCHEDULERS = [MedianStopping(), AshaSettings(), AshaSettings(brackets=2)]
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda each: each.kind)
 def test_decisions_do_not_depend_on_driver_crashes(tmp_path, scheduler):
     whole = Sweep(tmp_path / "whole", scheduler).ends
-    assert {end[0] for end in whole.values()} == ({"finished"} if scheduler.kind == "pbt" else {"finished", "pruned"})
+    assert {end[0] for end in whole.values()} == {"finished", "pruned"}
     for dies_every in (1, 3):
         assert Sweep(tmp_path / str(dies_every), scheduler, dies_every=dies_every).ends == whole
     assert DiesBeforeWorkersBegin(tmp_path / "at the start", scheduler).ends == whole
@@ -120,72 +114,9 @@ def test_nobody_waits_for_a_trial_that_breaks_a_limit(tmp_path, scheduler):
     assert Sweep(tmp_path / "dying", scheduler, most=0.5, dies_every=1).ends == sweep.ends
 
 
-def test_a_population_does_not_depend_on_how_many_run_at_once(tmp_path):
-    scheduler = PopulationBasedTraining()
-    assert Sweep(tmp_path / "1", scheduler).ends == Sweep(tmp_path / "4", scheduler, slots=4).ends
-
-
-def test_a_population_is_perturbed_where_the_last_one_to_come_fails(tmp_path):
-    """Else one trial goes a whole interval further, and others become clones of it."""
-    sweep = Sweep(tmp_path, PopulationBasedTraining(), fails=("t0009", 300), rungs=(100, 200, 300, 400, 900))
-    everybody, others = set(sweep.ends), set(sweep.ends) - {"t0009"}
-    begun = {at: {trial for trial, begins_at in sweep.order if begins_at == at} for at in (0, 100, 200, 300, 400)}
-    assert begun == {0: everybody, 100: everybody, 200: everybody, 300: others, 400: others}
-    assert any(each.images == 300 for trial in sweep.driver.state.trials.values() for each in trial.lineage)
-
-
 def test_the_median_stopping_rule_compares_trials_of_one_family(tmp_path):
     """Those of the worse half stop, but not where they are all that there is of their family."""
     alike = Sweep(tmp_path / "alike", MedianStopping()).ends
     assert [name for name, end in alike.items() if end[0] == "pruned"] == ["t0005", "t0007", "t0008"]
     apart = Sweep(tmp_path / "apart", MedianStopping(), family=lambda x: "slow" if x > 0.25 else "fast").ends
     assert [name for name, end in apart.items() if end[0] == "pruned"] == ["t0008"]
-
-
-def test_pbt_keeps_the_checkpoints_that_clones_need(tmp_path, monkeypatch):
-    there, start = [], Sweep.start
-
-    def look(sweep):
-        trials = sweep.driver.state.trials.values()
-        names = [name for trial in trials for name in trial.checkpoints if not trial.ended]
-        there.extend((sweep.driver.store / name).is_dir() for name in names)
-        return start(sweep)
-
-    monkeypatch.setattr(Sweep, "start", look)
-    sweep = Sweep(tmp_path, PopulationBasedTraining())
-    assert there
-    assert all(there)
-    trials = sweep.driver.folder.state().trials
-    assert sum(bool(trial.lineage) for trial in trials.values()) >= 3
-    for trial in trials.values():
-        assert -1 <= trial.config["x"] <= 1
-        for each in trial.lineage:
-            assert each.checkpoint == f"{each.source}/{each.images:012d}"
-            assert each.params["x"] == each.config["x"]
-    best = {(trial.best_of or trial.trial, trial.best.evaluation.images) for trial in trials.values()}
-    assert {(name, images) for name in trials for images in sweep.driver.kept(name)} == best
-    assert {trial.config["x"] for trial in trials.values() if trial.lineage} - {*XS}
-
-
-def test_perturbed_values_stay_within_their_ranges_and_steps():
-    nodes = (
-        Range("lr", "lr", 1e-5, 1e-2, None, True, False),
-        Range("width", "width", 8, 32, 8, False, True),
-        Choices("loss", "loss", ("a", "b", "c")),
-        Range("count", "count", 1, 9, None, True, True),
-    )
-    params = {"lr": 9e-3, "width": 8, "loss": "a", "count": 5}
-    near, new = (
-        [
-            explored(nodes, params, Random(seed), PopulationBasedTraining(resample=resample, factors=(0.5, 1.5)))
-            for seed in range(300)
-        ]
-        for resample in (0.0, 1.0)
-    )
-    assert {each["lr"] for each in near} == {4.5e-3, 1e-2}
-    assert {each["width"] for each in near} == {8, 16}
-    assert {each["loss"] for each in near} == {"a", "b"}
-    assert {each["count"] for each in near} == {2, 8}
-    assert {each["width"] for each in new} == {8, 16, 24, 32}
-    assert {each["count"] for each in new} == set(range(1, 10))
-    assert all(1e-5 <= each["lr"] <= 1e-2 for each in new)

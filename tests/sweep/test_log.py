@@ -13,7 +13,6 @@ from gensweep.errors import GensweepError
 from gensweep.results import Outcome, SamplingConfig
 from gensweep.sweep.events import (
     EVENTS,
-    Cloned,
     Entered,
     Evaluated,
     Exhausted,
@@ -66,8 +65,6 @@ def history(root):
     sweep.add(Saved("t0001", 150, "t0001/000000000150"))
     sweep.add(Paused("t0001"))
     sweep.add(Resumed("t0001"))
-    origin = ("t0000", 100, "t0000/000000000100")
-    sweep.add(Cloned("t0001", *origin, {"x": 2.0}, {"training": {"images": 200}}, {"x": [1.5, 2.0]}))
     sweep.add(Lost("t0001", "worker lost", log="t0001.log"))
     sweep.add(Scaled(2, 1, 2, "1 GPU"))
     sweep.add(Exhausted(2))

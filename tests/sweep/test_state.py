@@ -9,11 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from logged import IDENTITY, evaluation
 
-from gensweep.config.sweep_config import Repeats
 from gensweep.results import Cost, Outcome, SamplingConfig, better
-from gensweep.search.reruns import due_repeats
 from gensweep.sweep.events import (
-    Cloned,
     Created,
     Ended,
     Evaluated,
@@ -121,69 +118,6 @@ def test_rescoring_counts_only_for_the_current_best_checkpoint():
     newest = ScoredAgain("t0000", outcome(2.5, time=2.0), 200)
     (one,) = state_of([*scored, *resumed, newest, late]).trials.values()
     assert one.rescored.value == 2.5
-
-
-def population(**values):
-    """Begun trials, each with its scores after 100, 200, ... images and a learning rate of 0.1, 0.01, ..."""
-    events = begin(len(values))
-    for number, (name, scores) in enumerate(values.items(), 1):
-        rate = {"rate": 10.0**-number}
-        suggested, *rest = trial(name, *scores, status=None)
-        events += [replace(suggested, suggested=rate, params=rate, config=rate), *rest]
-    return events
-
-
-def cloned(name, source, images, rate):
-    return Cloned(name, source, images, f"c/{source}/{images // 100}", {"rate": rate}, {"rate": rate})
-
-
-def later(name, **values):
-    return [Evaluated(name, evaluation(int(at[1:]), value), f"c/{name}/{at[1:-2]}") for at, value in values.items()]
-
-
-def test_a_clone_has_the_scores_of_its_source_until_then():
-    events = [*population(t0000=(50.0, 90.0), t0001=(80.0, 75.0)), cloned("t0000", "t0001", 200, 0.5)]
-    clone = state_of([*events, *later("t0000", _300=70.0, _400=65.0), Ended("t0000", "finished")]).trials["t0000"]
-    assert clone.curve == {100: 80.0, 200: 75.0, 300: 70.0, 400: 65.0}
-    assert (clone.score.value, clone.best.checkpoint, clone.at_best.params) == (65.0, "c/t0000/4", {"rate": 0.5})
-    assert (clone.at_best.config, clone.best_of, clone.rungs[-1]) == ({"rate": 0.5}, None, (400, 65.0))
-
-
-def test_the_settings_of_a_best_score_are_those_that_earned_it():
-    events = [*population(t0000=(50.0, 90.0), t0001=(40.0, 75.0)), cloned("t0000", "t0001", 200, 0.5)]
-    clone = state_of([*events, *later("t0000", _300=70.0)]).trials["t0000"]
-    assert (clone.score.value, clone.best.checkpoint, clone.at_best.params) == (40.0, "c/t0001/1", {"rate": 0.01})
-    assert (clone.params, clone.config, clone.best_of) == ({"rate": 0.5}, {"rate": 0.5}, "t0001")
-    assert clone.useful_checkpoints == {"c/t0001/1", "c/t0000/3", "c/t0001/2"}
-
-
-def test_a_clone_of_a_clone_has_the_settings_of_each_part():
-    events = [*population(t0000=(50.0, 90.0), t0001=(40.0, 75.0), t0002=(60.0, 95.0))]
-    events += [cloned("t0000", "t0001", 200, 0.5), *later("t0000", _300=30.0), *later("t0002", _300=99.0)]
-    events += [cloned("t0002", "t0000", 300, 0.7), *later("t0002", _400=35.0)]
-    clone = state_of(events).trials["t0002"]
-    assert clone.curve == {100: 40.0, 200: 75.0, 300: 30.0, 400: 35.0}
-    rates = {images: clone.settings_at(images).params["rate"] for images in clone.curve}
-    assert rates == {100: 0.01, 200: 0.01, 300: 0.5, 400: 0.7}
-    assert [(each.source, each.images) for each in clone.lineage] == [("t0001", 200), ("t0000", 300)]
-    assert (clone.at_best.params, clone.best_of) == ({"rate": 0.5}, "t0000")
-
-
-def test_a_clone_has_the_fresh_scores_of_its_source():
-    events = population(t0000=(5.0, 3.0), t0001=(4.0, 2.0))
-    events += [ScoredAgain("t0000", outcome(7.0), 100), ScoredAgain("t0001", outcome(6.0), 200)]
-    clone = state_of([*events, cloned("t0000", "t0001", 200, 0.5)]).trials["t0000"]
-    assert clone.rescored.value == 6.0
-    better = state_of([*events, cloned("t0000", "t0001", 200, 0.5), *later("t0000", _300=1.0)]).trials["t0000"]
-    assert (better.rescored, len(better.outcomes)) == (None, 1)
-
-
-def test_clones_are_not_repeated():
-    events = [*population(t0000=(50.0, 90.0), t0001=(40.0, 75.0)), cloned("t0000", "t0001", 200, 0.5)]
-    events += [*later("t0000", _300=30.0), Ended("t0000", "finished"), Ended("t0001", "finished")]
-    state = state_of(events)
-    due = due_repeats(state, Repeats(top=1, seeds=1), lambda params: dict(params))
-    assert (state.best.trial, [event.trial for event in due]) == ("t0000", ["t0001-s1"])
 
 
 def test_of_scores_by_other_measures_the_newest_of_each_is_kept():

@@ -34,7 +34,7 @@ def trial(sweep, number, value, *, status="finished", identity=IDENTITY, family=
 
 def changed(made, /, **values):
     """A copy of a trial with other values: attributes of its state, or what follows from its evaluations."""
-    rebuilt = bool(values.keys() & {"objective", "cost", "signals", "checkpoint", "best_of"})
+    rebuilt = bool(values.keys() & {"objective", "cost", "signals", "checkpoint"})
     made = copy.copy(made)
     for words in values.pop("broken_limits", ()):
         metric, value, limit = re.fullmatch(r"(\w+) (\S+) is more than (\S+)", words).groups()
@@ -43,13 +43,13 @@ def changed(made, /, **values):
     best = made.best or Evaluated(made.trial, Evaluation(0, {}, made.cost), None)
     score, took = values.pop("objective", made.score), values.pop("cost", best.evaluation.cost)
     signals = values.pop("signals", best.evaluation.signals)
-    name, maker = values.pop("checkpoint", best.checkpoint), values.pop("best_of", None) or best.trial
+    name = values.pop("checkpoint", best.checkpoint)
     images = took.images or 0
     if rebuilt:
         made.images, made.numbers = images, {key: each for key, each in took.as_dict().items() if key != "images"}
     if score is not None and rebuilt:
         found = Evaluation(images, {score.metric: score}, took, signals)
-        made.metric, made.best = score.metric, Evaluated(maker, found, name)
+        made.metric, made.best = score.metric, Evaluated(best.trial, found, name)
         made.evaluations, made.rungs = {images: made.best}, [(images, score.value)]
     further = [*([values.pop("rescored")] if "rescored" in values else []), *values.pop("further_scores", ())]
     made.scored_again = [*made.scored_again, *(_again(made.trial, images, each) for each in further)]

@@ -1,11 +1,9 @@
 import random
-from dataclasses import replace
 
 import pytest
 import recorded
 
 from gensweep.report.charts import format_importance
-from gensweep.sweep.events import Cloned
 from gensweep.verdict.comparison import compare
 from gensweep.verdict.importance import MIN_FINISHED, importance
 
@@ -70,15 +68,6 @@ def test_finished_and_stopped_trials_count():
     words = format_importance(found, "FD")
     assert "24 trials (6 of them stopped early" in words
     assert "logarithm of FD" in words
-
-
-def test_clones_do_not_count_for_what_mattered():
-    made = sweep(24, noise)
-    clones = [recorded.changed(each, lineage=[Cloned("", "t0000", 1, "", {}, {})]) for each in made.trials[:4]]
-    mixed = compare([recorded.sweep("s", [*clones, *made.trials[4:]])])
-    found, alone = importance(mixed), importance(compare([recorded.sweep("s", made.trials[4:])]))
-    assert replace(found, clones=0) == alone
-    assert "20 trials (without 4 clones, whose settings changed during training)" in format_importance(found, "FD")
 
 
 @pytest.mark.parametrize("count", [1, MIN_FINISHED - 1])

@@ -12,7 +12,6 @@ from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.report.caveats import caveats
 from gensweep.report.export import comparison_json
 from gensweep.report.verdict import format_verdict
-from gensweep.sweep.events import Cloned
 from gensweep.verdict.amounts import Amount, parse_amount
 from gensweep.verdict.comparison import compare
 from gensweep.verdict.pareto import pareto_rows
@@ -222,19 +221,6 @@ def test_nothing_is_sure_with_few_trainings_known_at_the_budget(history, whole, 
     reason = "nothing is certain with fewer than 5 trainings per group that reached the budget (GAN 4, diffusion 4)"
     assert any(each.startswith(reason) for each in caveats(comparison, verdict)) == (not sure)
     assert not verdict.flips
-
-
-def test_clones_have_no_curve_and_the_best_is_named(history):
-    made = [history.trial("g", n, "gan", [(1e12, 50 + n), (2e12, 40 + n)]) for n in range(3)]
-    lineage = [Cloned("", "t0000", 1, "", {}, {}, {"optimizer.learning_rate": (0.01, 0.001)})]
-    made += [history.trial("g", n, "gan", [(1e12, 50), (2e12, 30 + n)], lineage=lineage) for n in (3, 4)]
-    comparison = compare([sweep("g", made)])
-    verdict = recommend(comparison)
-    assert comparison.best_score.trial.trial == "t0003"
-    assert (verdict.recommended.trial.trial, verdict.curves[0].configurations) == ("t0000", 3)
-    assert "as the settings of the best score changed during training" in format_verdict(comparison, verdict)
-    (said,) = (each for each in caveats(comparison, verdict) if each.startswith("not compared: 2 clones"))
-    assert said.endswith("the best is g/t0003 (FD-EffNetLite0 33)")
 
 
 def test_the_verdict_says_on_how_many_seeds_it_stands(history):

@@ -9,7 +9,6 @@ import recorded
 from made_up import IDENTITY
 
 from gensweep.results import Score
-from gensweep.sweep.events import Cloned
 from gensweep.sweep.folder import SweepFolder
 from gensweep.verdict.ties import IntervalEstimate, difference_interval
 from gensweep.verdict.ties import ties as ties_of
@@ -91,11 +90,3 @@ def test_where_more_is_better_a_lower_score_is_behind(tmp_path):
         trial(n, value, error=1.0, mode="max", folder=alone(tmp_path, n)) for n, value in enumerate([20.0, 18.0, 9.0])
     ]
     assert [(tie.trial.trial, tie.difference) for tie in ties(trials)] == [("t0001", 2.0)]
-
-
-def test_a_clone_is_not_tied_with_its_source_by_one_checkpoint(tmp_path):
-    source = trial(1, 20.0, error=3.0, folder=alone(tmp_path, 1))
-    clone = trial(0, 20.0, error=3.0, folder=alone(tmp_path, 0))
-    assert len(ties([source, clone])) == 1
-    shared = recorded.changed(clone, best_of="t0001", lineage=[Cloned("", "t0001", 1000, "", {}, {})])
-    assert ties([source, shared]) == ties([shared, source]) == ()

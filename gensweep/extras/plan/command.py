@@ -40,7 +40,6 @@ def plan(sweeps: tuple[str, ...], budget: str, output: Path | None, price: str |
     from gensweep.extras.plan.scored_trainings import trainings_by_family
     from gensweep.extras.plan.spending import plan_spending
     from gensweep.extras.plan.spending_report import backtest_sentence, plan_json, plan_rows, plan_sentences
-    from gensweep.report.caveats import clones_left_out
     from gensweep.report.commands import refuse_unlike
     from gensweep.sweep.stored_sweeps import load_sweeps
     from gensweep.tracking.sync import sync_all
@@ -54,7 +53,6 @@ def plan(sweeps: tuple[str, ...], budget: str, output: Path | None, price: str |
     refuse_unlike(comparison)
     paid = known_price(comparison, price)
     families = trainings_by_family(comparison, amount.unit)
-    print_warnings(clones_left_out(comparison))
     try:
         found = plan_spending(families, amount.value, free_size=amount.unit == "images")
     except UntrustedError as error:

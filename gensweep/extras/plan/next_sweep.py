@@ -74,7 +74,7 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
     base["network"]["width"] = best.width
     base["evaluation"]["at"] = list(EVALUATED_AT)
     limits = [each.model_dump(mode="json", exclude_none=True) for each in former.constraints]
-    space = dict(narrowed_ranges(former, trial.at_best.params))
+    space = dict(narrowed_ranges(former, trial.params))
     if len(best.near) > 1:
         space["network.width"] = {"choice": list(best.near)}
     return {

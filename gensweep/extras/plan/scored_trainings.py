@@ -84,7 +84,7 @@ def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[Sc
                 "sweeps whose objective is fd"
             )
         flops, images = (ends.get(name, {}).get(curve.trial) for name in ("flops", "images"))
-        network = trial.at_best.config.get("network", {})
+        network = trial.config.get("network", {})
         width = network.get("width")
         if images and flops and isinstance(width, int):
             family = found.setdefault((trial.family, network.get("kind", "")), [])

@@ -35,7 +35,7 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison, price:
     """The plan as `gensweep plan --format json` prints it; untrusted recommendations and forecasts are null."""
     trusted, best = plan.trusted, plan.best
     trial = trial_of(comparison, best.members[0])
-    params = trial.at_best.params
+    params = trial.params
     settings = {**params, **({"network.width": best.width} if "network.width" in params else {})}
     money = {"price": _price(best, budget, comparison, price), "currency": price and price.currency}
     named = {"sweep": trial.sweep, "trial": trial.trial, "settings": settings, **money}
@@ -104,7 +104,7 @@ def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison, p
             f"{other.group} may reach {rough(other.forecast.value)}."
         )
     trial = trial_of(comparison, best.members[0])
-    params = trial.at_best.params
+    params = trial.params
     if settings := format_settings(params, [key for key in params if key != "network.width"]):
         said.append(f"Settings of {trial.name}: {settings}.")
     return said
@@ -137,7 +137,7 @@ def _option(found: Allocation, comparison: Comparison) -> dict[str, Any]:
     trial = trial_of(comparison, found.members[0])
     return {
         "family": trial.family,
-        "network": trial.at_best.config.get("network", {}).get("kind"),
+        "network": trial.config.get("network", {}).get("kind"),
         "width": found.width,
         "images": round(found.images),
         "flops": found.flops,
