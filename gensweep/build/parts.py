@@ -34,7 +34,7 @@ from gensweep.training.evaluation import Evaluator, sample_labels
 from gensweep.training.loop import Learner
 from gensweep.training.reporter import Reporter, WorkerContext
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
-from gensweep.training.start import Start, Weights
+from gensweep.training.start import FromWeights, Start, Weights
 from gensweep.training.trial import run_trial
 
 if TYPE_CHECKING:
@@ -226,6 +226,7 @@ def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = Mappi
 
     `final` has the settings of the last score.  Raises ConfigError with all parts that do not fit together.
     """
+    trials = tuple(trials)
     distinct = {(trial.data.model_dump_json(), trial.evaluation.model_dump_json()): trial for trial in trials}
     notes, problems = list[str](), list[str]()
     for trial in distinct.values():
@@ -239,7 +240,17 @@ def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = Mappi
                 problems += [problem.replace("evaluation.", f"{section}.") for problem in error.problems]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    return list(dict.fromkeys(notes))
+    starts = {trial.model_dump_json(exclude={"seed", "optimizer", "training", "evaluation"}): trial for trial in trials}
+    return list(dict.fromkeys([*notes, *(note for trial in starts.values() for note in _start_notes(trial))]))
+
+
+def _start_notes(trial: TrialConfig) -> list[str]:
+    """Notes about weights that start anew.  Raises ConfigError if most of them do not fit."""
+    start = _start(trial)
+    if not isinstance(start, FromWeights):
+        return []
+    images = load_images(trial)
+    return start.copy_fitting(build_family(trial, images.shape, images.classes), start.weights())
 
 
 def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
