@@ -31,7 +31,9 @@ def _resolved(tree: Any, root: Path) -> Any:
     if tree.get("kind") != "weights":
         return {key: _resolved(value, root) for key, value in tree.items()}
     if not isinstance(tree["base"], str):
-        raise ConfigError("start.base: list complete starts, such as start: {choice: [{kind: weights, base: RUN}, ...]}")
+        raise ConfigError(
+            "start.base: list complete starts, such as start: {choice: [{kind: weights, base: RUN}, ...]}"
+        )
     try:
         found = base_settings(_folder(tree["base"], root))
     except GensweepError as error:

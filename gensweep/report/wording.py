@@ -127,6 +127,13 @@ def format_amount(value: float | None, unit: Unit) -> str:
     return f"{number.removesuffix(prefix)} {prefix}FLOPs"
 
 
+def format_weights(base: Mapping[str, Any]) -> str:
+    """The weights that a training started from, and whether their own cost is counted."""
+    if base.get("base_flops") is None:
+        return f"{base['base']}; the weights' own cost is not known, so it is not counted"
+    return f"{base['base']}; its compute includes the weights' own {format_amount(base['base_flops'], 'flops')}"
+
+
 def size(amount: float | None) -> str:
     """Format bytes in KiB, MiB or GiB."""
     if amount is None:

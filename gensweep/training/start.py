@@ -73,9 +73,11 @@ class FromWeights(Start):
 
     base: Annotated[str, doc("a run, a checkpoint, or a folder of diffusers with a UNet2DModel")]
     sha256: Annotated[str | None, doc("hash of the base's file; filled in when the run starts")] = None
-    images: Annotated[int | None, doc("training images of the base, if known; filled in")] = None
-    flops: Annotated[float | None, doc("FLOPs of the base's training, if known; filled in")] = None
-    device_seconds: Annotated[float | None, doc("device-seconds of the base's training, if known; filled in")] = None
+    base_images: Annotated[int | None, doc("training images of the base, if known; filled in")] = None
+    base_flops: Annotated[float | None, doc("FLOPs of the base's training, if known; filled in")] = None
+    base_device_seconds: Annotated[float | None, doc("device-seconds of the base's training, if known; filled in")] = (
+        None
+    )
 
     def weights(self) -> Weights:
         """The base's weights by network.  Raises GensweepError if they changed since the run began."""
@@ -110,7 +112,9 @@ class FromWeights(Start):
         if UNET_CONFIG in weights:
             try:
                 options = parse_json((Path(self.base) / UNET_CONFIG).read_text())
-                weights = {family.sampled: from_diffusers(family.networks[family.sampled], options, weights[UNET_CONFIG])}
+                weights = {
+                    family.sampled: from_diffusers(family.networks[family.sampled], options, weights[UNET_CONFIG])
+                }
             except ConfigError as error:
                 raise ConfigError([f"start.base: {self.base}: {each}" for each in error.problems]) from None
         taken, total, fresh = 0, 0, list[str]()
@@ -120,7 +124,9 @@ class FromWeights(Start):
             network.load_state_dict(fits, strict=False)
             taken, total = taken + _numbers(fits), total + _numbers(own)
             fresh += [f"{name}/{key} ({_shape(own[key])}, {_shape(given.get(key))})" for key in own if key not in fits]
-        shown = ", ".join(fresh[:MOST_SHOWN]) + (f" and {len(fresh) - MOST_SHOWN} more" if len(fresh) > MOST_SHOWN else "")
+        shown = ", ".join(fresh[:MOST_SHOWN]) + (
+            f" and {len(fresh) - MOST_SHOWN} more" if len(fresh) > MOST_SHOWN else ""
+        )
         if 2 * taken < total:
             raise ConfigError(
                 f"start.base: only {100 * taken / total:.0f} % of the parameters fit {self.base}; different, as (shape "
@@ -143,9 +149,10 @@ def base_settings(folder: Path) -> dict[str, Any]:
     checkpoint = verify(folder)
     if (folder / ADAPTER_FILE).exists():
         raise GensweepError(f"{folder} has low-rank updates; merge them: gensweep export RUN --to safetensors")
-    earlier = checkpoint.metadata.get("start", dict.fromkeys(get_args(Unit), 0))
-    costs = {unit: (checkpoint.metrics.get(unit), earlier.get(unit)) for unit in get_args(Unit)}
-    known = {unit: own + before for unit, (own, before) in costs.items() if None not in (own, before)}
+    units = get_args(Unit)
+    earlier = checkpoint.metadata.get("start", {f"base_{unit}": 0 for unit in units})
+    costs = {unit: (checkpoint.metrics.get(unit), earlier.get(f"base_{unit}")) for unit in units}
+    known = {f"base_{unit}": own + before for unit, (own, before) in costs.items() if None not in (own, before)}
     return {"base": str(folder), "sha256": checkpoint.sha256} | known
 
 
