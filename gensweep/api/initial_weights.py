@@ -10,11 +10,11 @@ from gensweep.config import SweepConfig, checked_sweep
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import expanded
 from gensweep.tracking.checkpoints import checkpoint_folder
-from gensweep.training.start import UNET_CONFIG, base_settings
+from gensweep.training.start import UNET_CONFIG, FromWeights
 
 
 def with_weights(sweep: SweepConfig, root: Path) -> SweepConfig:
-    """The sweep in which each start from weights has their folder, hash and cost.
+    """The sweep in which each start from weights names their folder.
 
     Raises ConfigError if weights are missing, damaged, or changed.
     """
@@ -35,15 +35,11 @@ def _resolved(tree: Any, root: Path) -> Any:
             "start.base: list complete starts, such as start: {choice: [{kind: weights, base: RUN}, ...]}"
         )
     try:
-        found = base_settings(_folder(tree["base"], root))
+        folder = _folder(tree["base"], root)
+        FromWeights(**{**tree, "base": str(folder)}).recorded()
     except GensweepError as error:
         raise ConfigError(f"start.base: {error}") from error
-    if tree.get("sha256") not in (None, found["sha256"]):
-        raise ConfigError(
-            f"start.sha256: {tree['base']} has the weights {found['sha256'][:12]}, not {tree['sha256'][:12]}; "
-            "name the right base"
-        )
-    return {**tree, **found}
+    return {**tree, "base": str(folder)}
 
 
 def _folder(base: str, root: Path) -> Path:

@@ -50,6 +50,12 @@ def _start(trial: TrialConfig) -> Start:
     return cast(Start, trial.bound("start")())
 
 
+def with_recorded_start(trial: TrialConfig) -> TrialConfig:
+    """The trial with the hash and cost of the weights that it starts from.  Raises GensweepError if they changed."""
+    found = _start(trial).recorded()
+    return trial.with_overrides({f"start.{key}": value for key, value in found.items()}) if found else trial
+
+
 def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
     """Download the data set of a trial if it is missing; `report` is called with lines.  Raises GensweepError."""
     values = trial.flat()

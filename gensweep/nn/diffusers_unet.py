@@ -16,7 +16,7 @@ from gensweep.nn.unet import Attention, UNet, UNetBlock
 Twins = Iterator[tuple[str, tuple[str, ...]]]
 
 #: Defaults of UNet2DModel for options that matter to an import.
-DEFAULTS: Mapping[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "resnet_time_scale_shift": "default",
     "norm_num_groups": 32,
     "attn_norm_num_groups": None,
@@ -25,7 +25,7 @@ DEFAULTS: Mapping[str, Any] = {
     "layers_per_block": 2,
 }
 #: Options that no U-Net of gensweep changes, all at diffusers' defaults.
-FIXED: Mapping[str, Any] = {
+FIXED: dict[str, Any] = {
     "time_embedding_type": "positional",
     "freq_shift": 0,
     "flip_sin_to_cos": True,
@@ -40,7 +40,7 @@ FIXED: Mapping[str, Any] = {
     "class_embed_type": None,
 }
 #: Settings of gensweep that determine an option.
-SETTINGS: Mapping[str, str] = {
+SETTINGS: dict[str, str] = {
     "block_out_channels": "network.width and network.multipliers",
     "layers_per_block": "network.blocks",
     "down_block_types": "network.attention",

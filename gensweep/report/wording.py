@@ -127,11 +127,11 @@ def format_amount(value: float | None, unit: Unit) -> str:
     return f"{number.removesuffix(prefix)} {prefix}FLOPs"
 
 
-def format_weights(base: Mapping[str, Any]) -> str:
+def format_weights(start: Mapping[str, Any]) -> str:
     """The weights that a training started from, and whether their own cost is counted."""
-    if base.get("base_flops") is None:
-        return f"{base['base']}; the weights' own cost is not known, so it is not counted"
-    return f"{base['base']}; its compute includes the weights' own {format_amount(base['base_flops'], 'flops')}"
+    cost = start.get("base_flops")
+    known = "is not known" if cost is None else f"of {format_amount(cost, 'flops')} is counted in its compute"
+    return f"the weights of {start['base']}, whose own cost {known}"
 
 
 def size(amount: float | None) -> str:

@@ -42,6 +42,10 @@ class Start:
         """The sweep with inherited settings.  Raises ConfigError if they do not fit."""
         return sweep
 
+    def recorded(self) -> dict[str, Any]:
+        """Settings to fill in when a trial is sampled."""
+        return {}
+
     def images(self, trial: Mapping[str, Any], images: Images) -> Images:
         """Images with the labels of the trial's model."""
         return images
@@ -79,14 +83,23 @@ class FromWeights(Start):
         None
     )
 
-    def weights(self) -> Weights:
-        """The base's weights by network.  Raises GensweepError if they changed since the run began."""
-        folder = Path(self.base)
-        if self.sha256 not in (None, found := base_settings(folder)["sha256"]):
+    def recorded(self) -> dict[str, Any]:
+        """The hash of the base, and the costs of its training if known.
+
+        Raises GensweepError if it is missing or damaged, or changed since the run began.
+        """
+        found = _base_settings(Path(self.base))
+        if self.sha256 not in (None, found["sha256"]):
             raise GensweepError(
-                f"start.base: the weights of {self.base} changed from {self.sha256[:12]} to {found[:12]} since this "
-                "run began; start a new run with another name"
+                f"the weights of {self.base} have changed from {self.sha256[:12]} to {found['sha256'][:12]}; "
+                "start a new run, without start.sha256"
             )
+        return found
+
+    def weights(self) -> Weights:
+        """The base's weights by network.  Raises GensweepError as `recorded` does."""
+        folder = Path(self.base)
+        self.recorded()
         if (folder / UNET_CONFIG).is_file():
             return {UNET_CONFIG: load_file(folder / UNET_WEIGHTS)}
         weights: dict[str, dict[str, Tensor]] = {}
@@ -135,15 +148,11 @@ class FromWeights(Start):
         return [f"random at the start, as (shape here, in {self.base}): {shown}"] if fresh else []
 
 
-def base_settings(folder: Path) -> dict[str, Any]:
-    """Settings of a start from a folder: its hash, and the costs of its training if known.
-
-    Raises GensweepError if it is missing or damaged.
-    """
+def _base_settings(folder: Path) -> dict[str, Any]:
     if (folder / UNET_CONFIG).is_file():
         try:
             load_file(folder / UNET_WEIGHTS)
-            return {"base": str(folder), "sha256": file_sha256(folder / UNET_WEIGHTS)}
+            return {"sha256": file_sha256(folder / UNET_WEIGHTS)}
         except (OSError, SafetensorError) as error:
             raise GensweepError(f"{folder / UNET_WEIGHTS} cannot be read ({error}); save the model again") from None
     checkpoint = verify(folder)
@@ -153,7 +162,7 @@ def base_settings(folder: Path) -> dict[str, Any]:
     earlier = checkpoint.metadata.get("start", {f"base_{unit}": 0 for unit in units})
     costs = {unit: (checkpoint.metrics.get(unit), earlier.get(f"base_{unit}")) for unit in units}
     known = {f"base_{unit}": own + before for unit, (own, before) in costs.items() if None not in (own, before)}
-    return {"base": str(folder), "sha256": checkpoint.sha256} | known
+    return {"sha256": checkpoint.sha256} | known
 
 
 def _numbers(state: Mapping[str, Tensor]) -> int:
