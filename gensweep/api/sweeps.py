@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import click
 
-from gensweep.api.initial_weights import with_weights
 from gensweep.api.running import run_sweep
 from gensweep.build.costs import TrialCosts
 from gensweep.build.parts import load_images
@@ -22,7 +21,8 @@ from gensweep.config.search_checks import extension_problem
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.sweep_config import Repeats, name_like
 from gensweep.config.tree import flatten
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import expanded
 from gensweep.results import Evaluation
 from gensweep.run.planning import at_length, single_trial
 from gensweep.search.reruns import Retry, with_changes
@@ -35,7 +35,7 @@ from gensweep.sweep.storage import attach
 from gensweep.sweep.stored_sweeps import evaluations_until, import_plugins, names_folder, trained_trial, trial_config
 from gensweep.tracking.checkpoints import checkpoint_folder
 from gensweep.training.checkpoint import Checkpoint, tensor_names, verify
-from gensweep.training.start import STARTS
+from gensweep.training.start import STARTS, UNET_CONFIG, FromWeights
 
 #: Settings that a longer training may change: they affect evaluation and saving, not learning.
 FREE_SECTIONS = ("evaluation.", "sampler.")
@@ -186,12 +186,49 @@ def train(
 
 def _prepared(sweep: SweepConfig, root: Path) -> SweepConfig:
     """The sweep with the settings that its trials inherit from a base model."""
-    sweep = with_weights(sweep, root)
+    sweep = _with_weights(sweep, root)
     searched = any(key.startswith(("start.kind", "start.choice")) for key, _ in flatten(sweep.space))
     if searched and not all(STARTS[trial.kind("start")].searchable for trial in sweep.corners):
         raise ConfigError("start.kind: cannot be searched, as trials inherit its settings; run a sweep for each kind")
     kind = sweep.base.get("start", {}).get("kind", "scratch")
     return cast(SweepConfig, STARTS[kind].prepare(sweep))
+
+
+def _with_weights(sweep: SweepConfig, root: Path) -> SweepConfig:
+    """The sweep in which each start from weights names their folder.
+
+    Raises ConfigError if weights are missing, damaged, or changed.
+    """
+    whole = sweep.as_dict()
+    resolved = {part: _resolved(whole[part], root) for part in ("base", "space")}
+    return sweep if whole == whole | resolved else checked_sweep(whole | resolved)
+
+
+def _resolved(tree: Any, root: Path) -> Any:
+    if isinstance(tree, list):
+        return [_resolved(each, root) for each in tree]
+    if not isinstance(tree, Mapping):
+        return tree
+    if tree.get("kind") != "weights":
+        return {key: _resolved(value, root) for key, value in tree.items()}
+    if not isinstance(tree["base"], str):
+        raise ConfigError(
+            "start.base: list complete starts, such as start: {choice: [{kind: weights, base: RUN}, ...]}"
+        )
+    try:
+        folder = _base_folder(tree["base"], root)
+        FromWeights(**{**tree, "base": str(folder)}).recorded()
+    except GensweepError as error:
+        raise ConfigError(f"start.base: {error}") from error
+    return {**tree, "base": str(folder)}
+
+
+def _base_folder(base: str, root: Path) -> Path:
+    path = expanded(base)
+    for folder in (path / "unet", path):  # a pipeline, or its network
+        if (folder / UNET_CONFIG).is_file():
+            return folder.resolve()
+    return checkpoint_folder(base, root).resolve()
 
 
 def _longer(run: str | Path, overrides: Overrides, root: Path) -> tuple[TrialConfig, InitialCheckpoint]:

@@ -246,17 +246,11 @@ def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = Mappi
                 problems += [problem.replace("evaluation.", f"{section}.") for problem in error.problems]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    starts = {trial.model_dump_json(exclude={"seed", "optimizer", "training", "evaluation"}): trial for trial in trials}
-    return list(dict.fromkeys([*notes, *(note for trial in starts.values() for note in _start_notes(trial))]))
-
-
-def _start_notes(trial: TrialConfig) -> list[str]:
-    """Notes about weights that start anew.  Raises ConfigError if most of them do not fit."""
-    start = _start(trial)
-    if not isinstance(start, FromWeights):
-        return []
-    images = load_images(trial)
-    return start.copy_fitting(build_family(trial, images.shape, images.classes), start.weights())
+    for trial in {each.model_dump_json(exclude={"seed", "training", "evaluation"}): each for each in trials}.values():
+        if isinstance(start := _start(trial), FromWeights):
+            images = load_images(trial)
+            notes += start.copy_fitting(build_family(trial, images.shape, images.classes), start.weights())
+    return list(dict.fromkeys(notes))
 
 
 def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:

@@ -15,22 +15,13 @@ from gensweep.nn.unet import Attention, UNet, UNetBlock
 #: A module of our U-Net, and the modules of diffusers that hold its weights; several hold equal parts of each.
 Twins = Iterator[tuple[str, tuple[str, ...]]]
 
-#: Defaults of UNet2DModel for options that matter to an import.
+#: Options that an import checks, at diffusers' defaults; those that `unet_options` lacks must keep them.
 DEFAULTS: dict[str, Any] = {
     "resnet_time_scale_shift": "default",
-    "norm_num_groups": 32,
-    "attn_norm_num_groups": None,
-    "attention_head_dim": 8,
-    "add_attention": True,
-    "layers_per_block": 2,
-}
-#: Options that no U-Net of gensweep changes, all at diffusers' defaults.
-FIXED: dict[str, Any] = {
     "time_embedding_type": "positional",
     "freq_shift": 0,
     "flip_sin_to_cos": True,
     "center_input_sample": False,
-    "mid_block_type": "UNetMidBlock2D",
     "mid_block_scale_factor": 1,
     "downsample_padding": 1,
     "downsample_type": "conv",
@@ -38,14 +29,6 @@ FIXED: dict[str, Any] = {
     "act_fn": "silu",
     "norm_eps": 1e-5,
     "class_embed_type": None,
-}
-#: Settings of gensweep that determine an option.
-SETTINGS: dict[str, str] = {
-    "block_out_channels": "network.width and network.multipliers",
-    "layers_per_block": "network.blocks",
-    "down_block_types": "network.attention",
-    "up_block_types": "network.attention",
-    "add_attention": "network.attention",
 }
 
 
@@ -120,13 +103,13 @@ def from_diffusers(network: nn.Module, options: Mapping[str, Any], tensors: Mapp
     """
     if not isinstance(network, UNet):
         raise ConfigError("a UNet2DModel can only start a network of the kind unet; set network.kind")
-    expected = FIXED | unet_options(network) | (uniform_options(network) or {"norm_num_groups": "several numbers"})
-    found = FIXED | DEFAULTS | {name: value for name, value in options.items() if name in expected}
+    expected = DEFAULTS | unet_options(network) | (uniform_options(network) or {"norm_num_groups": "several numbers"})
+    found = DEFAULTS | options
     if problems := [
-        f"{name} is {found[name]}, but this network needs {value}; "
-        + (f"set {SETTINGS[name]}" if name in SETTINGS else "the U-Net of gensweep cannot change it")
+        f"{name} is {found.get(name)}, but this network needs {value}"
+        + ("" if name in DEFAULTS else "; change its width, multipliers, blocks or attention")
         for name, value in expected.items()
-        if found[name] != value
+        if found.get(name) != value
     ]:
         raise ConfigError(problems)
     state = {}

@@ -88,7 +88,22 @@ class FromWeights(Start):
 
         Raises GensweepError if it is missing or damaged, or changed since the run began.
         """
-        found = _base_settings(Path(self.base))
+        folder, found = Path(self.base), dict[str, Any]()
+        if (folder / UNET_CONFIG).is_file():
+            try:
+                load_file(file := folder / UNET_WEIGHTS)
+                found["sha256"] = file_sha256(file)
+            except (OSError, SafetensorError) as error:
+                raise GensweepError(f"{file} cannot be read ({error}); save the model again") from None
+        else:
+            checkpoint, units = verify(folder), get_args(Unit)
+            if (folder / ADAPTER_FILE).exists():
+                raise GensweepError(f"{folder} has low-rank updates; merge them: gensweep export RUN --to safetensors")
+            found["sha256"], cost = checkpoint.sha256, checkpoint.metrics
+            earlier = checkpoint.metadata.get("start", {f"base_{unit}": 0 for unit in units})
+            for unit in units:
+                if unit in cost and earlier.get(f"base_{unit}") is not None:
+                    found[f"base_{unit}"] = cost[unit] + earlier[f"base_{unit}"]
         if self.sha256 not in (None, found["sha256"]):
             raise GensweepError(
                 f"the weights of {self.base} have changed from {self.sha256[:12]} to {found['sha256'][:12]}; "
@@ -135,38 +150,16 @@ class FromWeights(Start):
             own, given = network.state_dict(), weights.get(name, {})
             fits = {key: given[key] for key in own if key in given and given[key].shape == own[key].shape}
             network.load_state_dict(fits, strict=False)
-            taken, total = taken + _numbers(fits), total + _numbers(own)
+            taken += sum(each.numel() for each in fits.values())
+            total += sum(each.numel() for each in own.values())
             fresh += [f"{name}/{key} ({_shape(own[key])}, {_shape(given.get(key))})" for key in own if key not in fits]
-        shown = ", ".join(fresh[:MOST_SHOWN]) + (
-            f" and {len(fresh) - MOST_SHOWN} more" if len(fresh) > MOST_SHOWN else ""
-        )
+        shown = ", ".join(fresh[:MOST_SHOWN]) + (", ..." if len(fresh) > MOST_SHOWN else "")
         if 2 * taken < total:
             raise ConfigError(
                 f"start.base: only {100 * taken / total:.0f} % of the parameters fit {self.base}; different, as (shape "
                 f"here, there): {shown}; use the network settings of the base"
             )
         return [f"random at the start, as (shape here, in {self.base}): {shown}"] if fresh else []
-
-
-def _base_settings(folder: Path) -> dict[str, Any]:
-    if (folder / UNET_CONFIG).is_file():
-        try:
-            load_file(folder / UNET_WEIGHTS)
-            return {"sha256": file_sha256(folder / UNET_WEIGHTS)}
-        except (OSError, SafetensorError) as error:
-            raise GensweepError(f"{folder / UNET_WEIGHTS} cannot be read ({error}); save the model again") from None
-    checkpoint = verify(folder)
-    if (folder / ADAPTER_FILE).exists():
-        raise GensweepError(f"{folder} has low-rank updates; merge them: gensweep export RUN --to safetensors")
-    units = get_args(Unit)
-    earlier = checkpoint.metadata.get("start", {f"base_{unit}": 0 for unit in units})
-    costs = {unit: (checkpoint.metrics.get(unit), earlier.get(f"base_{unit}")) for unit in units}
-    known = {f"base_{unit}": own + before for unit, (own, before) in costs.items() if None not in (own, before)}
-    return {"sha256": checkpoint.sha256} | known
-
-
-def _numbers(state: Mapping[str, Tensor]) -> int:
-    return sum(each.numel() for each in state.values())
 
 
 def _shape(tensor: Tensor | None) -> str:
