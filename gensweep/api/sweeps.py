@@ -212,23 +212,15 @@ def _resolved(tree: Any, root: Path) -> Any:
     if tree.get("kind") != "weights":
         return {key: _resolved(value, root) for key, value in tree.items()}
     if not isinstance(tree["base"], str):
-        raise ConfigError(
-            "start.base: list complete starts, such as start: {choice: [{kind: weights, base: RUN}, ...]}"
-        )
+        raise ConfigError("start.base: list whole starts, such as start: {choice: [{kind: weights, base: RUN}, ...]}")
+    path = expanded(tree["base"])
     try:
-        folder = _base_folder(tree["base"], root)
-        FromWeights(**{**tree, "base": str(folder)}).recorded()
+        unets = (each for each in (path / "unet", path) if (each / UNET_CONFIG).is_file())  # a pipeline, or its network
+        base = next(unets, None) or checkpoint_folder(tree["base"], root)
+        FromWeights(base=str(base), sha256=tree.get("sha256")).recorded()
     except GensweepError as error:
         raise ConfigError(f"start.base: {error}") from error
-    return {**tree, "base": str(folder)}
-
-
-def _base_folder(base: str, root: Path) -> Path:
-    path = expanded(base)
-    for folder in (path / "unet", path):  # a pipeline, or its network
-        if (folder / UNET_CONFIG).is_file():
-            return folder.resolve()
-    return checkpoint_folder(base, root).resolve()
+    return {**tree, "base": str(base.resolve())}
 
 
 def _longer(run: str | Path, overrides: Overrides, root: Path) -> tuple[TrialConfig, InitialCheckpoint]:

@@ -96,17 +96,17 @@ def _block_names(layer: Any, own: str, block: str, index: int) -> Twins:
         yield f"{own}.attention.out", (f"{attention}.to_out.0",)
 
 
-def from_diffusers(network: nn.Module, options: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_diffusers(network: nn.Module, options: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of a UNet2DModel by their names in `network`.
 
     Raises ConfigError with each option that differs, or for weights that are missing.
     """
     if not isinstance(network, UNet):
-        raise ConfigError("a UNet2DModel can only start a network of the kind unet; set network.kind")
+        raise ConfigError("start.base: a UNet2DModel can only start a network of the kind unet; set network.kind")
     expected = DEFAULTS | unet_options(network) | (uniform_options(network) or {"norm_num_groups": "several numbers"})
     found = DEFAULTS | options
     if problems := [
-        f"{name} is {found.get(name)}, but this network needs {value}"
+        f"start.base: the UNet2DModel's {name} is {found.get(name)}, but this network needs {value}"
         + ("" if name in DEFAULTS else "; change its width, multipliers, blocks or attention")
         for name, value in expected.items()
         if found.get(name) != value
@@ -118,5 +118,5 @@ def from_diffusers(network: nn.Module, options: Mapping[str, Any], tensors: Mapp
             for name, _ in network.get_submodule(own).named_parameters():
                 state[f"{own}.{name}"] = torch.cat([tensors[f"{each}.{name}"] for each in theirs])
     except KeyError as error:
-        raise ConfigError(f"the weights lack {error}") from None
+        raise ConfigError(f"start.base: the UNet2DModel has no weights {error}") from None
     return state

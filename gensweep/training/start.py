@@ -79,9 +79,7 @@ class FromWeights(Start):
     sha256: Annotated[str | None, doc("hash of the base's file; filled in when the run starts")] = None
     base_images: Annotated[int | None, doc("training images of the base, if known; filled in")] = None
     base_flops: Annotated[float | None, doc("FLOPs of the base's training, if known; filled in")] = None
-    base_device_seconds: Annotated[float | None, doc("device-seconds of the base's training, if known; filled in")] = (
-        None
-    )
+    base_device_seconds: Annotated[float | None, doc("device-seconds of that training, if known; filled in")] = None
 
     def recorded(self) -> dict[str, Any]:
         """The hash of the base, and the costs of its training if known.
@@ -138,13 +136,8 @@ class FromWeights(Start):
         Raises ConfigError if fewer than half of the parameters fit.
         """
         if UNET_CONFIG in weights:
-            try:
-                options = parse_json((Path(self.base) / UNET_CONFIG).read_text())
-                weights = {
-                    family.sampled: from_diffusers(family.networks[family.sampled], options, weights[UNET_CONFIG])
-                }
-            except ConfigError as error:
-                raise ConfigError([f"start.base: {self.base}: {each}" for each in error.problems]) from None
+            options, network = parse_json((Path(self.base) / UNET_CONFIG).read_text()), family.networks[family.sampled]
+            weights = {family.sampled: from_diffusers(network, options, weights[UNET_CONFIG])}
         taken, total, fresh = 0, 0, list[str]()
         for name, network in family.networks.items():
             own, given = network.state_dict(), weights.get(name, {})

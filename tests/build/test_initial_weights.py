@@ -5,12 +5,12 @@ import torch
 import untrained
 from diffusers import UNet2DModel
 
-from gensweep.api.sweeps import _with_weights as with_weights
-from gensweep.build.parts import build_family, check_inputs, load_images, with_recorded_start
-from gensweep.cli import main
-from gensweep.config import checked_sweep
+from gensweep.api.sweeps import read_space
+from gensweep.build.parts import build_learner, check_inputs, load_images, with_recorded_start
+from gensweep.cli.main import run
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.training.checkpoint import load_tensors
+from gensweep.training.distributed import Workers
 
 pytestmark = pytest.mark.trains
 
@@ -54,9 +54,7 @@ def saved(tmp_path, options):
 
 def built(trial):
     images = load_images(trial)
-    from gensweep.build.parts import _start
-
-    return build_family(trial, images.shape, images.classes, _start(trial).weights())
+    return build_learner(trial, images, "cpu", Workers()).family
 
 
 @pytest.mark.parametrize(("options", "attention"), [(OPTIONS, [4]), (PLAIN, [])])
@@ -114,13 +112,13 @@ def test_refuses_a_base_of_which_less_than_half_fits(tmp_path):
 def sweep_from(base):
     trial = untrained.config("diffusion").as_dict()
     space = {"start": {"choice": [{"kind": "scratch"}, {"kind": "weights", "base": str(base)}]}}
-    return checked_sweep({"name": "s", "base": trial, "space": space})
+    return read_space({"name": "s", "base": trial, "space": space})
 
 
 def test_a_sweep_chooses_its_start(tmp_path, monkeypatch):
     base = untrained.checkpoint(tmp_path, untrained.config("diffusion"))
     monkeypatch.chdir(tmp_path)
-    sweep = with_weights(sweep_from(base.relative_to(tmp_path).as_posix() + "/"), tmp_path)
+    sweep = sweep_from(f"./{base.name}")
     starts = [with_recorded_start(trial).as_dict().get("start") for trial in sweep.corners]
     (start,) = filter(None, starts)
     assert len(starts) == 2
@@ -135,7 +133,7 @@ def test_a_damaged_or_changed_base_is_refused_before_training(tmp_path):
     other.rename(tmp_path / "moved")
     (base / "state.safetensors").rename(tmp_path / "aside")
     with pytest.raises(ConfigError, match=r"start\.base: .*state\.safetensors cannot be read"):
-        with_weights(sweep_from(f"{base}/"), tmp_path)
+        sweep_from(base)
     for file in (tmp_path / "moved").iterdir():
         (base / file.name).write_bytes(file.read_bytes())
     with pytest.raises(GensweepError, match="have changed from"):
@@ -147,9 +145,9 @@ def test_truncated_weights_of_diffusers_are_refused(tmp_path, capsys):
     file = folder / "diffusion_pytorch_model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(ConfigError, match="cannot be read"):
-        with_weights(sweep_from(folder), tmp_path)
+        sweep_from(folder)
     config = tmp_path / "config.yaml"
     config.write_text("{family: {kind: diffusion}, data: {kind: digits}}")
-    assert main(["train", str(config), "--init-from", str(folder), "--sweeps", str(tmp_path / "sweeps")]) == 2
+    assert run(["train", str(config), "--init-from", str(folder), "--sweeps", str(tmp_path / "sweeps")]) == 2
     assert "start.base" in capsys.readouterr().err
     assert not (tmp_path / "sweeps").exists()
