@@ -151,3 +151,23 @@ def test_truncated_weights_of_diffusers_are_refused(tmp_path, capsys):
     assert run(["train", str(config), "--init-from", str(folder), "--sweeps", str(tmp_path / "sweeps")]) == 2
     assert "start.base" in capsys.readouterr().err
     assert not (tmp_path / "sweeps").exists()
+
+
+def test_costs_add_up_over_a_chain_of_bases(tmp_path):
+    first = untrained.train(untrained.config("diffusion"), tmp_path / "first").checkpoints[-1][1]
+    second_trial = with_recorded_start(starting_from(first))
+    second = untrained.train(second_trial, tmp_path / "second").checkpoints[-1][1]
+    start, further = second_trial.as_dict()["start"], with_recorded_start(starting_from(second)).as_dict()["start"]
+    assert start["base_images"] == 32
+    assert further["base_images"] == 64
+    assert further["base_flops"] == pytest.approx(2 * start["base_flops"]) > 0
+
+
+def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
+    base = untrained.checkpoint(tmp_path, untrained.config("diffusion"))
+    trial = with_recorded_start(starting_from(base, evaluation__every=16))
+    whole = untrained.train(trial, tmp_path / "whole")
+    again = untrained.train(trial, tmp_path / "again", resume=[whole.checkpoints[0][1]])
+    one, other = (load_tensors(each.checkpoints[-1][1]) for each in (whole, again))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
