@@ -15,7 +15,7 @@ from gensweep.nn.unet import Attention, UNet, UNetBlock
 #: A module of our U-Net, and the modules of diffusers that hold its weights; several hold equal parts of each.
 Twins = Iterator[tuple[str, tuple[str, ...]]]
 
-#: Options that an import checks, at diffusers' defaults; those that `unet_options` lacks must keep them.
+#: Options that an import checks, at diffusers' defaults. Only `unet_options` may change them.
 DEFAULTS: dict[str, Any] = {
     "resnet_time_scale_shift": "default",
     "time_embedding_type": "positional",
@@ -33,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def unet_options(network: UNet) -> dict[str, Any]:
-    """Options of the UNet2DModel, without those of groups and heads."""
+    """Options of the UNet2DModel, without groups and heads."""
     runs = groupby(network.down, key=lambda layer: isinstance(layer, UNetBlock))
     levels: list[list[Any]] = [list(layers) for are_blocks, layers in runs if are_blocks]
     attends = ["Attn" if isinstance(blocks[0].attention, Attention) else "" for blocks in levels]

@@ -160,7 +160,7 @@ def test_costs_add_up_over_a_chain_of_bases(tmp_path):
     start, further = second_trial.as_dict()["start"], with_recorded_start(starting_from(second)).as_dict()["start"]
     assert start["base_images"] == 32
     assert further["base_images"] == 64
-    assert further["base_flops"] == pytest.approx(2 * start["base_flops"]) > 0
+    assert 0 < further["base_flops"] == pytest.approx(2 * start["base_flops"])
 
 
 def test_a_resumed_training_equals_an_unbroken_one(tmp_path):

@@ -12,7 +12,7 @@ from gensweep.verdict.training_curves import trained_curves
 
 
 def judged(**base):
-    """A trial that started from weights, and one that did not."""
+    """A trial from scratch and one from weights."""
     scratch, started = (History().trial("s", number, "flow", [(1e12, 60), (2e12, 50 - number)]) for number in (0, 1))
     start = {"kind": "weights", "base": "runs/base", **base}
     comparison = compare([sweep("s", [scratch, changed(started, config={**started.config, "start": start})])])
