@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from gensweep.cli.sweep_options import price_option, root_option
-from gensweep.report.completion import sweep_names
 from gensweep.report.output import format_option, print_facts, print_json, print_remark, print_rows, print_warnings
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ ROWS = 20
 
 
 @click.command()
-@click.argument("sweeps", nargs=-1, metavar="[SWEEP]...", shell_complete=sweep_names)
+@click.argument("sweeps", nargs=-1, metavar="[SWEEP]...")
 @click.option("--compare", is_flag=True, help="Rank the trials of several sweeps, by default of all.")
 @click.option(
     "-o",

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from gensweep.cli.sweep_options import root_option, set_option
-from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, print_json, print_rows
 
 #: Exit codes by decision.
@@ -25,8 +24,8 @@ def _share(context: click.Context, parameter: click.Parameter, text: str) -> flo
 
 
 @click.command()
-@click.argument("base", required=False, shell_complete=run_names)
-@click.argument("candidate", required=False, shell_complete=run_names)
+@click.argument("base", required=False)
+@click.argument("candidate", required=False)
 @set_option("Change a setting of the candidate; without CANDIDATE, it is BASE with these changes.")
 @click.option("--init", is_flag=True, help="Fix BASE's objective, data, budget and seeds for a stream of candidates.")
 @click.option("--against-current", is_flag=True, help="Judge one file or run against the current base of --name.")
