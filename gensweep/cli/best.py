@@ -59,14 +59,14 @@ ROWS = 20
     "--by-eye",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="For two runs: write one offline HTML page, on which people choose between unselected images without names.",
+    help="For two runs: an offline HTML page on which people vote on pairs of unselected images, without names.",
 )
 @click.option(
     "--votes",
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     metavar="FILE",
-    help="For two runs: add votes.json of that page to the sweeps. May be given several times.",
+    help="For two runs: add the votes.json of that page. May be given several times.",
 )
 @root_option
 @format_option
@@ -107,23 +107,18 @@ def best(
       gensweep best ddpm-cifar10 dcgan-cifar10 --by-eye eye.html
       gensweep best ddpm-cifar10 dcgan-cifar10 --votes votes.json
     """
-    eye = by_eye is not None or bool(votes)
-    if eye and len(sweeps) != 2:
-        raise click.UsageError("--by-eye and --votes need two runs, such as: gensweep best A B --by-eye eye.html")
-    if by_eye is not None and (compare or votes):
-        raise click.UsageError("--by-eye excludes --compare and --votes.")
-    if eye and not compare and (output is not None or register is not None):
-        raise click.UsageError("With --by-eye or --votes, --output and --register need --compare.")
-    if not compare and not eye and len(sweeps) > 1:
+    if by_eye or votes:
+        if len(sweeps) != 2 or compare or output or register or (by_eye and votes):
+            usage = "gensweep best A B --by-eye eye.html, or gensweep best A B --votes votes.json"
+            raise click.UsageError(f"--by-eye and --votes take two runs and no other option: {usage}")
+        _compare_by_eye(sweeps[0], sweeps[1], by_eye, votes, root, format)
+        return
+    if not compare and len(sweeps) > 1:
         raise click.UsageError("To rank several sweeps, use --compare: gensweep best --compare " + " ".join(sweeps))
     if not compare and (budget is not None or draw is not None or price is not None or watch or no_html):
         raise click.UsageError("--budget, --draw, --price, --watch and --no-html need --compare.")
     if (output is not None or watch) and no_html:
         raise click.UsageError("--no-html excludes --output and --watch.")
-    if eye:
-        _by_eye(*sweeps, by_eye, votes, format, root, compare)
-        if not compare:
-            return
     from gensweep.api import live, verdicts
     from gensweep.api.mlflow_verdicts import file_reports, register_recommended
     from gensweep.tracking.sync import sync_all
@@ -145,27 +140,25 @@ def best(
         file_reports([sweep for sweep in found.comparison.sweeps if sweep.name == found.recommended.sweep])
 
 
-def _by_eye(
-    first: str, second: str, page: Path | None, votes: tuple[Path, ...], format: str, root: Path, compare: bool
+def _compare_by_eye(
+    first: str, second: str, page: Path | None, votes: tuple[Path, ...], root: Path, format: str
 ) -> None:
-    """Write the page, or keep votes and print the result, unless a comparison follows, which prints it."""
-    from gensweep.api.by_eye import contest, keep_votes, write_page
-    from gensweep.report.by_eye import format_preference, preference_json, preference_warnings
+    from gensweep.api.by_eye import entrants, keep_votes, write_page
+    from gensweep.report.by_eye import format_preference
 
-    found = contest(first, second, root=root)
-    if page is not None:
-        write_page(found, page)
-        for run in found.runs:
-            if run.has_random_classes:
-                print_remark(f"Note: {run.trial.name} was trained without labels, so its grids have random classes.")
-        names = " ".join(run.trial.name for run in found.runs)
-        print_remark(f"Page: {page}. When people have voted:", f"gensweep best {names} --votes votes.json")
+    runs = entrants(first, second, root=root)
+    if page is None:
+        result = keep_votes(runs, votes)
+        print_rows([result._asdict()], format)
+        for line in format_preference(result):
+            print_remark(line)
         return
-    preference = keep_votes(found, votes)
-    if not compare:
-        print_rows([preference_json(preference)], format)
-        print_remark(f"{format_preference(preference)}.")
-        print_warnings(preference_warnings(preference))
+    write_page(runs, page)
+    for run in runs:
+        if run.has_random_classes:
+            print_remark(f"Note: {run.trial.name} was trained without labels, so its grids have random classes.")
+    names = " ".join(run.trial.name for run in runs)
+    print_remark(f"Page: {page}. When people have voted, run:", f"gensweep best {names} --votes votes.json")
 
 
 def _print_best(found: Verdict, output: Path | None, format: str) -> None:
@@ -195,7 +188,7 @@ def _print_best(found: Verdict, output: Path | None, format: str) -> None:
 
 
 def _print_comparison(found: Verdict, html: Path | None, format: str) -> None:
-    from gensweep.report.by_eye import format_preference, preference_warnings, preferences
+    from gensweep.report.by_eye import format_preference, preferences
     from gensweep.report.caveats import caveats
     from gensweep.report.export import comparison_rows, entry_json, front_table
     from gensweep.report.wording import format_anchors, format_guess, format_identity
@@ -215,9 +208,9 @@ def _print_comparison(found: Verdict, html: Path | None, format: str) -> None:
     if anchors := format_anchors(comparison.anchors, comparison.score.identity.samples):
         print_remark(anchors)
     print_remark(found.words)
-    for preference in preferences(comparison.sweeps).values():
-        print_remark(f"{format_preference(preference)}.")
-        print_warnings(preference_warnings(preference))
+    for preference in preferences(sweep.folder for sweep in comparison.sweeps).values():
+        for line in format_preference(preference):
+            print_remark(line)
     print_warnings(caveats(comparison, judged))
     if html is not None:
         found.write_html(html)

@@ -19,7 +19,7 @@ from gensweep.config.yaml import to_yaml
 from gensweep.errors import GensweepError
 from gensweep.files import write_bytes
 from gensweep.report import wording
-from gensweep.report.by_eye import report_part as by_eye_part
+from gensweep.report.by_eye import report_part
 from gensweep.report.caveats import caveats, format_diversity, trial_warnings
 from gensweep.report.charts import budget_figure, draw_charts, format_importance, importance_rows, series_of
 from gensweep.report.commands import left_out_reasons, reproduce_command
@@ -101,12 +101,9 @@ def render(comparison: Comparison, judged: Recommendation, *, live: str = "") ->
         importance=importance(comparison),
         config=to_yaml(trial_config(judged.recommended.trial)),
         command=reproduce_command(judged.recommended.trial),
+        by_eye=report_part(sweep.folder for sweep in comparison.sweeps),
         parts=[
-            by_eye_part(comparison.sweeps),
-            *(
-                plugins.load_offered(each)(comparison, judged)
-                for each in plugins.offered(plugins.REPORT_PARTS).values()
-            ),
+            plugins.load_offered(each)(comparison, judged) for each in plugins.offered(plugins.REPORT_PARTS).values()
         ],
         **script_of("report.js"),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
