@@ -14,7 +14,7 @@ const show = () => {
   pairs.forEach((pair, index) => { pair.hidden = done || index !== place; });
   at("ask").hidden = done;
   at("end").hidden = !done;
-  at("back").disabled = !place;
+  at("back").hidden = !place;
   at("stop").hidden = done || !place;
   at("bar").value = place;
   at("count").textContent = done ? `${place} votes` : `Pair ${place + 1} of ${pairs.length}`;

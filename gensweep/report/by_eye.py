@@ -39,11 +39,11 @@ def preferences(folders: Iterable[SweepFolder]) -> dict[str, Preference]:
 def format_preference(found: Preference) -> list[str]:
     """A sentence, such as "By eye, people prefer b/t0002 to a/t0001: 78 % (64 to 89) of 40 votes.", and warnings."""
     people = "1 person" if found.voters == 1 else f"{found.voters} people"
-    ties = f"{counted(found.ties, 'vote')} for neither"
+    ties = f"{counted(found.ties, 'vote')} for neither side"
     if found.share is None or found.low is None or found.high is None:
         return [f"By eye, {found.preferred} and {found.other} look alike: only {ties}, from {people}."]
     percent = f"{100 * found.share:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f})"
-    votes = f"{percent} of {counted(found.votes, 'vote')} from {people}, without {ties}."
+    votes = f"{percent} of {counted(found.votes, 'vote')} from {people}{f', leaving out {ties}' if found.ties else ''}."
     if found.low > 0.5:
         lines = [f"By eye, people prefer {found.preferred} to {found.other}: {votes}"]
     else:
