@@ -47,7 +47,7 @@ def format_preference(found: Preference) -> list[str]:
     if found.low > 0.5:
         lines = [f"By eye, people prefer {found.preferred} to {found.other}: {votes}"]
     else:
-        lines = [f"By eye, it is too close to call: {found.preferred} leads {found.other} with {votes}"]
+        lines = [f"By eye, {found.preferred} and {found.other} are too close to call: the first gets {votes}"]
     if found.votes < FEW_VOTES:
         lines.append(f"Warning: {counted(found.votes, 'vote')} by eye are few; collect at least {FEW_VOTES}.")
     if found.favoured_side is not None:
