@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gensweep.sweep.trial_state import TrialState
     from gensweep.verdict.comparison import Comparison, RankedTrial
 
+FILE = click.Path(path_type=Path, dir_okay=False)
 #: Default file of a comparison's report.
 REPORT = Path("report.html")
 #: Rows of a comparison's table; JSON and CSV have every trial, the report the best 1,000.
@@ -29,8 +30,7 @@ ROWS = 20
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
+    type=FILE,
     help="With --compare: the report, one HTML file that works offline.  [default: report.html]  "
     "Without: a YAML file for the configuration of the best trial.",
 )
@@ -55,19 +55,8 @@ ROWS = 20
     help="Register the recommended trial as a model; it becomes the champion if there is none, or if it is certainly "
     "better.",
 )
-@click.option(
-    "--by-eye",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="For two runs: an offline HTML page on which people vote on pairs of unselected images, without names.",
-)
-@click.option(
-    "--votes",
-    multiple=True,
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    metavar="FILE",
-    help="For two runs: add the votes.json of that page. May be given several times.",
-)
+@click.option("--by-eye", type=FILE, help="For two runs: write a page on which people vote on unnamed images.")
+@click.option("--votes", type=FILE, multiple=True, help="For two runs: add votes.json of that page; repeatable.")
 @root_option
 @format_option
 def best(
@@ -107,18 +96,17 @@ def best(
       gensweep best ddpm-cifar10 dcgan-cifar10 --by-eye eye.html
       gensweep best ddpm-cifar10 dcgan-cifar10 --votes votes.json
     """
-    if by_eye or votes:
-        if len(sweeps) != 2 or compare or output or register or (by_eye and votes):
-            usage = "gensweep best A B --by-eye eye.html, or gensweep best A B --votes votes.json"
-            raise click.UsageError(f"--by-eye and --votes take two runs and no other option: {usage}")
-        _compare_by_eye(sweeps[0], sweeps[1], by_eye, votes, root, format)
-        return
-    if not compare and len(sweeps) > 1:
+    if not compare and len(sweeps) > 1 and not (by_eye or votes):
         raise click.UsageError("To rank several sweeps, use --compare: gensweep best --compare " + " ".join(sweeps))
     if not compare and (budget is not None or draw is not None or price is not None or watch or no_html):
         raise click.UsageError("--budget, --draw, --price, --watch and --no-html need --compare.")
     if (output is not None or watch) and no_html:
         raise click.UsageError("--no-html excludes --output and --watch.")
+    if by_eye or votes:
+        if len(sweeps) != 2 or compare or output or register or (by_eye and votes):
+            raise click.UsageError("--by-eye and --votes take two runs, such as: gensweep best A B --by-eye eye.html")
+        _compare_by_eye(sweeps, by_eye, votes, root, format)
+        return
     from gensweep.api import live, verdicts
     from gensweep.api.mlflow_verdicts import file_reports, register_recommended
     from gensweep.tracking.sync import sync_all
@@ -140,24 +128,20 @@ def best(
         file_reports([sweep for sweep in found.comparison.sweeps if sweep.name == found.recommended.sweep])
 
 
-def _compare_by_eye(
-    first: str, second: str, page: Path | None, votes: tuple[Path, ...], root: Path, format: str
-) -> None:
-    from gensweep.api.by_eye import entrants, keep_votes, write_page
+def _compare_by_eye(runs: tuple[str, ...], page: Path | None, votes: tuple[Path, ...], root: Path, format: str) -> None:
+    from gensweep.api.by_eye import find_pair, keep_votes, write_page
     from gensweep.report.by_eye import format_preference
 
-    runs = entrants(first, second, root=root)
+    pair = find_pair(*runs, root=root)
     if page is None:
-        result = keep_votes(runs, votes)
+        result = keep_votes(pair, votes)
         print_rows([result._asdict()], format)
         for line in format_preference(result):
             print_remark(line)
         return
-    write_page(runs, page)
-    for run in runs:
-        if run.has_random_classes:
-            print_remark(f"Note: {run.trial.name} was trained without labels, so its grids have random classes.")
-    names = " ".join(run.trial.name for run in runs)
+    for name in write_page(pair, page):
+        print_remark(f"Note: {name} was trained without labels, so its grids have random classes.")
+    names = " ".join(trial.name for trial in pair.values())
     print_remark(f"Page: {page}. When people have voted, run:", f"gensweep best {names} --votes votes.json")
 
 

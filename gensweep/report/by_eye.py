@@ -22,17 +22,17 @@ def preferences(folders: Iterable[SweepFolder]) -> dict[str, Preference]:
 
     A run in a file is ID/TRIAL, with the sweep's id.  Votes between two sweeps are in both folders.
     """
-    places = {folder.sweep_id: folder for folder in folders}
+    places = {str(folder.sweep_id): folder for folder in folders}
     found = dict[str, dict[str, Ballot]]()
     for file in sorted(file for folder in places.values() for file in (folder.path / VOTES_FOLDER).glob("*.json")):
         try:
             ballot = Ballot.from_dict(parse_json(file.read_bytes()))
-            runs = [run.partition("/") for run in ballot.runs]
+            (sweep, trial), (another, opponent) = (run.split("/") for run in ballot.runs)
         except (ValueError, TypeError, AttributeError) as error:
             raise GensweepError(f"{file} is damaged ({error}); remove it") from None
-        if all(sweep in places for sweep, _, _ in runs):
-            first, second = (f"{places[sweep].name}/{trial}" for sweep, _, trial in runs)
-            found.setdefault(ballot.page, {})[ballot.voter] = replace(ballot, runs=(first, second))
+        if {sweep, another} <= places.keys():
+            runs = f"{places[sweep].name}/{trial}", f"{places[another].name}/{opponent}"
+            found.setdefault(ballot.page, {})[ballot.voter] = replace(ballot, runs=runs)
     return {page: preference([*ballots.values()]) for page, ballots in found.items()}
 
 
@@ -44,10 +44,8 @@ def format_preference(found: Preference) -> list[str]:
         return [f"By eye, {found.preferred} and {found.other} look alike: only {ties}, from {people}."]
     percent = f"{100 * found.share:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f})"
     votes = f"{percent} of {counted(found.votes, 'vote')} from {people}{f', leaving out {ties}' if found.ties else ''}."
-    if found.low > 0.5:
-        lines = [f"By eye, people prefer {found.preferred} to {found.other}: {votes}"]
-    else:
-        lines = [f"By eye, {found.preferred} and {found.other} are too close to call: the first gets {votes}"]
+    unclear = f"By eye, {found.preferred} and {found.other} are too close to call: the first gets {votes}"
+    lines = [f"By eye, people prefer {found.preferred} to {found.other}: {votes}" if found.low > 0.5 else unclear]
     if found.votes < FEW_VOTES:
         lines.append(f"Warning: {counted(found.votes, 'vote')} by eye are few; collect at least {FEW_VOTES}.")
     if found.favoured_side is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from gensweep.results import Record
 
@@ -19,10 +19,7 @@ SIDE_ERROR = 0.05
 
 @dataclass(frozen=True)
 class Ballot(Record):
-    """The votes of one person, by pair: 1 for the left grid, 2 for the right one, 0 for neither.
-
-    `first_left` is true for pairs with the first of the `runs` on the left.
-    """
+    """Votes of one person: 1 for left, 2 for right, 0 for neither.  `first_left` are the sides of the first run."""
 
     page: str
     voter: str
@@ -33,7 +30,7 @@ class Ballot(Record):
 
 
 class Preference(NamedTuple):
-    """The preferred run, its share of the `votes` for a side, and the 95 % interval of the share."""
+    """The share of the preferred run in the `votes` for a side, with its 95 % interval; None without such votes."""
 
     preferred: str
     other: str
@@ -43,8 +40,8 @@ class Preference(NamedTuple):
     votes: int
     ties: int
     voters: int
-    favoured_side: Literal["left", "right"] | None
-    """The side with more votes than chance explains, as each run is on both sides equally often."""
+    favoured_side: str | None
+    """The side with more votes than chance explains: each run is on both sides equally often."""
 
 
 def preference(ballots: Sequence[Ballot]) -> Preference:
@@ -52,15 +49,12 @@ def preference(ballots: Sequence[Ballot]) -> Preference:
     from scipy.stats import binomtest  # a slow import that few commands need
 
     cast = [each for ballot in ballots for each in zip(ballot.votes, ballot.first_left, strict=False)]
-    ties, left, right = (sum(vote == side for vote, _ in cast) for side in (0, 1, 2))
+    left, right = (sum(vote == side for vote, _ in cast) for side in (1, 2))
     of_first, total = sum((vote == 1) is is_left for vote, is_left in cast if vote), left + right
-    (most, preferred), (_, other) = sorted(zip((of_first, total - of_first), ballots[0].runs, strict=True))[::-1]
-    if not total:
-        return Preference(preferred, other, None, None, None, 0, ties, len(ballots), None)
-    share, by_side = binomtest(most, total), binomtest(left, total)
-    interval = share.proportion_ci(method="wilson")
-    side: Literal["left", "right"] = "left" if left > right else "right"
-    favoured = side if by_side.pvalue < SIDE_ERROR else None
-    return Preference(
-        preferred, other, most / total, float(interval.low), float(interval.high), total, ties, len(ballots), favoured
-    )
+    (_, other), (most, preferred) = sorted(zip((of_first, total - of_first), ballots[0].runs, strict=True))
+    share, low, high, favoured = None, None, None, None
+    if total:
+        share, (low, high) = most / total, map(float, binomtest(most, total).proportion_ci(method="wilson"))
+        if binomtest(left, total).pvalue < SIDE_ERROR:
+            favoured = "left" if left > right else "right"
+    return Preference(preferred, other, share, low, high, total, len(cast) - total, len(ballots), favoured)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gensweep.api.by_eye import PAIRS, page_of
+from gensweep.api.by_eye import PAIRS, find_pair, page_of
 from gensweep.cli.main import run
 from gensweep.results import Identity
 
@@ -84,11 +84,10 @@ def test_sides_are_random_and_balanced_and_the_id_is_new_for_each_seed():
 
 
 def test_votes_add_up_and_are_kept_once_a_person(store, votes, capsys):
-    from gensweep.api.by_eye import entrants
-
-    runs = entrants("gans", "vaes")
-    _, first_left = page_of([each.checkpoint.sha256 for each in runs])
-    for_vae = [1 if left is (runs[0].sweep.name == "vaes") else 2 for left in first_left]
+    pair = find_pair("gans", "vaes")
+    _, first_left = page_of(pair)
+    vae_is_first = next(iter(pair.values())).name == "vaes/t0000"
+    for_vae = [1 if left is vae_is_first else 2 for left in first_left]
     one, other = votes("one.json", votes=for_vae), votes("other.json", votes=[*for_vae[:10], 0], voter="f" * 16)
     assert run([*PAIR, "--votes", one, "--votes", other, "--votes", one]) == 0
     capsys.readouterr()
@@ -122,10 +121,10 @@ def test_few_and_one_sided_votes_are_warned_of(store, votes, capsys):
     [
         ({"page": "0123456789abcdef"}, "is of another page than that of"),
         ({"votes": []}, "has no votes"),
-        ({"votes": [1, 3]}, "is damaged"),
-        ({"votes": [1] * (PAIRS + 1)}, "is damaged"),
-        ({"voter": "../../../t"}, "is damaged"),
-        ({"voter": None}, "is damaged"),
+        ({"votes": [1, 3]}, "is missing, damaged, or not saved"),
+        ({"votes": [1] * (PAIRS + 1)}, "is missing, damaged, or not saved"),
+        ({"voter": "../../../t"}, "is missing, damaged, or not saved"),
+        ({"voter": None}, "is missing, damaged, or not saved"),
     ],
 )
 def test_unfit_votes_are_refused_and_none_is_kept(store, votes, capsys, changes, words):
@@ -143,6 +142,8 @@ def test_unfit_votes_are_refused_and_none_is_kept(store, votes, capsys, changes,
         (["gans", "empty"], "the best checkpoint of empty/t0000 is missing"),
         (["gans"], "take two runs"),
         (["gans", "vaes", "--compare"], "take two runs"),
+        (["gans", "vaes", "--votes", "votes.json"], "take two runs"),
+        (["gans", "vaes", "--budget", "8h"], "--budget, --draw, --price, --watch and --no-html need --compare"),
     ],
 )
 def test_runs_that_cannot_be_compared_by_eye_are_refused(store, capsys, runs, words):
