@@ -92,7 +92,7 @@ def draw_grids(folder: Path, name: str) -> tuple[list[str], bool]:
 
 
 def keep_votes(runs: Mapping[str, TrialState], files: Sequence[Path]) -> Preference:
-    """Add votes to those that the sweeps hold; returns the result of all.
+    """Add votes to the earlier ones of the sweeps; returns the result of all.
 
     Raises ConfigError with one line per file that is damaged, empty, or of another page; then none is kept.
     """

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gensweep.results import Record
 
-#: A side is favoured if chance gives it as many votes with a probability below this.
+#: A side is favoured if the p-value of its votes is below this.
 SIDE_ERROR = 0.05
 
 

@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from gensweep.api.by_eye import PAIRS, find_pair, page_of
+from gensweep.api.by_eye import PAIRS, draw_grids, find_pair, page_of
 from gensweep.cli.main import run
 from gensweep.results import Identity
+from gensweep.tracking.checkpoints import checkpoint_folder
 
 IDENTITY = Identity("fd", "efficientnet_lite0", 8, "digits", "floor(127.5 x + 128)")
 PAIR = ["best", "gans", "vaes/t0000"]
@@ -83,7 +84,20 @@ def test_sides_are_random_and_balanced_and_the_id_is_new_for_each_seed():
     assert all(sides[pair] != sides[pair + 1] for _, sides in found for pair in range(0, PAIRS, 2))
 
 
+def test_a_vote_counts_for_the_run_whose_images_were_chosen(store, page, votes, capsys):
+    pictures = re.findall('<img src="(.*?)"', page)
+    for trial in ("gans/t0000", "vaes/t0000"):
+        own, _ = draw_grids(checkpoint_folder(trial), trial)
+        assert len(set(own)) == PAIRS
+        chosen = [1 if left in own else 2 for left in pictures[::2]]
+        assert run([*PAIR, "--votes", votes(votes=chosen), "--format", "json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)
+        assert (found["preferred"], found["share"]) == (trial, 1.0)
+
+
 def test_votes_add_up_and_are_kept_once_a_person(store, votes, capsys):
+    for file in kept(store):
+        file.unlink()
     pair = find_pair("gans", "vaes")
     _, first_left = page_of(pair)
     vae_is_first = next(iter(pair.values())).name == "vaes/t0000"
