@@ -107,7 +107,7 @@ def rename(folder: SweepFolder, name: str) -> SweepFolder:
             claim.renew(release=True)
             before.delete_all()
         folder.optuna.unlink(missing_ok=True)  # it has the old name; the log rebuilds it
-        folder.path.rename(target.path)  # last, so that the same command finishes what was interrupted
+        folder.path.rename(target.path)  # last, so that the same command can finish an interrupted renaming
     return target
 
 
