@@ -30,17 +30,24 @@ def _share(context: click.Context, parameter: click.Parameter, text: str) -> flo
 @click.option("--init", is_flag=True, help="Fix BASE's objective, data, budget and seeds for a stream of candidates.")
 @click.option("--against-current", is_flag=True, help="Judge one file or run against the current base of --name.")
 @click.option("--name", help="Name of the sweep; by default judge- and the candidate's name.")
-@click.option("--budget", metavar="AMOUNT", help="Most compute of all trainings together: 8e12flops or 5min.")
+@click.option("--budget", metavar="AMOUNT", help="Most compute of all trainings, without scoring: 8e12flops, 5min.")
 @click.option("--most-seeds", type=click.IntRange(2, 100), default=5, show_default=True, help="Most pairs.")
-@click.option("--min-gain", default="1%", show_default=True, callback=_share, help="The smallest gain that matters.")
+@click.option(
+    "--min-gain",
+    default="1%",
+    show_default=True,
+    callback=_share,
+    help="The smallest gain that matters, of BASE's score.",
+)
 @click.option("--error", default="5%", show_default=True, callback=_share, help="Probability to keep noise.")
 @root_option
 @format_option
 def judge(base: str | None, candidate: str | None, init: bool, against_current: bool, format: str, **how: Any) -> int:
     """Is a candidate better than a base, or is it noise? Trains pairs with the same seeds until that is clear.
 
-    BASE and CANDIDATE are YAML files or runs (SWEEP or SWEEP/TRIAL). Both get BASE's data, objective, seeds, compute
-    and workers. Exit code: 0 keep, 10 discard, 11 undecided. The same command continues an interrupted judgement.
+    BASE and CANDIDATE are YAML files or runs (SWEEP or SWEEP/TRIAL). Data, evaluation, objective, seed and compute of a
+    training are BASE's; a candidate that states others is refused. A kept candidate of a stream is its next base.
+    Exit code: 0 keep, 10 discard, 11 undecided, 2 bad input. The same command continues an interrupted judgement.
 
     \b
     Examples:
