@@ -155,15 +155,10 @@ def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
     return replace(split, pixels=split.pixels[chosen], labels=split.labels[chosen]), reference_name(split)
 
 
-def training_reference(trial: TrialConfig, images: Images, extractor: Extractor) -> Real:
-    """The extractor's view of the training images, and of the test split if there is one."""
-    return Real(images, extractor, cache_folder(), unseen=lambda: _unseen(trial, images))
-
-
 def _references(trial: TrialConfig, images: Images, extractor: Extractor) -> dict[str, Real | Statistics]:
     """The reference of each metric of samples; computes no features yet."""
     settings: EvaluationSettings = trial.bound("evaluation")()
-    of_training = training_reference(trial, images, extractor)
+    of_training = Real(images, extractor, cache_folder(), unseen=lambda: _unseen(trial, images))
     chosen = of_training if settings.against == "train" else _reference(trial, images, settings.against, extractor)
     return {name: of_training if METRICS[name].of_training else chosen for name in settings.of("samples")}
 
@@ -264,22 +259,20 @@ def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
             for name, reference in _references(trial, images, extractor).items():
                 if isinstance(reference, Real):
                     METRICS[name].check_reference(reference)
-            _check_generated(settings, images, "samples", last=True)
-            if section == "evaluation" and settings.rungs(trial.flat()["training.images"]):
-                _check_generated(settings, images, "rung_samples", last=False)
+            _check_generated(settings, images)
     if settings.of("likelihood"):
         hold_out(trial, images)
 
 
-def _check_generated(settings: EvaluationSettings, images: Images, key: str, *, last: bool) -> None:
+def _check_generated(settings: EvaluationSettings, images: Images) -> None:
     """Raise ParameterError if a metric needs more images."""
-    samples = torch.arange(settings.drawn(last=last))
+    samples = torch.arange(settings.drawn)
     try:
         for seed, name in product(CHECKED_SEEDS, settings.of("samples")):
             labels = sample_labels(images.class_counts, Noise(seed, samples))
             METRICS[name].check_generated(labels, images.class_names)
     except GensweepError as error:
-        raise ParameterError(key, str(error)) from error
+        raise ParameterError("samples", str(error)) from error
 
 
 def _missing_weights(trial: TrialConfig, section: str) -> str | None:

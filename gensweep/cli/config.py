@@ -9,7 +9,6 @@ import click
 
 from gensweep.cli.sweep_options import override_options
 from gensweep.errors import ConfigError
-from gensweep.report.completion import space_names
 from gensweep.report.output import print_warnings
 
 
@@ -25,7 +24,7 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("files", nargs=-1, required=True, shell_complete=space_names)
+@click.argument("files", nargs=-1, required=True)
 @override_options
 def validate(files: tuple[str, ...], overrides: tuple[str, ...], scale: str | None) -> None:
     """Check files, the corners of their search spaces and all of their scales; shows every problem.

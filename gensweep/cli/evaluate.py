@@ -8,7 +8,6 @@ import click
 
 from gensweep.cli.sweep_options import set_option
 from gensweep.errors import ConfigError
-from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, option_bundle, print_rows
 from gensweep.rescoring.sampling_axes import (
     axes_options,
@@ -52,7 +51,7 @@ scoring_options = option_bundle(
 
 
 @click.command()
-@click.argument("run", shell_complete=run_names)
+@click.argument("run")
 @axes_options
 @scoring_options
 @set_option("Change one value of evaluation.")

@@ -9,11 +9,10 @@ from pathlib import Path
 import click
 
 from gensweep.errors import ConfigError
-from gensweep.report.completion import shipped_names
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=shipped_names)
+@click.argument("name", required=False)
 @click.option(
     "-o",
     "--output",

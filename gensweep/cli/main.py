@@ -14,7 +14,6 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from gensweep import __version__, plugins
 from gensweep.causes import plain_cause
@@ -76,11 +75,6 @@ class LazyGroup(click.Group):
         if close := difflib.get_close_matches(cmd_name, [*OWN, *further], n=1):
             ctx.fail(f"No such command {cmd_name!r}; did you mean {close[0]!r}?")
         return None
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """All commands and the options of the group, without importing any command."""
-        names = [CompletionItem(name, help=text) for name, text in _help() if name.startswith(incomplete)]
-        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands, without importing any."""

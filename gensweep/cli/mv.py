@@ -7,11 +7,10 @@ from pathlib import Path
 import click
 
 from gensweep.cli.sweep_options import root_option
-from gensweep.report.completion import sweep_names
 
 
 @click.command()
-@click.argument("name", metavar="SWEEP", shell_complete=sweep_names)
+@click.argument("name", metavar="SWEEP")
 @click.argument("new_name")
 @root_option
 def mv(name: str, new_name: str, root: Path) -> None:

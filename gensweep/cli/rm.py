@@ -7,11 +7,10 @@ from pathlib import Path
 import click
 
 from gensweep.cli.sweep_options import root_option
-from gensweep.report.completion import sweep_names
 
 
 @click.command()
-@click.argument("name", metavar="SWEEP", shell_complete=sweep_names)
+@click.argument("name", metavar="SWEEP")
 @click.option("--checkpoints", is_flag=True, help="Remove only the checkpoints; scores and pictures stay.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @root_option

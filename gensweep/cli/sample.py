@@ -12,7 +12,6 @@ import click
 
 from gensweep.cli.sweep_options import set_option
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, option_bundle, print_rows, print_warnings
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ drawing_options = option_bundle(
 
 
 @click.command()
-@click.argument("run", shell_complete=run_names)
+@click.argument("run")
 @click.option(
     "-n", "--count", type=click.IntRange(1, MAX_COUNT), default=64, show_default=True, help="Number of images."
 )

@@ -7,21 +7,18 @@ from typing import Any
 import click
 
 from gensweep.cli.sweep_options import override_options, root_option, storage_option
-from gensweep.report.completion import run_names, space_names
 
 
 @click.command()
-@click.argument("file", required=False, shell_complete=space_names)
+@click.argument("file", required=False)
 @click.option(
     "--from-run",
     metavar="RUN",
-    shell_complete=run_names,
     help="Repeat a trial: SWEEP (its best score) or SWEEP/TRIAL.",
 )
 @click.option(
     "--continue-from",
     metavar="RUN",
-    shell_complete=run_names,
     help="Train a trial longer, from its best checkpoint: --set training.images=N is its length. A run as above, or a "
     "checkpoint's folder.",
 )

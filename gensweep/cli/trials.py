@@ -7,12 +7,11 @@ from pathlib import Path
 import click
 
 from gensweep.cli.sweep_options import root_option
-from gensweep.report.completion import sweep_names
 from gensweep.report.output import format_option, print_remark, print_rows, print_warnings
 
 
 @click.command()
-@click.argument("sweep", required=False, shell_complete=sweep_names)
+@click.argument("sweep", required=False)
 @root_option
 @format_option
 def trials(sweep: str | None, root: Path, format: str) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gensweep.cli.sweep_options import override_options, price_option, root_option, storage_option
-from gensweep.report.completion import space_names, sweep_names
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 
 if TYPE_CHECKING:
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
 
 def _sweep_option(name: str, help: str) -> Callable[[Any], Any]:
     """An option that names a stored sweep."""
-    return click.option(name, metavar="NAME|URL", shell_complete=sweep_names, help=help)
+    return click.option(name, metavar="NAME|URL", help=help)
 
 
 @click.command()
-@click.argument("file", required=False, shell_complete=space_names)
+@click.argument("file", required=False)
 @click.argument("trial", nargs=-1)
 @click.option("--name", help="Name of the sweep, instead of the file's.")
 @_sweep_option("--resume", "Resume an interrupted sweep, by name, or from its storage.")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 #: Settings of `evaluation` for scores during training.
-COURSE_KEYS = ("every", "at", "rung_samples")
+COURSE_KEYS = ("every", "at")
 
 
 @dataclass(frozen=True)
@@ -216,18 +216,18 @@ def _identity_problems(
 ) -> Iterator[Problem]:
     """Keys of a space that change the meaning of a metric's scores, so that trials could not be ranked."""
     for metric in dict.fromkeys(metric for _, metric in named_metrics(config) if metric in registries.metrics()):
-        found = [(corner, _identities(trial, metric)) for corner, trial in corners]
-        for corner, identities in found:
-            if identities == found[0][1]:
+        found = [(corner, _identity(trial, metric)) for corner, trial in corners]
+        for corner, identity in found:
+            if identity == found[0][1]:
                 continue
             # The most similar trial of another identity shows which setting makes the difference.
-            others = [(_changed(corner, other), theirs) for other, theirs in found if theirs != identities]
+            others = [(_changed(corner, other), theirs) for other, theirs in found if theirs != identity]
             (key, *_), theirs = min(others, key=lambda each: len(each[0]))
             of = corner if key in corner.settings else found[0][0]
-            how = [how for one, two in zip(theirs, identities, strict=True) for how in one.differences(two).values()]
+            how = next(iter(theirs.differences(identity).values()))
             message = (
                 f"with {show(of.settings[key])} a score of {metric} cannot be compared with scores of other trials "
-                f"(different {how[0].partition(':')[0]}); use one value, or run a sweep for each"
+                f"(different {how.partition(':')[0]}); use one value, or run a sweep for each"
             )
             yield Problem(of.places[key] or base_place, key, message)
 
@@ -236,17 +236,16 @@ def _changed(one: _Corner, other: _Corner) -> list[str]:
     return [key for key in {**one.settings, **other.settings} if one.settings.get(key) != other.settings.get(key)]
 
 
-def _identities(trial: TrialConfig, metric: str) -> tuple[Identity, Identity]:
-    """Identities of a trial's last score and of its earlier ones, with settings in place of unknown hashes."""
+def _identity(trial: TrialConfig, metric: str) -> Identity:
+    """Identity of a trial's scores, with settings in place of unknown hashes."""
     evaluation: EvaluationSettings = trial.bound("evaluation")()
-    last = evaluation.identity(
+    return evaluation.identity(
         metric,
         trial.bound("training")(),
         extractor=setting(trial, "evaluation.extractor").model_dump_json(),
         reference=json.dumps(_reference(trial, metric, evaluation)),
         held_out=evaluation.likelihood().images,
     )
-    return last, evaluation.before_the_end(last)
 
 
 def _reference(trial: TrialConfig, metric: str, evaluation: EvaluationSettings) -> Any:

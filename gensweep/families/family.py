@@ -153,16 +153,6 @@ class Likelihood(Protocol):
 
 
 @runtime_checkable
-class Judging(Family, Protocol):
-    """A family with a discriminator, named by `judge` in `networks`."""
-
-    judge: str
-
-    def judged(self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:
-        """Logits of real images from `networks[judge]`."""
-
-
-@runtime_checkable
 class MixedCost(Protocol):
     """A family that does more work for some training images than for others."""
 

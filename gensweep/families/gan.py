@@ -127,7 +127,7 @@ class Adversarial:
 class GanFamily:
     """A generator and a discriminator that take turns.  Source: Goodfellow et al. 2014."""
 
-    sampled, judge = GENERATOR, DISCRIMINATOR
+    sampled = GENERATOR
     of_training: tuple[str, ...] = ("gan",)
 
     def __init__(
@@ -166,11 +166,6 @@ class GanFamily:
         """One pass through the generator."""
         z = noise.normal(self.gan.latent, stream=SAMPLING_LATENT_STREAM)
         return network(z, labels if self.classes else None).float()  # type: ignore[no-any-return]
-
-    def judged(self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:
-        """The discriminator's logits of images without augmentation."""
-        time = torch.zeros(len(images), device=images.device) if self.gan.augmentation.timed else None
-        return _logits(self.networks[DISCRIMINATOR], Augmented(images, time), labels)
 
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
         """The losses of one step: the discriminator's on real and on fake images, then the generator's on these fakes.

@@ -181,7 +181,6 @@ def trial_rows(sweep: StoredSweep) -> list[dict[str, Any]]:
     best, several = sweep.state.best, len({trial.family for trial in sweep.trials}) > 1
     differs = varied_by_family(sweep.trials)
     scores = [trial.score for trial in sweep.trials if trial.score is not None]
-    unlike = len({score.identity for score in scores}) > 1
     title = metric_title(sweep.state.metric, scores[0].identity) if scores else sweep.state.metric
     return [
         {
@@ -189,7 +188,6 @@ def trial_rows(sweep: StoredSweep) -> list[dict[str, Any]]:
             "status": trial.status,
             **({"family": family_name(trial.family)} if several else {}),
             title: None if trial.score is None else trial.score.value,
-            **({"scored by": trial.score and wording.counted(trial.score.identity.samples, "image")} if unlike else {}),
             "diversity": format_diversity(trial.signals),
             "images": wording.count(trial.cost.images),
             "train s": _rounded(trial.cost.train_seconds),

@@ -133,7 +133,7 @@ class Rescorer:
     def drawn(self) -> int:
         """The number of generated images for one outcome: few if only a likelihood is computed."""
         settings: EvaluationSettings = self._evaluated.bound("evaluation")()
-        return settings.drawn(last=True)
+        return settings.drawn
 
     @property
     def _evaluated(self) -> TrialConfig:

@@ -257,7 +257,7 @@ def _corner(
         return Corner(params, parameters, length, length and flops * length)
     length = settings["training.images"] if bounded is None else min(settings["training.images"], int(bounded / pace))
     evaluation: EvaluationSettings = trial.bound("evaluation")()
-    drawn = evaluation.drawn(last=True) + len(evaluation.rungs(length)) * evaluation.drawn(last=False)
+    drawn = evaluation.drawn * (1 + len(evaluation.rungs(length)))
     seconds = pace * (length + drawn * costs.sample_flops(trial) / max(flops, 1.0)) / workers
     return Corner(params, parameters, length, flops * length, seconds)
 

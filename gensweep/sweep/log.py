@@ -113,12 +113,11 @@ class EventLog:
             tail = opened.read(end - begin)
         return str(zlib.crc32(tail)) if len(tail) == end - begin and (not tail or tail.endswith(b"\n")) else None
 
-    def read(self, start: int = 0, trial: str | None = None) -> Iterator[LogEntry]:
-        """The events after a position, oldest first; with `trial`, only events that name it.
+    def read(self, start: int = 0) -> Iterator[LogEntry]:
+        """The events after a position, oldest first.
 
         Raises DamagedLogError for an unreadable line; in a complete log also for a repeated line.
         """
-        wanted = b"" if trial is None else _json({"trial": trial})[1:-1]
         if not self.file.exists():
             return
         blank: int | None = None
@@ -134,9 +133,9 @@ class EventLog:
                     continue
                 if blank is not None:  # blank lines at the end are left over from a truncated line
                     raise DamagedLogError(self.file, blank, "an empty line")
-                if wanted not in line or (entry := self._parsed(line, begin, end)) is None:
+                if (entry := self._parsed(line, begin, end)) is None:
                     continue
-                if start == 0 and trial is None:
+                if start == 0:
                     self._check_once(line, entry.event, begin, lines, trials)
                 yield entry
 

@@ -35,10 +35,10 @@ SUSPECTS_SHOWN = 16
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Evaluates a family: settings, an extractor, metrics, and the identity of each metric's last score.
+    """Evaluates a family: settings, an extractor, metrics, and the identity of each metric's scores.
 
     `images` are the training images; samples have their shape and class proportions.  Sample metrics need the
-    extractor, likelihood metrics the `held_out` images.  Evaluations before the `last` may draw fewer images.
+    extractor, likelihood metrics the `held_out` images.
     `anchors` returns anchors by metric for a number of images; its first call may take as long as two evaluations.
     """
 
@@ -48,13 +48,12 @@ class Evaluator:
     metrics: Mapping[str, Metric]
     identities: Mapping[str, Identity]
     held_out: Images | None = None
-    last: bool = True
     anchors: Callable[[int], Mapping[str, Anchors]] = lambda _: {}
 
     @property
     def samples(self) -> int:
         """Number of images to sample."""
-        return self.settings.drawn(last=self.last)
+        return self.settings.drawn
 
     def metrics_of(self, needs: Needs) -> dict[str, Metric]:
         """Metrics of samples, or metrics of likelihood."""
@@ -62,10 +61,9 @@ class Evaluator:
 
     def score(self, name: str, value: float, estimate: Estimate | None = None) -> Score:
         """A metric's value with its identity, uncertainty and anchors."""
-        identity = self.identities[name] if self.last else self.settings.before_the_end(self.identities[name])
         unbiased = {} if estimate is None else {part: getattr(estimate, part) for part in UNBIASED_PARTS}
         floor, ceiling = self.anchors(self.samples).get(name, Anchors())
-        return Score(value, METRICS[name].mode, identity, floor=floor, ceiling=ceiling, **unbiased)
+        return Score(value, METRICS[name].mode, self.identities[name], floor=floor, ceiling=ceiling, **unbiased)
 
 
 class EvaluationResult(NamedTuple):

@@ -37,14 +37,13 @@ LOSSES_LOGGED = 50
 class Progress(NamedTuple):
     """Losses and signals by name, averaged over all workers and the steps since the last event.
 
-    An evaluation may be `due`; it is the `last` at the end of the training.
+    An evaluation may be `due`.
     """
 
     images: int
     losses: dict[str, float]
     signals: dict[str, float]
     due: bool = False
-    last: bool = False
 
 
 class LossSums:
@@ -227,10 +226,9 @@ def train(learner: Learner, loader: Loader, rungs: Sequence[int] = ()) -> Iterat
     while learner.images < length:
         before = learner.images
         learner.step(loader)
-        last = learner.images >= length
-        due = last or bisect_right(rungs, before) < bisect_right(rungs, learner.images)
+        due = learner.images >= length or bisect_right(rungs, before) < bisect_right(rungs, learner.images)
         logged = due or learner.images // log_every > before // log_every
-        yield learner.flush()._replace(due=due, last=last) if logged else None
+        yield learner.flush()._replace(due=due) if logged else None
 
 
 def _dropout_seed(seed: int, position: int, rank: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -116,11 +116,7 @@ def drawn_unscored(samples: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """Scores and checkpoints: at the end, and before after each `every` images or at shares of the training.
-
-    With `rung_samples`, evaluations before the end are cheaper.  A scheduler can use them, but they have another
-    identity, so only the last score counts.
-    """
+    """Scores and checkpoints: at the end, and before after each `every` images or at shares of the training."""
 
     every: Annotated[Positive | None, doc("training images between two evaluations; null: use `at`")] = None
     at: Annotated[
@@ -147,9 +143,6 @@ class EvaluationSettings:
             "pictures in a folder, or, for fd and fid only, a statistics file such as pytorch-fid's"
         ),
     ] = "train"
-    rung_samples: Annotated[
-        Annotated[int, Ge(2)] | None, doc("images of the evaluations before the last; null: `samples`")
-    ] = None
     likelihood: Annotated[Callable[[], LikelihoodSettings], Section(LikelihoodSettings)]
 
     def of(self, needs: Needs) -> list[str]:
@@ -163,11 +156,10 @@ class EvaluationSettings:
         shares = DEFAULT_SHARES if self.at is None else self.at
         return sorted({max(1, round(share * images)) for share in shares} - {images})
 
-    def drawn(self, *, last: bool) -> int:
-        """Images of the last evaluation, or of one before; if none are scored, images for viewing."""
-        if not self.of("samples"):
-            return drawn_unscored(self.samples)
-        return self.samples if last else self.rung_samples or self.samples
+    @property
+    def drawn(self) -> int:
+        """Images of an evaluation; if none are scored, images for viewing."""
+        return self.samples if self.of("samples") else drawn_unscored(self.samples)
 
     def identity(
         self,
@@ -178,7 +170,7 @@ class EvaluationSettings:
         extractor: str | None = None,
         held_out: int = 0,
     ) -> Identity:
-        """Identity of a metric's last score.
+        """Identity of a metric's scores.
 
         Needs the extractor's id, the name of the reference, and the number of images for a likelihood.
         """
@@ -197,9 +189,3 @@ class EvaluationSettings:
                 labels=None,
             )
         return Identity(metric, extractor, self.samples, reference, QUANTISATION, weights)
-
-    def before_the_end(self, identity: Identity) -> Identity:
-        """Identity of scores before the last, which may use fewer images."""
-        if METRICS[identity.metric].needs == "likelihood":
-            return identity
-        return replace(identity, samples=self.rung_samples or identity.samples)

@@ -60,10 +60,9 @@ def run_trial(
         reporter.paced(learner.training.images, learner.images / learner.seconds)
         trial.log(first)
     rungs = evaluator.settings.rungs(learner.training.images)
-    if learner.images >= learner.training.images:
-        trial.evaluate(last=True)
-    elif paced and any(rung <= learner.images for rung in rungs):  # passed before the length was known
-        trial.evaluate(last=False)
+    passed = paced and any(rung <= learner.images for rung in rungs)  # before the length was known
+    if passed or learner.images >= learner.training.images:
+        trial.evaluate()
     ticker, started = Ticker(learner), synchronised_time(learner.device)
     for progress in train(learner, trial.loader, rungs):
         reporter.moved("training")
@@ -74,7 +73,7 @@ def run_trial(
         if progress is not None:
             trial.log(progress)
         if progress is not None and progress.due:
-            trial.evaluate(last=progress.last)
+            trial.evaluate()
         elif tick and trial.checkpoint_is_due():
             trial.save()
         started = synchronised_time(learner.device)
@@ -97,8 +96,6 @@ class _Trial:
     """Time of the last checkpoint, or of the start."""
     logged_at: tuple[int, float] = (0, 0.0)
     """Images and seconds of training at the last report of losses, or at resuming."""
-    flops_of_scoring: dict[bool, float] = field(default_factory=dict)
-    """Seconds of one evaluation, by whether it is the last."""
 
     def __post_init__(self) -> None:
         learner = self.learner
@@ -110,6 +107,7 @@ class _Trial:
             params=sum(each.numel() for each in trained_parameters(learner.family)),
             activation_bytes=activation_bytes(learner.family, self.loader, learner.autocast),
         )
+        self.flops_of_scoring = scoring_flops(learner.family, self.evaluator, self.flops_of_drawing)
 
     def resume(self) -> bool:
         """Resume from the newest checkpoint that is undamaged on all ranks.
@@ -156,9 +154,9 @@ class _Trial:
         del numbers["images"]
         self.reporter.progress(self.learner.images, numbers)
 
-    def evaluate(self, *, last: bool) -> None:
+    def evaluate(self) -> None:
         """Evaluate, save and report."""
-        learner, evaluator = self.learner, replace(self.evaluator, last=last)
+        learner, evaluator = self.learner, self.evaluator
         network, share = merged(learner.sampler), len(learner.workers.share(evaluator.samples))
         self.reporter.moved("scoring")
         # Sampling one batch may need a thousand network calls.
@@ -172,9 +170,7 @@ class _Trial:
         )
         hook.remove()
         self.scoring_device_seconds += (result.sample_seconds + result.evaluate_seconds) * learner.workers.world
-        if last not in self.flops_of_scoring:
-            self.flops_of_scoring[last] = scoring_flops(learner.family, evaluator, self.flops_of_drawing)
-        self.scoring_flops += self.flops_of_scoring[last]
+        self.scoring_flops += self.flops_of_scoring
         cost = replace(
             self.constant_cost, sample_seconds=result.sample_seconds, evaluate_seconds=result.evaluate_seconds
         )

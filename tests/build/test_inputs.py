@@ -66,16 +66,8 @@ def test_a_metric_needs_real_images_enough(section, metric, limit, words):
     ],
 )
 def test_a_metric_needs_generated_images_enough(section, metric, samples, words):
-    for key in ("samples", "rung_samples") if section == "evaluation" else ("samples",):
-        settings = {"metrics": [metric], "samples": 500, key: samples}
-        (problem,) = problems(section, settings, data__limit=300)
-        assert problem.startswith(f"{section}.{key}: {words}")
-
-
-def test_where_nothing_is_scored_before_the_end_few_images_do(tmp_path):
-    few = {"data__limit": 300, "evaluation__samples": 300, "evaluation__rung_samples": 5}
-    check_inputs([config("diffusion", evaluation__metrics=["density"], evaluation__at=[], **few)])
-    check_inputs([config("diffusion", **few)], {"evaluation.metrics": ["fd_by_class"]})
+    (problem,) = problems(section, {"metrics": [metric], "samples": samples}, data__limit=300)
+    assert problem.startswith(f"{section}.samples: {words}")
 
 
 def test_images_that_are_enough_are_let_pass():

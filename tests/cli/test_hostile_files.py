@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import shutil
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -104,23 +103,12 @@ def as_yaml(marker):
     return f"!!python/object/apply:builtins.open ['{marker}', 'w']\n".encode()
 
 
-def as_archive(marker):
-    """What torch.jit.load and torch.export.load take for theirs until they read it."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name in ("data.pkl", "constants.pkl"):
-            archive.writestr(f"archive/{name}", as_pickle(marker))
-        archive.writestr("archive/version", "3\n")
-    return file.getvalue()
-
-
 FINETUNE = ["finetune", "checkpoint", "--data", "pictures", "--name", "tuned"]
 STATE = "checkpoint/state.safetensors"
 FACTS = "checkpoint/checkpoint.json"
 EVENTS = "sweeps/tiny/events.jsonl"
 #: The checkpoint of the sweep.
 OF_RUNS = "sweeps/tiny/checkpoints/"
-GENERATOR = ["evaluate-images", "--torchscript", "G.pt", "--latent", "4", "--like", "tiny"]
 #: file, what it becomes, the command that reads it, its exit code, words of its line
 CASES = [
     (STATE, as_pickle, ["sample", "checkpoint"], 1, "state.safetensors"),
@@ -132,10 +120,6 @@ CASES = [
     (FACTS, as_pickle, FINETUNE, 1, "checkpoint.json is damaged"),
     ("a.safetensors", as_pickle, ["sample", "checkpoint", "--adapter", "a.safetensors"], 1, "a.safetensors"),
     ("a.safetensors", as_torch_file, ["sample", "checkpoint", "--adapter", "a.safetensors"], 1, "a.safetensors"),
-    ("G.pt", as_pickle, GENERATOR, 2, "--trust"),
-    ("G.pt", as_pickle, [*GENERATOR, "--trust"], 2, "G.pt"),
-    ("G.pt", as_torch_file, [*GENERATOR, "--trust"], 2, "G.pt"),
-    ("G.pt", as_archive, [*GENERATOR, "--trust"], 2, "G.pt"),
     ("s.yaml", as_yaml, ["tune", "s.yaml"], 2, "s.yaml:1"),
     ("s.yaml", as_pickle, ["tune", "s.yaml"], 2, "s.yaml"),
     ("sweeps/tiny/sweep.json", as_pickle, ["tune", "--resume", "tiny"], 1, "sweep.json cannot be read"),

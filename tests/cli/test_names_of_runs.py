@@ -10,7 +10,7 @@ import pytest
 from gensweep.cli.main import run
 from gensweep.errors import GensweepError
 
-FAST = ("--samples", "8", "--permutations", "19", "--levels", "1", "--draws", "0")
+FAST = ("--samples", "8", "--permutations", "19", "--levels", "1")
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,6 @@ def test_a_problem_of_one_branch_says_which(refused):
     [
         ("training.ema_half_life: {choice: [0, 50000]}", "training.ema_half_life", "weights"),
         ("evaluation.samples: {int: [100, 200]}", "evaluation.samples", "generated images"),
-        ("evaluation.rung_samples: {choice: [null, 100]}", "evaluation.rung_samples", "generated images"),
         ("evaluation.against: {choice: [train, test]}", "evaluation.against", "reference images"),
         ("evaluation.extractor: {choice: [{kind: dinov2}, {kind: inception}]}", "extractor.kind", "feature extractor"),
         ("evaluation.extractor.resolution: {choice: [64, 128]}", "extractor.resolution", "feature extractor"),

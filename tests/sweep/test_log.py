@@ -108,13 +108,6 @@ def test_reading_goes_on_where_it_stopped(tmp_path):
     assert list(log.read(entries[3].end)) == entries[4:]
 
 
-def test_the_events_of_a_trial_can_be_read_alone(tmp_path):
-    log = EventLog(tmp_path / "events.jsonl")
-    for event in (Started("t0001"), Started("t00011"), Noted("t0002", "t0001"), Progressed("t0001", 5, {"loss": 1.0})):
-        log.append(event)
-    assert [event for event, *_ in log.read(trial="t0001")] == [Started("t0001"), Progressed("t0001", 5, {"loss": 1.0})]
-
-
 def test_a_damaged_line_is_named_and_not_passed_over(tmp_path):
     log = history(tmp_path)
     lines = log.file.read_bytes().splitlines(keepends=True)

@@ -168,11 +168,10 @@ def heun(
     """
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])
-    whole = getattr(levels, "whole", sigmas)
-    rise = 1 + min(churn / (len(whole) - 1), MAX_CHURN)
+    rise = 1 + min(churn / (len(sigmas) - 1), MAX_CHURN)
     for now, after, stream in transitions(sigmas):
         if churn and churn_min <= now <= (math.inf if churn_max is None else churn_max):
-            raised = min(rise * now, whole[0])
+            raised = min(rise * now, sigmas[0])
             fresh = churn_noise * math.sqrt(raised**2 - now**2)
             x = x + fresh * noise.normal(*x.shape[1:], stream=stream)
             now = raised

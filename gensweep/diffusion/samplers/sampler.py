@@ -42,10 +42,7 @@ WHERE_LEVELS_LIE = doc(
 
 @runtime_checkable
 class Levels(Protocol):
-    """The noise levels that a sampler can visit.
-
-    Levels of a part of a longer chain also have `whole: list[float]`, all levels of the chain followed by 0.
-    """
+    """The noise levels that a sampler can visit."""
 
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
         """`steps` noise levels, falling, and 0 at the end; None means every level of the process.
@@ -82,19 +79,6 @@ def from_noise(eps: Float[Tensor, "b c h w"]) -> Start:
         return eps * torch.tensor(1 + sigma**2, dtype=torch.float64).sqrt().item()
 
     return start
-
-
-def visited(levels: Levels, sampler: Sampler, noise: Noise) -> list[float]:
-    """The levels that a sampler visits, falling, with 0 at the end; no network is run."""
-    recorded: list[float] = []
-
-    class Recording:
-        def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
-            recorded[:] = levels.sigmas(steps, spacing)
-            return list(recorded)
-
-    sampler(Recording(), lambda x, *_: x, lambda _: torch.zeros(len(noise.samples), 1, 1, 1), noise)
-    return recorded
 
 
 def transitions(sigmas: list[float]) -> Iterator[tuple[float, float, int]]:

@@ -9,7 +9,6 @@ import click
 
 from gensweep.cli.sample import draw_near_gpus, drawing_options
 from gensweep.errors import ConfigError
-from gensweep.report.completion import run_names
 
 if TYPE_CHECKING:
     from gensweep.build.model import Model
@@ -19,13 +18,11 @@ if TYPE_CHECKING:
 DEFAULT_STRENGTH = 0.5
 #: The same with a mask: the result should not depend on the old content of the white part.
 DEFAULT_MASK_STRENGTH = 1.0
-#: Largest number of rounds with a mask; beyond a few dozen nothing changes.
-MAX_ROUNDS = 100
 FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("run", shell_complete=run_names)
+@click.argument("run")
 @click.argument("picture", type=FILE)
 @click.option("-n", "--count", type=click.IntRange(1), default=8, show_default=True, help="How many images.")
 @click.option(
@@ -37,13 +34,6 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--inpaint", type=FILE, metavar="MASK", help="Redraw where MASK, as large as PICTURE, is white; keep the rest."
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(1, MAX_ROUNDS),
-    metavar="N",
-    help="With --inpaint: repeat each part of the noise levels N times (RePaint), so that the new part matches the "
-    "kept part; takes N times as long.  [default: 1]",
-)
 @click.option("--interpolate", type=FILE, metavar="PICTURE_B", help="Frames between PICTURE and this one.")
 @drawing_options
 def edit(
@@ -52,7 +42,6 @@ def edit(
     count: int,
     strength: float | None,
     inpaint: Path | None,
-    rounds: int | None,
     interpolate: Path | None,
     output: Path,
     **how: Any,
@@ -64,21 +53,19 @@ def edit(
     \b
     Examples:
       gensweep edit ddpm-cifar10 car.jpg --strength 0.6 --class ship
-      gensweep edit ddpm-cifar10 car.jpg --inpaint mask.png --rounds 10
+      gensweep edit ddpm-cifar10 car.jpg --inpaint mask.png
       gensweep edit ddpm-cifar10 car.jpg --interpolate ship.jpg -n 9
     """
     from gensweep.data.picture_decoding import read_picture
     from gensweep.extras.editing.drawing import Pictures
     from gensweep.report.sample_files import check_output
 
-    others = {"--strength": strength, "--inpaint": inpaint, "--rounds": rounds}
+    others = {"--strength": strength, "--inpaint": inpaint}
     problems = [
         f"{option} cannot be combined with --interpolate; leave one of them out"
         for option, value in others.items()
         if interpolate is not None and value is not None
     ]
-    if rounds is not None and not (inpaint or interpolate):
-        problems.append("--rounds needs a mask; add --inpaint MASK")
     guided = how["guidance"] is not None or any(each.startswith("family.guidance") for each in how["overrides"])
     if interpolate is not None and how["class_name"] is None and guided:
         problems.append("guidance: an interpolation without a class has no label; add --class, or leave it out")
@@ -94,7 +81,7 @@ def edit(
         )
     if strength is None:
         strength = DEFAULT_STRENGTH if mask is None else DEFAULT_MASK_STRENGTH
-    pictures = Pictures(image, strength, mask, rounds or 1, other)
+    pictures = Pictures(image, strength, mask, other)
     draw_near_gpus(draw_pictures, run, count, output, pictures, **how)
 
 

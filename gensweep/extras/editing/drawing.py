@@ -16,7 +16,6 @@ from gensweep.data.picture_decoding import squared
 from gensweep.diffusion.sdedit import edit
 from gensweep.errors import ConfigError
 from gensweep.extras.editing.interpolation import decode, encode, encoding_levels, slerp
-from gensweep.extras.editing.repaint import repainting
 from gensweep.families.family import Denoising, Encoding
 from gensweep.metrics.extractors import to_uint8
 from gensweep.noise import Noise
@@ -34,13 +33,11 @@ class Pictures:
     """The user's request: `image` alone, with a `mask`, or interpolated to `other`.
 
     `strength` in [0, 1] is the share of the image, or of its latents, that is first replaced by noise.
-    With a mask the sampler repeats its levels in `rounds`, see `repaint`.
     """
 
     image: Image.Image
     strength: float
     mask: Image.Image | None = None
-    rounds: int = 1
     other: Image.Image | None = None
 
 
@@ -129,9 +126,8 @@ def _versions(
     def draw(indices: Tensor) -> Tensor:
         noise, shown = Noise(seed, indices), None if labels is None else labels[indices]
         if isinstance(family, Denoising):
-            sampler = family.sampler if pictures.rounds == 1 else repainting(family.sampler, pictures.rounds)
             denoise = family.denoise(network, shown)
-            return to_uint8(edit(family.process, sampler, denoise, noise, x_0, strength=s, redraw=redraw))
+            return to_uint8(edit(family.process, family.sampler, denoise, noise, x_0, strength=s, redraw=redraw))
         own = family.encode(network, x_0.expand(len(indices), -1, -1, -1), shown)
         return to_uint8(family.decode(network, math.sqrt(1 - s**2) * own + s * family.prior(noise), noise, shown))
 

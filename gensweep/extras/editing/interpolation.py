@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler, visited
+from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler, Spacing
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
 
@@ -37,7 +37,15 @@ def deterministic_levels(levels: Levels, sampler: Sampler) -> list[float]:
 
     Raises ConfigError if the sampler adds noise.
     """
-    return visited(levels, sampler, _Silent(0, torch.arange(1)))
+    recorded: list[float] = []
+
+    class Recording:
+        def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
+            recorded[:] = levels.sigmas(steps, spacing)
+            return list(recorded)
+
+    sampler(Recording(), lambda x, *_: x, lambda _: torch.zeros(1, 1, 1, 1), _Silent(0, torch.arange(1)))
+    return recorded
 
 
 def encode(sigmas: Sequence[float], denoise: Denoise, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

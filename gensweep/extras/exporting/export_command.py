@@ -9,7 +9,6 @@ import click
 
 from gensweep import plugins
 from gensweep.cli.sweep_options import set_option
-from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, print_rows
 
 #: Entry-point group of export targets, functions such as those in `export_targets`.
@@ -18,7 +17,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command()
-@click.argument("run", shell_complete=run_names)
+@click.argument("run")
 @click.option("--to", "target", type=click.Choice([*plugins.offered(TARGETS)]), required=True, help="Format.")
 @click.option("-o", "--output", type=FOLDER, help="Folder to write.  [default: exported/RUN-TO]")
 @click.option("--force", is_flag=True, help="Replace an earlier export.")

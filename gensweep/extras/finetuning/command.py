@@ -9,13 +9,12 @@ import click
 
 from gensweep.cli.sweep_options import root_option, set_option, storage_option
 from gensweep.errors import ConfigError
-from gensweep.report.completion import run_names
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command()
-@click.argument("run", shell_complete=run_names)
+@click.argument("run")
 @click.option("--data", type=FOLDER, help="Folder of pictures; its name is the new class.")
 @click.option("--class", "class_name", metavar="NAME", help="A class of the base's data set.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N images.")

@@ -1,1 +1,1 @@
-"""Score images and generators of other programs like those of trials, and rank them together."""
+"""Score images and pipelines of other programs, and rank them with trials."""

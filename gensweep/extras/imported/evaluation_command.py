@@ -1,4 +1,4 @@
-"""Score images and generators of other programs, print the score, and save it."""
+"""Score images and pipelines of other programs, print the score, and save it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from gensweep.config.trial_config import common_sections
 from gensweep.data.image_folder import check_one_set
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.extras.imported.command import ImportedOptions, is_pipeline
-from gensweep.extras.imported.exported import ExportedGenerator
 from gensweep.extras.imported.pipelines import DiffusersPipeline
-from gensweep.extras.imported.scoring import ImportedEvaluation, evaluate_folder, evaluate_generator
+from gensweep.extras.imported.scoring import ImportedEvaluation, evaluate_folder, evaluate_pipeline
 from gensweep.files import replace_folder
 from gensweep.metrics.metric import METRICS
 from gensweep.report.output import print_rows, progress_bar
@@ -47,13 +46,13 @@ SPELT_OUT = "--set data.kind=KIND, or --against FOLDER with real pictures"
 
 
 def evaluate_imported(options: ImportedOptions, format: str) -> None:
-    """Score a folder, or a generator if there is none; print the score, and save it if it has a name."""
+    """Score a folder of pictures or a pipeline; print the score, and save it if it has a name."""
     if options.name is not None:
         _check_name(options.name, replace=options.replace)
     sections, metric, weights = _protocol(options, _changes(options))
     device = default_device()
     evaluation = _evaluate(options, _evaluator(sections, metric, weights, device), device)
-    run = options.name or str(options.folder or options.torchscript)
+    run = options.name or str(options.folder)
     row = evaluation.row(run, metric) if format == "table" else evaluation.as_json(run, metric, device)
     print_rows([row], format)
     notes = [f"Note: {note}" for note in (*evaluation.evaluator.images.notes, *evaluation.notes)]
@@ -67,19 +66,14 @@ def evaluate_imported(options: ImportedOptions, format: str) -> None:
 
 
 def _evaluate(options: ImportedOptions, evaluator: Evaluator, device: torch.device) -> ImportedEvaluation:
-    folder, file, latent = options.folder, options.torchscript, options.latent
-    source: DiffusersPipeline | ExportedGenerator | None = None
-    if file is not None and latent is not None:
-        source = ExportedGenerator(file, device, latent, classes=options.classes, output_range=options.output_range)
-    elif folder is not None and is_pipeline(folder):
-        call = parse_overrides(options.call)
-        source = DiffusersPipeline(folder, device, trusted=options.trust, classes=options.classes, call=call)
-    steps = evaluator.samples * (2 if source is None else 1)  # reading a picture counts too
-    with progress_bar(str(folder or file), steps) as progress:
-        if source is None and folder is not None:
+    folder = options.folder
+    if not is_pipeline(folder):
+        with progress_bar(str(folder), 2 * evaluator.samples) as progress:  # reading a picture counts too
             return evaluate_folder(folder, evaluator, device, progress)
-        assert source is not None
-        return evaluate_generator(source, evaluator, options.seed, progress)
+    call = parse_overrides(options.call)
+    source = DiffusersPipeline(folder, device, trusted=options.trust, classes=options.classes, call=call)
+    with progress_bar(str(folder), evaluator.samples) as progress:
+        return evaluate_pipeline(source, evaluator, options.seed, progress)
 
 
 def _protocol(options: ImportedOptions, changes: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:

@@ -9,18 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 
+from gensweep.data.picture_decoding import squared
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.extras.imported.command import PIPELINE_FILE
-from gensweep.extras.imported.exported import image_seeds
 from gensweep.files import file_sha256, parse_json
 from gensweep.metrics.extractors import to_uint8
+from gensweep.noise import Noise
 
 #: Pipeline arguments set here, or that select the output format.
 GIVEN = ("batch_size", "class_labels", "generator", "output_type", "return_dict")
+#: Random stream of the images' seeds.
+SEED_STREAM = 1
 
 
 class DiffusersPipeline:
@@ -95,6 +100,18 @@ class DiffusersPipeline:
         if not images.isfinite().all():
             raise GensweepError(f"{self.folder}: the pipeline returned NaN or infinite values, which have no score")
         return to_uint8(2 * images - 1)
+
+
+def image_seeds(key: int, indices: Int[Tensor, " n"]) -> list[int]:
+    """Seeds for generators of other programs, 0 <= seed < 2^62: one per image of a key."""
+    high, low = Noise(key, indices).integers(2**31, 2, stream=SEED_STREAM).cpu().unbind(1)
+    return (high << 31 | low).tolist()
+
+
+def resized_pictures(images: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n c size size"]:
+    """Central squares of images at another size, resized like pictures in files."""
+    rows = [squared(to_pil_image(picture), size, images.shape[1]) for picture in images.cpu()]
+    return torch.from_numpy(np.stack(rows)).to(images.device)
 
 
 def _load(folder: Path, device: torch.device, *, trusted: bool) -> Any:

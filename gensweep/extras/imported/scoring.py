@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.extras.imported.exported import ExportedGenerator, resized_pictures
 from gensweep.extras.imported.imported_pictures import read_folder
-from gensweep.extras.imported.pipelines import DiffusersPipeline
+from gensweep.extras.imported.pipelines import DiffusersPipeline, resized_pictures
 from gensweep.metrics.titles import metric_title
 from gensweep.noise import Noise
 from gensweep.report.export import score_json
@@ -110,36 +109,36 @@ def evaluate_folder(
     return ImportedEvaluation(origin, evaluator, result, found.notes)
 
 
-def evaluate_generator(
-    generator: ExportedGenerator | DiffusersPipeline, evaluator: Evaluator, seed: int, progress: Callable[[int], None]
+def evaluate_pipeline(
+    pipeline: DiffusersPipeline, evaluator: Evaluator, seed: int, progress: Callable[[int], None]
 ) -> ImportedEvaluation:
-    """Evaluate an exported generator or a pipeline; a seed other than 0 uses other noise.
+    """Evaluate a pipeline; a seed other than 0 uses other noise.
 
     Labels are random, in the proportions of the real images if class numbers agree, else uniform.
     Raises GensweepError if its images cannot be compared with the evaluator's.
     """
-    classes, real, notes, sizes = generator.classes, evaluator.images, list[str](), set[tuple[int, int]]()
+    classes, real, notes, sizes = pipeline.classes, evaluator.images, list[str](), set[tuple[int, int]]()
     counts = real.class_counts
     if classes is not None and len(counts) != classes:
         notes.append(f"it has {classes} classes and the real images have {len(counts)}: labels are uniform")
         counts = (1,) * classes
-    noise = Noise(seed, torch.arange(evaluator.samples, device=generator.device))
+    noise = Noise(seed, torch.arange(evaluator.samples, device=pipeline.device))
     labels = None if classes is None else sample_labels(counts, noise)
 
     def draw(indices: Tensor) -> Tensor:
-        images = generator.draw(seed, indices, None if labels is None else labels[indices])
+        images = pipeline.draw(seed, indices, None if labels is None else labels[indices])
         if images.shape[1] != real.channels:
             raise GensweepError(
-                f"{generator.origin['path']}: its images have {images.shape[1]} channels, but the real images "
+                f"{pipeline.origin['path']}: its images have {images.shape[1]} channels, but the real images "
                 f"have {real.channels}; choose others: --like RUN, or --set data.kind=KIND"
             )
         sizes.add((images.shape[3], images.shape[2]))
         return images if images.shape[1:] == real.shape else resized_pictures(images, real.size)
 
     known = labels if classes == real.classes else None
-    result = evaluate_images(evaluator, draw, generator.device, labels=known, progress=progress)
+    result = evaluate_images(evaluator, draw, pipeline.device, labels=known, progress=progress)
     notes += [
         f"its images are {width}x{height}: the central square is resized to {real.size}x{real.size}"
         for width, height in sorted(sizes - {(real.size, real.size)})
     ]
-    return ImportedEvaluation(generator.origin, evaluator, result, tuple(notes), seed, generator.params or None)
+    return ImportedEvaluation(pipeline.origin, evaluator, result, tuple(notes), seed, pipeline.params or None)

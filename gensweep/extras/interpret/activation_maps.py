@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gensweep.errors import ConfigError
 from gensweep.extras.interpret.recording import PathStep, recording
-from gensweep.families.family import Denoising, Family, Judging
+from gensweep.families.family import Denoising, Family
 from gensweep.noise import Noise
 
 #: Largest corrected p of a unit that reacts to a label.
@@ -59,15 +59,14 @@ class ActivationMap:
         """All units in the order of the last axis."""
         return [Unit(layer, index) for layer, count in self.widths.items() for index in range(count)]
 
-    def raised_units(self, label: int, count: int, *, network: str | None = None) -> list[Unit]:
-        """The at most `count` units that a label raises most, strongest first; of one network if named.
+    def raised_units(self, label: int, count: int) -> list[Unit]:
+        """The at most `count` units that a label raises most, strongest first.
 
         Each is significant at some level, and raised in the mean over levels.
         """
         mean, significant = self.effect[:, label].mean(dim=0), (self.p[:, label] <= SIGNIFICANCE_LEVEL).any(dim=0)
         order = mean.argsort(descending=True, stable=True).tolist()
-        raised = [self.units[column] for column in order if significant[column] and mean[column] > 0]
-        return [unit for unit in raised if network in (None, unit.layer.partition(".")[0])][:count]
+        return [self.units[column] for column in order if significant[column] and mean[column] > 0][:count]
 
 
 def map_denoiser(
@@ -85,11 +84,10 @@ def map_denoiser(
 def map_generator(
     family: Family, layers: Mapping[str, nn.Module], noise: Noise, classes: int, flips: Noise
 ) -> ActivationMap:
-    """Show the same random numbers under every label; a discriminator sees the images generated from them."""
+    """Show the same random numbers under every label."""
 
     def forward(labels: Tensor) -> object:
-        images = family.sample(family.networks[family.sampled], noise, labels)
-        return family.judged(images, labels) if isinstance(family, Judging) else images
+        return family.sample(family.networks[family.sampled], noise, labels)
 
     return _test([_responses(forward, layers, classes, len(noise.samples), noise.samples.device)], [None], flips)
 

@@ -56,21 +56,6 @@ def recording(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Float[Tenso
         yield recorded
 
 
-@contextmanager
-def scaling(layers: Mapping[str, nn.Module], factors: Mapping[str, Float[Tensor, " c"]]) -> Iterator[None]:
-    """Multiply each unit by its factor, by layer, in this context: 0 switches it off, 2 doubles it."""
-
-    def scale(factor: Tensor, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        x, *rest = inputs
-        scales = factor.to(x)
-        return (x * (scales.view(-1, 1, 1) if isinstance(module, CHANNELS_FIRST) else scales), *rest)
-
-    with ExitStack() as hooks:
-        for name, factor in factors.items():
-            hooks.enter_context(layers[name].register_forward_pre_hook(partial(scale, factor)))
-        yield
-
-
 class PathStep(NamedTuple):
     """One noise level of the path: the noisy images x = x_0 + sigma eps, and the x_0 predicted from them."""
 

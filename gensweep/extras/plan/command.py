@@ -8,14 +8,13 @@ from pathlib import Path
 import click
 
 from gensweep.cli.sweep_options import price_option, root_option
-from gensweep.report.completion import sweep_names
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...", shell_complete=sweep_names)
+@click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...")
 @click.option("--budget", required=True, metavar="AMOUNT", help="The budget of one training: 2e13flops, 8h, 60kimages.")
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="Write the recommended sweep, for gensweep tune.")
 @price_option

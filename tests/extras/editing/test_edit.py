@@ -90,7 +90,6 @@ def test_strength_1_draws_what_is_drawn_without_a_picture(checkpoints, files):
         ((), "ddim"),
         ((), "ancestral"),
         (("--inpaint", "mask.png"), "ancestral"),
-        (("--inpaint", "mask.png", "--rounds", 3), "ancestral"),
         (("--interpolate", "ship.png"), "ddim"),  # which must be deterministic
     ],
 )
@@ -102,11 +101,10 @@ def test_batches_change_nothing(checkpoints, files, extra, sampler):
     assert np.abs(pictures(files / "of2") - pictures(files / "of5")).max() <= 1
 
 
-@pytest.mark.parametrize("rounds", [1, 2])
-def test_what_is_not_white_in_the_mask_is_kept_to_the_bit(checkpoints, files, rounds):
+def test_what_is_not_white_in_the_mask_is_kept_to_the_bit(checkpoints, files):
     model = load_checkpoint(checkpoints["diffusion"])
     image = picture_for(model, Image.open("car.png")).numpy()[0]
-    how = ("car.png", "--inpaint", "mask.png", "--rounds", rounds, "-n", 4, "-o", "out")
+    how = ("car.png", "--inpaint", "mask.png", "-n", 4, "-o", "out")
     assert edit(checkpoints["diffusion"], *how) == 0
     drawn = pictures(files / "out")
     # The right half is white.
@@ -117,7 +115,6 @@ def test_what_is_not_white_in_the_mask_is_kept_to_the_bit(checkpoints, files, ro
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["car.png", "--rounds", "2"], ["--rounds", "--inpaint MASK"]),
         (["torn.png"], ["torn.png", "cannot be read"]),
         (["car.png", "--inpaint", "narrow.png"], ["30 x 24", "40 x 24"]),
         (["car.png", "--inpaint", "black.png"], ["the mask", "nothing to redraw"]),

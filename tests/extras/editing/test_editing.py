@@ -22,7 +22,6 @@ from gensweep.extras.editing.interpolation import (
     encoding_levels,
     slerp,
 )
-from gensweep.extras.editing.repaint import repainting
 from gensweep.noise import Noise
 
 MEAN, STD = 0.3, 0.4
@@ -112,32 +111,6 @@ def ideal_pair(x, sigma, *_):
 def paint_the_left_of_two(kind, process):
     image, redraw = torch.tensor([[[0.0, KNOWN]]]), torch.tensor([[True, False]])
     return edit(process, SAMPLERS[kind], ideal_pair, noise(20_000), image, strength=1.0, redraw=redraw)[:, 0, 0, 0]
-
-
-@every_sampler
-def test_rounds_bring_unknown_pixels_near_the_known(kind):
-    process = GaussianDiffusion(karras(30))
-    image, redraw = torch.tensor([[[0.0, KNOWN]]]), torch.tensor([[True, False]])
-    rounds = [
-        edit(process, repainting(SAMPLERS[kind], count), ideal_pair, noise(5_000), image, strength=1.0, redraw=redraw)
-        for count in (1, 4, 16)
-    ]
-    means = [float(each[:, 0, 0, 0].mean()) / (RHO * KNOWN) for each in rounds]
-    assert means[0] < means[1] - 0.1 < means[2] - 0.15
-    assert 0.9 < means[2] < 1.01
-    # Given the other, a pixel has that deviation; the steps of the posterior's variance have less.
-    assert 0.75 < float(rounds[2][:, 0, 0, 0].std()) / (STD * math.sqrt(1 - RHO**2)) < 1.2
-
-
-@deterministic
-def test_one_round_samples_as_the_sampler_does(kind):
-    process = GaussianDiffusion(karras(30))
-    start = from_noise(noise(5).normal(1, 2, 2, stream=0))
-    once = repainting(SAMPLERS[kind], 1)(process, ideal, start, noise(5))
-    plain = SAMPLERS[kind](process, ideal, start, noise(5))
-    # The first step of a part knows of none before it.
-    error = 0.05 if kind == "dpmpp_2m" else 1e-5
-    torch.testing.assert_close(once, plain, rtol=0, atol=error)
 
 
 @deterministic

@@ -358,7 +358,7 @@ def test_only_an_export_is_replaced_and_never_the_model_itself(tmp_path, capsys)
     out = ["export", str(folder), "--to", "safetensors", "-o", str(tmp_path / "out"), "--force"]
     assert run(out) == run(out) == 0
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "but for `interpret` and `finetune`, which need the discriminator of the run:" in card
+    assert "but for `finetune`, which needs the discriminator of the run:" in card
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])

@@ -1,7 +1,6 @@
 """A sweep that imported images are scored beside."""
 
 import pytest
-from exported_generators import Generator, export
 from scored_digits import COUNT, real_digits, write
 
 
@@ -23,5 +22,4 @@ def store(tmp_path_factory):
         sweep.end("t0000")
         sweep.close()
         write(folder / "real", real_digits()[:COUNT])
-        export(folder / "G.pt", Generator())
         yield folder

@@ -26,11 +26,10 @@ def real_digits():
     return load_images(untrained.config("gan")).pixels[:, 0].numpy()
 
 
-def evaluate(capsys, *arguments, code=0, trust=True):
+def evaluate(capsys, *arguments, code=0):
     """Rows of the JSON and lines of stderr; with another code, the problems."""
     capsys.readouterr()
-    trusting = ["--trust"] if trust and "--torchscript" in arguments else []
-    words = ["evaluate-images", *map(str, arguments), *trusting, "--format", "json"]
+    words = ["evaluate-images", *map(str, arguments), "--format", "json"]
     with patch("sys.argv", ["gensweep", *words]):
         assert run(words) == code, capsys.readouterr().err
     out, err = capsys.readouterr()

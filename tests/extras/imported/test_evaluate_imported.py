@@ -1,17 +1,14 @@
 """`evaluate-images`, beside a run that was really trained, on digits of 8 px."""
 
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from exported_generators import LATENT, Conditional, Generator, Odd, export
 from scored_digits import COUNT, compared, evaluate, real_digits, write
 
 from gensweep.cli.main import run
-from gensweep.extras.imported.exported import ExportedGenerator
 
 
 def frechet(images):
@@ -29,77 +26,29 @@ def frechet(images):
     return means @ means + (mine**2).sum() + (real**2).sum() - 2 * both
 
 
-def test_a_folder_and_a_generator_are_ranked_with_a_trained_run(store, capsys):
+def test_a_folder_is_ranked_with_a_trained_run(store, capsys):
     (real,), err = evaluate(capsys, "real", "--name", "photos")
     assert "Evaluated as tiny/t0000 was." in err
     assert "Saved as photos." in err
     assert real["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
-    (theirs,), _ = evaluate(capsys, "--torchscript", "G.pt", "--latent", LATENT, "--name", "theirs", "--like", "tiny")
-    assert theirs["params"] == LATENT * 64 + 64
     entries, err = compared(capsys)
-    assert set(entries) == {"photos", "theirs", "tiny"}
+    assert set(entries) == {"photos", "tiny"}
     assert "Left out" not in err
     assert entries["photos"]["rank"] == 1
-    assert {name: entries[name]["family"] for name in entries} == {
-        "photos": "folder", "theirs": "torchscript", "tiny": "gan",
-    }  # fmt: skip
-    identity = entries["tiny"]["objective"]["identity"]
-    for name, row in (("photos", real), ("theirs", theirs)):
-        entry = entries[name]
-        assert (entry["objective"]["value"], entry["objective"]["identity"]) == (row["value"], identity)
-        assert entry["status"] == "finished"
-        assert entry["params"] == {}
-        assert [entry[key] for key in ("checkpoint",)] == [None]
-        assert [entry["cost"][key] for key in ("images", "train_seconds", "activation_bytes")] == [None] * 3
-        assert entry["cost"]["params"] == row["params"]
-    assert entries["photos"]["cost"]["sample_seconds"] is None
-    assert entries["theirs"]["cost"]["sample_seconds"] > 0
+    assert {name: entries[name]["family"] for name in entries} == {"photos": "folder", "tiny": "gan"}
+    identity, entry = entries["tiny"]["objective"]["identity"], entries["photos"]
+    assert (entry["objective"]["value"], entry["objective"]["identity"]) == (real["value"], identity)
+    assert entry["status"] == "finished"
+    assert entry["params"] == {}
+    assert entry["checkpoint"] is None
+    assert [entry["cost"][key] for key in ("images", "train_seconds", "activation_bytes", "sample_seconds")] == [
+        None
+    ] * 4
+    assert entry["cost"]["params"] == real["params"]
     page = Path("report.html").read_text(encoding="utf-8")
     pictures = re.findall(r'<img src="data:image/webp;base64,[^"]*" alt="([^"]*)"', page)
     assert sorted(set(pictures)) == ["Real images", *(f"Samples of {name}/t0000" for name in sorted(entries))]
     assert "To train the recommended trial" in page  # the verdict is on what to train
-
-
-def test_a_generator_scores_what_its_images_score(store, capsys):
-    from gensweep.noise import Noise
-
-    given = ["--torchscript", "G.pt", "--latent", LATENT, "--like", "tiny"]
-    (row,), err = evaluate(capsys, *given)
-    assert "Not saved" in err
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        module = torch.jit.load("G.pt")
-    z = Noise(0, torch.arange(COUNT)).normal(LATENT, stream=3)
-    pixels = (module(z) * 127.5 + 128).floor().clamp(0, 255).to(torch.uint8)[:, 0].detach().numpy()
-    assert row["value"] == pytest.approx(frechet(pixels), rel=1e-6)
-    (again,), _ = evaluate(capsys, *given, "--set", "evaluation.batch_size=7")
-    assert again["value"] == pytest.approx(row["value"], rel=1e-9)
-    (other,), _ = evaluate(capsys, *given, "--seed", 1)
-    assert other["value"] != row["value"]
-    (filed,), _ = evaluate(capsys, write(store / "drawn", pixels), "--like", "tiny")
-    assert filed["value"] == pytest.approx(row["value"], rel=0.5)
-
-
-def test_labels_are_sampled_in_the_proportions_of_the_real_images(store, capsys):
-    from gensweep.noise import Noise
-    from gensweep.training.evaluation import sample_labels
-
-    export(store / "C.pt", Conditional(), torch.zeros(3, dtype=torch.int64))
-    (row,), err = evaluate(capsys, "--torchscript", "C.pt", "--latent", LATENT, "--classes", 10, "--like", "tiny")
-    assert "drawn evenly" not in err
-    counts = np.bincount(real_labels(), minlength=10).tolist()
-    greys = ((sample_labels(counts, Noise(0, torch.arange(COUNT))) / 10 - 0.5) * 127.5 + 128).floor().to(torch.uint8)
-    assert row["value"] == pytest.approx(frechet(greys[:, None, None].expand(-1, 8, 8).contiguous().numpy()), rel=1e-6)
-    _, err = evaluate(capsys, "--torchscript", "C.pt", "--latent", LATENT, "--classes", 3, "--like", "tiny")
-    assert "it has 3 classes and the real images have 10: labels are uniform" in err
-
-
-def real_labels():
-    import untrained
-
-    from gensweep.build.parts import load_images
-
-    return load_images(untrained.config("gan")).labels.numpy()
 
 
 def test_another_identity_is_refused_with_the_command_that_makes_it_alike(store, capsys):
@@ -166,62 +115,10 @@ def test_a_folder_that_cannot_be_scored_is_told_in_a_line(store, capsys, name):
     assert [BAD_FOLDERS[name] in line for line in err.splitlines() if line.startswith("Error: ")] == [True]
 
 
-BAD_GENERATORS = {
-    "nan": (lambda x: x / x.new_zeros(()) * 0, "5 of the images 0..4 hold NaN or infinite values"),
-    "unit": (lambda x: (x + 1) / 2, "looks like 0..1 and not like -1..1; set the range: --output-range 0,1"),
-    "flat": (
-        lambda x: x.flatten(1),
-        "floats or uint8 of shape (5, channels, height, width), but it returned torch.float32",
-    ),
-    "colour": (
-        lambda x: x.expand(-1, 3, 8, 8),
-        "its images have 3 channels, but the real images have 1",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BAD_GENERATORS)
-def test_a_generator_that_cannot_be_scored_is_told_in_a_line(store, capsys, name):
-    change, words = BAD_GENERATORS[name]
-    export(store / f"{name}.pt", Odd(change))
-    _, err = evaluate(capsys, "--torchscript", f"{name}.pt", "--latent", LATENT, "--like", "tiny", code=1)
-    assert [words in line for line in err.splitlines() if line.startswith("Error: ")] == [True]
-
-
-def test_what_a_generator_draws_itself_follows_from_the_seed(tmp_path):
-    export(tmp_path / "noisy.pt", Odd(lambda images: images + 0.1 * torch.randn_like(images)))
-    generator = ExportedGenerator(tmp_path / "noisy.pt", torch.device("cpu"), (LATENT,))
-    every, state = torch.arange(6), torch.get_rng_state()
-    first, again, other = (generator.draw(key, every, None) for key in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(generator.draw(0, every[3:], None), generator.draw(0, every[:3], None))
-    assert not torch.equal(first, other)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_a_program_of_torch_export_is_taken_too(store, capsys):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dynamic = {"z": {0: torch.export.Dim("batch")}}
-        torch.export.save(
-            torch.export.export(Generator().eval(), (torch.randn(3, LATENT),), dynamic_shapes=dynamic), "G.pt2"
-        )
-    given = ["--latent", LATENT, "--like", "tiny"]
-    (row,), _ = evaluate(capsys, "--torchscript", "G.pt2", *given)
-    assert row["params"] == LATENT * 64 + 64
-    (script,), _ = evaluate(capsys, "--torchscript", "G.pt", *given)
-    assert row["value"] == pytest.approx(script["value"], rel=1e-3)
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 2, "Give either FOLDER or --torchscript FILE"),
-        (["--trust", "--torchscript", "G.pt"], 2, "--latent 512"),
-        (["--trust", "--torchscript", "G.pt", "--latent", "5"], 1, "does not accept z of shape (5, 5)"),
-        (["--trust", "--torchscript", "G.pt", "--latent", "4", "--output-range", "1,0"], 2, "two ascending numbers"),
-        (["--trust", "--torchscript", "sweeps/tiny/events.jsonl", "--latent", "4"], 2, "torch cannot load it"),
-        (["--torchscript", "G.pt", "--latent", "4"], 2, "loading it runs its code with your permissions; add "),
+        (["nowhere"], 2, "nowhere does not exist"),
         (["real", "--trust"], 2, "--trust: does not apply to a folder of pictures"),
         (["real", "--replace"], 2, "--replace needs --name"),
         (["real", "--name", "a/b"], 2, "'a/b'"),
@@ -232,5 +129,5 @@ def test_a_program_of_torch_export_is_taken_too(store, capsys):
 def test_mistakes_are_told_in_a_line(store, capsys, arguments, code, words):
     if not {"--like", "--set"} & set(arguments):
         arguments = [*arguments, "--like", "tiny"]
-    _, err = evaluate(capsys, *arguments, code=code, trust=False)
+    _, err = evaluate(capsys, *arguments, code=code)
     assert [words in line for line in err.splitlines() if line.startswith("Error: ")] == [True], err

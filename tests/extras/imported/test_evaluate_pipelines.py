@@ -5,10 +5,16 @@ import json
 import diffusers
 import pytest
 import torch
+import untrained
+from scored_digits import COUNT
 
+from gensweep.build.parts import build_evaluator, build_extractor, load_images
 from gensweep.cli.main import run
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, GensweepError
 from gensweep.extras.imported.pipelines import DiffusersPipeline
+from gensweep.extras.imported.scoring import evaluate_pipeline
+from gensweep.noise import Noise
+from gensweep.training.evaluation import sample_labels
 
 LIKE = ["--set", "data.kind=digits", "--set", "data.size=8", "--set", "data.limit=40"]
 SCORED = [*LIKE, "--samples", "6", "--set", "evaluation.extractor={kind: efficientnet_lite0, resolution: 32}"]
@@ -57,3 +63,35 @@ def test_what_a_pipeline_cannot_do_is_refused_in_a_line(folder, tmp_path):
     (copy / "pipeline.py").write_text("raise SystemExit")
     with pytest.raises(ConfigError, match="add --trust"):
         DiffusersPipeline(copy, torch.device("cpu"))
+
+
+class Greys:
+    """Images as grey as their label."""
+
+    device, origin, params = torch.device("cpu"), {"kind": "pipeline", "path": "greys"}, 0
+
+    def __init__(self, classes, channels=1):
+        self.classes, self.channels = classes, channels
+
+    def draw(self, key, indices, labels):
+        return (25 * labels.to(torch.uint8)).view(-1, 1, 1, 1).expand(-1, self.channels, 8, 8)
+
+
+def test_labels_are_sampled_in_the_proportions_of_the_real_images():
+    trial = untrained.config("gan", evaluation__samples=COUNT)
+    evaluator = build_evaluator(trial, load_images(trial), "cpu")
+    seen = []
+    found = evaluate_pipeline(Greys(10), evaluator, 0, seen.append)
+    counts = torch.bincount(load_images(trial).labels, minlength=10).tolist()
+    pixels = Greys(10).draw(0, torch.arange(COUNT), sample_labels(counts, Noise(0, torch.arange(COUNT))))
+    mine, real = (build_extractor(trial, "cpu")(each).double() for each in (pixels, load_images(trial).pixels))
+    both = torch.linalg.svdvals((mine - mine.mean(0)) @ (real - real.mean(0)).T).sum()
+    apart = (mine.mean(0) - real.mean(0)).square().sum() + mine.var(0).sum() + real.var(0).sum()
+    expected = apart - 2 * both / ((len(mine) - 1) * (len(real) - 1)) ** 0.5
+    assert found.result.scores["fd"].value == pytest.approx(float(expected), rel=1e-6)
+    assert not found.notes
+    assert evaluate_pipeline(Greys(3), evaluator, 0, seen.append).notes == (
+        "it has 3 classes and the real images have 10: labels are uniform",
+    )
+    with pytest.raises(GensweepError, match="its images have 3 channels, but the real images have 1"):
+        evaluate_pipeline(Greys(10, channels=3), evaluator, 0, seen.append)

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tiny import CLASSES, SIZE, build
+from tiny import CLASSES, build
 from torch import nn
 
-from gensweep.extras.interpret.recording import reading_layers, recording, scaling
+from gensweep.extras.interpret.recording import reading_layers, recording
 from gensweep.families.family import FAMILIES
 from gensweep.noise import Noise
 
@@ -46,22 +46,3 @@ def test_units_are_the_means_of_the_maps_a_layer_reads():
         network(x)
     torch.testing.assert_close(seen["n.0"], x.mean(dim=(2, 3)))
     torch.testing.assert_close(seen["n.2"], network[0](x).relu().mean(dim=(2, 3)))
-
-
-@torch.no_grad()
-def test_a_factor_of_0_is_the_network_without_the_unit_and_1_the_network():
-    conv = nn.Conv2d(3, 2, 3)
-    x = torch.randn(4, 3, SIZE, SIZE)
-    with scaling({"c": conv}, {"c": torch.tensor([1.0, 0.0, 1.0])}):
-        silenced = conv(x)
-    x_without = x.clone()
-    x_without[:, 1] = 0
-    assert torch.equal(silenced, conv(x_without))
-    with scaling({"c": conv}, {"c": torch.ones(3)}):
-        assert torch.equal(conv(x), nn.functional.conv2d(x, conv.weight, conv.bias))
-    linear = nn.Linear(3, 2)
-    pixels = torch.randn(4, 5, 3)
-    factors = torch.tensor([2.0, 1.0, 0.0])
-    with scaling({"l": linear}, {"l": factors}):
-        turned = linear(pixels)
-    torch.testing.assert_close(turned, linear(pixels * factors))
