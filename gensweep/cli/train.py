@@ -25,7 +25,6 @@ from gensweep.cli.sweep_options import override_options, root_option, storage_op
 @click.option(
     "--init-from",
     metavar="MODEL",
-    shell_complete=run_names,
     help="Start with the weights of a run, a checkpoint's folder, or a folder of diffusers with a UNet2DModel.",
 )
 @click.option(
