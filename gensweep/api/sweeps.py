@@ -21,7 +21,8 @@ from gensweep.config.search_checks import extension_problem
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.sweep_config import Repeats, name_like
 from gensweep.config.tree import flatten
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import expanded
 from gensweep.results import Evaluation
 from gensweep.run.planning import at_length, single_trial
 from gensweep.search.reruns import Retry, with_changes
@@ -34,7 +35,7 @@ from gensweep.sweep.storage import attach
 from gensweep.sweep.stored_sweeps import evaluations_until, import_plugins, names_folder, trained_trial, trial_config
 from gensweep.tracking.checkpoints import checkpoint_folder
 from gensweep.training.checkpoint import Checkpoint, tensor_names, verify
-from gensweep.training.start import STARTS
+from gensweep.training.start import STARTS, UNET_CONFIG, FromWeights
 
 #: Settings that a longer training may change: they affect evaluation and saving, not learning.
 FREE_SECTIONS = ("evaluation.", "sampler.")
@@ -67,7 +68,7 @@ def tune(
     training, and GensweepError if the storage or Ray does not work.
     """
     if not isinstance(space, SweepConfig):
-        space = read_space(space, name=name, trials=trials, overrides=overrides, scale=scale)
+        space = read_space(space, name=name, trials=trials, overrides=overrides, scale=scale, root=root)
     return run_sweep(space, root=Path(root), storage=storage, report=report)
 
 
@@ -78,6 +79,7 @@ def read_space(
     trials: int | None = None,
     overrides: Overrides = (),
     scale: str | None = None,
+    root: str | Path = SWEEPS,
 ) -> SweepConfig:
     """The sweep that `tune` runs.  Raises ConfigError with all problems."""
     named = {"name": name, "search.trials": trials}
@@ -87,7 +89,7 @@ def read_space(
     else:
         overrides = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in changes.items())]
     space = space_file(space) if isinstance(space, str) else space
-    return _prepared(load_sweep(space, overrides=overrides, scale=scale))
+    return _prepared(load_sweep(space, overrides=overrides, scale=scale), Path(root))
 
 
 def resume(
@@ -137,6 +139,7 @@ def train(
     *,
     from_run: str | None = None,
     continue_from: str | Path | None = None,
+    init_from: str | Path | None = None,
     name: str | None = None,
     workers: int = 1,
     cpus_per_worker: float = 1,
@@ -149,8 +152,11 @@ def train(
     """Train one configuration, given as a YAML file, a mapping or a run: `gensweep train`.
 
     For a search space, trains its base.  `continue_from` is a run or a checkpoint folder to train longer, up to the
-    override of "training.images".  By default a worker uses a GPU if there is one.  Raises as `tune` does.
+    override of "training.images".  `init_from` is a run, a checkpoint folder or a folder of diffusers whose weights
+    training starts with.  By default a worker uses a GPU if there is one.  Raises as `tune` does.
     """
+    if init_from is not None:
+        overrides = parse_overrides(overrides) | {"start": {"kind": "weights", "base": str(init_from)}}
     if sum(given is not None for given in (config, from_run, continue_from)) != 1:
         raise ConfigError(
             "pass either a configuration, from_run or continue_from; for example: gensweep train --from-run quickstart"
@@ -175,15 +181,46 @@ def train(
             trial = load_trial(config, overrides=overrides, scale=scale)
     sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
     amend = None if start is None else start.amend
-    return run_sweep(_prepared(sweep), root=Path(root), storage=storage, amend=amend)
+    return run_sweep(_prepared(sweep, Path(root)), root=Path(root), storage=storage, amend=amend)
 
 
-def _prepared(sweep: SweepConfig) -> SweepConfig:
+def _prepared(sweep: SweepConfig, root: Path) -> SweepConfig:
     """The sweep with the settings that its trials inherit from a base model."""
-    if any(key.startswith(("start.kind", "start.choice")) for key, _ in flatten(sweep.space)):
+    sweep = _with_weights(sweep, root)
+    searched = any(key.startswith(("start.kind", "start.choice")) for key, _ in flatten(sweep.space))
+    if searched and not all(STARTS[trial.kind("start")].searchable for trial in sweep.corners):
         raise ConfigError("start.kind: cannot be searched, as trials inherit its settings; run a sweep for each kind")
     kind = sweep.base.get("start", {}).get("kind", "scratch")
     return cast(SweepConfig, STARTS[kind].prepare(sweep))
+
+
+def _with_weights(sweep: SweepConfig, root: Path) -> SweepConfig:
+    """The sweep in which each start from weights names their folder.
+
+    Raises ConfigError if weights are missing, damaged, or changed.
+    """
+    whole = sweep.as_dict()
+    resolved = {part: _resolved(whole[part], root) for part in ("base", "space")}
+    return sweep if whole == whole | resolved else checked_sweep(whole | resolved)
+
+
+def _resolved(tree: Any, root: Path) -> Any:
+    if isinstance(tree, list):
+        return [_resolved(each, root) for each in tree]
+    if not isinstance(tree, Mapping):
+        return tree
+    if tree.get("kind") != "weights":
+        return {key: _resolved(value, root) for key, value in tree.items()}
+    if not isinstance(tree["base"], str):
+        raise ConfigError("start.base: list whole starts, such as start: {choice: [{kind: weights, base: RUN}, ...]}")
+    path = expanded(tree["base"])
+    try:
+        unets = (each for each in (path / "unet", path) if (each / UNET_CONFIG).is_file())  # a pipeline, or its network
+        base = next(unets, None) or checkpoint_folder(tree["base"], root)
+        FromWeights(base=str(base), sha256=tree.get("sha256")).recorded()
+    except GensweepError as error:
+        raise ConfigError(f"start.base: {error}") from error
+    return {**tree, "base": str(base.resolve())}
 
 
 def _longer(run: str | Path, overrides: Overrides, root: Path) -> tuple[TrialConfig, InitialCheckpoint]:

@@ -34,7 +34,7 @@ from gensweep.training.evaluation import Evaluator, sample_labels
 from gensweep.training.loop import Learner
 from gensweep.training.reporter import Reporter, WorkerContext
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
-from gensweep.training.start import Start, Weights
+from gensweep.training.start import FromWeights, Start, Weights
 from gensweep.training.trial import run_trial
 
 if TYPE_CHECKING:
@@ -48,6 +48,12 @@ Split: TypeAlias = Literal["train", "test", "whole", "whole test"]
 
 def _start(trial: TrialConfig) -> Start:
     return cast(Start, trial.bound("start")())
+
+
+def with_recorded_start(trial: TrialConfig) -> TrialConfig:
+    """The trial with the hash and cost of the weights that it starts from.  Raises GensweepError if they changed."""
+    found = _start(trial).recorded()
+    return trial.with_overrides({f"start.{key}": value for key, value in found.items()}) if found else trial
 
 
 def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
@@ -221,6 +227,7 @@ def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = Mappi
 
     `final` has the settings of the last score.  Raises ConfigError with all parts that do not fit together.
     """
+    trials = tuple(trials)
     distinct = {(trial.data.model_dump_json(), trial.evaluation.model_dump_json()): trial for trial in trials}
     notes, problems = list[str](), list[str]()
     for trial in distinct.values():
@@ -234,6 +241,10 @@ def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = Mappi
                 problems += [problem.replace("evaluation.", f"{section}.") for problem in error.problems]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
+    for trial in {each.model_dump_json(exclude={"seed", "training", "evaluation"}): each for each in trials}.values():
+        if isinstance(start := _start(trial), FromWeights):
+            images = load_images(trial)
+            notes += start.copy_fitting(build_family(trial, images.shape, images.classes), start.weights())
     return list(dict.fromkeys(notes))
 
 

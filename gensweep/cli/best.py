@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gensweep.sweep.trial_state import TrialState
     from gensweep.verdict.comparison import Comparison, RankedTrial
 
+FILE = click.Path(path_type=Path, dir_okay=False)
 #: Default file of a comparison's report.
 REPORT = Path("report.html")
 #: Rows of a comparison's table; JSON and CSV have every trial, the report the best 1,000.
@@ -28,8 +29,7 @@ ROWS = 20
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
+    type=FILE,
     help="With --compare: the report, one HTML file that works offline.  [default: report.html]  "
     "Without: a YAML file for the configuration of the best trial.",
 )
@@ -54,6 +54,8 @@ ROWS = 20
     help="Register the recommended trial as a model; it becomes the champion if there is none, or if it is certainly "
     "better.",
 )
+@click.option("--by-eye", type=FILE, help="For two runs: write a page on which people vote on unnamed images.")
+@click.option("--votes", type=FILE, multiple=True, help="For two runs: add votes.json of that page; repeatable.")
 @root_option
 @format_option
 def best(
@@ -66,6 +68,8 @@ def best(
     price: str | None,
     no_html: bool,
     register: str | None,
+    by_eye: Path | None,
+    votes: tuple[Path, ...],
     root: Path,
     format: str,
 ) -> None:
@@ -88,13 +92,20 @@ def best(
       gensweep best --compare --budget 2e13flops --draw 1000000
       gensweep best --compare --price 2.50EUR/h
       gensweep best ddpm-cifar10 --register horses
+      gensweep best ddpm-cifar10 dcgan-cifar10 --by-eye eye.html
+      gensweep best ddpm-cifar10 dcgan-cifar10 --votes votes.json
     """
-    if not compare and len(sweeps) > 1:
+    if not compare and len(sweeps) > 1 and not (by_eye or votes):
         raise click.UsageError("To rank several sweeps, use --compare: gensweep best --compare " + " ".join(sweeps))
     if not compare and (budget is not None or draw is not None or price is not None or watch or no_html):
         raise click.UsageError("--budget, --draw, --price, --watch and --no-html need --compare.")
     if (output is not None or watch) and no_html:
         raise click.UsageError("--no-html excludes --output and --watch.")
+    if by_eye or votes:
+        if len(sweeps) != 2 or compare or output or register or (by_eye and votes):
+            raise click.UsageError("--by-eye and --votes take two runs, such as: gensweep best A B --by-eye eye.html")
+        _compare_by_eye(sweeps, by_eye, votes, root, format)
+        return
     from gensweep.api import live, verdicts
     from gensweep.api.mlflow_verdicts import file_reports, register_recommended
     from gensweep.tracking.sync import sync_all
@@ -114,6 +125,23 @@ def best(
     sync_all(root)
     if compare and not no_html:
         file_reports([sweep for sweep in found.comparison.sweeps if sweep.name == found.recommended.sweep])
+
+
+def _compare_by_eye(runs: tuple[str, ...], page: Path | None, votes: tuple[Path, ...], root: Path, format: str) -> None:
+    from gensweep.api.by_eye import find_pair, keep_votes, write_page
+    from gensweep.report.by_eye import format_preference
+
+    pair = find_pair(*runs, root=root)
+    if page is None:
+        result = keep_votes(pair, votes)
+        print_rows([result._asdict()], format)
+        for line in format_preference(result):
+            print_remark(line)
+        return
+    for name in write_page(pair, page):
+        print_remark(f"Note: {name} was trained without labels, so its grids have random classes.")
+    names = " ".join(trial.name for trial in pair.values())
+    print_remark(f"Page: {page}. When people have voted, run:", f"gensweep best {names} --votes votes.json")
 
 
 def _print_best(found: Verdict, output: Path | None, format: str) -> None:
@@ -143,6 +171,7 @@ def _print_best(found: Verdict, output: Path | None, format: str) -> None:
 
 
 def _print_comparison(found: Verdict, html: Path | None, format: str) -> None:
+    from gensweep.report.by_eye import format_preference, preferences
     from gensweep.report.caveats import caveats
     from gensweep.report.export import comparison_rows, entry_json, front_table
     from gensweep.report.wording import format_anchors, format_guess, format_identity
@@ -162,6 +191,9 @@ def _print_comparison(found: Verdict, html: Path | None, format: str) -> None:
     if anchors := format_anchors(comparison.anchors, comparison.score.identity.samples):
         print_remark(anchors)
     print_remark(found.words)
+    for preference in preferences(sweep.folder for sweep in comparison.sweeps).values():
+        for line in format_preference(preference):
+            print_remark(line)
     print_warnings(caveats(comparison, judged))
     if html is not None:
         found.write_html(html)

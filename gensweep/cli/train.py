@@ -23,6 +23,11 @@ from gensweep.cli.sweep_options import override_options, root_option, storage_op
     "checkpoint's folder.",
 )
 @click.option(
+    "--init-from",
+    metavar="MODEL",
+    help="Start with the weights of a run, a checkpoint's folder, or a folder of diffusers with a UNet2DModel.",
+)
+@click.option(
     "--name", help="Name of the run; by default the file's with -train, or that of the run with -again or -longer."
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel workers.")
@@ -47,6 +52,7 @@ def train(file: str | None, **how: Any) -> int:
       gensweep train search_spaces/ddpm.yaml --scale cpu --workers 2
       gensweep train --from-run ddpm-cifar10 --name again
       gensweep train --continue-from ddpm-cifar10 --set training.images=2000000
+      gensweep train config.yaml --init-from ddpm-cifar10
       gensweep tune --resume again                     resume after an interruption
     """
     from gensweep.api import sweeps

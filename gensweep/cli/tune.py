@@ -123,7 +123,7 @@ def tune(
         )
     if price is not None:
         overrides = (*overrides, f"resources.price={json.dumps(price)}")
-    sweep = sweeps.read_space(file, name=name, trials=trials, overrides=overrides, scale=scale)
+    sweep = sweeps.read_space(file, name=name, trials=trials, overrides=overrides, scale=scale, root=root)
     _check_gpus(sweep, file, overrides)
     if dry_run:
         return show_preview(sweep, root, storage, format)

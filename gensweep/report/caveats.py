@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from gensweep.report.wording import format_amount
+from gensweep.config.problems import listed
+from gensweep.report.wording import format_amount, format_weights
 from gensweep.sweep.continuation import continue_command
 from gensweep.verdict.expected_best import MIN_CONFIGURATIONS
 from gensweep.verdict.frontier import MIN_KNOWN, group_curves, reach
@@ -41,6 +42,7 @@ def caveats(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
         if trial.folder is not None:
             again = f"; to see the spread: {continue_command('repeat', trial.folder.path)} --top 3 --seeds 2"
         yield f"{name} was trained with one seed; other seeds may score differently{again}"
+    yield from _initial_weights(comparison)
     yield from _few_or_unknown(comparison, verdict)
     for item in comparison.not_comparable:
         if item.sweep in comparison.sweeps and item.reason == "unlike":
@@ -48,6 +50,16 @@ def caveats(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
                 f"{len(item.trials)} of {item.scored} trials of {item.sweep.name} have only scores of another kind, "
                 "so they are left out and the sweep looks better than it is"
             )
+
+
+def _initial_weights(comparison: Comparison) -> Iterator[str]:
+    """By base, the trials that started from weights, and whether their own cost is counted."""
+    found: dict[str, list[str]] = {}
+    for trial in (entry.trial for entry in comparison.entries):
+        if (base := trial.initial_weights) is not None:
+            found.setdefault(format_weights(base), []).append(trial.name)
+    for weights, names in found.items():
+        yield f"{listed(names, most=3)} started from {weights}"
 
 
 def _few_or_unknown(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:

@@ -214,6 +214,7 @@ def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
         "cost": f"{wording.count(cost.images)} images, {wording.duration(cost.train_seconds)} training, "
         f"{wording.duration(cost.sample_seconds)} sampling, {wording.count(cost.params)} parameters, "
         f"{wording.size(cost.activation_bytes)} memory an image of the batch",
+        **({"start": wording.format_weights(trial.initial_weights)} if trial.initial_weights else {}),
         "checkpoint": trial.checkpoint or "not kept",
         "reproduce": reproduce_command(trial),
     }

@@ -19,6 +19,7 @@ from gensweep.config.yaml import to_yaml
 from gensweep.errors import GensweepError
 from gensweep.files import write_bytes
 from gensweep.report import wording
+from gensweep.report.by_eye import report_part
 from gensweep.report.caveats import caveats, format_diversity, trial_warnings
 from gensweep.report.charts import budget_figure, draw_charts, format_importance, importance_rows, series_of
 from gensweep.report.commands import left_out_reasons, reproduce_command
@@ -71,7 +72,6 @@ def render(comparison: Comparison, judged: Recommendation, *, live: str = "") ->
     """The page as text.  All user input is escaped.  `live`, the progress of its sweeps, makes it reload itself."""
     pages, groups, sentences = environment(), comparison.groups, format_sentences(comparison, judged)
     ranking = [entry for entry in comparison.entries if entry.rank <= MOST_ROWS or entry is judged.recommended]
-    script = files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")
     shown = [judged.recommended if judged.recommended in group else group[0] for group in groups.values()][:MAX_GRIDS]
     pages.filters |= {name: each for name, each in vars(wording).items() if callable(each)}
     pages.filters |= {each.__name__: each for each in FILTERS}
@@ -101,11 +101,11 @@ def render(comparison: Comparison, judged: Recommendation, *, live: str = "") ->
         importance=importance(comparison),
         config=to_yaml(trial_config(judged.recommended.trial)),
         command=reproduce_command(judged.recommended.trial),
+        by_eye=report_part(sweep.folder for sweep in comparison.sweeps),
         parts=[
             plugins.load_offered(each)(comparison, judged) for each in plugins.offered(plugins.REPORT_PARTS).values()
         ],
-        script=script,
-        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        **script_of("report.js"),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         live=live,
         reload_seconds=RELOAD_SECONDS,
@@ -120,7 +120,7 @@ def _picture(entry: RankedTrial, key: str) -> tuple[str, str] | None:
         return None
     best = 0 if trial.best is None else trial.best.evaluation.images
     with Image.open(kept.get(best, kept[max(kept)])) as picture:
-        return _encode(_first_images(picture)), _encode(picture)
+        return encode(_first_images(picture)), encode(picture)
 
 
 def gallery(comparison: Comparison, judged: Recommendation) -> list[tuple[RankedTrial, list[tuple[str, str] | None]]]:
@@ -154,10 +154,11 @@ def _evaluations(entry: RankedTrial) -> dict[int, tuple[Path, str]]:
 
 def _tile(file: Path, caption: str) -> tuple[str, str]:
     with Image.open(file) as picture:
-        return _encode(_first_images(picture), GALLERY_PIXELS), caption
+        return encode(_first_images(picture), GALLERY_PIXELS), caption
 
 
-def _encode(picture: Image.Image, pixels: int = MAX_PIXELS) -> str:
+def encode(picture: Image.Image, pixels: int = MAX_PIXELS) -> str:
+    """A picture, made smaller if needed, as a data URL."""
     file = io.BytesIO()
     picture.thumbnail((pixels, pixels))
     picture.convert("RGB").save(file, "WEBP", quality=QUALITY)
@@ -182,6 +183,13 @@ def environment(package: str = "gensweep.report") -> Environment:
 
     loader = ChoiceLoader([PackageLoader(name, ".") for name in dict.fromkeys([package, "gensweep.report"])])
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def script_of(name: str) -> dict[str, str]:
+    """The values of a template for a script of this package: its text, and its hash for the page's security policy."""
+    script = files("gensweep.report").joinpath(name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"script": script, "script_hash": f"sha256-{digest}"}
 
 
 def data_url(file: str, data: bytes) -> str:

@@ -126,6 +126,13 @@ def format_amount(value: float | None, unit: Unit) -> str:
     return f"{number.removesuffix(prefix)} {prefix}FLOPs"
 
 
+def format_weights(start: Mapping[str, Any]) -> str:
+    """The weights that a training started from, and whether their own cost is counted."""
+    cost = start.get("base_flops")
+    known = "is not known" if cost is None else f"of {format_amount(cost, 'flops')} is counted in its compute"
+    return f"the weights of {start['base']}, whose own cost {known}"
+
+
 def size(amount: float | None) -> str:
     """Format bytes in KiB, MiB or GiB."""
     if amount is None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gensweep.build.costs import TrialCosts, count_parameters, images_at_once
-from gensweep.build.parts import build_learner, load_images, run_job
+from gensweep.build.parts import build_learner, load_images, run_job, with_recorded_start
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
 from gensweep.config.objectives import SECONDS_PER_HOUR
 from gensweep.config.ranges import corners, point_of
@@ -61,7 +61,7 @@ def plan_sweep(sweep: SweepConfig, costs: TrialCosts) -> SweepPlan:
         resources=sweep.resources,
         keep_best=sweep.keep_best,
         relative_paths=tuple(dict.fromkeys(line for corner in corners for line in relative_paths(corner))),
-        configure=lambda overrides: at_length(sweep, sweep.trial(overrides), costs).as_dict(),
+        configure=lambda overrides: with_recorded_start(at_length(sweep, sweep.trial(overrides), costs)).as_dict(),
         settings={"sweep": sweep.as_dict()},
     )
 

@@ -5,6 +5,7 @@ NAME/events.jsonl        the log: all that happened (see gensweep.sweep.log)
 NAME/checkpoints/t0007/  checkpoints, unless the storage is elsewhere (see gensweep.sweep.storage)
 NAME/fetched/t0007/      copies of checkpoints in another storage
 NAME/pictures/t0007/     the pictures of each evaluation
+NAME/votes/              votes of people on pairs of pictures, a file per page and person
 NAME/plugins/3f2a.../    the code of plug-ins, by hash
 NAME/logs/t0007.log      errors of a trial; driver.log has the driver's
 NAME/ray/                Ray's own files, never read again
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PICTURES_FOLDER, LOGS, PLUGINS_FOLDER = "pictures", "logs", "plugins"
+PICTURES_FOLDER, LOGS, PLUGINS_FOLDER, VOTES_FOLDER = "pictures", "logs", "plugins", "votes"
 #: Pictures of a checkpoint, kept when the checkpoint is deleted.
 PICTURES = ("samples", "real", "suspects")
 #: Pictures that never change within a trial: only the first is kept.

@@ -95,25 +95,20 @@ def rename(folder: SweepFolder, name: str) -> SweepFolder:
         raise ConfigError(f"{target.path} already exists; choose another name")
     settings = {**folder.settings, "sweep": {**folder.settings["sweep"], "name": name}}
     with _claimed(folder) as storage:
-        if storage is None:
-            _rename_folder(folder, target, settings)
-            return target
-        before, place = RemoteFolder(folder.root), target.root_in(folder.settings.get("storage"))
-        after = RemoteFolder(place)
-        claim = Ownership(after, storage.sweep_id, target.path)
-        for file in before.files():
-            if file != OWNER_FILE:
-                before.copy(file, after)
-        _rename_folder(folder, target, settings)
-        after.upload(target.path / SETTINGS_FILE, SETTINGS_FILE)
-        claim.renew(release=True)
-        before.delete_all()
+        if storage is not None:
+            before, after = RemoteFolder(folder.root), RemoteFolder(target.root_in(folder.settings.get("storage")))
+            claim = Ownership(after, storage.sweep_id, target.path)
+            for file in before.files():
+                if file != OWNER_FILE:
+                    before.copy(file, after)
+        folder.create(settings)
+        if storage is not None:
+            after.upload(folder.path / SETTINGS_FILE, SETTINGS_FILE)
+            claim.renew(release=True)
+            before.delete_all()
+        folder.optuna.unlink(missing_ok=True)  # it has the old name; the log rebuilds it
+        folder.path.rename(target.path)  # last, so that the same command can finish an interrupted renaming
     return target
-
-
-def _rename_folder(folder: SweepFolder, target: SweepFolder, settings: dict[str, object]) -> None:
-    folder.create(settings)
-    folder.path.rename(target.path)
 
 
 @contextmanager

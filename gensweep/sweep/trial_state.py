@@ -99,6 +99,12 @@ class TrialState:
         return str(family.get("kind", "")) if isinstance(family, Mapping) else str(family)
 
     @property
+    def initial_weights(self) -> Mapping[str, Any] | None:
+        """The weights that it started from, with the costs of their training by unit if known; None for random ones."""
+        start = self.config.get("start", {})
+        return start if start.get("kind") == "weights" else None
+
+    @property
     def length(self) -> int | None:
         """The length of its training in images, if known."""
         training = self.config.get("training")

@@ -212,10 +212,11 @@ def _in_unit(comparison: Comparison, unit: Unit) -> TrainedCurves:
 
 
 def _points(trial: TrialState, like: Score, unit: Unit) -> tuple[CurvePoint, ...]:
-    points = []
+    """Scores by compute, including that of the weights that training started from, if known."""
+    points, before = [], (trial.initial_weights or {}).get(f"base_{unit}") or 0.0
     for evaluation in (each.evaluation for each in trial.evaluations.values()):
         score, cost = evaluation.scores.get(like.metric), evaluation.cost
         paid = {"images": evaluation.images, "flops": cost.flops, "device_seconds": cost.device_seconds}[unit]
         if score is not None and score.identity == like.identity and paid:
-            points.append(CurvePoint(float(paid), score.order, score.error or 0.0))
+            points.append(CurvePoint(before + float(paid), score.order, score.error or 0.0))
     return tuple(sorted(points, key=lambda point: point.spent))

@@ -160,6 +160,30 @@ def test_a_sweep_is_renamed_in_its_storage(stored, here, capsys, by_url):
     assert found["b"]["best"]["value"] == 4.0
 
 
+@pytest.mark.parametrize(
+    "step", ["RemoteFolder.copy", "RemoteFolder.upload", "RemoteFolder.delete_all", "SweepFolder.create"]
+)
+@pytest.mark.parametrize("done", [False, True])
+def test_the_same_command_finishes_an_interrupted_renaming(stored, here, capsys, monkeypatch, step, done):
+    owner, name = step.split(".")
+    owner = {"RemoteFolder": RemoteFolder, "SweepFolder": SweepFolder}[owner]
+    whole, before = getattr(owner, name), {each.removeprefix("a/") for each in files(stored)}
+
+    def interrupted(*arguments, **options):
+        if done:
+            whole(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, interrupted)
+        assert run(["mv", "a", "b"]) != 0
+    assert run(["mv", "a", "b"]) == 0
+    assert {each.removeprefix("b/") for each in files(stored)} == before
+    capsys.readouterr()
+    assert listed(capsys, stored)["b"]["best"]["value"] == 4.0
+    assert SweepFolder(here / "sweeps", "b").settings["sweep"]["name"] == "b"
+
+
 def test_a_sweep_that_another_machine_runs_is_refused(stored, capsys):
     remote = RemoteFolder(below(stored, "a"))
     record = json.loads(remote.read("owner.json")) | {"folder": "another", "released": False}

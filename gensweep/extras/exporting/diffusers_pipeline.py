@@ -6,9 +6,7 @@ The copy is a UNet2DModel if that can represent it, else a TabulatedDenoiser.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from importlib.resources import files
-from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,11 +21,10 @@ from gensweep.extras.exporting.drawing_chain import DrawingChain
 from gensweep.extras.exporting.pipeline_files.exact_scheduler import ExactScheduler
 from gensweep.extras.exporting.pipeline_files.tabulated_denoiser import TabulatedDenoiser
 from gensweep.families.denoising import DenoisingFamily
-from gensweep.nn.unet import Attention, UNet, UNetBlock
+from gensweep.nn.diffusers_unet import twin_names, unet_options, uniform_options
+from gensweep.nn.unet import Attention, UNet
 
 M = TypeVar("M", bound=nn.Module)
-#: A gensweep module, and the diffusers module that receives its weights.
-Pairs = Iterator[tuple[nn.Module, nn.Module]]
 
 #: diffusers' names of prediction types.
 PREDICTION_TYPES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
@@ -109,14 +106,20 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> tuple[nn.Module, st
     if time is None:
         time = family.process_of(family.networks[family.sampled]).network_time(sigma)
     prediction_type = _prediction_type(coefficients, chain.rising)
-    arguments = _unet_arguments(network, size) | {
+    arguments = unet_options(network) | {
+        "sample_size": size,
+        "time_embedding_type": "learned",
+        # Placeholders that divide every number of channels; a TabulatedDenoiser sets the right ones.
+        "norm_num_groups": 1,
+        "attn_norm_num_groups": 1,
+        "attention_head_dim": 1,
         "in_channels": channels,
         "out_channels": channels,
         "num_train_timesteps": len(time),
         "num_class_embeds": None if network.condition.label is None else network.condition.label.num_embeddings,
     }
     twin: Any
-    if prediction_type is not None and (uniform := _uniform_arguments(network)) is not None:
+    if prediction_type is not None and (uniform := uniform_options(network)) is not None:
         if torch.equal(time, torch.arange(len(time), dtype=time.dtype)):
             uniform |= {"time_embedding_type": "positional", "num_train_timesteps": None}
         twin = inner = UNet2DModel(**arguments | uniform)
@@ -136,25 +139,14 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> tuple[nn.Module, st
             skip, out, into = (each.flatten() for each in coefficients[:3])
             twin.preconditioning.data.copy_(torch.stack([skip * unscaled, out, into * unscaled]))
     with torch.no_grad():
-        for source, target in _unet_pairs(network, inner):
-            own = dict(source.named_parameters())
-            for name, parameter in target.named_parameters():
-                parameter.copy_(own[name])
+        for own, theirs in twin_names(network):
+            for name, parameter in network.get_submodule(own).named_parameters():
+                for target, part in zip(theirs, parameter.chunk(len(theirs)), strict=True):
+                    inner.get_submodule(target).get_parameter(name).copy_(part)
         if isinstance(inner.time_proj, nn.Embedding):
             angles = time.float()[:, None] * network.condition.frequencies
             inner.time_proj.weight.copy_(torch.cat([angles.cos(), angles.sin()], dim=1))
     return twin.eval(), prediction_type or "sample"
-
-
-def _uniform_arguments(network: UNet) -> dict[str, Any] | None:
-    """UNet2DModel arguments for groups and heads, if it can represent them: one group count, one head width."""
-    groups = {each.num_groups for each in _all(network, nn.GroupNorm)}
-    widths = {each.out.in_features // each.heads for each in _all(network, Attention)}
-    if len(groups) != 1 or len(widths) > 1:
-        return None
-    (number,) = groups
-    heads = {"attention_head_dim": widths.pop()} if widths else {}
-    return {"norm_num_groups": number, "attn_norm_num_groups": number, **heads}
 
 
 def _prediction_type(found: Coefficients, sigma: Tensor) -> str | None:
@@ -164,80 +156,6 @@ def _prediction_type(found: Coefficients, sigma: Tensor) -> str | None:
         if all(torch.equal(a, b) for a, b in zip(known[:3], found[:3], strict=True)):
             return word
     return None
-
-
-def _unet_arguments(network: UNet, size: int) -> dict[str, Any]:
-    """UNet2DModel arguments that depend only on the trained network."""
-    runs = groupby(network.down, key=lambda layer: isinstance(layer, UNetBlock))
-    levels: list[list[Any]] = [list(layers) for are_blocks, layers in runs if are_blocks]
-    attends = ["Attn" if isinstance(blocks[0].attention, Attention) else "" for blocks in levels]
-    middle = network.middle[0]
-    assert isinstance(middle, UNetBlock)
-    return {
-        "sample_size": size,
-        "time_embedding_type": "learned",
-        "block_out_channels": [blocks[0].norm.num_channels for blocks in levels],
-        "layers_per_block": len(levels[0]),
-        "down_block_types": [f"{each}DownBlock2D" for each in attends],
-        "up_block_types": [f"{each}UpBlock2D" for each in reversed(attends)],
-        "add_attention": isinstance(middle.attention, Attention),
-        "resnet_time_scale_shift": "scale_shift",
-        # Placeholders that divide every number of channels; a TabulatedDenoiser sets the right ones.
-        "norm_num_groups": 1,
-        "attn_norm_num_groups": 1,
-        "attention_head_dim": 1,
-    }
-
-
-def _unet_pairs(network: UNet, twin: Any) -> Pairs:
-    yield network.condition.time[0], twin.time_embedding.linear_1
-    yield network.condition.time[2], twin.time_embedding.linear_2
-    if network.condition.label is not None:
-        yield network.condition.label, twin.class_embedding
-    yield network.first, twin.conv_in
-    yield network.last[0], twin.conv_norm_out
-    yield network.last[2], twin.conv_out
-    for layers, blocks in ((network.down, twin.down_blocks), (network.up, twin.up_blocks)):
-        targets = (target for block in blocks for target in _layers(block))
-        for layer, target in zip(layers, targets, strict=True):
-            yield from _layer_pairs(layer, *target)
-    attention = twin.mid_block.attentions[0]
-    for layer, resnet, attends in zip(network.middle, twin.mid_block.resnets, (attention, None), strict=True):
-        yield from _layer_pairs(layer, resnet, attends)
-
-
-def _layers(block: Any) -> Iterator[tuple[nn.Module, nn.Module | None]]:
-    """Residual blocks of a level, each with its attention, and the resampling module after them."""
-    attentions = getattr(block, "attentions", None)
-    for index, resnet in enumerate(block.resnets):
-        yield resnet, None if attentions is None else attentions[index]
-    for sampler in getattr(block, "downsamplers", None) or getattr(block, "upsamplers", None) or ():
-        yield sampler.conv, None
-
-
-def _layer_pairs(layer: nn.Module, target: Any, attention: Any) -> Pairs:
-    if not isinstance(layer, UNetBlock):
-        yield layer, target
-        return
-    yield layer.enter[0], target.norm1
-    yield layer.enter[2], target.conv1
-    yield layer.scale_shift, target.time_emb_proj
-    yield layer.norm, target.norm2
-    yield layer.leave[2], target.conv2
-    if target.conv_shortcut is not None:
-        yield layer.skip, target.conv_shortcut
-    if isinstance(layer.attention, Attention):
-        yield layer.attention.norm, attention.group_norm
-        yield from zip(_thirds(layer.attention.qkv), (attention.to_q, attention.to_k, attention.to_v), strict=True)
-        yield layer.attention.out, attention.to_out[0]
-
-
-def _thirds(qkv: nn.Linear) -> Iterator[nn.Linear]:
-    """Split a joint projection into queries, keys and values."""
-    for weight, bias in zip(qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True):
-        part = nn.Linear(qkv.in_features, len(bias))
-        part.weight, part.bias = nn.Parameter(weight), nn.Parameter(bias)
-        yield part
 
 
 def _all(network: nn.Module, kind: type[M]) -> list[M]:

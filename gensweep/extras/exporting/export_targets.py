@@ -27,7 +27,8 @@ def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
     tree = model.config.as_dict()
     # Keep the labels; plain weights need no start, and file names replace paths.
     if "base" in tree.get("start", {}):
-        merged = {"base": Path(tree["start"]["base"]).name, "update": {"kind": "full"}}
+        merged: dict[str, Any] = {"base": Path(tree["start"]["base"]).name}
+        merged |= {"update": {"kind": "full"}} if "update" in tree["start"] else {}
         tree = tree | {"start": tree["start"] | merged}
     record = replace(model.checkpoint, weights=prefix, metadata=tree)
     trained = TrialConfig.from_dict(model.checkpoint.metadata).as_dict()

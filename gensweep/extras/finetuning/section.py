@@ -78,6 +78,7 @@ class Finetuning(Start):
         doc("class name of images without classes; null: the data set's name"),
     ] = None
     update: Annotated[Update, Choice(UPDATES, "lora"), doc("which weights change, and how")]
+    searchable = False
 
     @classmethod
     def prepare(cls, sweep: SweepConfig) -> SweepConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -15,13 +16,11 @@ CODES = {"keep": 0, "discard": 10, "undecided": 11}
 
 def _share(context: click.Context, parameter: click.Parameter, text: str) -> float:
     """`1%` or 0.01."""
-    try:
+    with suppress(ValueError):
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise click.BadParameter(f"{text!r} is no share; write for instance 1% or 0.01")
-    return value
+        if 0 <= value < 1:
+            return value
+    raise click.BadParameter(f"{text!r} is no share; write for instance 1% or 0.01")
 
 
 @click.command()
@@ -31,23 +30,24 @@ def _share(context: click.Context, parameter: click.Parameter, text: str) -> flo
 @click.option("--init", is_flag=True, help="Fix BASE's objective, data, budget and seeds for a stream of candidates.")
 @click.option("--against-current", is_flag=True, help="Judge one file or run against the current base of --name.")
 @click.option("--name", help="Name of the sweep; by default judge- and the candidate's name.")
-@click.option("--training", metavar="AMOUNT", help="Compute of one training: 2e12flops or 30s; by default BASE's.")
-@click.option("--budget", metavar="AMOUNT", help="Most compute of all trainings together, in the same unit.")
+@click.option("--budget", metavar="AMOUNT", help="Most compute of all trainings, without scoring: 8e12flops, 5min.")
 @click.option("--most-seeds", type=click.IntRange(2, 100), default=5, show_default=True, help="Most pairs.")
-@click.option("--min-gain", default="1%", show_default=True, callback=_share, help="The smallest gain that matters.")
-@click.option("--error", default="5%", show_default=True, callback=_share, help="Probability to keep noise.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel workers.")
-@click.option("--cpus-per-worker", type=click.FloatRange(0, min_open=True), default=1, show_default=True, help="Cores.")
 @click.option(
-    "--gpus-per-worker", type=click.FloatRange(0), metavar="N", help="By default 1 if there is a GPU, else 0."
+    "--min-gain",
+    default="1%",
+    show_default=True,
+    callback=_share,
+    help="The smallest gain that matters, of BASE's score.",
 )
+@click.option("--error", default="5%", show_default=True, callback=_share, help="Probability to keep noise.")
 @root_option
 @format_option
 def judge(base: str | None, candidate: str | None, init: bool, against_current: bool, format: str, **how: Any) -> int:
     """Is a candidate better than a base, or is it noise? Trains pairs with the same seeds until that is clear.
 
-    BASE and CANDIDATE are YAML files or runs (SWEEP or SWEEP/TRIAL). Both get the same data, objective, seeds and
-    compute. Exit code: 0 keep, 10 discard, 11 undecided. The same command continues an interrupted judgement.
+    BASE and CANDIDATE are YAML files or runs (SWEEP or SWEEP/TRIAL). Data, evaluation, objective, seed and compute of a
+    training are BASE's; a candidate that states others is refused. A kept candidate of a stream is its next base.
+    Exit code: 0 keep, 10 discard, 11 undecided, 2 bad input. The same command continues an interrupted judgement.
 
     \b
     Examples:
@@ -61,13 +61,10 @@ def judge(base: str | None, candidate: str | None, init: bool, against_current: 
     from gensweep.extras.judge.judging import judge as run_judge
     from gensweep.extras.judge.wording import judgement_json, judgement_rows, judgement_sentences
 
-    if init and against_current:
-        raise ConfigError("--init makes the base, --against-current uses it; give one of them")
-    if (init or against_current) and (candidate is not None or how["name"] is None):
-        raise ConfigError("--init and --against-current take one configuration and --name NAME")
+    if (init or against_current) and (init == against_current or candidate is not None or how["name"] is None):
+        raise ConfigError("give one of --init and --against-current, with one configuration and --name NAME")
     if base is None and not (against_current and how["overrides"]):
         raise ConfigError("name a base and a candidate, for example: gensweep judge base.yaml candidate.yaml")
-    how["resources"] = tuple(how.pop(f"{each}") for each in ("workers", "cpus_per_worker", "gpus_per_worker"))
     pair = (None, base) if against_current else (base, candidate)
     judged = run_judge(*pair, init=init, **how)
     if judged.judgement is None:

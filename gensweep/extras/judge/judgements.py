@@ -87,19 +87,18 @@ def due_seeds(state: SweepState, rules: Rules) -> list[Suggested]:
 
 
 def _judgement(state: SweepState, base: TrialState, candidate: TrialState, rules: Rules, error: float) -> Judgement:
-    decision: Decision = "undecided"
+    scores = list(zip(*(_scores(_seeds(state, each)) for each in (base, candidate)), strict=False))[: rules.most_seeds]
+    lower = np.array([[order_of(each, state.mode) for each in pair] for pair in scores])
     looks = list[Look]()
-    mine, theirs = (list(_scores(_seeds(state, each))) for each in (candidate, base))
-    first, second = (np.array([order_of(each, state.mode) for each in scores]) for scores in (theirs, mine))
-    failed = next((each.error for each in _seeds(state, candidate) if each.status in ("failed", "infeasible")), None)
-    for n in range(1, min(len(mine), len(theirs), rules.most_seeds) + 1):
-        looks.append(look(first[:n], second[:n], most=rules.most_seeds, error=error, least_gain=rules.min_gain))
-        if (decision := looks[-1].decision) != "undecided":
+    for n in range(1, len(scores) + 1):
+        looks.append(look(*lower[:n].T, most=rules.most_seeds, error=error, least_gain=rules.min_gain))
+        if looks[-1].decision != "undecided":
             break
+    failed = next((each.error for each in _seeds(state, candidate) if each.status in ("failed", "infeasible")), None)
+    decision = looks[-1].decision if looks else "undecided"
     if failed is not None and decision == "undecided":
         decision = "discard"
-    scores = tuple(zip(theirs, mine, strict=False))[: len(looks)]
-    return Judgement(base, candidate, error, decision, tuple(looks), scores, failed)
+    return Judgement(base, candidate, error, decision, tuple(looks), tuple(scores[: len(looks)]), failed)
 
 
 def _seeds(state: SweepState, first: TrialState) -> Iterator[TrialState]:
@@ -120,15 +119,10 @@ def _further(state: SweepState, first: TrialState, wanted: int) -> list[Suggeste
     """The missing seeds of a configuration, of `wanted` ones.  Raises GensweepError if the base cannot be trained."""
     if first is state.searched[0] and first.status == "failed":
         raise GensweepError(f"the base {first.trial} failed ({first.error}); fix that, then start anew with --name NEW")
+    names = {number: f"{first.trial}-s{number}" for number in range(1, wanted)}
+    seed, of = first.config.get("seed", 0), first.trial
     return [
-        Suggested(
-            name,
-            first.number,
-            {},
-            first.params,
-            {**first.config, "seed": first.config.get("seed", 0) + number},
-            repeat_of=first.trial,
-        )
-        for number in range(1, wanted)
-        if (name := f"{first.trial}-s{number}") not in state.trials
+        Suggested(name, first.number, {}, first.params, {**first.config, "seed": seed + number}, repeat_of=of)
+        for number, name in names.items()
+        if name not in state.trials
     ]

@@ -50,9 +50,7 @@ def judge(
     overrides: Overrides = (),
     name: str | None = None,
     init: bool = False,
-    training: str | None = None,
     budget: str | None = None,
-    resources: tuple[int, float, float | None] = (1, 1, None),
     root: str | Path = SWEEPS,
     **rules: Any,
 ) -> Judged:
@@ -60,8 +58,7 @@ def judge(
 
     `base` and `candidate` are YAML files, mappings or runs; without a candidate, it is the base with `overrides`.  With
     `init` the base starts a stream; without a base the candidate is judged against the current base of the stream
-    `name`.  `training` is the compute of one training and `budget` that of all together, such as "2e12flops" or "30s".
-    `resources` are the workers of a training, and the CPUs and GPUs of each; `rules` are fields of Rules.
+    `name`.  `budget` is the most compute of all trainings, such as "2e12flops" or "30s"; `rules` are fields of Rules.
 
     Raises ConfigError, with all differences, for a candidate that changes a fixed setting.
     """
@@ -73,19 +70,21 @@ def judge(
         first = current_base(folder.state(), fixed) if folder.state().searched else None
         trial = sweep.trial() if first is None else TrialConfig.from_dict(first.config)
     else:
-        trial, stated = _read(base, overrides if init else (), root)
-        name = name or name_like(f"judge-{_stem(base if candidate is None else candidate)}")
-        sweep = _sealed_sweep(trial, stated.get("budget"), name, training, resources)
+        written, stated = _read(base, overrides if init else (), root)
+        sweep, trial = _sealed_sweep(written, name or _name(base if candidate is None else candidate)), written.trial()
         fixed = Rules(**rules, stream=init, data=load_images(trial).fingerprint, stated=stated)
         fixed = replace(fixed, most_seeds=_seeds_paid(fixed.most_seeds, budget, sweep))
     if load_images(trial).fingerprint != fixed.data:
         raise ConfigError(f"data: the images have changed since {sweep.name} was made; start another with --init")
     sealed = None
-    if not init:
-        if candidate is None and not overrides:
+    if candidate is not None:
+        other, now = _read(candidate, overrides, root)
+        sealed = _sealed(sweep, other.trial(), fixed.stated, now)
+    elif not init:
+        if not overrides:
             raise ConfigError("there is no candidate: name a file or a run, or change settings of BASE with --set")
-        other, now = (_with_changes(trial, overrides), {}) if candidate is None else _read(candidate, overrides, root)
-        sealed = _sealed(sweep, other, fixed.stated, now)
+        changed = trial.with_overrides(parse_overrides(overrides))
+        sealed = _sealed(sweep, changed, _stated(trial), _stated(changed))
     if base is not None:
         _check_same(SweepFolder(root, sweep.name), sweep, fixed)
     return _run(sweep, fixed, sealed, root)
@@ -134,38 +133,34 @@ def _amended(plan: SweepPlan, configs: list[dict[str, Any]], rules: Rules) -> Sw
     )
 
 
-def _read(source: Source, overrides: Overrides, root: Path) -> tuple[TrialConfig, dict[str, Any]]:
-    """A configuration, and the seed and length that its file states; a run states none."""
+def _read(source: Source, overrides: Overrides, root: Path) -> tuple[SweepConfig, dict[str, Any]]:
+    """A configuration as a sweep of one trial, and the seed and length that its file states; a run states none."""
     if isinstance(source, str) and not source.endswith((".yaml", ".yml")):
         run = trained_trial(source, root)
         import_plugins(run)
-        return TrialConfig.from_dict(trial_config(run)).with_overrides(parse_overrides(overrides)), {}
-    source, budget = space_file(source) if isinstance(source, str) else source, None
+        trial = TrialConfig.from_dict(trial_config(run)).with_overrides(parse_overrides(overrides))
+        return single_trial("judge", trial, 1), {}
+    source = space_file(source) if isinstance(source, str) else source
     if is_sweep(source):
         sweep = load_base(source, overrides=overrides)
-        trial, budget = sweep.trial(), None if sweep.budget is None else sweep.budget.model_dump(mode="json")
     else:
-        trial = load_trial(source, overrides=overrides)
+        sweep = single_trial("judge", load_trial(source, overrides=overrides), 1)
+    return sweep, {"budget": sweep.as_dict().get("budget")} | _stated(sweep.trial())
+
+
+def _stated(trial: TrialConfig) -> dict[str, Any]:
+    """The seed and the length of a configuration."""
     flat = trial.flat()
-    return trial, {"budget": budget} | {key: flat.get(key) for key in ("seed", *BUDGETED_KEYS)}
+    return {key: flat.get(key) for key in ("seed", *BUDGETED_KEYS)}
 
 
-def _sealed_sweep(
-    trial: TrialConfig,
-    written: Mapping[str, Any] | None,
-    name: str,
-    training: str | None,
-    resources: tuple[int, float, float | None],
-) -> SweepConfig:
-    """The sweep of a judgement; by default a training has the budget of the file, or else the cost of the base."""
-    budget, seconds = written, trial.flat()["training.device_seconds"]
-    if training is not None:
-        amount = parse_amount(training, "--training")
-        budget = {amount.unit: amount.value}
-    elif budget is None:
-        budget = {"device_seconds": seconds} if seconds else {"flops": TrialCosts().flops(trial)}
-    values = single_trial(name, trial, *resources).as_dict()
-    return checked_sweep(values | {"base": _unbudgeted(trial), "budget": dict(budget), "rescore": False})
+def _sealed_sweep(written: SweepConfig, name: str) -> SweepConfig:
+    """The sweep of a judgement; a training has the budget of the base's file, or else the cost of the base."""
+    trial, single = written.trial(), {"trials": 1, "sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}}
+    seconds, values = trial.flat()["training.device_seconds"], written.as_dict()
+    known = {"device_seconds": seconds} if seconds else None
+    values["budget"] = values.get("budget") or known or {"flops": TrialCosts().flops(trial)}
+    return checked_sweep(values | {"name": name, "base": _unbudgeted(trial), "search": single, "rescore": False})
 
 
 def _unbudgeted(trial: TrialConfig) -> dict[str, Any]:
@@ -179,7 +174,7 @@ def _sealed(
 ) -> dict[str, Any]:
     """A configuration under the sweep's seed and budget.  Raises ConfigError if it changes a fixed setting.
 
-    `before` and `now` are the seed and length that the files of base and candidate state, if there are files.
+    `before` and `now` are the seed and length of base and candidate, if both state them.
     """
     fixed, values = (
         {key: value for key, value in each.flat().items() if key.startswith(SEALED) and key not in FREE}
@@ -187,55 +182,40 @@ def _sealed(
     )
     if before and now:
         fixed, values = {**fixed, **before}, {**values, **now}
-    if changed := [key for key in {**fixed, **values} if fixed.get(key) != values.get(key)]:
-        raise ConfigError(
-            [f"{key}: is fixed at {fixed.get(key)}, but the candidate has {values.get(key)}" for key in changed]
-        )
+    _check_equal(fixed, values, "{}: is fixed at {}, but the candidate has {}")
     own = sweep.model_copy(update={"base": _unbudgeted(trial) | {"seed": sweep.trial().seed}})
     return at_length(own, own.trial(), TrialCosts()).as_dict()
 
 
-def _with_changes(trial: TrialConfig, overrides: Overrides) -> TrialConfig:
-    changes = parse_overrides(overrides)
-    if fixed := [key for key in changes if key in (*BUDGETED_KEYS, "seed")]:
-        raise ConfigError([f"--set {key}: is fixed by the judgement" for key in fixed])
-    return trial.with_overrides(changes)
+def _check_same(folder: SweepFolder, sweep: SweepConfig, rules: Rules) -> None:
+    """Raises ConfigError, with all differences, if a sweep of this name judges something else."""
+    if folder.exists:
+        before, now = (
+            dict(flatten({"rules": asdict(fixed)} | {part: values[part] for part in ("base", "budget", "objective")}))
+            for fixed, values in ((rules_of(folder), folder.settings["sweep"]), (rules, sweep.as_dict()))
+        )
+        _check_equal(before, now, f"{{}}: is {{}} in {folder.name}, but now {{}}; choose another name: --name NEW")
+
+
+def _check_equal(before: Mapping[str, Any], now: Mapping[str, Any], line: str) -> None:
+    """Raises ConfigError with a line for each difference."""
+    if changed := [key for key in {**before, **now} if before.get(key) != now.get(key)]:
+        raise ConfigError([line.format(key, before.get(key), now.get(key)) for key in changed])
 
 
 def _seeds_paid(most: int, budget: str | None, sweep: SweepConfig) -> int:
     """The most pairs that a budget pays for.  Raises ConfigError if it pays for less than two."""
-    if budget is None or sweep.budget is None:
+    if budget is None or (each := sweep.budget) is None:
         return most
-    amount, each = parse_amount(budget), sweep.budget
-    if amount.unit != each.unit:
-        raise ConfigError(
-            f"--budget: {amount} is in another unit than a training, which has {each.amount:g} {each.unit}"
-        )
-    paid = int(amount.value / (2 * each.amount) + 1e-9)
+    amount = parse_amount(budget)
+    paid = int(amount.value / (2 * each.amount) + 1e-9) if amount.unit == each.unit else 0
     if paid < 2:
-        raise ConfigError(
-            f"--budget: {amount} is too little for two pairs of trainings, which cost {4 * each.amount:g} {each.unit}"
-        )
+        raise ConfigError(f"--budget: {amount} does not pay for two pairs, which cost {4 * each.amount:g} {each.unit}")
     return min(most, paid)
 
 
-def _check_same(folder: SweepFolder, sweep: SweepConfig, rules: Rules) -> None:
-    """Raises ConfigError, with all differences, if a sweep of this name judges something else."""
-    if not folder.exists:
-        return
-    parts = ("base", "budget", "objective")
-    before, now = folder.settings["sweep"], sweep.as_dict()
-    old, new = (
-        dict(flatten({"rules": asdict(fixed)} | {part: values[part] for part in parts}))
-        for fixed, values in ((rules_of(folder), before), (rules, now))
-    )
-    if changed := [key for key in {**old, **new} if old.get(key) != new.get(key)]:
-        lines = [f"{key}: is {old.get(key)!r} in {folder.name}, but now {new.get(key)!r}" for key in changed]
-        raise ConfigError([*lines, "choose another name: --name NEW"])
-
-
-def _stem(source: Source) -> str:
-    """The name of a mapping, of a run, or of a file without its folder and suffix."""
+def _name(source: Source) -> str:
+    """The name of a judgement, after a mapping, a run, or a file without its folder and suffix."""
     if isinstance(source, Mapping):
-        return str(source.get("name", "mapping"))
-    return Path(source).stem if str(source).endswith((".yaml", ".yml")) else str(source)
+        return name_like(f"judge-{source.get('name', 'mapping')}")
+    return name_like(f"judge-{Path(source).stem if str(source).endswith(('.yaml', '.yml')) else source}")

@@ -89,7 +89,7 @@ def test_a_candidate_that_changes_what_is_fixed_is_refused_with_all_differences(
     assert "evaluation.samples: is fixed at 100, but the candidate has 200" in message
     assert "seed: is fixed at 0, but the candidate has 5" in message
     assert "training.images: is fixed at 6000, but the candidate has 7000" in message
-    assert "--set seed: is fixed by the judgement" in refused(folder, "base.yaml", "--set", "seed=1")
+    assert "seed: is fixed at 0, but the candidate has 1" in refused(folder, "base.yaml", "--set", "seed=1")
     assert not (folder / "sweeps" / "judge-other").exists()
 
 
@@ -101,11 +101,11 @@ def test_a_candidate_that_changes_what_is_fixed_is_refused_with_all_differences(
         (["base.yaml", "nowhere/t0001"], "'nowhere/t0001' is not a sweep or run"),
         (["base.yaml", "missing.yaml"], "missing.yaml"),
         (["base.yaml", "--set", "gan.loss.kind=hing"], "hing"),
-        (["base.yaml", *FASTER, "--name", "small", "--budget", "1e6flops"], "is too little for two pairs"),
-        (["base.yaml", *FASTER, "--name", "small", "--budget", "10s"], "is in another unit than a training"),
+        (["base.yaml", *FASTER, "--name", "small", "--budget", "1e6flops"], "does not pay for two pairs"),
+        (["base.yaml", *FASTER, "--name", "small", "--budget", "10s"], "does not pay for two pairs"),
         (["base.yaml", *FASTER, "--error", "3"], "write for instance 1% or 0.01"),
         (["base.yaml", *FASTER, "--most-seeds", "4"], "rules.most_seeds: is 3 in judge-base, but now 4"),
-        (["--init", "base.yaml"], "take one configuration and --name NAME"),
+        (["--init", "base.yaml"], "with one configuration and --name NAME"),
         (["--against-current", "base.yaml", "--name", "nowhere"], "nowhere"),
     ],
 )
