@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ from gensweep.sweep.provenance import record_provenance
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.storage import held_storage
 from gensweep.sweep.stored_sweeps import read_sweep
+from gensweep.tracking.study_file import INTERVAL, StudyFile
 from gensweep.tracking.sweep_copy import SweepCopy
 from gensweep.tracking.view import LogView
 
@@ -58,6 +59,7 @@ PARTS = {
     "decide": (Scheduler, "startable"),
     "log": (EventLog, "append"),
     "MLflow": (SweepCopy, "catch_up"),
+    "optuna.db": (StudyFile, "catch_up"),
 }
 
 
@@ -159,10 +161,17 @@ def resident_bytes() -> int:
 
 def followed(plan: SweepPlan, swept: SweepFolder, observers: Sequence[Observer], extend: int) -> float:
     """Run a sweep, or so many further trials of it, with its views; returns how many seconds these were behind."""
-    with closing(LogView("MLflow", partial(SweepCopy, swept))) as view:
-        result = run_plan(plan, [view, *observers], root=swept.path.parent, extend=extend)
+    views = [
+        LogView("MLflow", partial(SweepCopy, swept)),
+        LogView("optuna.db", partial(StudyFile, swept, plan.sample), INTERVAL),
+    ]
+    with ExitStack() as opened:
+        for view in views:
+            opened.enter_context(closing(view))
+        result = run_plan(plan, [*views, *observers], root=swept.path.parent, extend=extend)
         ended = time.perf_counter()
-        view.close(timeout=3600)
+        for view in views:
+            view.close(timeout=3600)
     assert result.state.status == "finished", result.state.error
     return time.perf_counter() - ended
 
@@ -204,9 +213,9 @@ def main(trials: int, known: int, sampler: str, scheduler: str, folder: Path | N
     plan = replace(plan, tags=record_provenance(swept, space.as_dict()))
     if known:
         note_trials(plan, swept)
-        view = SweepCopy(swept)
-        while view.catch_up():
-            pass
+        for view in (SweepCopy(swept), StudyFile(swept, plan.sample)):
+            while view.catch_up():
+                pass
     seconds = Seconds(known)
     for part, (owner, name) in PARTS.items():
         seconds.timed(owner, name, part)

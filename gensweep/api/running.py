@@ -38,6 +38,7 @@ from gensweep.run.preflight import (
     refuse,
 )
 from gensweep.search.reruns import Retry
+from gensweep.search.space import suggest
 from gensweep.search.sweep_plan import SweepPlan, SweepResult, format_warm_start, warm_starts
 from gensweep.sweep.continuation import continue_command
 from gensweep.sweep.folder import SweepFolder
@@ -45,7 +46,9 @@ from gensweep.sweep.plugin_copies import changed_plugins
 from gensweep.sweep.provenance import record_provenance
 from gensweep.sweep.storage import chosen_storage
 from gensweep.sweep.stored_sweeps import read_sweep
+from gensweep.tracking import study_file
 from gensweep.tracking.loggers import Loggers, loggers_of
+from gensweep.tracking.study_file import StudyFile
 from gensweep.tracking.sweep_copy import SweepCopy
 from gensweep.tracking.sync import sync
 from gensweep.tracking.view import LogView
@@ -73,7 +76,7 @@ def run_sweep(
         check_without_secret("storage", storage)
     folder = SweepFolder(root, sweep.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
-    result = _ended(folder, storage) if resume and repeats is None and amend is None else None
+    result = _ended(sweep, folder, storage) if resume and repeats is None and amend is None else None
     live = None if report is None else LiveReport(Path(report), sweep.name, root=root)
     try:
         if result is None:
@@ -111,6 +114,7 @@ def _run(
             plan = amend(plan)
         observers: list[LogView | Loggers] = [
             LogView("MLflow", partial(SweepCopy, folder), lock=folder.copy_lock()),
+            _study_view(sweep, folder),
             *(loggers_of(kind, folder) for kind in sweep.observers),
             *([] if live is None else [LogView("the report", lambda: live)]),
         ]
@@ -121,12 +125,18 @@ def _run(
         return run_plan(plan, [*observers, display], root=root, storage=storage, **options)
 
 
-def _ended(folder: SweepFolder, storage: str | None) -> SweepResult | None:
-    """The result of a complete local sweep; None for any other."""
+def _ended(sweep: SweepConfig, folder: SweepFolder, storage: str | None) -> SweepResult | None:
+    """The result of a complete local sweep whose study file is up to date; None for any other."""
     state = folder.state()
     if state.created is None or state.status != "finished" or state.left or chosen_storage(folder, storage) is not None:
         return None
+    with closing(_study_view(sweep, folder)) as view:
+        view.wake()
     return SweepResult(folder.path, state)
+
+
+def _study_view(sweep: SweepConfig, folder: SweepFolder) -> LogView:
+    return LogView(folder.optuna.name, partial(StudyFile, folder, partial(suggest, sweep.nodes())), study_file.INTERVAL)
 
 
 def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: ProgressDisplay) -> SweepPlan:

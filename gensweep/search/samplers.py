@@ -16,7 +16,7 @@ from optuna.trial import TrialState as OptunaState
 from gensweep.config.ranges import Conditional, Fixed, Node, every_node
 from gensweep.config.search_methods import GaussianProcess, GridSearch, Nsga2, RandomSearch, TpeByBranch
 from gensweep.config.sweep_config import Search
-from gensweep.search.space import Sample, directions, frozen_trial
+from gensweep.search.space import Sample, directions, for_sampler, frozen_trial
 from gensweep.sweep.state import SweepState
 
 #: Most trials that a sampler uses, as sampling slows down with their number; grid needs all trials.
@@ -56,7 +56,7 @@ def known_study(sampler: optuna.samplers.BaseSampler, state: SweepState, kind: s
         newest = known[len(known) - (most - len(best)) :]
         chosen = {trial.trial for trial in (*best, *newest, *state.training)}
         known = [trial for trial in known if trial.trial in chosen]
-    study.add_trials(frozen_trial(each, number, sample) for number, each in enumerate(known))
+    study.add_trials(frozen_trial(each, number, sample, for_sampler(each)) for number, each in enumerate(known))
     return study
 
 

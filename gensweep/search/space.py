@@ -23,6 +23,9 @@ from gensweep.sweep.trial_state import TrialState
 Sample: TypeAlias = Callable[[Any], Mapping[str, Any]]
 """Samples the parameters of the space from an Optuna trial."""
 
+Outcome: TypeAlias = tuple[OptunaState, list[float] | None]
+"""The state and the values of a trial in Optuna's terms."""
+
 
 class Parameter(NamedTuple):
     """A parameter in a table: name, range, and the branch that has it."""
@@ -86,39 +89,43 @@ def directions(state: SweepState) -> list[Literal["minimize", "maximize"]]:
     return ["minimize" if each.mode == "min" else "maximize" for each in state.objectives]
 
 
-def outcome(trial: TrialState) -> tuple[OptunaState, list[float] | None]:
-    """The state and the values of a trial in Optuna's terms.
-
-    A stopped or paused trial counts as complete, with its best score: otherwise TPE ranks every stopped trial behind
-    every finished one, and other samplers ignore them.
-    """
+def outcome(trial: TrialState) -> Outcome:
+    """The state and the values of a trial."""
     match trial.status:
-        case "failed":
-            return OptunaState.FAIL, None
-        case "infeasible":  # some samplers learn from limits
-            return OptunaState.PRUNED, None
         case "finished" if None not in trial.values.values():
             return OptunaState.COMPLETE, [value for value in trial.values.values() if value is not None]
         case "pruned" if trial.rungs:
-            return OptunaState.COMPLETE, [trial.rungs[-1][1]]
-        case "finished" | "pruned":
+            return OptunaState.PRUNED, [trial.rungs[-1][1]]
+        case "infeasible":  # some samplers learn from limits
+            return OptunaState.PRUNED, None
+        case "finished" | "pruned" | "failed":
             return OptunaState.FAIL, None
-        case _ if trial.has_waited:
-            return OptunaState.COMPLETE, [trial.rungs[-1][1]]
     return OptunaState.RUNNING, None
 
 
-def frozen_trial(trial: TrialState, number: int, sample: Sample) -> FrozenTrial:
+def for_sampler(trial: TrialState) -> Outcome:
+    """As `outcome`, for samplers: a stopped or paused trial counts as complete, with its best score.
+
+    Otherwise TPE ranks every stopped trial behind every finished one, and other samplers ignore them.
+    """
+    state, values = outcome(trial)
+    if (state == OptunaState.RUNNING and trial.has_waited) or (state == OptunaState.PRUNED and values):
+        return OptunaState.COMPLETE, [trial.rungs[-1][1]]
+    return state, values
+
+
+def frozen_trial(trial: TrialState, number: int, sample: Sample, ended: Outcome) -> FrozenTrial:
     """A trial as Optuna's FrozenTrial."""
     replayed = FixedTrial(dict(trial.suggested), number)
     with contextlib.suppress(GensweepError, ValueError):  # an invalid trial stopped half-way, too
         sample(replayed)
-    state, values = outcome(trial)
     return optuna.trial.create_trial(
         params=replayed.params,
         distributions=replayed.distributions,
-        state=state,
-        values=values,
+        # Optuna accepts one score per step.
+        intermediate_values=trial.curve if len(trial.objectives) == 1 and not trial.lineage else {},
+        state=ended[0],
+        values=ended[1],
         system_attrs=dict(trial.sampler_state),
-        constraints={} if state == OptunaState.RUNNING else trial.excesses,
+        constraints={} if ended[0] == OptunaState.RUNNING else trial.excesses,
     )

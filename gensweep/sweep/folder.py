@@ -8,6 +8,7 @@ NAME/pictures/t0007/     the pictures of each evaluation
 NAME/votes/              votes of people on pairs of pictures, a file per page and person
 NAME/plugins/3f2a.../    the code of plug-ins, by hash
 NAME/logs/t0007.log      errors of a trial; driver.log has the driver's
+NAME/optuna.db           the Optuna study, a view of the log
 NAME/ray/                Ray's own files, never read again
 NAME/lock                held by the driver
 NAME/copy.lock           held by the process that sends the log to the tracking store
@@ -47,7 +48,7 @@ PICTURES = ("samples", "real", "suspects")
 CONSTANT_PICTURES = ("real",)
 
 #: Files that a driver creates after the log.
-VIEWS = ("ray", PICTURES_FOLDER)
+VIEWS = ("optuna.db", "ray", PICTURES_FOLDER)
 
 SETTINGS_FILE, LOCK_FILE = "sweep.json", "lock"
 
@@ -61,6 +62,7 @@ class SweepFolder:
         self.name = name
         self.path = (root / name).absolute()
         self.log = EventLog(self.path / "events.jsonl")
+        self.optuna = self.path / "optuna.db"
 
     @property
     def exists(self) -> bool:

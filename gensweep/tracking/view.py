@@ -16,8 +16,6 @@ from gensweep.tracking.store import cause_of
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two writes.
-INTERVAL = 0.5
 #: Seconds between two attempts while the server is unreachable.
 RETRY_SECONDS = 5.0
 
@@ -32,16 +30,22 @@ class Follower(Protocol):
 class LogView:
     """Observer that keeps a view, called `name`, up to date while a sweep runs.  Call `close` after the sweep.
 
-    The view is written only while this process holds the `lock`.
+    The view is written at most every `interval` seconds, and only while this process holds the `lock`.
     """
 
-    def __init__(self, name: str, make: Callable[[], Follower], lock: BaseFileLock | None = None) -> None:
+    def __init__(
+        self, name: str, make: Callable[[], Follower], interval: float = 0.5, lock: BaseFileLock | None = None
+    ) -> None:
         self._lock = nullcontext() if lock is None else lock
-        self.name, self._make, self._follower = name, make, make()
+        self.name, self._make, self._follower, self._interval = name, make, make(), interval
         self._arrived, self._finishing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"gensweep-{name}", daemon=True)
 
     def __call__(self, event: Event, state: SweepState) -> None:
+        """Wake the thread."""
+        self.wake()
+
+    def wake(self) -> None:
         """Make the thread read the log."""
         if not self._thread.is_alive() and not self._finishing.is_set():
             self._thread.start()
@@ -60,7 +64,7 @@ class LogView:
                 finishing = self._finishing.is_set()
                 self._arrived.clear()
                 try:
-                    has_more, pause = self._follower.catch_up(), INTERVAL
+                    has_more, pause = self._follower.catch_up(), self._interval
                 except Exception as error:
                     logger.info("%s cannot be written now: %s", self.name, cause_of(error))
                     self._follower = self._make()

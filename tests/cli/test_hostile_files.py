@@ -161,6 +161,19 @@ def test_nothing_of_it_runs_and_a_line_tells(put, marker, capsys, file, make, wo
     assert "Traceback" not in printed.err
 
 
+def test_a_study_that_is_a_pickle_is_written_anew(place, marker):
+    from logged import LoggedSweep
+    from trivial_sweeps import numbered
+
+    from gensweep.tracking.study_file import StudyFile
+
+    sweep = LoggedSweep(place / "sweeps", "other")
+    sweep.folder.optuna.write_bytes(as_pickle(marker))
+    assert StudyFile(sweep.folder, numbered).catch_up()
+    assert sweep.folder.optuna.read_bytes().startswith(b"SQLite format 3")
+    assert not marker.exists()
+
+
 def test_entries_of_the_cache_that_hold_pickles_are_made_anew(place, marker, capsys):
     words = ["data", "show", "pictures", "--size", "8"]
     run(words)

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import optuna
 import torch
 from disturbed_sweep import DisturbedSweep
 from list_reporter import ListReporter
+from sqlalchemy.pool import NullPool
 from sweep_processes import command_of
 from telling_driver import STEP, tell_steps
 
@@ -80,6 +82,13 @@ def check_states(sweep: DisturbedSweep, failing: Mapping[float, str]) -> None:
             case Retried(trial=trial):
                 del ends[trial]
     assert ends == dict.fromkeys(state.trials, 1)
+    # Without a pool, which would keep connections open.
+    database = f"sqlite:///{sweep.sweep_folder.optuna}"
+    storage = optuna.storages.RDBStorage(database, engine_kwargs={"poolclass": NullPool})
+    study = optuna.load_study(study_name=sweep.name, storage=storage)
+    told = {trial.user_attrs["run"]: trial.state.name for trial in study.trials}  # the last one of a retried trial
+    expected = {"finished": "COMPLETE", "failed": "FAIL"}
+    assert told == {f"{sweep.name}/{name}": expected[trial.status] for name, trial in state.trials.items()}
     client = mlflow_client(sweep.store)
     experiment = client.get_experiment_by_name(sweep.environment.get("MLFLOW_EXPERIMENT_NAME", "gensweep"))
     assert experiment is not None

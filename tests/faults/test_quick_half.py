@@ -92,6 +92,7 @@ def lose_views(sweep: DisturbedSweep) -> None:
     folder = sweep.sweep_folder.path
     with (folder / "events.jsonl").open("ab") as log:
         log.write(b'{"v":1,"time":17')
+    garble(folder / "optuna.db")
     shutil.rmtree(folder / "ray")
     for file in (folder / "lock", sweep.folder / "mlflow.db"):
         file.unlink()

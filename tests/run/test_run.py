@@ -15,7 +15,7 @@ from gensweep.config.search_methods import AshaSettings
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.run.driver import run_plan
-from gensweep.search.space import outcome
+from gensweep.search.space import frozen_trial, outcome
 from gensweep.sweep.events import Ended, Evaluated, Paused, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 
@@ -27,6 +27,11 @@ LIMIT = {
     "constraints": (Constraint(metric="params", max=4),),
     "known": lambda config: {"params": config.get("params", 1.0)},
 }
+
+
+def told(result):
+    """The trials as Optuna has them."""
+    return [frozen_trial(each, number, numbered, outcome(each)) for number, each in enumerate(result.state.searched)]
 
 
 def trials_of(result):
@@ -96,7 +101,8 @@ def test_a_trial_without_progress_finishes_early_with_its_best(finished):
     *_, long, stale, _ = trials_of(result)
     assert [(t.status, t.images) for t in (long, stale)] == [("finished", 800), ("finished", 500)]
     assert stale.best.evaluation.images == 200
-    assert outcome(stale) == (TrialState.COMPLETE, [3.0])
+    assert told(result)[3].state == TrialState.COMPLETE
+    assert told(result)[3].value == 3.0
 
 
 def test_cheaper_rung_scores_never_replace_the_final_score(finished):
@@ -104,7 +110,7 @@ def test_cheaper_rung_scores_never_replace_the_final_score(finished):
     trial = trials_of(result)[4]
     score = trial.score
     assert (score.value, trial.best.evaluation.images, score.identity.samples) == (9.0, 400, 5000)
-    assert outcome(trial) == (TrialState.COMPLETE, [9.0])
+    assert told(result)[4].value == 9.0
 
 
 def test_one_process_trains_all_trials_and_each_as_if_alone(finished):
@@ -149,9 +155,9 @@ def test_ends_are_reported_and_the_best_trial_is_repeated(extended):
     log = Path(failed.log).read_text()
     assert "raise ValueError" in log
     assert "Output of the workers: logs/ of Ray's session" in log
-    states, values = zip(*map(outcome, new[:5]), strict=True)
-    assert [each.name for each in states] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "PRUNED"]
-    assert values[1] == pytest.approx([5.01])  # of a stopped trial, its best score
+    frozen = told(result)[5:]
+    assert [each.state.name for each in frozen] == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE", "PRUNED"]
+    assert frozen[1].intermediate_values == {100: pytest.approx(5.01)}
     ended = [event.trial for event in memory.of(Ended)]
     assert sorted(ended[:5]) == [f"t000{number}" for number in range(5, 10)]
     assert ended[5:] == [trial.trial for trial in repeats]

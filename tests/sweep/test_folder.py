@@ -72,6 +72,6 @@ def test_a_log_that_is_gone_or_empty_is_refused_where_a_driver_has_worked(tmp_pa
     if content is not None:
         folder.log.file.write_bytes(content)
     folder.check_log()  # a driver that was killed before its first event left nothing to lose
-    (folder.path / "ray").mkdir()
-    with pytest.raises(GensweepError, match=r"events\.jsonl is missing or empty.*ray exists.*--name"):
+    folder.optuna.touch()
+    with pytest.raises(GensweepError, match=r"events\.jsonl is missing or empty.*optuna\.db.*--name"):
         folder.check_log()
