@@ -123,7 +123,7 @@ def frozen_trial(trial: TrialState, number: int, sample: Sample, ended: Outcome)
         params=replayed.params,
         distributions=replayed.distributions,
         # Optuna accepts one score per step.
-        intermediate_values=trial.curve if len(trial.objectives) == 1 and not trial.lineage else {},
+        intermediate_values=trial.curve if len(trial.objectives) == 1 else {},
         state=ended[0],
         values=ended[1],
         system_attrs=dict(trial.sampler_state),
