@@ -75,12 +75,11 @@ def format_second_look(verdict: Recommendation) -> str | None:
     look, winner, other = verdict.second_look, verdict.recommended.trial.name, verdict.runner_up
     if not look.kinds or other is None:
         return None
-    share = f"{len(look.agreeing)} of {wording.counted(len(look.kinds), 'kind')} of other measures"
+    share = f"{len(look.agreeing)} of {wording.counted(len(look.kinds), 'other kind')} of measures"
     if look.outcome == "contested":
-        return f"Contested: {listed(look.contesting)} prefer {other.trial.name}; {share} prefer {winner}"
-    if look.outcome == "unchecked":
-        return f"Unchecked: the other measures cannot tell {winner} from {other.trial.name}"
-    return f"Confirmed: {share} prefer {winner} to {other.trial.name}, and none the reverse"
+        return f"Contested by other measures, in favour of {other.trial.name}: {listed(look.contesting)}; {share} agree"
+    told = f"{share} tell {winner} from {other.trial.name}" if look.outcome == "unchecked" else f"{share} agree"
+    return f"{look.outcome.capitalize()}: {told}, and none prefers {other.trial.name}"
 
 
 def format_best_score(comparison: Comparison, verdict: Recommendation) -> str | None:

@@ -50,8 +50,9 @@ class SecondLook:
 
     @property
     def outcome(self) -> Outcome:
-        """Contested by at least one kind; confirmed by at least one and contested by none; else unchecked."""
-        return "contested" if self.contesting else "confirmed" if self.agreeing else "unchecked"
+        """Contested by at least one kind; confirmed if at least half of them agree; else unchecked."""
+        confirmed = self.kinds and 2 * len(self.agreeing) >= len(self.kinds)
+        return "contested" if self.contesting else "confirmed" if confirmed else "unchecked"
 
 
 #: Without scores of the panel.

@@ -48,6 +48,11 @@ def test_more_is_better_for_some_measures():
     assert look_again([panel(coverage=0.4)], [panel(coverage=0.9)]).outcome == "contested"
 
 
+def test_fewer_than_half_of_the_kinds_do_not_confirm():
+    look = look_again([panel(fd=1.0, domain=1.0, coverage=0.5)], [panel(fd=9.0, domain=1.1, coverage=0.5)])
+    assert (look.outcome, look.agreeing) == ("unchecked", ["ImageNet features"])
+
+
 def test_measures_of_one_kind_have_one_vote():
     look = look_again([panel(fd=1.0, kid=5.0, domain=9.0)], [panel(fd=3.0, kid=15.0, domain=1.0)])
     assert (look.outcome, look.contesting) == ("contested", ["domain features"])
@@ -83,10 +88,14 @@ def test_scores_that_were_measured_in_another_way_do_not_vote():
         (
             {"domain": (1.0, 9.0), "coverage": (0.9, 0.1)},
             "confirmed",
-            "Confirmed: 2 of 2 kinds of other measures prefer",
+            "Confirmed: 2 of 2 other kinds of measures agree, and none prefers b/t000",
         ),
-        ({"domain": (9.0, 1.0), "coverage": (0.9, 0.1)}, "contested", "Contested: domain features prefer b/t000"),
-        ({"domain": (1.0, 1.1)}, "unchecked", "Unchecked: the other measures cannot tell a/t000"),
+        (
+            {"domain": (9.0, 1.0), "coverage": (0.9, 0.1)},
+            "contested",
+            "Contested by other measures, in favour of b/t0000: domain features; 1 of 2",
+        ),
+        ({"domain": (1.0, 1.1)}, "unchecked", "Unchecked: 0 of 1 other kind of measures tell a/t000"),
         ({}, "unchecked", None),
     ],
 )
