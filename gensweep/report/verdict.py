@@ -77,7 +77,7 @@ def format_second_look(verdict: Recommendation) -> str | None:
         return None
     share = f"{len(look.agreeing)} of {wording.counted(len(look.kinds), 'other kind')} of measures"
     if look.outcome == "contested":
-        return f"Contested by other measures, in favour of {other.trial.name}: {listed(look.contesting)}; {share} agree"
+        return f"Measures that prefer {other.trial.name}: {listed(look.contesting)}; {share} agree"
     told = f"{share} tell {winner} from {other.trial.name}" if look.outcome == "unchecked" else f"{share} agree"
     return f"{look.outcome.capitalize()}: {told}, and none prefers {other.trial.name}"
 

@@ -29,7 +29,7 @@ from gensweep.files import replace_folder
 from gensweep.metrics.metric import METRICS
 from gensweep.report.output import print_rows, progress_bar
 from gensweep.report.panel import panel_rows
-from gensweep.report.wording import format_identity
+from gensweep.report.wording import duration, format_identity
 from gensweep.rescoring.panel import panel_samples, score_panel
 from gensweep.results import Cost, Evaluation, Identity, Outcome, SamplingConfig
 from gensweep.sweep.continuation import SWEEPS
@@ -70,6 +70,7 @@ def evaluate_imported(options: ImportedOptions, format: str) -> None:
     if panel is not None:
         about = {} if format == "table" else {"run": run, "samples": panel.samples, "seed": panel.seed}
         print_rows([about | row for row in panel_rows(panel.scores, panel.signals)], format)
+        click.echo(f"All measures of {panel.samples:,} images took {duration(panel.evaluate_seconds)}.", err=True)
     else:
         row = evaluation.row(run, metric) if format == "table" else evaluation.as_json(run, metric, device)
         print_rows([row], format)
