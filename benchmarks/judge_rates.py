@@ -30,7 +30,7 @@ from dated_results import write_result
 from scipy import stats
 
 from gensweep.extras.judge.judgements import Rules
-from gensweep.extras.judge.sequential import look
+from gensweep.extras.judge.sequential import judge_pairs
 
 RULES = Rules()
 REPLAYS = 1000
@@ -56,14 +56,10 @@ class Pool:
         return self.scores[seeds[:most]], self.candidates[seeds[:most]]
 
 
-def judged(base: np.ndarray, candidate: np.ndarray, error: float = RULES.error) -> tuple[str, int]:
+def judged(base: np.ndarray, candidate: np.ndarray, error_rate: float = RULES.error_rate) -> tuple[str, int]:
     """The decision, and its pairs; the first two are trained at once."""
-    decision, pairs = "undecided", 0
-    while decision == "undecided" and pairs < RULES.most_seeds:
-        pairs += 1
-        found = look(base[:pairs], candidate[:pairs], most=RULES.most_seeds, error=error, least_gain=RULES.min_gain)
-        decision = found.decision
-    return decision, max(2, pairs)
+    looks = judge_pairs(base, candidate, most=RULES.most_seeds, error_rate=error_rate, min_gain=RULES.min_gain)
+    return looks[-1].decision, max(2, len(looks))
 
 
 def interval(count: int, of: int) -> list[float]:
@@ -84,7 +80,7 @@ def replayed(pool: Pool, gain: float) -> dict[str, Any]:
         pairs += taken
         once += candidate[0] < base[0]
         test = stats.ttest_ind if pool.candidates is None else stats.ttest_rel
-        five += test(base, candidate, alternative="greater").pvalue < RULES.error
+        five += test(base, candidate, alternative="greater").pvalue < RULES.error_rate
     return {
         "gain": gain,
         "kept": interval(kept, REPLAYS),
@@ -113,7 +109,7 @@ def streams(scores: np.ndarray, count: int = 400) -> dict[str, Any]:
         base, kept = random.choice(scores, RULES.most_seeds), 0
         for position in range(1, CANDIDATES + 1):
             candidate = random.choice(scores, RULES.most_seeds)
-            if judged(base, candidate, rules.error_of(position, kept))[0] == "keep":
+            if judged(base, candidate, rules.error_rate_of(position, kept))[0] == "keep":
                 base, kept = candidate, kept + 1
         false += kept > 0
     return {"streams": count, "candidates": CANDIDATES, "with_a_false_keep": interval(false, count)}

@@ -32,14 +32,10 @@ def _share(context: click.Context, parameter: click.Parameter, text: str) -> flo
 @click.option("--name", help="Name of the sweep; by default judge- and the candidate's name.")
 @click.option("--budget", metavar="AMOUNT", help="Most compute of all trainings, without scoring: 8e12flops, 5min.")
 @click.option("--most-seeds", type=click.IntRange(2, 100), default=5, show_default=True, help="Most pairs.")
+@click.option("--min-gain", default="1%", show_default=True, callback=_share, help="Smallest gain that matters.")
 @click.option(
-    "--min-gain",
-    default="1%",
-    show_default=True,
-    callback=_share,
-    help="The smallest gain that matters, of BASE's score.",
+    "--error", "error_rate", default="5%", show_default=True, callback=_share, help="Most noise that is kept."
 )
-@click.option("--error", default="5%", show_default=True, callback=_share, help="Probability to keep noise.")
 @root_option
 @format_option
 def judge(base: str | None, candidate: str | None, init: bool, against_current: bool, format: str, **how: Any) -> int:
@@ -70,9 +66,9 @@ def judge(base: str | None, candidate: str | None, init: bool, against_current: 
     if judged.judgement is None:
         return judged.result.exit_code
     if format == "json":
-        print_json(judgement_json(judged.judgement, judged.rules))
+        print_json(judgement_json(judged.judgement))
     else:
         print_rows(judgement_rows(judged.judgement), format)
-    for sentence in judgement_sentences(judged.judgement, judged.rules):
+    for sentence in judgement_sentences(judged.judgement):
         click.echo(sentence, err=True)
     return CODES[judged.decision] if judged.result.state.status == "finished" else judged.result.exit_code

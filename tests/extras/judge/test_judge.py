@@ -74,7 +74,7 @@ def test_a_candidate_that_diverges_is_discarded(folder):
     call(folder, "best", "judge-base", "diverging", "--compare", "-o", report)
     page = report.read_text(encoding="utf-8")
     assert "<h2>Judgements</h2>" in page
-    assert "smallest gain that matters" in page
+    assert "Discard: diverging/t0001 (" in page
 
 
 def refused(folder, *arguments):
