@@ -33,16 +33,14 @@ def _share(context: click.Context, parameter: click.Parameter, text: str) -> flo
 @click.option("--budget", metavar="AMOUNT", help="Most compute of all trainings, without scoring: 8e12flops, 5min.")
 @click.option("--most-seeds", type=click.IntRange(2, 100), default=5, show_default=True, help="Most pairs.")
 @click.option("--min-gain", default="1%", show_default=True, callback=_share, help="Smallest gain that matters.")
-@click.option(
-    "--error", "error_rate", default="5%", show_default=True, callback=_share, help="Most noise that is kept."
-)
+@click.option("--error", "error_rate", default="5%", show_default=True, callback=_share, help="Chance to keep noise.")
 @root_option
 @format_option
 def judge(base: str | None, candidate: str | None, init: bool, against_current: bool, format: str, **how: Any) -> int:
     """Is a candidate better than a base, or is it noise? Trains pairs with the same seeds until that is clear.
 
-    BASE and CANDIDATE are YAML files or runs (SWEEP or SWEEP/TRIAL). Data, evaluation, objective, seed and compute of a
-    training are BASE's; a candidate that states others is refused. A kept candidate of a stream is its next base.
+    BASE and CANDIDATE are YAML files or runs (SWEEP or SWEEP/TRIAL). Data, evaluation, objective, initial weights, seed
+    and compute are BASE's; a candidate that states others is refused. A kept candidate of a stream is its next base.
     Exit code: 0 keep, 10 discard, 11 undecided, 2 bad input. The same command continues an interrupted judgement.
 
     \b
@@ -64,6 +62,7 @@ def judge(base: str | None, candidate: str | None, init: bool, against_current: 
     pair = (None, base) if against_current else (base, candidate)
     judged = run_judge(*pair, init=init, **how)
     if judged.judgement is None:
+        click.echo(f"Next: gensweep judge --against-current CANDIDATE --name {how['name']}", err=True)
         return judged.result.exit_code
     if format == "json":
         print_json(judgement_json(judged.judgement))
@@ -71,4 +70,7 @@ def judge(base: str | None, candidate: str | None, init: bool, against_current: 
         print_rows(judgement_rows(judged.judgement), format)
     for sentence in judgement_sentences(judged.judgement):
         click.echo(sentence, err=True)
-    return CODES[judged.decision] if judged.result.state.status == "finished" else judged.result.exit_code
+    if judged.result.state.status != "finished":
+        click.echo("Repeat the command to continue.", err=True)
+        return judged.result.exit_code
+    return CODES[judged.decision]

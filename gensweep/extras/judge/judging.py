@@ -20,7 +20,6 @@ from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError
 from gensweep.extras.judge.judgements import Judgement, Rules, due_seeds, judgements, rules_of
 from gensweep.run.planning import at_length, single_trial
-from gensweep.search.reruns import FREE_SETTINGS
 from gensweep.search.sweep_plan import SweepPlan, SweepResult
 from gensweep.shipped import space_file
 from gensweep.sweep.continuation import SWEEPS
@@ -29,7 +28,7 @@ from gensweep.sweep.stored_sweeps import stored_config
 from gensweep.verdict.amounts import parse_amount
 
 #: Settings that all configurations of a judgement share, besides the seed and the budget.
-SEALED = ("data.", "evaluation.")
+SEALED = ("data.", "evaluation.", "start.")
 #: Parts of a sweep that are the same whenever it continues.
 STORED = ("base", "budget", "objective")
 
@@ -81,7 +80,7 @@ def judge(
         fixed = _paid(Rules(**rules, stream=init, data=data, stated=stated), budget, sweep)
         if folder.exists:
             before, now = (
-                dict(flatten({"rules": each and asdict(each)} | {key: values[key] for key in STORED}))
+                {"rules": each and asdict(each)} | {key: values[key] for key in STORED}
                 for each, values in ((known, folder.settings["sweep"]), (fixed, sweep.as_dict()))
             )
             _check_equal(before, now, f"{{}}: is {{}} in {folder.name}, but now {{}}; choose another name: --name NEW")
@@ -145,17 +144,13 @@ def _sweep(written: SweepConfig, name: str) -> SweepConfig:
 
 def _sealed(sweep: SweepConfig, rules: Rules, other: SweepConfig, stated: Mapping[str, Any]) -> dict[str, Any]:
     """A candidate under the sweep's seed and budget.  Raises ConfigError if it changes a fixed setting."""
-    fixed, values = (
-        {
-            key: value
-            for key, value in each.trial().flat().items()
-            if key.startswith(SEALED) and key not in FREE_SETTINGS
-        }
-        for each in (sweep, other)
-    )
-    before, now = (rules.stated, stated) if rules.stated and stated else ({}, {})
-    before, now = {"data": rules.data, **before}, {"data": load_images(other.trial()).fingerprint, **now}
-    _check_equal({**fixed, **before}, {**values, **now}, "{}: is fixed at {}, but the candidate has {}")
+    flats = (each.trial().flat().items() for each in (sweep, other))
+    fixed, values = ({key: value for key, value in flat if key.startswith(SEALED)} for flat in flats)
+    if rules.stated and stated:
+        fixed, values = {**fixed, **rules.stated}, {**values, **stated}
+    _check_equal(fixed, values, "{}: is fixed at {}, but the candidate has {}")
+    if load_images(other.trial()).fingerprint != rules.data:
+        raise ConfigError(f"data: the images have changed since {sweep.name} was made; start another with --init")
     return _equal_compute(sweep, other)
 
 
@@ -168,6 +163,7 @@ def _equal_compute(sweep: SweepConfig, other: SweepConfig) -> dict[str, Any]:
 
 def _check_equal(before: Mapping[str, Any], now: Mapping[str, Any], line: str) -> None:
     """Raises ConfigError with a line for each difference."""
+    before, now = dict(flatten(before)), dict(flatten(now))
     if changed := [key for key in {**before, **now} if before.get(key) != now.get(key)]:
         raise ConfigError([line.format(key, before.get(key), now.get(key)) for key in changed])
 

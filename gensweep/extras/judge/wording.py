@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from gensweep.config.tree import flatten
 from gensweep.extras.judge.judgements import Judgement, judgements, rules_of
 from gensweep.report.wording import counted, format_amount, format_settings
 from gensweep.results import Unit
@@ -43,8 +44,9 @@ def judgement_rows(judged: Judgement) -> list[dict[str, Any]]:
 
 def judgement_sentences(judged: Judgement) -> Iterator[str]:
     """The decision with its reason, and what more seeds would cost."""
-    params, word = judged.candidate.params, judged.decision.capitalize()
-    names = f"{word}: {judged.candidate.name} ({format_settings(params, list(params)) or 'as the base'})"
+    before, now = (dict(flatten(each.config)) for each in (judged.base, judged.candidate))
+    changed = format_settings(now, [key for key in now if before.get(key) != now[key]]) or "as the base"
+    names = f"{judged.decision.capitalize()}: {judged.candidate.name} ({changed})"
     if judged.error is not None and judged.decision == "discard":
         yield f"{names} failed: {judged.error}"
         return

@@ -77,6 +77,20 @@ def test_a_candidate_that_diverges_is_discarded(folder):
     assert "Discard: diverging/t0001 (" in page
 
 
+def test_a_stream_begins_with_a_base_without_a_name(folder):
+    (folder / "space.yaml").write_text(yaml.safe_dump({"base": BASE}))
+    assert (
+        "judge --against-current CANDIDATE --name night"
+        in start(folder, "judge", "--init", "space.yaml", "--name", "night").err
+    )
+    assert "evaluation.samples: is fixed at 100" in refused(
+        folder, "--against-current", "--set", "evaluation.samples=200", "--name", "night"
+    )
+    assert "data.classes: is fixed at None, but" in refused(
+        folder, "--against-current", "--set", "data.classes=[0]", "--name", "night"
+    )
+
+
 def refused(folder, *arguments):
     return call(folder, "judge", *arguments, code=2).err
 
