@@ -31,7 +31,7 @@ def _share(context: click.Context, parameter: click.Parameter, text: str) -> flo
 @click.option("--against-current", is_flag=True, help="Judge one file or run against the current base of --name.")
 @click.option("--name", help="Name of the sweep; by default judge- and the candidate's name.")
 @click.option("--budget", metavar="AMOUNT", help="Most compute of all trainings, without scoring: 8e12flops, 5min.")
-@click.option("--most-seeds", type=click.IntRange(2, 100), default=5, show_default=True, help="Most pairs.")
+@click.option("--most-seeds", type=click.IntRange(2, 100), help="Most pairs.  [default: 5; with --init 10]")
 @click.option("--min-gain", default="1%", show_default=True, callback=_share, help="Smallest gain that matters.")
 @click.option("--error", "error_rate", default="5%", show_default=True, callback=_share, help="Chance to keep noise.")
 @root_option

@@ -29,6 +29,8 @@ from gensweep.verdict.amounts import parse_amount
 
 #: Settings that all configurations of a judgement share, besides the seed and the budget.
 SEALED = ("data.", "evaluation.", "start.")
+#: Most pairs of a candidate in a stream, whose errors are smaller: five would hide gains of 20 % (experiments/judge).
+STREAM_SEEDS = 10
 #: Parts of a sweep that are the same whenever it continues.
 STORED = ("base", "budget", "objective")
 
@@ -54,6 +56,7 @@ def judge(
     name: str | None = None,
     init: bool = False,
     budget: str | None = None,
+    most_seeds: int | None = None,
     root: str | Path = SWEEPS,
     **rules: Any,
 ) -> Judged:
@@ -77,15 +80,16 @@ def judge(
     else:
         written, stated = _read(base, overrides if init else (), root)
         sweep, data = _sweep(written, folder.name), load_images(written.trial()).fingerprint
-        fixed = _paid(Rules(**rules, stream=init, data=data, stated=stated), budget, sweep)
-        if folder.exists:
-            before, now = (
-                {"rules": each and asdict(each)} | {key: values[key] for key in STORED}
-                for each, values in ((known, folder.settings["sweep"]), (fixed, sweep.as_dict()))
-            )
-            _check_equal(before, now, f"{{}}: is {{}} in {folder.name}, but now {{}}; choose another name: --name NEW")
+        most = most_seeds or (STREAM_SEEDS if init else Rules.most_seeds)
+        fixed = _paid(Rules(**rules, most_seeds=most, stream=init, data=data, stated=stated), budget, sweep)
         candidate = candidate or (None if init else base)
     sealed = None if candidate is None else _sealed(sweep, fixed, *_read(candidate, overrides, root))
+    if base is not None and folder.exists:
+        before, now = (
+            {"rules": each and asdict(each)} | {key: values[key] for key in STORED}
+            for each, values in ((known, folder.settings["sweep"]), (fixed, sweep.as_dict()))
+        )
+        _check_equal(before, now, f"{{}}: is {{}} in {folder.name}, but now {{}}; choose another name: --name NEW")
     return _run(sweep, fixed, sealed, root)
 
 
