@@ -94,7 +94,7 @@ def due_repeats(
 
 
 def missing_seeds(state: SweepState, first: TrialState, count: int) -> Iterator[Suggested]:
-    """The trainings of a configuration with its next `count` seeds, without those that the sweep has."""
+    """The missing trainings of a configuration with its next `count` seeds."""
     for number in range(1, count + 1):
         if (name := f"{first.trial}-s{number}") not in state.trials:
             config = {**first.config, "seed": first.config.get("seed", 0) + number}

@@ -70,7 +70,7 @@ def judge(base: str | None, candidate: str | None, init: bool, against_current: 
         print_rows(judgement_rows(judged.judgement), format)
     for sentence in judgement_sentences(judged.judgement):
         click.echo(sentence, err=True)
-    if judged.result.state.status != "finished":
-        click.echo("Repeat the command to continue.", err=True)
-        return judged.result.exit_code
-    return CODES[judged.decision]
+    if judged.result.state.status == "finished":
+        return CODES[judged.decision]
+    click.echo("Repeat the command to continue.", err=True)
+    return judged.result.exit_code

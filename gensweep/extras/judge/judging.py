@@ -31,8 +31,6 @@ from gensweep.verdict.amounts import parse_amount
 SEALED = ("data.", "evaluation.", "start.")
 #: Most pairs of a candidate in a stream, whose errors are smaller: five would hide gains of 20 % (experiments/judge).
 STREAM_SEEDS = 10
-#: Parts of a sweep that are the same whenever it continues.
-STORED = ("base", "budget", "objective")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,9 @@ def judge(
     """
     if not (init or candidate or overrides):
         raise ConfigError("there is no candidate: name a file or a run, or change settings of BASE with --set")
-    folder = SweepFolder(root := Path(root), name or _name(base if candidate is None else candidate))
+    named = base if candidate is None else candidate
+    named = named.get("name", "mapping") if isinstance(named, Mapping) else str(named).removesuffix(".yaml")
+    folder = SweepFolder(root := Path(root), name or name_like(f"judge-{named}"))
     known = rules_of(folder)
     if base is None:
         folder.check_name(resume=True)
@@ -86,7 +86,7 @@ def judge(
     sealed = None if candidate is None else _sealed(sweep, fixed, *_read(candidate, overrides, root))
     if base is not None and folder.exists:
         before, now = (
-            {"rules": each and asdict(each)} | {key: values[key] for key in STORED}
+            {"rules": each and asdict(each)} | {key: values[key] for key in ("base", "budget", "objective")}
             for each, values in ((known, folder.settings["sweep"]), (fixed, sweep.as_dict()))
         )
         _check_equal(before, now, f"{{}}: is {{}} in {folder.name}, but now {{}}; choose another name: --name NEW")
@@ -125,7 +125,7 @@ def _run(sweep: SweepConfig, rules: Rules, candidate: dict[str, Any] | None, roo
 
 
 def _read(source: Source, overrides: Overrides, root: Path) -> tuple[SweepConfig, dict[str, Any]]:
-    """A configuration as a sweep of one trial, and what its file states (see Rules); a run states nothing."""
+    """A configuration as a sweep of one trial, and the statements of its file (see Rules); a run has none."""
     if isinstance(source, str) and not source.endswith((".yaml", ".yml")):
         return single_trial("judge", trial_of_run(source, overrides, root), 1), {}
     source = space_file(source) if isinstance(source, str) else source
@@ -181,9 +181,3 @@ def _paid(rules: Rules, budget: str | None, sweep: SweepConfig) -> Rules:
     if paid < 2:
         raise ConfigError(f"--budget: {amount} does not pay for two pairs, which cost {2 * pair:g} {unit}")
     return replace(rules, most_seeds=min(rules.most_seeds, paid))
-
-
-def _name(source: Source | None) -> str:
-    """The name of a judgement, after a mapping, a run, or a file."""
-    named = source.get("name", "mapping") if isinstance(source, Mapping) else str(source).removesuffix(".yaml")
-    return name_like(f"judge-{named}")
