@@ -5,6 +5,7 @@ All views of a sweep show this state: `trials`, `best`, the live display, the co
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from gensweep.sweep.folder import SweepFolder
 
 _NUMBERED = re.compile(r"t(\d+)")
+#: Seconds before a deadline that a session needs to save, to stop Ray, and to report.
+END_SECONDS = 25.0
+#: The same to score the best trial on fresh seeds, as a multiple of the most expensive evaluation.
+END_SCORINGS = 1.5
 
 
 class SweepState:
@@ -172,6 +177,14 @@ class SweepState:
     def spending(self) -> SearchSpending:
         """Spending of the search, in the unit of its budget."""
         return SearchSpending.of(self.searched, "device_seconds" if self.created is None else self.created.search_unit)
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds that trials may still train, as of the last event: infinity without a deadline."""
+        if not self.sessions or (deadline := self.sessions[-1].deadline) is None:
+            return math.inf
+        scoring = SearchSpending.of(self.searched, "device_seconds").scoring / self.sessions[-1].workers
+        return (deadline - self.changed_at) / 1000 - END_SECONDS - END_SCORINGS * scoring
 
     @property
     def training(self) -> list[TrialState]:
