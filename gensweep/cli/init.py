@@ -86,9 +86,8 @@ def _for_pictures(data: str, output: Path | None, time: str, gpu_memory: str | N
     click.echo(f"Looking at {data}, and timing this machine ...", err=True)
     _write(target, first_space(data, seconds, cheap_images=cheap_images, gpu_memory=float(size[1]) * 2**30))
     file = shlex.quote(str(target))
-    click.echo(
-        f"Next:\n  gensweep tune {file} --dry-run\n  gensweep tune {file}\n  gensweep best --compare {name}", err=True
-    )
+    commands = f"tune {file} --dry-run", f"tune {file} --for {time}", f"best --compare {name}"
+    click.echo("\n  gensweep ".join(["Next:", *commands]), err=True)
 
 
 def _exists(target: Path) -> ConfigError:

@@ -15,7 +15,7 @@ from gensweep.report.wording import count, counted, duration, format_amount, for
 from gensweep.results import DONE_ONCE
 from gensweep.sweep import events
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.spending import SearchSpending, seconds_of_trainings, spent_by
+from gensweep.sweep.spending import seconds_of_trainings, spent_by
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
@@ -255,10 +255,10 @@ class ProgressDisplay:
         return self._format_elapsed() + (f", about {duration(seconds)} left" if seconds else "")
 
     def _seconds_to_deadline(self) -> float:
-        """Seconds until the deadline, which only ASHA's short steps reach, or until the last training that fits ends."""
+        """Seconds until the deadline, which only ASHA reaches, or until the last training that fits ends."""
         session = self._state.sessions[-1]
         left = max(0.0, (session.deadline or 0) / 1000 - time.time())
-        spending = SearchSpending.of(self._state.searched, "device_seconds")
+        spending = self._state.mean_seconds
         if not self._resumes or not spending.whole:
             return left
         whole, workers = spending.whole / session.workers, session.workers

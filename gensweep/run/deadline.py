@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from gensweep.config import SweepConfig, checked_sweep
@@ -67,17 +68,16 @@ def _timed(sweep: SweepConfig) -> Sequence[Corner]:
 
 
 def _share(corners: Sequence[Corner], sweep: SweepConfig, seconds: float, rounds: int) -> float:
-    """Largest share of their trainings, at most 1, with which so many fit one after the other."""
-    shares, least = [1.0], 0.0
+    """Share of a mean training, at most 1, with which so many fit one after the other."""
+    if not corners:
+        return 1.0
+    training = fmean(corner.training_seconds or 0.0 for corner in corners)
+    drawing = fmean(corner.drawing_seconds for corner in corners)
     batch = max(trial.flat()["training.batch_size"] for trial in sweep.corners)
-    for corner in corners:
-        training, drawing = corner.training_seconds or 0.0, corner.drawing_seconds
-        shares.append((seconds / rounds - drawing) / training)
-        fewest = min(1.0, FEWEST_BATCHES * batch / (corner.images or MAX_IMAGES))
-        least = max(least, rounds * (fewest * training + drawing))
-    if seconds < least:
+    fewest = min(1.0, FEWEST_BATCHES * batch / min(corner.images or MAX_IMAGES for corner in corners))
+    if seconds < (least := rounds * (fewest * training + drawing)):
         minutes = math.ceil((least + START_SECONDS + END_SECONDS) / 60)
         raise ConfigError(
             f"the time is too short: this machine needs {minutes}min, for {rounds} short trainings in a row"
         )
-    return min(shares)
+    return min(1.0, (seconds / rounds - drawing) / training)

@@ -121,10 +121,10 @@ class Scheduler:
         return found
 
     def _time_left(self, state: SweepState, deciding: TrialState | None) -> Limit | None:
-        """The time until the deadline: no step may be longer, and repeats come last."""
+        """The time until the deadline: a mean training must fit, and repeats come last."""
         if (seconds := state.seconds_left) == math.inf:
             return None
-        spending, session = SearchSpending.of(state.searched, "device_seconds"), state.sessions[-1]
+        spending, session = state.mean_seconds, state.sessions[-1]
         concurrent = session.concurrent if state.scaled is None else state.scaled.concurrent
         running = sum(_rest_of(trial, spending) for trial in state.training if trial is not deciding)
         left = seconds * session.workers * concurrent - running - self.repeats * spending.whole

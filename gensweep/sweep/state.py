@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from gensweep.config.objectives import Constraint, Objective
@@ -183,8 +184,13 @@ class SweepState:
         """Seconds that trials may still train, as of the last event: infinity without a deadline."""
         if not self.sessions or (deadline := self.sessions[-1].deadline) is None:
             return math.inf
-        scoring = SearchSpending.of(self.searched, "device_seconds").scoring / self.sessions[-1].workers
+        scoring = self.mean_seconds.scoring / self.sessions[-1].workers
         return (deadline - self.changed_at) / 1000 - END_SECONDS - END_SCORINGS * scoring
+
+    @property
+    def mean_seconds(self) -> SearchSpending:
+        """Spending of the search in seconds times devices, with a mean training."""
+        return SearchSpending.of(self.searched, "device_seconds", fmean)
 
     @property
     def training(self) -> list[TrialState]:
