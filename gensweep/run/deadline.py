@@ -68,7 +68,7 @@ def _timed(sweep: SweepConfig) -> Sequence[Corner]:
 
 
 def _share(corners: Sequence[Corner], sweep: SweepConfig, seconds: float, rounds: int) -> float:
-    """Share of a mean training, at most 1, with which so many fit one after the other."""
+    """The largest share of a mean training, at most 1, that fits `rounds` times one after the other."""
     if not corners:
         return 1.0
     training = fmean(corner.training_seconds or 0.0 for corner in corners)
