@@ -45,7 +45,7 @@ class Startable(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """What a budget or a deadline leaves, in the unit of the spending."""
+    """The rest of a budget, or the time until a deadline, in the unit of the spending."""
 
     spending: SearchSpending
     left: float
@@ -131,7 +131,7 @@ class Scheduler:
         return Limit(spending, left, min(left, seconds * session.workers))
 
     def _within(self, limit: Limit, found: Startable, state: SweepState, deciding: TrialState | None) -> Startable:
-        """What a limit allows: finalists first, then promotions, then samples.
+        """The candidates within a limit: finalists first, then promotions, then samples.
 
         The first full training of a search does not depend on the budget.
         """
