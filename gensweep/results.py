@@ -329,7 +329,8 @@ class Outcome(Record):
 
     `samples` images of a `seed` were generated on a `device`.  `checkpoint` is the hash of its tensors; `time` is in
     seconds since 1970.  `signals` are the other numbers, as in an Evaluation.  `as_trained` is true if no sampling
-    setting was changed; `changed` are changed settings of the evaluation, by dotted key.
+    setting was changed; `changed` are changed settings of the evaluation, by dotted key.  The scores of a `panel` are
+    by measure, such as "fd:domain".
     """
 
     sampling: SamplingConfig
@@ -344,6 +345,7 @@ class Outcome(Record):
     signals: Mapping[str, float] = field(default_factory=dict)
     as_trained: bool = False
     changed: Mapping[str, Any] = field(default_factory=dict)
+    panel: bool = False
 
 
 def better(score: Score, best: Score | None) -> bool:

@@ -5,6 +5,7 @@ Each sweep has a folder below `root`.  Progress and notes go to stderr, as with 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import expanded
 from gensweep.results import Evaluation
+from gensweep.run.deadline import fit_sweep, fit_training
 from gensweep.run.planning import at_length, single_trial
 from gensweep.search.reruns import Retry, with_changes
 from gensweep.search.sweep_plan import InitialCheckpoint, SweepResult
@@ -65,17 +67,22 @@ def tune(
     root: str | Path = SWEEPS,
     storage: str | None = None,
     report: str | Path | None = None,
+    deadline: float | None = None,
 ) -> SweepResult:
     """Sweep a search space, given as a YAML file, a mapping, or a name such as "ddpm": `gensweep tune`.
 
     `overrides` are values by dotted key, such as {"search.trials": 4}; `scale` is the name of one of the file's scales.
-    `report` is an HTML file that is rewritten while the sweep runs.
+    `report` is an HTML file that is rewritten while the sweep runs.  A `deadline`, in seconds since 1970,
+    determines the number of trials, and shortens them if few would fit.
     Failed trials do not raise; they are part of the result.  Raises ConfigError, with all problems found before
     training, and GensweepError if the storage or Ray does not work.
     """
     if not isinstance(space, SweepConfig):
         space = read_space(space, name=name, trials=trials, overrides=overrides, scale=scale, root=root)
-    return run_sweep(space, root=Path(root), storage=storage, report=report)
+    if deadline is not None:
+        click.echo("Timing the extreme trials, to plan for the time ...", err=True)
+        space = fit_sweep(space, deadline - time.time(), trials=trials)
+    return run_sweep(space, root=Path(root), storage=storage, report=report, deadline=deadline)
 
 
 def read_space(
@@ -102,6 +109,7 @@ def resume(
     root: str | Path = SWEEPS,
     storage: str | None = None,
     report: str | Path | None = None,
+    deadline: float | None = None,
 ) -> SweepResult:
     """Resume a sweep, by its name or URL: `gensweep tune --resume`, `--extend` by `more_trials`, or `--repeat`.
 
@@ -112,7 +120,7 @@ def resume(
     sweep = stored_config(folder)
     if more_trials and (problem := extension_problem(sweep, sweep.nodes(), folder.state().wanted + more_trials)):
         raise ConfigError(f"{sweep.name}: {problem}")
-    return run_sweep(sweep, root=Path(root), storage=storage, report=report, **options)
+    return run_sweep(sweep, root=Path(root), storage=storage, report=report, deadline=deadline, **options)
 
 
 def retry(
@@ -123,6 +131,7 @@ def retry(
     root: str | Path = SWEEPS,
     storage: str | None = None,
     report: str | Path | None = None,
+    deadline: float | None = None,
 ) -> SweepResult:
     """Run failed trials of a sweep again, by default all: `gensweep tune --retry`.
 
@@ -133,7 +142,7 @@ def retry(
     again = Retry((trials,) if isinstance(trials, str) else tuple(trials), changes)
     if folder.state().created is not None:  # otherwise the log is still in the storage
         again.check(folder)
-    return run_sweep(sweep, root=Path(root), storage=storage, retry=again, report=report)
+    return run_sweep(sweep, root=Path(root), storage=storage, retry=again, report=report, deadline=deadline)
 
 
 def train(
@@ -150,12 +159,14 @@ def train(
     scale: str | None = None,
     root: str | Path = SWEEPS,
     storage: str | None = None,
+    deadline: float | None = None,
 ) -> SweepResult:
     """Train one configuration, given as a YAML file, a mapping or a run: `gensweep train`.
 
     For a search space, trains its base.  `continue_from` is a run or a checkpoint folder to train longer, up to the
     override of "training.images".  `init_from` is a run, a checkpoint folder or a folder of diffusers whose weights
-    training starts with.  By default a worker uses a GPU if there is one.  Raises as `tune` does.
+    training starts with.  By default a worker uses a GPU if there is one.  Until a `deadline`, in seconds since 1970,
+    training is as long as fits.  Raises as `tune` does.
     """
     if init_from is not None:
         overrides = parse_overrides(overrides) | {"start": {"kind": "weights", "base": str(init_from)}}
@@ -167,6 +178,8 @@ def train(
         raise ConfigError("a run has no scales; change single values with overrides")
     start = None
     if continue_from is not None:
+        if deadline is not None:
+            raise ConfigError("a continued training has a fixed length: set training.images, and no deadline")
         trial, start = _longer(continue_from, overrides, Path(root))
         default_name = name_like(start.run, "-longer")
     elif from_run is not None:
@@ -182,8 +195,10 @@ def train(
         else:
             trial = load_trial(config, overrides=overrides, scale=scale)
     sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
-    amend = None if start is None else start.amend
-    return run_sweep(_prepared(sweep, Path(root)), root=Path(root), storage=storage, amend=amend)
+    sweep, amend = _prepared(sweep, Path(root)), None if start is None else start.amend
+    if deadline is not None:
+        sweep = fit_training(sweep, deadline - time.time())
+    return run_sweep(sweep, root=Path(root), storage=storage, amend=amend, deadline=deadline)
 
 
 def _prepared(sweep: SweepConfig, root: Path) -> SweepConfig:

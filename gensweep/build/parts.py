@@ -93,10 +93,10 @@ def build_learner(trial: TrialConfig, images: Images, device: torch.device | str
     return Learner(family, training, seed=trial.seed, device=device, workers=workers)
 
 
-def build_extractor(trial: TrialConfig, device: torch.device | str) -> Extractor:
-    """The feature extractor of a trial's evaluation."""
+def build_extractor(trial: TrialConfig, device: torch.device | str, images: Images) -> Extractor:
+    """The feature extractor of the evaluation of a trial that trains on `images`."""
     settings: EvaluationSettings = trial.bound("evaluation")()
-    return settings.extractor(device, cache_folder())
+    return settings.extractor(device, cache_folder(), images)
 
 
 def build_evaluator(
@@ -114,7 +114,7 @@ def build_evaluator(
     with trial.keys_in_errors():
         if settings.of("samples"):
             moved("reading the feature extractor")
-            extractor = build_extractor(trial, device)
+            extractor = build_extractor(trial, device, images)
             extractor.register_forward_hook(lambda *_: moved(None))
             moved("computing reference statistics")
             references = _references(trial, images, extractor)
@@ -193,10 +193,11 @@ def current_references(trial: TrialConfig) -> dict[str, str]:
     values = trial.flat()
     against = values["evaluation.against"]
     own = against if against.endswith(("/", STATISTICS_SUFFIX)) else values.get("data.path")
-    if own is None or not (is_url(own) or expanded(own).exists()) or _missing_weights(trial, "evaluation"):
+    if own is None or not (is_url(own) or expanded(own).exists()) or missing_weights(trial, "evaluation"):
         return {}
     with trial.keys_in_errors():
-        references = _references(trial, load_images(trial), build_extractor(trial, "cpu"))
+        images = load_images(trial)
+        references = _references(trial, images, build_extractor(trial, "cpu", images))
     return {metric: reference.name for metric, reference in references.items()}
 
 
@@ -252,10 +253,10 @@ def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
     """Raise ConfigError if a trial could not be scored by the settings of `section`, evaluation or final."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     if settings.of("samples"):
-        if problem := _missing_weights(trial, section):
+        if problem := missing_weights(trial, section):
             raise ConfigError(problem)
         with trial.keys_in_errors():
-            extractor = build_extractor(trial, "cpu")
+            extractor = build_extractor(trial, "cpu", images)
             for name, reference in _references(trial, images, extractor).items():
                 if isinstance(reference, Real):
                     METRICS[name].check_reference(reference)
@@ -275,7 +276,7 @@ def _check_generated(settings: EvaluationSettings, images: Images) -> None:
         raise ParameterError("samples", str(error)) from error
 
 
-def _missing_weights(trial: TrialConfig, section: str) -> str | None:
+def missing_weights(trial: TrialConfig, section: str) -> str | None:
     """The message for missing published weights: a running sweep should not wait for a download."""
     key, settings = "evaluation.extractor", trial.flat()
     kind = str(settings.get(f"{key}.kind"))

@@ -12,6 +12,7 @@ from gensweep.report.output import format_option, option_bundle, print_rows
 from gensweep.rescoring.sampling_axes import (
     axes_options,
     format_results,
+    panel_result_rows,
     parse_axes,
     rescore,
     result_json,
@@ -47,6 +48,9 @@ scoring_options = option_bundle(
         metavar="SPLIT|DIR|FILE.npz",
         help="Compare with train, test, whole, a folder of real pictures or statistics.  [default: as in training]",
     ),
+    click.option(
+        "--panel", is_flag=True, help="Score one set of images, by default 1,000, by measures of different kinds."
+    ),
 )
 
 
@@ -62,6 +66,7 @@ def evaluate(
     seed: int,
     metrics: list[str],
     against: str | None,
+    panel: bool,
     overrides: tuple[str, ...],
     format: str,
     **axes: str | None,
@@ -79,6 +84,7 @@ def evaluate(
       gensweep evaluate ddpm-cifar10/t0003 --guidance 1,2,4 --ema 0.25,1,4 --format json
       gensweep evaluate ddpm-cifar10 --samples 5000 --seed 1 --against test --metrics fd,kid,precision,recall
       gensweep evaluate ddpm-cifar10 --samples 50000 --metrics fid --set evaluation.extractor.kind=inception
+      gensweep evaluate ddpm-cifar10/t0003 --panel
     """
     from gensweep.config import parse_overrides
     from gensweep.sweep.continuation import SWEEPS
@@ -92,8 +98,13 @@ def evaluate(
     changes |= {key: value for key, value in given.items() if value}
     if "evaluation.samples" in changes:
         raise ConfigError("--set evaluation.samples: use --samples N instead")
-    scores = rescore(run, parsed, samples=samples, seed=seed, changed=changes)
-    print_rows(result_rows(scores) if format == "table" else result_json(scores), format)
-    for line in format_results(scores):
-        click.echo(line, err=True)
+    if panel and (metrics or overrides):
+        raise ConfigError("--panel: its measures and their settings are fixed; leave out --metrics and --set")
+    scores = rescore(run, parsed, samples=samples, seed=seed, changed=changes, panel=panel)
+    if panel:
+        print_rows(panel_result_rows(scores, whole=format != "table"), format)
+    else:
+        print_rows(result_rows(scores) if format == "table" else result_json(scores), format)
+        for line in format_results(scores):
+            click.echo(line, err=True)
     sync_all(SWEEPS)

@@ -80,10 +80,12 @@ class Agreement(Metric):
         """The share over the images of all processes."""
         matrix = summed(self._state).cpu()
         require_generated(int(matrix.sum()), self.fewest, self.name)
-        names = detail_names(self.class_names, {"real"})
+        names = detail_names(self.class_names, {"real", "standard_error"})
         each = zip(names, matrix.sum(1).tolist(), matrix.diagonal().tolist(), strict=True)
-        self.details = {"real": self._ceiling} | {name: right / drawn for name, drawn, right in each if drawn}
-        return float(matrix.trace() / matrix.sum())
+        share, images = float(matrix.trace() / matrix.sum()), int(matrix.sum())
+        self.details = {"real": self._ceiling, "standard_error": math.sqrt(share * (1 - share) / images)}
+        self.details |= {name: right / drawn for name, drawn, right in each if drawn}
+        return share
 
 
 @METRICS.register("fd_by_class")

@@ -1,4 +1,5 @@
-"""Metrics of pairs of images, which need all features: kernel distance, precision, recall, density, coverage.
+"""Metrics of pairs of images, which need all features: kernel distance, energy distance, precision, recall, density,
+coverage.
 
 They compare the first `MAX_FEATURES_KEPT` generated images with the same number of real ones, evenly chosen.
 """
@@ -6,8 +7,9 @@ They compare the first `MAX_FEATURES_KEPT` generated images with the same number
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -20,6 +22,9 @@ from gensweep.results import Mode
 
 #: Rows and columns of a block of pairs: 34 MB in float64.
 BLOCK_ROWS = 2048
+
+#: A similarity of each x to each y.
+Kernel: TypeAlias = Callable[[Float64[Tensor, "n d"], Float64[Tensor, "m d"]], Float64[Tensor, "n m"]]
 
 
 class CollectedFeatures(Metric):
@@ -69,37 +74,57 @@ class KernelDistance(CollectedFeatures):
     def compute(self) -> float:
         """Discrepancy over the images of all processes; the detail `standard_error` is its error."""
         x, y = self._generated(), self._real()
-        of_x, of_y = kernel_sums(x, y)
+        of_x, of_y = kernel_sums(x, y, self.kernel)
         # Contribution of each image: its similarity to its own side, and to the other.
-        a = self_similarity(x) - of_x / len(y)
+        a = self_similarity(x, self.kernel) - of_x / len(y)
         b = self._self_similarity_of_real - of_y / len(x)
         # First-order variance of a two-sample U-statistic (Hoeffding 1948); near 0 it is too large.
         self.details = {"standard_error": float((4 * a.var() / len(x) + 4 * b.var() / len(y)).sqrt())}
         return float(a.mean() + b.mean())
 
+    @staticmethod
+    def kernel(x: Float64[Tensor, "n d"], y: Float64[Tensor, "m d"]) -> Float64[Tensor, "n m"]:
+        """(x.y / d + 1)^3."""
+        return (x @ y.T).div_(x.shape[1]).add_(1).pow_(3)
+
     @cached_property
     def _self_similarity_of_real(self) -> Float64[Tensor, " m"]:
-        return self_similarity(self._real())
+        return self_similarity(self._real(), self.kernel)
 
 
-def self_similarity(x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
+@METRICS.register("energy")
+class EnergyDistance(KernelDistance):
+    """Energy distance 2 E|x - y| - E|x - x'| - E|y - y'| to real features, lower is better.
+
+    It is 0 only for equal distributions, whatever their moments.  All pairs of different images count, so it is
+    unbiased.  Source: Székely & Rizzo 2013, eq. 6.1.
+    """
+
+    name: ClassVar[str] = "an energy distance"
+
+    @staticmethod
+    def kernel(x: Float64[Tensor, "n d"], y: Float64[Tensor, "m d"]) -> Float64[Tensor, "n m"]:
+        """-|x - y|: its discrepancy is the energy distance."""
+        return -torch.cdist(x, y)
+
+
+def self_similarity(x: Float[Tensor, "n d"], kernel: Kernel = KernelDistance.kernel) -> Float64[Tensor, " n"]:
     """Mean kernel of each x with all others."""
-    itself = (x.double().square().sum(1) / x.shape[1] + 1) ** 3
-    return (kernel_sums(x, x)[0] - itself) / (len(x) - 1)
+    itself = torch.cat([kernel(row, row)[0] for row in torch.split(x.double(), 1)])
+    return (kernel_sums(x, x, kernel)[0] - itself) / (len(x) - 1)
 
 
 def kernel_sums(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], kernel: Kernel = KernelDistance.kernel
 ) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " m"]]:
-    """The kernel (x.y / d + 1)^3 summed over all y for each x, and over all x for each y."""
+    """The kernel summed over all y for each x, and over all x for each y."""
     of_x, of_y = x.new_zeros(len(x), dtype=torch.float64), x.new_zeros(len(y), dtype=torch.float64)
     for i in range(0, len(x), BLOCK_ROWS):
         rows = x[i : i + BLOCK_ROWS].double()
         for j in range(0, len(y), BLOCK_ROWS):
-            product = rows @ y[j : j + BLOCK_ROWS].double().T
-            kernel = product.div_(x.shape[1]).add_(1).pow_(3)
-            of_x[i : i + BLOCK_ROWS] += kernel.sum(1)
-            of_y[j : j + BLOCK_ROWS] += kernel.sum(0)
+            found = kernel(rows, y[j : j + BLOCK_ROWS].double())
+            of_x[i : i + BLOCK_ROWS] += found.sum(1)
+            of_y[j : j + BLOCK_ROWS] += found.sum(0)
     return of_x, of_y
 
 
@@ -127,14 +152,19 @@ class Neighbours(CollectedFeatures):
     _of_real: Float64[Tensor, " m"] | None = None
 
     def compute(self) -> float:
-        """Mean over the images of all processes.  Raises GensweepError unless there are more than k."""
+        """Mean over the images of all processes; the detail `standard_error` is its error.
+
+        It is that of independent images.  Raises GensweepError unless there are more than k.
+        """
         generated = self._generated()
-        return float(self._found(generated, self._real(len(generated))).double().mean())
+        found = self._found(generated, self._real(len(generated))).double()
+        self.details = {"standard_error": float(found.std() / len(found) ** 0.5)}
+        return float(found.mean())
 
     @abstractmethod
     def _found(
         self, generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]
-    ) -> Bool[Tensor, " each"] | Int64[Tensor, " each"]: ...
+    ) -> Bool[Tensor, " each"] | Float64[Tensor, " each"]: ...
 
     def _radii(self, x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
         return nearest(x, k=self.k)[0][:, -1]
@@ -184,12 +214,8 @@ class Density(Neighbours):
     fooled_by_noise: ClassVar[bool] = True
     name, k, fewest = "density", 5, 6
 
-    def compute(self) -> float:
-        """Mean over the images of all processes.  Raises GensweepError unless there are more than k."""
-        return super().compute() / self.k
-
-    def _found(self, generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Int64[Tensor, " n"]:
-        return covering(generated, real, self._radii_of_real(real))
+    def _found(self, generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Float64[Tensor, " n"]:
+        return covering(generated, real, self._radii_of_real(real)).double() / self.k
 
 
 @METRICS.register("coverage")

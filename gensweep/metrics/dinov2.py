@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gensweep.data.images import Images
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsPath
@@ -42,6 +43,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def dinov2(
     device: torch.device | str,
     cache: Path,
+    images: Images | None = None,
     *,
     resolution: Annotated[
         int, Interval(ge=PATCH_PIXELS, le=518), MultipleOf(PATCH_PIXELS), doc("pixels that images are resized to")

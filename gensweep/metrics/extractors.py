@@ -24,7 +24,8 @@ Prepare = Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b 3 r r"]]
 WeightsPath: TypeAlias = Annotated[str | None, doc("path of the weights file; null: the file in the cache")]
 
 
-# An extractor is built by a function (device, cache: the cache folder, *, settings) -> Extractor.
+# An extractor is built by a function (device, cache: the cache folder, images: the training images, *, settings)
+# -> Extractor.
 EXTRACTORS: Registry[Callable[..., Extractor]] = Registry("feature extractor", package="gensweep.metrics")
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from gensweep.data.images import Images
 from gensweep.files import file_sha256
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsPath, fold_batch_norm
 from gensweep.metrics.weights import PUBLISHED, WeightsFile
@@ -27,7 +28,9 @@ FID_2015_WEIGHTS = PUBLISHED["inception"] = WeightsFile(
 
 
 @EXTRACTORS.register("inception")
-def inception(device: torch.device | str, cache: Path, *, weights: WeightsPath = None) -> Extractor:
+def inception(
+    device: torch.device | str, cache: Path, images: Images | None = None, *, weights: WeightsPath = None
+) -> Extractor:
     """The FID-2015 Inception network, pool3, 2,048 features.
 
     Source: Heusel et al. 2017, with the weights that pytorch-fid converted from TensorFlow.

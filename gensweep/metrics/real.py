@@ -172,8 +172,8 @@ def kept(cache: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Te
     computes, the others wait.  A damaged entry, or one with another key, is computed again, with a warning.
     Raises GensweepError if the cache is not writable.
     """
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    file = cache / "references" / f"{digest[:24]}.safetensors"
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+    file = cache / "references" / f"{name}.safetensors"
     if (found := _read(file, key)) is not None:
         return found
     with locked(file):
@@ -184,17 +184,18 @@ def kept(cache: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Te
         tensors = compute()
         try:
             with replacing(file) as aside:
-                write_tensors(aside, tensors, {**key, "sha256": _digest(tensors)})
+                write_tensors(aside, tensors, {**key, "sha256": digest(tensors)})
         except (OSError, SafetensorError) as error:
             raise unwritable(file.parent, error) from error
         return tensors
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of tensors on the CPU, in the order of their names."""
+    found = hashlib.sha256()
     for name in sorted(tensors):
-        digest.update(tensors[name].contiguous().numpy().data)
-    return digest.hexdigest()
+        found.update(tensors[name].contiguous().numpy().data)
+    return found.hexdigest()
 
 
 def _read(file: Path, key: Mapping[str, str]) -> dict[str, Tensor] | None:
@@ -205,5 +206,5 @@ def _read(file: Path, key: Mapping[str, str]) -> dict[str, Tensor] | None:
             tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError, ValueError, RuntimeError):
         return None
-    trusted = metadata.get("sha256") == _digest(tensors) and key.items() <= metadata.items()
+    trusted = metadata.get("sha256") == digest(tensors) and key.items() <= metadata.items()
     return tensors if trusted else None

@@ -13,15 +13,18 @@ from typing import Any
 
 import torch
 
-from gensweep.build.model import load_checkpoint, weights_name
+from gensweep.build.model import Model, in_batches, load_checkpoint, weights_name
 from gensweep.build.parts import build_evaluator, build_family, current_references, load_images
 from gensweep.config import TrialConfig
+from gensweep.data.images import Images
 from gensweep.errors import ConfigError
+from gensweep.noise import Noise
+from gensweep.rescoring.panel import panel_samples, score_panel
 from gensweep.results import Outcome, SamplingConfig, Score
 from gensweep.training.checkpoint import read, tensor_names
 from gensweep.training.cost import counted_calls
-from gensweep.training.device import default_device
-from gensweep.training.evaluation import Evaluator, evaluate
+from gensweep.training.device import default_device, synchronised_time
+from gensweep.training.evaluation import Evaluator, draw, evaluate, sample_labels
 from gensweep.training.learner_state import weights_in
 from gensweep.training.result_files import SUSPECTS_COLUMNS, SUSPECTS_FILE, write_grid
 from gensweep.training.settings import EvaluationSettings
@@ -30,7 +33,8 @@ from gensweep.training.settings import EvaluationSettings
 class Rescorer:
     """Scores the model in a checkpoint folder with `samples` images of a seed, by default as in its training.
 
-    `changed` are changed settings of the evaluation, by dotted key.  `known` are earlier outcomes of the trial.
+    `changed` are changed settings of the evaluation, by dotted key.  `known` are earlier outcomes of the trial.  A
+    `panel` scores by all of its measures instead, by default few images.
     """
 
     def __init__(
@@ -41,15 +45,16 @@ class Rescorer:
         samples: int | None = None,
         seed: int = 0,
         changed: Mapping[str, Any] = MappingProxyType({}),
+        panel: bool = False,
         device: torch.device | str | None = None,
     ) -> None:
-        self.folder, self.seed, self.changed = folder, seed, dict(changed)
+        self.folder, self.seed, self.changed, self.panel = folder, seed, dict(changed), panel
         self.checkpoint = read(folder)
         self.trial = TrialConfig.from_dict(self.checkpoint.metadata)
         self.trained = _sampling_of(self.trial)
-        self.samples: int = samples or self.trial.flat()["evaluation.samples"]
+        self.samples: int = samples or (panel_samples(self.trial) if panel else self.trial.flat()["evaluation.samples"])
         self.device = torch.device(device) if device is not None else default_device()
-        asked = (self.checkpoint.sha256, self.samples, seed, json.dumps(self.changed, sort_keys=True))
+        asked = (self.checkpoint.sha256, self.samples, seed, json.dumps(self.changed, sort_keys=True), panel)
         #: Earlier outcomes with the same checkpoint, images, seed and settings, by sampling configuration.
         self.known = {each.sampling: each for each in known if _asked(each) == asked}
 
@@ -124,9 +129,10 @@ class Rescorer:
 
         `progress` is called with the number of network evaluations so far.
         """
-        evaluator, done = build_evaluator(self._evaluated, load_images(self._evaluated), self.device), 0
+        images, done = load_images(self._evaluated), 0
+        evaluator = None if self.panel else build_evaluator(self._evaluated, images, self.device)
         for sampling in sorted(configs, key=lambda each: each.evaluations):
-            yield self._score(sampling, evaluator, done, progress)
+            yield self._score(sampling, images, evaluator, done, progress)
             done += sampling.evaluations * self.drawn
 
     @property
@@ -141,39 +147,69 @@ class Rescorer:
         return self.trial.with_overrides({**self.changed, "evaluation.samples": self.samples})
 
     def _score(
-        self, sampling: SamplingConfig, evaluator: Evaluator, done: int, progress: Callable[[int], None]
+        self,
+        sampling: SamplingConfig,
+        images: Images,
+        evaluator: Evaluator | None,
+        done: int,
+        progress: Callable[[int], None],
     ) -> Outcome:
         changes = self.overrides(sampling)
         model = load_checkpoint(self.folder, overrides=changes, weights=sampling.weights, device=self.device)
-        identities = {name: replace(each, weights=sampling.weights) for name, each in evaluator.identities.items()}
-        result = evaluate(
-            model.family,
-            model.network,
-            replace(evaluator, identities=identities),
-            key=self.seed,
-            progress=lambda images: progress(done + images * sampling.evaluations),
-        )
-        if result.suspects is not None:
-            write_grid(result.suspects, self.folder / SUSPECTS_FILE, SUSPECTS_COLUMNS)
+
+        def show(drawn: int) -> None:
+            progress(done + drawn * sampling.evaluations)
+
+        if evaluator is None:
+            scores, seconds, signals = self._score_by_panel(model, images, show)
+        else:
+            result = evaluate(model.family, model.network, evaluator, key=self.seed, progress=show)
+            scores, signals = result.scores, result.signals
+            seconds = result.sample_seconds, result.evaluate_seconds
+            if result.suspects is not None:
+                write_grid(result.suspects, self.folder / SUSPECTS_FILE, SUSPECTS_COLUMNS)
+        weights = sampling.weights
         return Outcome(
             sampling=sampling,
             samples=self.samples,
             seed=self.seed,
-            scores=result.scores,
-            sample_seconds=result.sample_seconds,
-            evaluate_seconds=result.evaluate_seconds,
+            scores={
+                name: replace(each, identity=replace(each.identity, weights=weights)) for name, each in scores.items()
+            },
+            sample_seconds=seconds[0],
+            evaluate_seconds=seconds[1],
             device=self.device.type,
             checkpoint=self.checkpoint.sha256,
             time=time.time(),
-            signals=result.signals,
+            signals=signals,
             as_trained=not changes,
             changed=self.changed,
+            panel=self.panel,
         )
 
+    def _score_by_panel(
+        self, model: Model, images: Images, show: Callable[[int], None]
+    ) -> tuple[dict[str, Score], tuple[float, float], dict[str, float]]:
+        """Scores of one set of images, the seconds of sampling and of scoring, and those of each measure."""
+        labels = sample_labels(images.class_counts, Noise(self.seed, torch.arange(self.samples, device=self.device)))
+        started = synchronised_time(self.device)
+        pixels = in_batches(
+            lambda indices: draw(model.family, model.network, Noise(self.seed, indices), labels[indices]),
+            self.samples,
+            self._evaluated.flat()["evaluation.batch_size"],
+            self.device,
+            lambda drawn, _: show(drawn),
+        )
+        sampled = synchronised_time(self.device)
+        known = labels if model.family.classes else None
+        scores, signals = score_panel(self._evaluated.with_overrides, images, pixels, known, self.device)
+        return scores, (sampled - started, synchronised_time(self.device) - sampled), signals
 
-def _asked(outcome: Outcome) -> tuple[str, int, int, str]:
+
+def _asked(outcome: Outcome) -> tuple[str, int, int, str, bool]:
     """The settings of an outcome besides its sampling configuration."""
-    return outcome.checkpoint, outcome.samples, outcome.seed, json.dumps(dict(outcome.changed), sort_keys=True)
+    changed = json.dumps(dict(outcome.changed), sort_keys=True)
+    return outcome.checkpoint, outcome.samples, outcome.seed, changed, outcome.panel
 
 
 def _sampling_of(trial: TrialConfig) -> SamplingConfig:

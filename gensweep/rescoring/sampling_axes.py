@@ -16,7 +16,16 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.metrics.titles import metric_title
 from gensweep.report.export import score_json
 from gensweep.report.output import option_bundle, print_warnings, progress_bar
-from gensweep.report.wording import counted, format_anchors, format_guess, format_identity, format_interval, score
+from gensweep.report.panel import panel_rows
+from gensweep.report.wording import (
+    counted,
+    duration,
+    format_anchors,
+    format_guess,
+    format_identity,
+    format_interval,
+    score,
+)
 from gensweep.results import Outcome, Score
 
 if TYPE_CHECKING:
@@ -214,7 +223,7 @@ def result_json(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
     return [
         {
             "run": each.run,
-            **{key: getattr(each.sampling, key) for key in ("sampler", "steps", "guidance", "weights", "evaluations")},
+            **_sampling(each),
             "samples": each.outcome.samples,
             "seed": each.outcome.seed,
             **score_json(each.score),
@@ -226,6 +235,22 @@ def result_json(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
         }
         for each in results
     ]
+
+
+def panel_result_rows(results: Sequence[SamplingResult], *, whole: bool) -> list[dict[str, Any]]:
+    """Rows of the panel's measures; `whole` ones also have the run and its sampling, as in JSON."""
+    rows = []
+    for each in results:
+        about = {"run": each.run, "samples": each.outcome.samples, "seed": each.outcome.seed} | _sampling(each)
+        measured = panel_rows(each.outcome.scores, each.outcome.signals)
+        rows += [(about if whole else {}) | row for row in measured]
+        spent = duration(each.outcome.evaluate_seconds)
+        click.echo(f"{one_line(each, ': ')}; all measures of {each.outcome.samples:,} images: {spent}", err=True)
+    return rows
+
+
+def _sampling(result: SamplingResult) -> dict[str, Any]:
+    return {key: getattr(result.sampling, key) for key in ("sampler", "steps", "guidance", "weights", "evaluations")}
 
 
 def format_results(results: Sequence[SamplingResult]) -> list[str]:

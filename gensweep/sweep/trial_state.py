@@ -196,16 +196,23 @@ class TrialState:
     def _fresh_scores(self) -> dict[Identity, Score]:
         """The newest score of each identity for its best checkpoint, sampled as in training, on fresh seeds."""
         found = dict[Identity, Score]()
-        of_best = [each.outcome for each in self.scored_again if each.images == self._images_at_best]
-        for outcome in sorted(of_best, key=lambda outcome: outcome.time, reverse=True):
-            if outcome.seed and outcome.as_trained:
+        for outcome in self._outcomes_at_best:
+            if outcome.seed and outcome.as_trained and not outcome.panel:
                 for score in outcome.scores.values():
                     found.setdefault(score.identity, score)
         return found
 
     @property
-    def _images_at_best(self) -> int | None:
-        return None if self.best is None else self.best.evaluation.images
+    def panel(self) -> Mapping[str, Score]:
+        """The newest scores of its best checkpoint by the panel, sampled as in training; empty without any."""
+        return next((each.scores for each in self._outcomes_at_best if each.panel and each.as_trained), {})
+
+    @property
+    def _outcomes_at_best(self) -> list[Outcome]:
+        """Later scores of its best checkpoint, newest first."""
+        images = None if self.best is None else self.best.evaluation.images
+        found = [each.outcome for each in self.scored_again if each.images == images]
+        return sorted(found, key=lambda outcome: outcome.time, reverse=True)
 
     @property
     def cost(self) -> Cost:

@@ -156,7 +156,7 @@ def evaluate_images(
         if progress is not None:
             progress(stop - share.start)
     started = synchronised_time(device)
-    scores, signals, estimates = _computed(evaluator, metrics)
+    scores, signals, estimates = computed(evaluator, metrics)
     suspects = None
     for metric in metrics.values():
         if (found := metric.suspects(SUSPECTS_SHOWN)) is not None:
@@ -170,7 +170,7 @@ def evaluate_images(
     return EvaluationResult(scores, shown, drawing, scoring, signals, estimates, suspects, shown_labels)
 
 
-def _computed(
+def computed(
     evaluator: Evaluator, metrics: Mapping[str, Metric]
 ) -> tuple[dict[str, Score], dict[str, float], dict[str, Estimate]]:
     """Scores of updated metrics, diversity and details, and estimates if there are enough images."""
@@ -216,7 +216,7 @@ def _scores_of_likelihood(
             bits = family.bits_per_dim(network, images, labels, noise, evaluator.settings.likelihood().points)
         for metric in metrics.values():
             metric.update(bits)
-    scores, signals, _ = _computed(evaluator, metrics)
+    scores, signals, _ = computed(evaluator, metrics)
     return scores, signals
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 import torch
 from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate, doc
 
+from gensweep.data.images import Images
 from gensweep.families.family import BoundPoints
 from gensweep.metrics.extractors import EXTRACTORS, QUANTISATION, Extractor
 from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS, Needs
@@ -132,7 +133,7 @@ class EvaluationSettings:
     ] = 256
     metrics: Annotated[tuple[str, ...], MinLen(1), doc("names of the metrics; see docs/metrics.md")] = ("fd",)
     extractor: Annotated[
-        Callable[[torch.device | str, Path], Extractor],
+        Callable[[torch.device | str, Path, Images], Extractor],
         Choice(EXTRACTORS, "efficientnet_lite0"),
         doc("network whose features are compared"),
     ]

@@ -103,9 +103,30 @@ def test_fresh_seed_scores_of_the_same_kind_belong_to_the_trial(store, capsys):
     assert "on fresh seeds" in capsys.readouterr().out
 
 
+def test_the_panel_scores_the_same_images_and_keeps_its_scores(store, capsys, monkeypatch):
+    from gensweep.metrics import domain
+    from gensweep.metrics.panel import PANEL
+    from gensweep.sweep.stored_sweeps import find_trial
+
+    monkeypatch.setattr(domain, "STEPS", 3)
+    few = ["--samples", "24"]
+    rows, err = as_json(capsys, "evaluate", "tiny", "--panel", "--seed", "1", *few)
+    without = {"fd:inception", "fd:dinov2"}  # their weights are not installed
+    assert [row["measure"] for row in rows] == [each.name for each in PANEL if each.name not in without]
+    assert all(row["samples"] == 24 and row["seconds"] > 0 and row["error"] is not None for row in rows)
+    assert "all measures of 24 images: " in err
+    (alone,), _ = as_json(capsys, "evaluate", "tiny", "--metrics", "fd,coverage", "--seed", "1", *few)
+    assert set(alone["scores"]) == {"fd", "coverage"}
+    assert "all known" in as_json(capsys, "evaluate", "tiny", "--panel", "--seed", "1", *few)[1]
+    trial = find_trial("tiny")
+    assert {name: score.value for name, score in trial.panel.items()} == {row["measure"]: row["value"] for row in rows}
+    assert "energy" not in {each.metric for each in trial.further_scores}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["evaluate", "tiny", "--panel", "--metrics", "fd"], "--panel: its measures and their settings are fixed"),
         (["evaluate", "tiny", "--steps", "5,50"], "50 is more than diffusion.timesteps (10)"),
         (["evaluate", "tiny", "--steps", "few"], "steps=few: expected whole numbers >= 1, such as 10,20,50, or all"),
         (["evaluate", "tiny", "--guidance", "-1"], "guidance=-1: expected numbers >= 0, such as 1,2"),

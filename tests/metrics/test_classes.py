@@ -43,7 +43,9 @@ def test_agreement_equals_sklearns_ridge_classifier():
     assert scored(metric, x, labels) == pytest.approx(float(right.double().mean()), abs=1e-12)
     details = metric.details
     assert details["horse"] == pytest.approx(float(right[labels == 2].double().mean()))
-    assert set(details) == {"real", *NAMES}
+    share = metric.compute()
+    assert details["standard_error"] == pytest.approx((share * (1 - share) / len(labels)) ** 0.5)
+    assert set(details) == {"real", "standard_error", *NAMES}
 
 
 def test_the_ceiling_is_the_accuracy_on_unseen_images():

@@ -6,9 +6,10 @@ from urllib.error import URLError
 import pytest
 import torch
 
+from gensweep.data.images import DATASETS
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256
-from gensweep.metrics import dinov2, extractors, inception
+from gensweep.metrics import dinov2, domain, extractors, inception
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.weights import WeightsFile
 
@@ -38,7 +39,8 @@ def extractor(request: pytest.FixtureRequest, cache: Path) -> Extractor:
             file = getattr(module, name)
             digest = file_sha256(cache / "weights" / file.name)[:8]
             patch.setattr(module, name, WeightsFile(file.url, digest, file.extractor))
-        return EXTRACTORS[request.param]("cpu", cache)
+        patch.setattr(domain, "STEPS", 5)
+        return EXTRACTORS[request.param]("cpu", cache, DATASETS["digits"]("train", cache, size=8, limit=300))
 
 
 def pixels(n: int, channels: int, size: int) -> torch.Tensor:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from real_features import MadeUp, features
+from scipy.stats import energy_distance
 
 from gensweep.metrics import collected
-from gensweep.metrics.collected import KernelDistance
+from gensweep.metrics.collected import EnergyDistance, KernelDistance
 
 
 def brute_force(x: torch.Tensor, y: torch.Tensor) -> float:
@@ -53,3 +54,25 @@ def test_is_unbiased_and_its_standard_error_is_the_spread(shift: float):
     ratio = float(errors.mean() / values.std())
     # for equal distributions the first-order term is all noise, and an upper bound
     assert 0.9 < ratio < 1.1 if shift else 1 < ratio < 2.5
+
+
+def test_the_energy_distance_equals_scipys_without_its_bias():
+    x, y = features(40, 1, 2), features(60, 1, 1)
+    metric = EnergyDistance(MadeUp(y))
+    metric.update(x)
+    # scipy counts each image as its own neighbour, and takes the square root.
+    within = [float(torch.cdist(each, each).sum() / (n * n * (n - 1))) for each, n in ((x, 40), (y, 60))]
+    expected = energy_distance(x[:, 0].numpy(), y[:, 0].numpy()) ** 2 - sum(within)
+    assert metric.compute() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_energy_distance_sees_what_has_the_same_moments():
+    generator = torch.Generator().manual_seed(0)
+    normal = torch.randn(500, 2, generator=generator)
+    signs = torch.randint(0, 2, (500, 2), generator=generator) * 2.0 - 1
+    metric = EnergyDistance(MadeUp(normal))
+    metric.update(signs)
+    assert metric.compute() > 4 * metric.details["standard_error"]
+    metric.reset()
+    metric.update(torch.randn(500, 2, generator=generator))
+    assert abs(metric.compute()) < 4 * metric.details["standard_error"]

@@ -31,6 +31,7 @@ class ImportedOptions:
     seed: int
     metrics: list[str]
     against: str | None
+    panel: bool
     name: str | None
     replace: bool
     trust: bool
@@ -75,6 +76,7 @@ def evaluate_images(format: str, against: str | None, **given: Any) -> None:
     Examples:
       gensweep evaluate-images generated/ --name theirs --like ddpm-cifar10
       gensweep evaluate-images generated/ --against photos/ --set data.size=64 --samples 1000
+      gensweep evaluate-images generated/ --panel --like ddpm-cifar10
       gensweep evaluate-images pipeline/ --name ddim --call num_inference_steps=50
     """
     options = ImportedOptions(**given, against=reference_of(against))

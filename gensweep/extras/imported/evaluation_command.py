@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +15,7 @@ from uuid import uuid4
 import click
 import torch
 
+from gensweep.build.model import in_batches
 from gensweep.build.parts import build_evaluator, load_images
 from gensweep.config import parse_overrides
 from gensweep.config.tree import override_all
@@ -26,10 +28,21 @@ from gensweep.extras.imported.scoring import ImportedEvaluation, evaluate_folder
 from gensweep.files import replace_folder
 from gensweep.metrics.metric import METRICS
 from gensweep.report.output import print_rows, progress_bar
+from gensweep.report.panel import panel_rows
 from gensweep.report.wording import format_identity
-from gensweep.results import Cost, Evaluation, Identity
+from gensweep.rescoring.panel import panel_samples, score_panel
+from gensweep.results import Cost, Evaluation, Identity, Outcome, SamplingConfig
 from gensweep.sweep.continuation import SWEEPS
-from gensweep.sweep.events import Created, Ended, Evaluated, SessionEnded, SessionStarted, Started, Suggested
+from gensweep.sweep.events import (
+    Created,
+    Ended,
+    Evaluated,
+    ScoredAgain,
+    SessionEnded,
+    SessionStarted,
+    Started,
+    Suggested,
+)
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.provenance import git_state, provenance_tags
 from gensweep.sweep.stored_sweeps import find_trial, import_plugins, load_sweeps, trial_config
@@ -53,15 +66,20 @@ def evaluate_imported(options: ImportedOptions, format: str) -> None:
     device = default_device()
     evaluation = _evaluate(options, _evaluator(sections, metric, weights, device), device)
     run = options.name or str(options.folder)
-    row = evaluation.row(run, metric) if format == "table" else evaluation.as_json(run, metric, device)
-    print_rows([row], format)
+    panel = _score_by_panel(evaluation, sections, options.samples, weights, device) if options.panel else None
+    if panel is not None:
+        about = {} if format == "table" else {"run": run, "samples": panel.samples, "seed": panel.seed}
+        print_rows([about | row for row in panel_rows(panel.scores, panel.signals)], format)
+    else:
+        row = evaluation.row(run, metric) if format == "table" else evaluation.as_json(run, metric, device)
+        print_rows([row], format)
     notes = [f"Note: {note}" for note in (*evaluation.evaluator.images.notes, *evaluation.notes)]
     for line in (*notes, *evaluation.format_lines(metric)):
         click.echo(line, err=True)
     if options.name is None:
         click.echo("Not saved; add --name NAME to save it for gensweep best --compare.", err=True)
     else:
-        _file_entry(options.name, evaluation, sections, metric)
+        _file_entry(options.name, evaluation, sections, metric, panel)
         click.echo(f"Saved as {options.name}. Next: gensweep best --compare", err=True)
 
 
@@ -74,6 +92,36 @@ def _evaluate(options: ImportedOptions, evaluator: Evaluator, device: torch.devi
     source = DiffusersPipeline(folder, device, trusted=options.trust, classes=options.classes, call=call)
     with progress_bar(str(folder), evaluator.samples) as progress:
         return evaluate_pipeline(source, evaluator, options.seed, progress)
+
+
+def _score_by_panel(
+    evaluation: ImportedEvaluation, sections: Mapping[str, Any], samples: int | None, weights: str, device: torch.device
+) -> Outcome:
+    """Scores of the first images by all measures of the panel."""
+    count = samples or panel_samples(common_sections(sections))
+    pixels = in_batches(evaluation.draw, count, evaluation.evaluator.settings.batch_size, device, None)
+    labels, started = None if evaluation.labels is None else evaluation.labels[:count], time.time()
+    scores, seconds = score_panel(
+        lambda changes: common_sections(override_all(sections, changes)),
+        evaluation.evaluator.images,
+        pixels,
+        labels,
+        device,
+    )
+    return Outcome(
+        sampling=SamplingConfig(weights=weights),
+        samples=count,
+        seed=evaluation.seed,
+        scores={name: replace(each, identity=replace(each.identity, weights=weights)) for name, each in scores.items()},
+        sample_seconds=evaluation.result.sample_seconds,
+        evaluate_seconds=time.time() - started,
+        device=device.type,
+        checkpoint="",
+        time=time.time(),
+        signals=seconds,
+        as_trained=True,
+        panel=True,
+    )
 
 
 def _protocol(options: ImportedOptions, changes: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
@@ -184,7 +232,9 @@ def _check_name(name: str, *, replace: bool) -> None:
         raise ConfigError(f"--name {name} exists; choose another name, or add --replace")
 
 
-def _file_entry(name: str, imported: ImportedEvaluation, sections: Mapping[str, Any], metric: str) -> None:
+def _file_entry(
+    name: str, imported: ImportedEvaluation, sections: Mapping[str, Any], metric: str, panel: Outcome | None
+) -> None:
     """Save scores under a name with pictures of the first images, replacing an older entry."""
     result = imported.result
     tree = {"seed": imported.seed, **sections, "family": dict(imported.origin)}
@@ -206,6 +256,8 @@ def _file_entry(name: str, imported: ImportedEvaluation, sections: Mapping[str, 
             SessionEnded("finished"),
         ):
             folder.log.append(event)
+        if panel is not None:
+            folder.log.append(ScoredAgain(TRIAL, panel, 0))
         file_of = partial(folder.picture, TRIAL, evaluation.images)
         file_of("samples").parent.mkdir(parents=True, exist_ok=True)
         write_pictures(result, imported.evaluator.images, file_of)

@@ -24,13 +24,15 @@ from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_i
 class ImportedEvaluation:
     """Scores of imported images, their origin (saved under `family`), and notes for the user.
 
-    `params` is None if unknown.
+    `draw` returns some of the images again, and `labels` are their classes.  `params` is None if unknown.
     """
 
     origin: Mapping[str, Any]
     evaluator: Evaluator
     result: EvaluationResult
     notes: tuple[str, ...]
+    draw: Callable[[Tensor], Tensor]
+    labels: Tensor | None
     seed: int = 0
     params: int | None = None
 
@@ -98,15 +100,17 @@ def evaluate_folder(
     found = read_folder(folder, evaluator.samples, size=size, channels=channels, progress=progress)
     pixels, classes = torch.from_numpy(found.pixels), evaluator.images.class_names
     folders = [PurePosixPath(file).parent.name for file in found.files]
-    result = evaluate_images(
-        evaluator,
-        lambda indices: pixels[indices.cpu()].to(device),
-        device,
-        labels=torch.tensor([*map(classes.index, folders)]) if set(folders) <= set(classes) else None,
-        progress=lambda scored: progress(evaluator.samples + scored),
-    )
+    labels = torch.tensor([*map(classes.index, folders)]) if set(folders) <= set(classes) else None
+
+    def draw(indices: Tensor) -> Tensor:
+        return pixels[indices.cpu()].to(device)
+
+    def show(scored: int) -> None:
+        progress(evaluator.samples + scored)
+
+    result = evaluate_images(evaluator, draw, device, labels=labels, progress=show)
     origin = {"kind": "folder", "path": str(folder.resolve()), "sha256": found.sha256}
-    return ImportedEvaluation(origin, evaluator, result, found.notes)
+    return ImportedEvaluation(origin, evaluator, result, found.notes, draw, labels)
 
 
 def evaluate_pipeline(
@@ -141,4 +145,6 @@ def evaluate_pipeline(
         f"its images are {width}x{height}: the central square is resized to {real.size}x{real.size}"
         for width, height in sorted(sizes - {(real.size, real.size)})
     ]
-    return ImportedEvaluation(pipeline.origin, evaluator, result, tuple(notes), seed, pipeline.params or None)
+    return ImportedEvaluation(
+        pipeline.origin, evaluator, result, tuple(notes), draw, known, seed, pipeline.params or None
+    )

@@ -1,4 +1,4 @@
-"""Judgements as JSON, rows and sentences."""
+"""Judgements as JSON, rows, sentences and figures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from gensweep.config.tree import flatten
 from gensweep.extras.judge.judgements import Judgement, judgements, rules_of
+from gensweep.report.figures import Dot, Figure, Level, Line, Panel
 from gensweep.report.wording import counted, format_amount, format_settings
 from gensweep.results import Unit
 from gensweep.verdict.comparison import Comparison
@@ -68,9 +69,21 @@ def report_part(comparison: Comparison, judged: Recommendation) -> str:
     parts = [Markup("<h2>Judgements</h2>")]
     for sweep in comparison.sweeps:
         if (rules := rules_of(sweep.folder)) is not None:
-            sentences = (" ".join(judgement_sentences(each)) for each in judgements(sweep.state, rules))
-            parts += map(Markup("<p>{}</p>").format, sentences)
+            for each in judgements(sweep.state, rules):
+                drawing = "".join(judgement_figure(each).svgs(f"judge-{each.candidate.trial}"))
+                parts.append(Markup("<p>{}</p>\n{}").format(" ".join(judgement_sentences(each)), Markup(drawing)))
     return Markup("\n").join(parts) if len(parts) > 1 else ""
+
+
+def judgement_figure(judged: Judgement) -> Figure:
+    """The gain after each pair, with its interval."""
+    known = [each for each in judged.looks if math.isfinite(each.low)]
+    points = [(each.pairs, 100 * each.gain) for each in known]
+    band = [(each.pairs, 100 * each.low, 100 * each.high) for each in known]
+    dots = [Dot(0, *point, (f"{counted(int(point[0]), 'pair')}: {point[1]:.1f} %",)) for point in points]
+    levels = [Level("smallest gain that matters", 100 * judged.rules.min_gain)]
+    panel = Panel("pairs of seeds", "gain in %", [Line(0, points, band=band)], dots, levels)
+    return Figure(f"{judged.candidate.name} against {judged.base.name}", "", [panel] if known else [])
 
 
 def _pair_cost(judged: Judgement) -> tuple[Unit, float]:

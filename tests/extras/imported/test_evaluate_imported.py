@@ -15,9 +15,9 @@ def frechet(images):
     """The distance of grey images (n, h, w) to the real digits, by the singular values of their features."""
     import untrained
 
-    from gensweep.build.parts import build_extractor
+    from gensweep.build.parts import build_extractor, load_images
 
-    extractor = build_extractor(untrained.config("gan"), "cpu")
+    extractor = build_extractor(trial := untrained.config("gan"), "cpu", load_images(trial))
     mine, real = (extractor(torch.from_numpy(each)[:, None]).double().numpy() for each in (images, real_digits()))
     means = mine.mean(0) - real.mean(0)
     mine, real = ((each - each.mean(0)) / np.sqrt(len(each) - 1) for each in (mine, real))
@@ -131,3 +131,16 @@ def test_mistakes_are_told_in_a_line(store, capsys, arguments, code, words):
         arguments = [*arguments, "--like", "tiny"]
     _, err = evaluate(capsys, *arguments, code=code)
     assert [words in line for line in err.splitlines() if line.startswith("Error: ")] == [True], err
+
+
+def test_the_panel_of_a_folder_is_kept_with_its_entry(store, monkeypatch, capsys):
+    from gensweep.metrics import domain
+    from gensweep.sweep.stored_sweeps import find_trial
+
+    monkeypatch.setattr(domain, "STEPS", 3)
+    rows, err = evaluate(capsys, "real", "--panel", "--name", "theirs", "--like", "tiny")
+    assert {row["measure"] for row in rows} >= {"fd:domain", "energy:domain", "coverage:efficientnet_lite0"}
+    assert not any(row["measure"].startswith("agreement") for row in rows)  # their classes are unknown
+    assert "Measured as FD-EffNetLite0" in err
+    kept = find_trial("theirs").panel
+    assert {name: score.value for name, score in kept.items()} == {row["measure"]: row["value"] for row in rows}

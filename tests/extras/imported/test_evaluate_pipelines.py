@@ -84,7 +84,9 @@ def test_labels_are_sampled_in_the_proportions_of_the_real_images():
     found = evaluate_pipeline(Greys(10), evaluator, 0, seen.append)
     counts = torch.bincount(load_images(trial).labels, minlength=10).tolist()
     pixels = Greys(10).draw(0, torch.arange(COUNT), sample_labels(counts, Noise(0, torch.arange(COUNT))))
-    mine, real = (build_extractor(trial, "cpu")(each).double() for each in (pixels, load_images(trial).pixels))
+    mine, real = (
+        build_extractor(trial, "cpu", load_images(trial))(each).double() for each in (pixels, load_images(trial).pixels)
+    )
     both = torch.linalg.svdvals((mine - mine.mean(0)) @ (real - real.mean(0)).T).sum()
     apart = (mine.mean(0) - real.mean(0)).square().sum() + mine.var(0).sum() + real.var(0).sum()
     expected = apart - 2 * both / ((len(mine) - 1) * (len(real) - 1)) ** 0.5

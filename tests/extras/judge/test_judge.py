@@ -75,6 +75,7 @@ def test_a_candidate_that_diverges_is_discarded(folder):
     page = report.read_text(encoding="utf-8")
     assert "<h2>Judgements</h2>" in page
     assert "Discard: diverging/t0001 (" in page
+    assert "smallest gain that matters" in page
 
 
 def test_a_stream_begins_with_a_base_without_a_name(folder):
