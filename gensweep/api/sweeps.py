@@ -5,7 +5,6 @@ Each sweep has a folder below `root`.  Progress and notes go to stderr, as with 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from gensweep.api.running import run_sweep
 from gensweep.build.costs import TrialCosts
 from gensweep.build.parts import load_images
 from gensweep.config import SweepConfig, TrialConfig, is_sweep, load_base, load_sweep, load_trial, parse_overrides
-from gensweep.config.loading import Overrides, Source
+from gensweep.config.loading import Overrides, Source, extended
 from gensweep.config.search_checks import extension_problem
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.sweep_config import Repeats, name_like
@@ -34,7 +33,14 @@ from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plugin_copies import install_kept_plugins
 from gensweep.sweep.storage import attach
-from gensweep.sweep.stored_sweeps import evaluations_until, import_plugins, names_folder, trained_trial, trial_config
+from gensweep.sweep.stored_sweeps import (
+    evaluations_until,
+    import_plugins,
+    names_folder,
+    stored_config,
+    trained_trial,
+    trial_config,
+)
 from gensweep.tracking.checkpoints import checkpoint_folder
 from gensweep.training.checkpoint import Checkpoint, tensor_names, verify
 from gensweep.training.start import STARTS, UNET_CONFIG, FromWeights
@@ -91,12 +97,8 @@ def read_space(
     """The sweep that `tune` runs.  Raises ConfigError with all problems."""
     named = {"name": name, "search.trials": trials}
     changes = {key: value for key, value in named.items() if value is not None}
-    if isinstance(overrides, Mapping):
-        overrides = {**overrides, **changes}
-    else:
-        overrides = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in changes.items())]
     space = space_file(space) if isinstance(space, str) else space
-    return _prepared(load_sweep(space, overrides=overrides, scale=scale), Path(root))
+    return _prepared(load_sweep(space, overrides=extended(overrides, changes), scale=scale), Path(root))
 
 
 def resume(
@@ -115,7 +117,7 @@ def resume(
     """
     folder, storage = _folder_of(name, Path(root), storage)
     options: dict[str, Any] = {"resume": not more_trials, "extend": more_trials, "repeats": repeats}
-    sweep = checked_sweep(folder.settings["sweep"])
+    sweep = stored_config(folder)
     if more_trials and (problem := extension_problem(sweep, sweep.nodes(), folder.state().wanted + more_trials)):
         raise ConfigError(f"{sweep.name}: {problem}")
     return run_sweep(sweep, root=Path(root), storage=storage, report=report, deadline=deadline, **options)
@@ -136,7 +138,7 @@ def retry(
     Raises ConfigError for trials that did not fail, and for overrides that would make scores incomparable.
     """
     folder, storage = _folder_of(name, Path(root), storage)
-    sweep, changes = with_changes(checked_sweep(folder.settings["sweep"]), parse_overrides(overrides))
+    sweep, changes = with_changes(stored_config(folder), parse_overrides(overrides))
     again = Retry((trials,) if isinstance(trials, str) else tuple(trials), changes)
     if folder.state().created is not None:  # otherwise the log is still in the storage
         again.check(folder)
@@ -181,7 +183,7 @@ def train(
         trial, start = _longer(continue_from, overrides, Path(root))
         default_name = name_like(start.run, "-longer")
     elif from_run is not None:
-        trial, default_name = _trial_of(from_run, overrides, Path(root)), name_like(from_run, "-again")
+        trial, default_name = trial_of_run(from_run, overrides, Path(root)), name_like(from_run, "-again")
     else:
         assert config is not None
         config = space_file(config) if isinstance(config, str) else config
@@ -289,7 +291,8 @@ def _changed(one: TrialConfig, other: TrialConfig) -> set[str]:
     return {key for key in {*before, *after} if before.get(key) != after.get(key)}
 
 
-def _trial_of(run: str, overrides: Overrides, root: Path) -> TrialConfig:
+def trial_of_run(run: str, overrides: Overrides, root: Path) -> TrialConfig:
+    """The configuration of a run, with overrides; imports its plug-ins."""
     trial = trained_trial(run, root)
     import_plugins(trial)
     return TrialConfig.from_dict(trial_config(trial)).with_overrides(parse_overrides(overrides))
