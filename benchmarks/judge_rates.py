@@ -14,6 +14,7 @@ Counts for each pool:
 - the same for one training each ("keep the lower score") and for five each (Student's test at 5 %, for pairs the
   paired one)
 - streams of 20 candidates without a gain, drawn with replacement: how many keep any of them
+Counts for normally distributed numbers which candidates a stream keeps, by their position.
 Writes benchmarks/results/judge_rates-DATE-PROCESSOR.json.
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,8 @@ from dated_results import write_result
 from scipy import stats
 
 from gensweep.extras.judge.judgements import Rules
-from gensweep.extras.judge.sequential import look
+from gensweep.extras.judge.judging import STREAM_SEEDS
+from gensweep.extras.judge.sequential import Look, judge_pairs
 
 RULES = Rules()
 REPLAYS = 1000
@@ -56,14 +59,10 @@ class Pool:
         return self.scores[seeds[:most]], self.candidates[seeds[:most]]
 
 
-def judged(base: np.ndarray, candidate: np.ndarray, error: float = RULES.error) -> tuple[str, int]:
+def judged(base: np.ndarray, candidate: np.ndarray, error_rate: float = RULES.error_rate) -> tuple[str, int]:
     """The decision, and its pairs; the first two are trained at once."""
-    decision, pairs = "undecided", 0
-    while decision == "undecided" and pairs < RULES.most_seeds:
-        pairs += 1
-        found = look(base[:pairs], candidate[:pairs], most=RULES.most_seeds, error=error, least_gain=RULES.min_gain)
-        decision = found.decision
-    return decision, max(2, pairs)
+    looks = judge_pairs(base, candidate, most=RULES.most_seeds, error_rate=error_rate, min_gain=RULES.min_gain)
+    return looks[-1].decision, max(2, len(looks))
 
 
 def interval(count: int, of: int) -> list[float]:
@@ -84,7 +83,7 @@ def replayed(pool: Pool, gain: float) -> dict[str, Any]:
         pairs += taken
         once += candidate[0] < base[0]
         test = stats.ttest_ind if pool.candidates is None else stats.ttest_rel
-        five += test(base, candidate, alternative="greater").pvalue < RULES.error
+        five += test(base, candidate, alternative="greater").pvalue < RULES.error_rate
     return {
         "gain": gain,
         "kept": interval(kept, REPLAYS),
@@ -113,10 +112,27 @@ def streams(scores: np.ndarray, count: int = 400) -> dict[str, Any]:
         base, kept = random.choice(scores, RULES.most_seeds), 0
         for position in range(1, CANDIDATES + 1):
             candidate = random.choice(scores, RULES.most_seeds)
-            if judged(base, candidate, rules.error_of(position, kept))[0] == "keep":
+            if judged(base, candidate, rules.error_rate_of(position, kept))[0] == "keep":
                 base, kept = candidate, kept + 1
         false += kept > 0
     return {"streams": count, "candidates": CANDIDATES, "with_a_false_keep": interval(false, count)}
+
+
+def positions(spread: float = 0.07, count: int = 250) -> list[dict[str, Any]]:
+    """Candidates at several positions of a stream that kept one before; normal scores, and other seeds for both."""
+    rows = []
+    for most, position, gain in product((RULES.most_seeds, STREAM_SEEDS), (1, 3, 7), (0.0, 0.1, 0.2)):
+        random, found = np.random.default_rng(1), list[list[Look]]()
+        rate = replace(RULES, stream=True).error_rate_of(position, int(position > 1))
+        for _ in range(count):
+            base, candidate = 1 + spread * random.standard_normal((2, most))
+            rules = {"most": most, "error_rate": rate, "min_gain": RULES.min_gain}
+            found.append(judge_pairs(base, (1 - gain) * candidate, **rules))
+        kept = sum(looks[-1].decision == "keep" for looks in found)
+        row = {"most_pairs": most, "position": position, "error_rate": round(rate, 4), "gain": gain}
+        rows.append(row | {"kept": interval(kept, count), "mean_pairs": float(np.mean([len(each) for each in found]))})
+        click.echo(rows[-1])
+    return rows
 
 
 def by_seed(file: Path) -> dict[str, float]:
@@ -157,7 +173,7 @@ def main(pools: tuple[Path, ...], pairs: tuple[tuple[Path, Path], ...]) -> None:
         result[name] = found | {"rows": [replayed(pool, gain) for gain in GAINS]}
         for row in result[name]["rows"]:
             click.echo(f"  {row}")
-    write_result(Path(__file__).stem, rules=asdict(RULES), pools=result)
+    write_result(Path(__file__).stem, rules=asdict(RULES), pools=result, positions=positions())
 
 
 if __name__ == "__main__":

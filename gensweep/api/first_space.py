@@ -25,6 +25,7 @@ from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError
 from gensweep.machine import usable_cores, usable_memory
 from gensweep.run import allotment, planning
+from gensweep.run.deadline import START_SECONDS
 from gensweep.training.cost import sample_flops, training_flops
 from gensweep.training.device import default_device
 from gensweep.verdict.amounts import Amount
@@ -34,8 +35,6 @@ TERA = 1e12
 TEMPLATE, GAN, FLOW, VAE = (Path(__file__).parent / "first_space.yaml").read_text(encoding="utf-8").split("---\n")
 #: Share of the time to plan: other programs share the machine, and timings of a few steps vary.
 PLANNED_SHARE = 0.7
-#: Seconds of a sweep before its first step: Ray starts, workers import PyTorch, real images get their features.
-START_SECONDS = 30.0
 #: Trainings of this compute rank families as larger ones do; only then more trials, up to MOST_TRIALS.
 USEFUL_FLOPS, MOST_TRIALS = 8 * TERA, 16
 #: Share of a training's time for sampling, of a worker's memory for a step, and fewest batches of a training.

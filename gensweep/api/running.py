@@ -67,10 +67,12 @@ def run_sweep(
     retry: Retry | None = None,
     amend: Callable[[SweepPlan], SweepPlan] | None = None,
     report: str | Path | None = None,
+    deadline: float | None = None,
 ) -> SweepResult:
     """Run a sweep with MLflow and the progress display as observers; `amend` may change its plan.
 
-    `report` is the file of a live report.  Raises ConfigError before anything starts.
+    `report` is the file of a live report, and `deadline` a time in seconds since 1970.
+    Raises ConfigError before anything starts.
     """
     if storage is not None:
         check_without_secret("storage", storage)
@@ -81,6 +83,7 @@ def run_sweep(
     try:
         if result is None:
             options: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
+            options["deadline"] = deadline
             result = _run(sweep, folder, storage, live, amend, options)
         _print_end(result)
         if result.state.status == "finished":

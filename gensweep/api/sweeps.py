@@ -5,7 +5,7 @@ Each sweep has a folder below `root`.  Progress and notes go to stderr, as with 
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from gensweep.api.running import run_sweep
 from gensweep.build.costs import TrialCosts
 from gensweep.build.parts import load_images
 from gensweep.config import SweepConfig, TrialConfig, is_sweep, load_base, load_sweep, load_trial, parse_overrides
-from gensweep.config.loading import Overrides, Source
+from gensweep.config.loading import Overrides, Source, extended
 from gensweep.config.search_checks import extension_problem
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.sweep_config import Repeats, name_like
@@ -24,6 +24,7 @@ from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import expanded
 from gensweep.results import Evaluation
+from gensweep.run.deadline import fit_sweep, fit_training
 from gensweep.run.planning import at_length, single_trial
 from gensweep.search.reruns import Retry, with_changes
 from gensweep.search.sweep_plan import InitialCheckpoint, SweepResult
@@ -32,7 +33,14 @@ from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plugin_copies import install_kept_plugins
 from gensweep.sweep.storage import attach
-from gensweep.sweep.stored_sweeps import evaluations_until, import_plugins, names_folder, trained_trial, trial_config
+from gensweep.sweep.stored_sweeps import (
+    evaluations_until,
+    import_plugins,
+    names_folder,
+    stored_config,
+    trained_trial,
+    trial_config,
+)
 from gensweep.tracking.checkpoints import checkpoint_folder
 from gensweep.training.checkpoint import Checkpoint, tensor_names, verify
 from gensweep.training.start import STARTS, UNET_CONFIG, FromWeights
@@ -59,17 +67,22 @@ def tune(
     root: str | Path = SWEEPS,
     storage: str | None = None,
     report: str | Path | None = None,
+    deadline: float | None = None,
 ) -> SweepResult:
     """Sweep a search space, given as a YAML file, a mapping, or a name such as "ddpm": `gensweep tune`.
 
     `overrides` are values by dotted key, such as {"search.trials": 4}; `scale` is the name of one of the file's scales.
-    `report` is an HTML file that is rewritten while the sweep runs.
+    `report` is an HTML file that is rewritten while the sweep runs.  A `deadline`, in seconds since 1970,
+    determines the number of trials, and shortens them if few would fit.
     Failed trials do not raise; they are part of the result.  Raises ConfigError, with all problems found before
     training, and GensweepError if the storage or Ray does not work.
     """
     if not isinstance(space, SweepConfig):
         space = read_space(space, name=name, trials=trials, overrides=overrides, scale=scale, root=root)
-    return run_sweep(space, root=Path(root), storage=storage, report=report)
+    if deadline is not None:
+        click.echo("Timing the extreme trials, to plan for the time ...", err=True)
+        space = fit_sweep(space, deadline - time.time(), trials=trials)
+    return run_sweep(space, root=Path(root), storage=storage, report=report, deadline=deadline)
 
 
 def read_space(
@@ -84,12 +97,8 @@ def read_space(
     """The sweep that `tune` runs.  Raises ConfigError with all problems."""
     named = {"name": name, "search.trials": trials}
     changes = {key: value for key, value in named.items() if value is not None}
-    if isinstance(overrides, Mapping):
-        overrides = {**overrides, **changes}
-    else:
-        overrides = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in changes.items())]
     space = space_file(space) if isinstance(space, str) else space
-    return _prepared(load_sweep(space, overrides=overrides, scale=scale), Path(root))
+    return _prepared(load_sweep(space, overrides=extended(overrides, changes), scale=scale), Path(root))
 
 
 def resume(
@@ -100,6 +109,7 @@ def resume(
     root: str | Path = SWEEPS,
     storage: str | None = None,
     report: str | Path | None = None,
+    deadline: float | None = None,
 ) -> SweepResult:
     """Resume a sweep, by its name or URL: `gensweep tune --resume`, `--extend` by `more_trials`, or `--repeat`.
 
@@ -107,10 +117,10 @@ def resume(
     """
     folder, storage = _folder_of(name, Path(root), storage)
     options: dict[str, Any] = {"resume": not more_trials, "extend": more_trials, "repeats": repeats}
-    sweep = checked_sweep(folder.settings["sweep"])
+    sweep = stored_config(folder)
     if more_trials and (problem := extension_problem(sweep, sweep.nodes(), folder.state().wanted + more_trials)):
         raise ConfigError(f"{sweep.name}: {problem}")
-    return run_sweep(sweep, root=Path(root), storage=storage, report=report, **options)
+    return run_sweep(sweep, root=Path(root), storage=storage, report=report, deadline=deadline, **options)
 
 
 def retry(
@@ -121,17 +131,18 @@ def retry(
     root: str | Path = SWEEPS,
     storage: str | None = None,
     report: str | Path | None = None,
+    deadline: float | None = None,
 ) -> SweepResult:
     """Run failed trials of a sweep again, by default all: `gensweep tune --retry`.
 
     Raises ConfigError for trials that did not fail, and for overrides that would make scores incomparable.
     """
     folder, storage = _folder_of(name, Path(root), storage)
-    sweep, changes = with_changes(checked_sweep(folder.settings["sweep"]), parse_overrides(overrides))
+    sweep, changes = with_changes(stored_config(folder), parse_overrides(overrides))
     again = Retry((trials,) if isinstance(trials, str) else tuple(trials), changes)
     if folder.state().created is not None:  # otherwise the log is still in the storage
         again.check(folder)
-    return run_sweep(sweep, root=Path(root), storage=storage, retry=again, report=report)
+    return run_sweep(sweep, root=Path(root), storage=storage, retry=again, report=report, deadline=deadline)
 
 
 def train(
@@ -148,12 +159,14 @@ def train(
     scale: str | None = None,
     root: str | Path = SWEEPS,
     storage: str | None = None,
+    deadline: float | None = None,
 ) -> SweepResult:
     """Train one configuration, given as a YAML file, a mapping or a run: `gensweep train`.
 
     For a search space, trains its base.  `continue_from` is a run or a checkpoint folder to train longer, up to the
     override of "training.images".  `init_from` is a run, a checkpoint folder or a folder of diffusers whose weights
-    training starts with.  By default a worker uses a GPU if there is one.  Raises as `tune` does.
+    training starts with.  By default a worker uses a GPU if there is one.  Until a `deadline`, in seconds since 1970,
+    training is as long as fits.  Raises as `tune` does.
     """
     if init_from is not None:
         overrides = parse_overrides(overrides) | {"start": {"kind": "weights", "base": str(init_from)}}
@@ -165,10 +178,12 @@ def train(
         raise ConfigError("a run has no scales; change single values with overrides")
     start = None
     if continue_from is not None:
+        if deadline is not None:
+            raise ConfigError("a continued training has a fixed length: set training.images, and no deadline")
         trial, start = _longer(continue_from, overrides, Path(root))
         default_name = name_like(start.run, "-longer")
     elif from_run is not None:
-        trial, default_name = _trial_of(from_run, overrides, Path(root)), name_like(from_run, "-again")
+        trial, default_name = trial_of_run(from_run, overrides, Path(root)), name_like(from_run, "-again")
     else:
         assert config is not None
         config = space_file(config) if isinstance(config, str) else config
@@ -180,8 +195,10 @@ def train(
         else:
             trial = load_trial(config, overrides=overrides, scale=scale)
     sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
-    amend = None if start is None else start.amend
-    return run_sweep(_prepared(sweep, Path(root)), root=Path(root), storage=storage, amend=amend)
+    sweep, amend = _prepared(sweep, Path(root)), None if start is None else start.amend
+    if deadline is not None:
+        sweep = fit_training(sweep, deadline - time.time())
+    return run_sweep(sweep, root=Path(root), storage=storage, amend=amend, deadline=deadline)
 
 
 def _prepared(sweep: SweepConfig, root: Path) -> SweepConfig:
@@ -274,7 +291,8 @@ def _changed(one: TrialConfig, other: TrialConfig) -> set[str]:
     return {key for key in {*before, *after} if before.get(key) != after.get(key)}
 
 
-def _trial_of(run: str, overrides: Overrides, root: Path) -> TrialConfig:
+def trial_of_run(run: str, overrides: Overrides, root: Path) -> TrialConfig:
+    """The configuration of a run, with overrides; imports its plug-ins."""
     trial = trained_trial(run, root)
     import_plugins(trial)
     return TrialConfig.from_dict(trial_config(trial)).with_overrides(parse_overrides(overrides))

@@ -73,11 +73,9 @@ def init(
 def _for_pictures(data: str, output: Path | None, time: str, gpu_memory: str | None, *, cheap_images: bool) -> None:
     """Survey a folder, time this machine, and write a space for both."""
     from gensweep.api.first_space import first_space, space_name
-    from gensweep.verdict.amounts import parse_amount
+    from gensweep.verdict.amounts import parse_seconds
 
-    amount = parse_amount(time, "--time")
-    if amount.unit != "device_seconds":
-        raise ConfigError(f"--time: {time!r} is no time; give one such as 30min, 8h or 2d")
+    seconds = parse_seconds(time, "--time")
     size = re.fullmatch(r"(\d+\.?\d*) ?Gi?B?", gpu_memory or "0GB", re.IGNORECASE)
     if size is None:
         raise ConfigError(f"--gpu-memory: {gpu_memory!r} is no size; give one such as 8GB")
@@ -86,11 +84,10 @@ def _for_pictures(data: str, output: Path | None, time: str, gpu_memory: str | N
     if target.exists():
         raise _exists(target)
     click.echo(f"Looking at {data}, and timing this machine ...", err=True)
-    _write(target, first_space(data, amount.value, cheap_images=cheap_images, gpu_memory=float(size[1]) * 2**30))
+    _write(target, first_space(data, seconds, cheap_images=cheap_images, gpu_memory=float(size[1]) * 2**30))
     file = shlex.quote(str(target))
-    click.echo(
-        f"Next:\n  gensweep tune {file} --dry-run\n  gensweep tune {file}\n  gensweep best --compare {name}", err=True
-    )
+    commands = f"tune {file} --dry-run", f"tune {file} --for {time}", f"best --compare {name}"
+    click.echo("\n  gensweep ".join(["Next:", *commands]), err=True)
 
 
 def _exists(target: Path) -> ConfigError:

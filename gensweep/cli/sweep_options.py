@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from gensweep.errors import ConfigError
 from gensweep.sweep.continuation import SWEEPS
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -36,6 +39,31 @@ price_option = click.option(
     help="Price of one device for an hour, such as 2.50/h or 2.50EUR/h, to show costs as money.  "
     "[default: resources.price of the file]",
 )
+
+
+def deadline_options(command: C) -> C:
+    """`--for` and `--until`, passed to the command as `duration` and `until`."""
+    until = click.option("--until", metavar="HH:MM", help="End at this time of day, as with --for.")
+    return click.option("--for", "duration", metavar="TIME", help="End within this time, such as 30min or 8h.")(
+        until(command)
+    )
+
+
+def parse_deadline(duration: str | None, until: str | None) -> float | None:
+    """The end that these options ask for, in seconds since 1970.  Raises ConfigError if they are no times."""
+    from gensweep.verdict.amounts import parse_seconds
+
+    if duration is not None and until is not None:
+        raise click.UsageError("--for and --until exclude each other")
+    if duration is not None:
+        return time.time() + parse_seconds(duration, "--for")
+    if until is None:
+        return None
+    try:
+        moment = datetime.combine(date.today(), datetime.strptime(until, "%H:%M").time())
+    except ValueError:
+        raise ConfigError(f"--until: {until!r} is no time of day; give one such as 07:00") from None
+    return (moment if moment > datetime.now() else moment + timedelta(days=1)).timestamp()
 
 
 def set_option(help: str) -> Callable[[C], C]:

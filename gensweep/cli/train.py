@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gensweep.cli.sweep_options import override_options, root_option, storage_option
+from gensweep.cli.sweep_options import deadline_options, override_options, parse_deadline, root_option, storage_option
 
 
 @click.command()
@@ -37,10 +37,11 @@ from gensweep.cli.sweep_options import override_options, root_option, storage_op
 @click.option(
     "--gpus-per-worker", type=click.FloatRange(0), metavar="N", help="By default 1 if there is a GPU, else 0."
 )
+@deadline_options
 @override_options
 @root_option
 @storage_option
-def train(file: str | None, **how: Any) -> int:
+def train(file: str | None, duration: str | None, until: str | None, **how: Any) -> int:
     """Train one configuration (a sweep of one trial).
 
     FILE has the keys under `base` of a search space. A file of a search space also works: its base is trained, with
@@ -52,9 +53,10 @@ def train(file: str | None, **how: Any) -> int:
       gensweep train search_spaces/ddpm.yaml --scale cpu --workers 2
       gensweep train --from-run ddpm-cifar10 --name again
       gensweep train --continue-from ddpm-cifar10 --set training.images=2000000
+      gensweep train config.yaml --for 2h                          or --until 07:00
       gensweep train config.yaml --init-from ddpm-cifar10
       gensweep tune --resume again                     resume after an interruption
     """
     from gensweep.api import sweeps
 
-    return sweeps.train(file, **how).exit_code
+    return sweeps.train(file, deadline=parse_deadline(duration, until), **how).exit_code

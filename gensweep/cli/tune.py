@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.cli.sweep_options import override_options, price_option, root_option, storage_option
+from gensweep.cli.sweep_options import (
+    deadline_options,
+    override_options,
+    parse_deadline,
+    price_option,
+    root_option,
+    storage_option,
+)
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 
 if TYPE_CHECKING:
@@ -38,6 +46,7 @@ def _sweep_option(name: str, help: str) -> Callable[[Any], Any]:
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="Number of trials (with --extend: to add).")
 @click.option("--dry-run", is_flag=True, help="Show the space, sample trials, sizes, costs and folders; train nothing.")
 @click.option("--report", type=click.Path(dir_okay=False), help="HTML file with the results so far; it reloads itself.")
+@deadline_options
 @price_option
 @override_options
 @root_option
@@ -56,6 +65,8 @@ def tune(
     trials: int | None,
     dry_run: bool,
     report: str | None,
+    duration: str | None,
+    until: str | None,
     price: str | None,
     overrides: tuple[str, ...],
     scale: str | None,
@@ -72,6 +83,7 @@ def tune(
       gensweep tune search_spaces/ddpm.yaml --dry-run --price 2.50EUR/h
       gensweep tune search_spaces/ddpm.yaml --scale cpu --set search.trials=4
       gensweep tune quickstart --report live.html                  open it in a browser
+      gensweep tune search_spaces/ddpm.yaml --for 8h               or --until 07:00
       gensweep tune search_spaces/ddpm.yaml --set 'space.training.batch_size={choice: [64, 128]}'
       gensweep tune search_spaces/ddpm.yaml --set search.budget.device_hours=8
       gensweep tune search_spaces/ddpm.yaml --set resources.workers=4          four GPUs per trial
@@ -105,8 +117,10 @@ def tune(
     if (top or seeds) and not repeat:
         raise click.UsageError("--top and --seeds are for --repeat, such as: gensweep tune --repeat NAME --top 3")
     from gensweep.api import sweeps
+    from gensweep.run.deadline import fit_sweep
 
-    place: dict[str, Any] = {"root": root, "storage": storage, "report": report}
+    deadline = parse_deadline(duration, until)
+    place: dict[str, Any] = {"root": root, "storage": storage, "report": report, "deadline": deadline}
     if retry:
         return sweeps.retry(retry, named, overrides=overrides, **place).exit_code
     if stored:
@@ -126,8 +140,10 @@ def tune(
     sweep = sweeps.read_space(file, name=name, trials=trials, overrides=overrides, scale=scale, root=root)
     _check_gpus(sweep, file, overrides)
     if dry_run:
+        if deadline is not None:
+            sweep = fit_sweep(sweep, deadline - time.time(), trials=trials)
         return show_preview(sweep, root, storage, format)
-    return sweeps.tune(sweep, **place).exit_code
+    return sweeps.tune(sweep, trials=trials, **place).exit_code
 
 
 def _check_gpus(sweep: SweepConfig, cli_name: str, overrides: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ the key, each branch with that key gets the value; setting a `kind` removes the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -64,6 +65,13 @@ def parsed(texts: Iterable[str] | Mapping[str, Any]) -> tuple[list[Override], li
             problems += [Problem(place, "", problem.message) for problem in found]
             overrides += [] if found else [Override(key.strip(), read, place)]
     return _in_order(overrides), problems
+
+
+def extended(overrides: Overrides, values: Mapping[str, Any]) -> Overrides:
+    """Overrides with further values by dotted key."""
+    if isinstance(overrides, Mapping):
+        return {**overrides, **values}
+    return [*overrides, *(f"{key}={json.dumps(value)}" for key, value in values.items())]
 
 
 def _in_order(overrides: Iterable[Override]) -> list[Override]:

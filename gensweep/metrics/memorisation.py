@@ -5,6 +5,7 @@ Shapes: b generated images in a batch, n in all, m training images, d features.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -72,3 +73,19 @@ class AuthenticShare(Metric):
         found = in_order(self._found)
         require_generated(len(found), self.fewest, self.name)
         return found[:, 0], found[:, 1].long()
+
+
+@METRICS.register("memorised")
+class MemorisedShare(AuthenticShare):
+    """Share of generated images that look like copies of training images, the detail of `authpct`; lower is better."""
+
+    mode: ClassVar[Mode] = "min"
+    name = "memorised"
+
+    def compute(self) -> float:
+        """The share over the images of all processes, with a standard error that is above 0."""
+        super().compute()
+        share, count = self.details["memorised"], len(self._nearest()[0])
+        smoothed = (share * count + 1) / (count + 2)
+        self.details = {"standard_error": math.sqrt(smoothed * (1 - smoothed) / count)}
+        return share

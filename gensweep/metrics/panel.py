@@ -35,6 +35,7 @@ PANEL = (
     Measure("fd", "dinov2", "self-supervised features"),
     Measure("coverage", "efficientnet_lite0", "coverage"),
     Measure("agreement", "domain", "labels"),
+    Measure("memorised", "efficientnet_lite0", "copies"),
     # Noise may have a high density, and random features rank models differently from people (Naeem et al. 2020).
     Measure("density", "efficientnet_lite0", "density", votes=False),
     Measure("fd", "random_conv", "random features", votes=False),

@@ -42,8 +42,9 @@ def run_plan(
     repeats: Repeats | None = None,
     retry: Retry | None = None,
     storage: str | None = None,
+    deadline: float | None = None,
 ) -> SweepResult:
-    """Run a sweep to its end, or until it is interrupted.
+    """Run a sweep to its end, to a `deadline` (by `time.time()`), or until it is interrupted.
 
     `resume` continues an interrupted sweep, `extend` adds trials, `repeats` trains the best trials again with other
     seeds, and `retry` continues failed trials with the plan's settings.  Checkpoints and a copy of the log go to
@@ -83,7 +84,7 @@ def run_plan(
             retry.check(folder)
             held.change_settings(folder, plan.settings)
         more: dict[str, Any] = {"more_trials": extend, "repeats": repeats, "retry": retry, "storage": held}
-        session = Session(plan, folder, observers, concurrent=capacity.fit, **more)
+        session = Session(plan, folder, observers, concurrent=capacity.fit, deadline=deadline, **more)
         status: SweepStatus = "finished"
         error, again = None, True
         try:
@@ -91,7 +92,9 @@ def run_plan(
                 again = _tune(plan, folder, held, session, capacity, stop)
         except Exception as problem:
             status, error = "failed", _describe(problem, folder)
-        if stop.is_set() and session.state.left:
+        if session.time_is_up:
+            session.end_search()
+        elif stop.is_set() and session.state.left:
             status = "interrupted"
         elif status == "finished" and session.stop_reason:
             status, error = "failed", session.stop_reason

@@ -132,14 +132,20 @@ def single_trial(
 class Corner:
     """A corner: its settings, the size of its networks, and the cost of a full run here (None: not timed).
 
-    `seconds` cover training and sampling, at the FLOP/s of its training steps.
+    Sampling is as fast as training steps, in FLOP/s.
     """
 
     params: Mapping[str, Any]
     parameters: int
     images: int | None
     flops: float | None
-    seconds: float | None = None
+    training_seconds: float | None = None
+    drawing_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds for training and sampling."""
+        return None if self.training_seconds is None else self.training_seconds + self.drawing_seconds
 
 
 @dataclass(frozen=True)
@@ -183,20 +189,14 @@ def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
     Counts the trials that fit the cluster at RAY_ADDRESS, if any.  Raises ConfigError if a trial cannot be
     built, its data are missing, or no trial fits the resources.
     """
-    torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))  # as in a worker
     largest = largest_trials(sweep)
-    nodes, folder, costs = sweep.nodes(), SweepFolder(root, sweep.name), TrialCosts()
-    plan, paces = plan_sweep(sweep, costs), dict[Hashable, float]()
-    allotment, warm = _allotment(sweep), warm_starts(plan, root)
-    timed = {round(index * (len(sweep.corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
+    nodes, folder = sweep.nodes(), SweepFolder(root, sweep.name)
+    allotment, warm = allotment_of(sweep), warm_starts(plan_sweep(sweep, TrialCosts()), root)
     return Preview(
         sweep=sweep,
         parameters=list(describe(nodes)),
         samples=[sample(nodes, sweep.search.seed + index) for index in range(SAMPLES_SHOWN)],
-        corners=[
-            _corner(sweep, trial, params, costs, paces, timed=index in timed)
-            for index, (trial, params) in enumerate(zip(sweep.corners, corners(nodes), strict=True))
-        ],
+        corners=timed_corners(sweep),
         allotment=allotment,
         places={
             "sweep folder": str(folder.path) + (" (exists already)" if folder.exists else ""),
@@ -221,7 +221,18 @@ def format_startup(search: Search, warm: Sequence[WarmStarted], concurrent: int)
     return f"{random}{total} trials are random" + ("" if kind == "random" else f", then {kind}")
 
 
-def _allotment(sweep: SweepConfig) -> Allotment:
+def timed_corners(sweep: SweepConfig) -> list[Corner]:
+    """The corners, some of them with the measured time of a few steps."""
+    torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))  # as in a worker
+    timed = {round(index * (len(sweep.corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
+    costs, paces = TrialCosts(), dict[Hashable, float]()
+    return [
+        _corner(sweep, trial, params, costs, paces, timed=index in timed)
+        for index, (trial, params) in enumerate(zip(sweep.corners, corners(sweep.nodes()), strict=True))
+    ]
+
+
+def allotment_of(sweep: SweepConfig) -> Allotment:
     """Number of trials that fit the cluster at RAY_ADDRESS, or this machine."""
     if not has_cluster():
         return allot(sweep.resources)
@@ -257,8 +268,8 @@ def _corner(
     length = settings["training.images"] if bounded is None else min(settings["training.images"], int(bounded / pace))
     evaluation: EvaluationSettings = trial.bound("evaluation")()
     drawn = evaluation.drawn * (1 + len(evaluation.rungs(length)))
-    seconds = pace * (length + drawn * costs.sample_flops(trial) / max(flops, 1.0)) / workers
-    return Corner(params, parameters, length, flops * length, seconds)
+    drawing = pace * drawn * costs.sample_flops(trial) / max(flops, 1.0) / workers
+    return Corner(params, parameters, length, flops * length, pace * length / workers, drawing)
 
 
 def time_trial(trial: TrialConfig, images: Images, workers: int) -> float:

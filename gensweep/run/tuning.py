@@ -249,6 +249,8 @@ class SessionStopper(_NotStored, Stopper):
         if self._session.problem is not None:
             raise self._session.problem
         self._watch.look()
+        if self._session.time_is_up:
+            self._stop.set()
         if (self._stop.is_set() or self._session.stop_reason) and not self._session.interrupted:
             self._close()
         return self._session.interrupted

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gensweep.config import SweepConfig, checked_sweep
@@ -14,6 +14,7 @@ from gensweep.sweep.continuation import continue_command
 from gensweep.sweep.events import RepeatsAsked, Suggested
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 
 #: Settings of a trial that change neither its search nor its score.
 FREE_SETTINGS = (
@@ -86,11 +87,15 @@ def due_repeats(
         return []
     due, ended = list[Suggested](), [trial for trial in state.ranking if trial.ended]
     for best in ended[: max(0, asked.top - state.undecided)]:
-        for number in range(1, asked.seeds + 1):
-            if (name := f"{best.trial}-s{number}") not in state.trials:
-                now = {key: value for key, value in flatten(configure(best.params)) if key in FREE_SETTINGS}
-                config = dict(override_all(best.config, now))
-                config["seed"] = best.config.get("seed", 0) + number
-                settings = (best.suggested, best.params, config)
-                due.append(Suggested(name, best.number, *settings, repeat_of=best.trial))
+        for each in missing_seeds(state, best, asked.seeds):
+            now = {key: value for key, value in flatten(configure(best.params)) if key in FREE_SETTINGS}
+            due.append(replace(each, config=override_all(each.config, now)))
     return due
+
+
+def missing_seeds(state: SweepState, first: TrialState, count: int) -> Iterator[Suggested]:
+    """The missing trainings of a configuration with its next `count` seeds."""
+    for number in range(1, count + 1):
+        if (name := f"{first.trial}-s{number}") not in state.trials:
+            config = {**first.config, "seed": first.config.get("seed", 0) + number}
+            yield Suggested(name, first.number, first.suggested, first.params, config, repeat_of=first.trial)

@@ -44,15 +44,27 @@ class Startable(NamedTuple):
         return len(self.promotable) + (self.samples or sum(each not in self.promotable for each in self.finalists))
 
 
+class Limit(NamedTuple):
+    """The rest of a budget, or the time until a deadline, in the unit of the spending."""
+
+    spending: SearchSpending
+    left: float
+    """For all trials together."""
+    longest: float = math.inf
+    """For one trial."""
+
+
 @dataclass(frozen=True)
 class Scheduler:
-    """`fifo`, and the base of the others: every trial trains to its end, within `search.budget`.
+    """`fifo`, and the base of the others: every trial trains to its end, within `search.budget` and the deadline.
 
-    `budget` is a full training and `grace` the first rung, both in the unit of the budget.
+    `budget` is a full training and `grace` the first rung, both in the unit of the budget; `repeats` is the number of
+    trainings with other seeds after the search.
     """
 
     budget: float
     grace: float
+    repeats: int
 
     # -- rules, regardless of the search's budget -------------------------------------------------------------------
 
@@ -101,18 +113,35 @@ class Scheduler:
         return self.unpromotable(state)
 
     def startable(self, state: SweepState, deciding: TrialState | None = None) -> Startable:
-        """Limit `ready` to `search.budget`: finalists first, then promotions, then samples.
+        """The candidates that fit `search.budget` and the deadline."""
+        samples = 0 if too_many_failures(state) else max(0, state.wanted - len(state.searched))
+        found = self.candidates(state, deciding)._replace(samples=samples)
+        for limit in (_budget_left(state, deciding), self._time_left(state, deciding)):
+            found = found if limit is None else self._within(limit, found, state, deciding)
+        return found
+
+    def _time_left(self, state: SweepState, deciding: TrialState | None) -> Limit | None:
+        """The time until the deadline: a mean training must fit, and repeats come last."""
+        if (seconds := state.seconds_left) == math.inf:
+            return None
+        spending, session = state.mean_seconds, state.sessions[-1]
+        concurrent = session.concurrent if state.scaled is None else state.scaled.concurrent
+        running = sum(_rest_of(trial, spending) for trial in state.training if trial is not deciding)
+        left = seconds * session.workers * concurrent - running - self.repeats * spending.whole
+        return Limit(spending, left, min(left, seconds * session.workers))
+
+    def _within(self, limit: Limit, found: Startable, state: SweepState, deciding: TrialState | None) -> Startable:
+        """The candidates within a limit: finalists first, then promotions, then samples.
 
         The first full training of a search does not depend on the budget.
         """
-        found, spending = self.candidates(state, deciding), state.spending
-        left = _budget_left(state, spending, deciding)
+        spending, left, longest = limit
         finished = any(trial.status == "finished" for trial in state.searched)
-        is_first = not finished and all(trial is deciding for trial in state.training)
+        is_first = longest == math.inf and not finished and all(trial is deciding for trial in state.training)
         finalists = list[TrialState]()
         for trial in found.finalists:
             rest = _rest_of(trial, spending)
-            if left >= rest or (is_first and not finalists):
+            if min(left, longest) >= rest or (is_first and not finalists):
                 finalists.append(trial)
                 left -= rest
 
@@ -122,14 +151,12 @@ class Scheduler:
             share = max(0.0, self.next_stop(trial, state) - spent)
             return min(spending.whole, spending.whole * share + spending.scoring)
 
-        samples = 0 if too_many_failures(state) else max(0, state.wanted - len(state.searched))
-        if left == math.inf:
-            return found._replace(finalists=finalists, samples=samples)
-        promotable = [each for each in found.promotable if each in finalists or left >= step(each)]
-        if samples and not state.exhausted:
+        promotable = [each for each in found.promotable if each in finalists or min(left, longest) >= step(each)]
+        samples = found.samples
+        if samples and (longest < math.inf or not state.exhausted):
             cost = step(None)  # 0 while the cost is unknown
             paid = left // cost if cost else math.inf
-            samples = int(min(samples, paid)) if left >= cost else 0
+            samples = int(min(samples, paid)) if min(left, longest) >= cost else 0
         return Startable(promotable, finalists, samples)
 
 
@@ -138,17 +165,18 @@ def _rest_of(trial: TrialState, spending: SearchSpending) -> float:
     return max(0.0, spending.whole - spent_by(trial, spending.unit))
 
 
-def _budget_left(state: SweepState, spending: SearchSpending, deciding: TrialState | None) -> float:
-    """The budget left once all running trials have trained to their ends; infinity without a budget.
+def _budget_left(state: SweepState, deciding: TrialState | None) -> Limit | None:
+    """The budget left once all running trials have trained to their ends; None without a budget.
 
     `deciding` is a running trial that may still pause here.  Trials of an extension are free.
     """
     budget = None if state.created is None else state.created.search_budget
     if budget is None:
-        return math.inf
+        return None
+    spending = state.spending
     beyond = state.beyond_budget if state.exhausted else 0
     running = sum(_rest_of(trial, spending) for trial in state.training if trial is not deciding)
-    return budget + (beyond + BUDGET_ROUNDING) * spending.whole - spending.amount - running
+    return Limit(spending, budget + (beyond + BUDGET_ROUNDING) * spending.whole - spending.amount - running)
 
 
 def too_many_failures(state: SweepState) -> bool:

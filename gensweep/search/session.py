@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -49,6 +51,7 @@ class Session:
         repeats: Repeats | None = None,
         retry: Retry | None = None,
         storage: HeldStorage | None = None,
+        deadline: float | None = None,
     ) -> None:
         self._plan, self._folder, self._observers = plan, folder, list(observers)
         self._sync = None if storage is None else storage.sync
@@ -58,6 +61,7 @@ class Session:
         self._startable: Startable | None = None
         self.interrupted = False
         """True if trials that end now are stopped, not pruned."""
+        self._time_is_up_at = math.inf
         self.problem: Exception | None = None
         """An error of the whole sweep; raised in Tune it would fail only one trial."""
         if self._sync is not None:
@@ -86,7 +90,8 @@ class Session:
         match entries[-1:]:
             case [LogEntry(events.Evaluated(trial=name))] if name in self.state.trials:  # the driver was lost here
                 self._decide(self.state.trials[name])
-        self.note(events.SessionStarted(concurrent, plan.tags))
+        ends = None if deadline is None else round(1000 * deadline)
+        self.note(events.SessionStarted(concurrent, plan.tags, plan.resources.worker_counts[0], ends))
         if self.state.created is not None and self.state.created.start is not None:
             self._take_over(self.state.created.start)
         self._follow_up()
@@ -99,6 +104,7 @@ class Session:
         entry = self._folder.log.append(event)
         self._startable = None
         self.state.apply(event, entry.time)
+        self._time_is_up_at = entry.time / 1000 + self.state.seconds_left
         for observer in self._observers:
             try:
                 observer(event, self.state)
@@ -117,7 +123,7 @@ class Session:
                 case "sample":
                     trial = self._suggest()
                 case "stop" if state.wanted > len(state.searched) and not too_many_failures(state):
-                    self.note(events.Exhausted(state.wanted_once_exhausted))
+                    self.end_search()
                     self._follow_up()
                     continue
                 case _:
@@ -133,6 +139,15 @@ class Session:
     def waits(self) -> bool:
         """True if another trial may become runnable later."""
         return self._next == "wait" or bool(self._held)
+
+    def end_search(self) -> None:
+        """Sample no further trials: the search budget or the time is used up."""
+        self.note(events.Exhausted(self.state.wanted_once_exhausted))
+
+    @property
+    def time_is_up(self) -> bool:
+        """True from shortly before the deadline: running trials must save and stop."""
+        return time.time() >= self._time_is_up_at
 
     @property
     def stop_reason(self) -> str | None:
@@ -336,7 +351,7 @@ class Session:
 
 
 def _scheduler(plan: SweepPlan) -> Scheduler:
-    sizes = plan.budget, plan.grace
+    sizes = plan.budget, plan.grace, plan.search.most_repeats
     match plan.search.scheduler:
         case AshaSettings() as asha:
             return Asha(*sizes, asha)

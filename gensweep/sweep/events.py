@@ -87,12 +87,15 @@ class RepeatsAsked:
 class SessionStarted:
     """A driver starts to run the sweep, with `concurrent` trials at a time.
 
-    `tags` hold its provenance: command, versions, commit.
+    `tags` hold its provenance: command, versions, commit.  Each trial has `workers`.  The `deadline` of the session is
+    in milliseconds since 1970.
     """
 
     kind: ClassVar[str] = "session_started"
     concurrent: int = 1
     tags: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 1
+    deadline: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gensweep.results import Unit
@@ -20,12 +21,14 @@ class SearchSpending:
     amount: float
     """Spent on training and scoring."""
     whole: float
-    """Cost of the most expensive training, scoring included; 0 if unknown."""
+    """Cost of the most expensive training, or of a mean one, scoring included; 0 if unknown."""
     scoring: float
     """Cost of one evaluation, at most; 0 if unknown."""
 
     @classmethod
-    def of(cls, trials: Iterable[TrialState], unit: Unit) -> SearchSpending:
+    def of(
+        cls, trials: Iterable[TrialState], unit: Unit, whole: Callable[[list[float]], float] = max
+    ) -> SearchSpending:
         """Add up the trials of a search.
 
         The cost of a complete training is known in advance in FLOPs, and in seconds if each training has a limit in
@@ -45,9 +48,22 @@ class SearchSpending:
             if trial.images and trial.length:
                 longer = max(1.0, trial.length / trial.images)
                 (extrapolated if longer <= MOST_EXTRAPOLATED else early).append(spent * longer)
-        return cls(unit, amount, max(known + extrapolated or early, default=0.0), scoring)
+        found = known + extrapolated or early
+        return cls(unit, amount, whole(found) if found else 0.0, scoring)
 
 
 def spent_by(trial: TrialState, unit: Unit) -> float:
     """Spending of one trial on training and scoring."""
     return trial.numbers.get(unit, 0.0) + trial.numbers.get(f"scoring_{unit}", 0.0)
+
+
+def seconds_of_trainings(rests: Iterable[float], concurrent: int, whole: float, left: float) -> float:
+    """When the last training ends, if new ones of `whole` seconds start as long as they fit the seconds `left`.
+
+    `rests` are the seconds left for the running trials.
+    """
+    free = [*rests][:concurrent]
+    heapq.heapify(free := free + [0.0] * (concurrent - len(free)))
+    while whole and free[0] + whole <= left:
+        heapq.heapreplace(free, free[0] + whole)
+    return max(free)

@@ -5,8 +5,10 @@ All views of a sweep show this state: `trials`, `best`, the live display, the co
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from gensweep.config.objectives import Constraint, Objective
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from gensweep.sweep.folder import SweepFolder
 
 _NUMBERED = re.compile(r"t(\d+)")
+#: Seconds before a deadline that a session needs to save, to stop Ray, and to report.
+END_SECONDS = 25.0
+#: The same to score the best trial on fresh seeds, as a multiple of the most expensive evaluation.
+END_SCORINGS = 1.5
 
 
 class SweepState:
@@ -172,6 +178,19 @@ class SweepState:
     def spending(self) -> SearchSpending:
         """Spending of the search, in the unit of its budget."""
         return SearchSpending.of(self.searched, "device_seconds" if self.created is None else self.created.search_unit)
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds that trials may still train, as of the last event: infinity without a deadline."""
+        if not self.sessions or (deadline := self.sessions[-1].deadline) is None:
+            return math.inf
+        scoring = self.mean_seconds.scoring / self.sessions[-1].workers
+        return (deadline - self.changed_at) / 1000 - END_SECONDS - END_SCORINGS * scoring
+
+    @property
+    def mean_seconds(self) -> SearchSpending:
+        """Spending of the search in seconds times devices, with a mean training."""
+        return SearchSpending.of(self.searched, "device_seconds", fmean)
 
     @property
     def training(self) -> list[TrialState]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gensweep import plugins
+from gensweep.config import SweepConfig, checked_sweep
 from gensweep.config.problems import listed
 from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
 from gensweep.files import cache_folder
@@ -217,6 +218,17 @@ def sweep_config(sweep: StoredSweep) -> Mapping[str, Any]:
     """The configuration at the start of a sweep."""
     settings: Mapping[str, Any] = sweep.folder.settings["sweep"]
     return settings
+
+
+def stored_config(folder: SweepFolder) -> SweepConfig:
+    """The configuration in sweep.json.  Raises ConfigError that names the file and the version that wrote it."""
+    try:
+        return checked_sweep(folder.settings["sweep"])
+    except ConfigError as error:
+        tags = next((each.tags for each in folder.state().sessions), {})
+        writer = json.loads(tags.get("gensweep.versions", "{}")).get("gensweep", "(unknown version)")
+        place = f"{folder.path / SETTINGS_FILE} by gensweep {writer}"
+        raise ConfigError([f"{place}: {problem}" for problem in error.problems]) from error
 
 
 def evaluations_until(trial: TrialState, images: int, metric: str) -> list[Evaluation]:

@@ -59,3 +59,11 @@ def parse_amount(text: str, name: str = "--budget") -> Amount:
     if not 0 < value < math.inf:
         raise ConfigError(f"{name}: {text!r} is no budget; give an amount above 0: {_EXAMPLES}")
     return Amount(unit, value)
+
+
+def parse_seconds(text: str, name: str) -> float:
+    """Parse a time that a user typed for the option `name`.  Raises ConfigError if it is none."""
+    amount = parse_amount(text, name)
+    if amount.unit != "device_seconds":
+        raise ConfigError(f"{name}: {text!r} is no time; give one such as 30min, 8h or 2d")
+    return amount.value

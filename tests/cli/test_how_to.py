@@ -11,7 +11,7 @@ ANSWERS = {
     "How do I train a model longer?": ("train", "--continue-from ddpm-cifar10 --set training.images=2000000"),
     "How do I compare two sweeps?": ("best", "gensweep best --compare ddpm-cifar10 dcgan-cifar10"),
     "How do I run on a cluster?": ("tune", "RAY_ADDRESS=auto gensweep tune search_spaces/ddpm.yaml on a running Ray"),
-    "How do I limit a sweep to eight hours?": ("tune", "--set search.budget.device_hours=8"),
+    "How do I limit a sweep to eight hours?": ("tune", "--for 8h"),
     "What do I do if it is too close to call?": ("best", "too close to call, add trials (gensweep tune --extend"),
     "How do I add my own metric?": ("new", "gensweep new metric sharpness"),
     "How do I delete a sweep?": ("rm", "gensweep rm quickstart"),

@@ -79,7 +79,7 @@ def test_the_file_passes_a_dry_run_and_fits_the_time(folder, machine, capsys, co
     _, err = capsys.readouterr()
     assert err.splitlines()[-3:] == [
         "  gensweep tune photos.yaml --dry-run",
-        "  gensweep tune photos.yaml",
+        f"  gensweep tune photos.yaml --for {time}",
         "  gensweep best --compare photos",
     ]
     space, preview = written(folder / "photos.yaml", capsys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,16 @@ def test_a_second_driver_on_the_same_sweep_is_refused(tmp_path):
         pytest.raises(GensweepError, match="running in another process"),
     ):
         run_plan(plan(), root=tmp_path)
+
+
+def test_a_sweep_ends_at_its_deadline_and_the_trial_that_is_cut_can_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr("gensweep.sweep.state.END_SECONDS", 0.0)
+    gate = tmp_path / "open"
+    sweep = plan(trials=9, configs=[{"steps": 200, "sleep": 0.2, "gate": str(gate)}] * 9, budget=20_000)
+    result = run_plan(sweep, root=tmp_path, deadline=time.time() + 15)
+    assert (result.state.status, result.exit_code) == ("finished", 0)
+    assert [trial.status for trial in trials_of(result)] == ["stopped"]
+    assert result.state.wanted == 1
+    gate.touch()
+    (trial,) = trials_of(run_plan(sweep, root=tmp_path, resume=True))
+    assert (trial.status, trial.images) == ("finished", 20_000)

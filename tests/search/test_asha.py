@@ -26,7 +26,7 @@ class Sweep:
         self.log, self.jobs = [], []
         self.state, self.scheduler = (
             SweepState(),
-            Asha(RUNGS[-1], RUNGS[0], AshaSettings(reduction=REDUCTION, **settings)),
+            Asha(RUNGS[-1], RUNGS[0], 0, AshaSettings(reduction=REDUCTION, **settings)),
         )
         self.note(Created("id", "a", "fd", mode, trials))
 

@@ -18,7 +18,7 @@ class Driver:
         if not self.folder.exists:
             self.folder.create({"sweep": {}})
         self.memory = Memory()
-        asked = {key: settings.pop(key) for key in ("more_trials", "repeats", "retry") if key in settings}
+        asked = {key: settings.pop(key) for key in ("more_trials", "repeats", "retry", "deadline") if key in settings}
         made = plan(name, trials=trials, mode=mode, **settings)
         observers = observers or [self.memory]
         self.session = Session(made, self.folder, observers, concurrent=1, **asked)

@@ -15,6 +15,7 @@ from gensweep.sweep.stored_sweeps import (
     find_sweep,
     find_trial,
     load_sweeps,
+    stored_config,
     trial_config,
 )
 from gensweep.tracking.checkpoints import checkpoint_folder
@@ -97,6 +98,13 @@ def test_a_sweep_whose_driver_was_lost_is_interrupted(tmp_path):
     size = sweep.folder.log.size
     found = find_sweep("lost", tmp_path)
     assert (found.state.status, found.trials[0].status, sweep.folder.log.size) == ("interrupted", "stopped", size)
+
+
+def test_a_stored_setting_that_is_gone_names_its_file_and_version(tmp_path):
+    settings = {"name": "old", "base": {"family": {"kind": "flow"}}, "rungs": 3}
+    sweep = LoggedSweep(tmp_path, "old", settings=settings, tags={"gensweep.versions": '{"gensweep": "0.9"}'})
+    with pytest.raises(ConfigError, match=r"old/sweep\.json by gensweep 0\.9: .*rungs"):
+        stored_config(sweep.folder)
 
 
 def test_a_time_limited_training_has_the_images_it_reached(tmp_path):

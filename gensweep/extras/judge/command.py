@@ -31,22 +31,16 @@ def _share(context: click.Context, parameter: click.Parameter, text: str) -> flo
 @click.option("--against-current", is_flag=True, help="Judge one file or run against the current base of --name.")
 @click.option("--name", help="Name of the sweep; by default judge- and the candidate's name.")
 @click.option("--budget", metavar="AMOUNT", help="Most compute of all trainings, without scoring: 8e12flops, 5min.")
-@click.option("--most-seeds", type=click.IntRange(2, 100), default=5, show_default=True, help="Most pairs.")
-@click.option(
-    "--min-gain",
-    default="1%",
-    show_default=True,
-    callback=_share,
-    help="The smallest gain that matters, of BASE's score.",
-)
-@click.option("--error", default="5%", show_default=True, callback=_share, help="Probability to keep noise.")
+@click.option("--most-seeds", type=click.IntRange(2, 100), help="Most pairs.  [default: 5; with --init 10]")
+@click.option("--min-gain", default="1%", show_default=True, callback=_share, help="Smallest gain that matters.")
+@click.option("--error", "error_rate", default="5%", show_default=True, callback=_share, help="Chance to keep noise.")
 @root_option
 @format_option
 def judge(base: str | None, candidate: str | None, init: bool, against_current: bool, format: str, **how: Any) -> int:
     """Is a candidate better than a base, or is it noise? Trains pairs with the same seeds until that is clear.
 
-    BASE and CANDIDATE are YAML files or runs (SWEEP or SWEEP/TRIAL). Data, evaluation, objective, seed and compute of a
-    training are BASE's; a candidate that states others is refused. A kept candidate of a stream is its next base.
+    BASE and CANDIDATE are YAML files or runs (SWEEP or SWEEP/TRIAL). Data, evaluation, objective, initial weights, seed
+    and compute are BASE's; a candidate that states others is refused. A kept candidate of a stream is its next base.
     Exit code: 0 keep, 10 discard, 11 undecided, 2 bad input. The same command continues an interrupted judgement.
 
     \b
@@ -68,11 +62,15 @@ def judge(base: str | None, candidate: str | None, init: bool, against_current: 
     pair = (None, base) if against_current else (base, candidate)
     judged = run_judge(*pair, init=init, **how)
     if judged.judgement is None:
+        click.echo(f"Next: gensweep judge --against-current CANDIDATE --name {how['name']}", err=True)
         return judged.result.exit_code
     if format == "json":
-        print_json(judgement_json(judged.judgement, judged.rules))
+        print_json(judgement_json(judged.judgement))
     else:
         print_rows(judgement_rows(judged.judgement), format)
-    for sentence in judgement_sentences(judged.judgement, judged.rules):
+    for sentence in judgement_sentences(judged.judgement):
         click.echo(sentence, err=True)
-    return CODES[judged.decision] if judged.result.state.status == "finished" else judged.result.exit_code
+    if judged.result.state.status == "finished":
+        return CODES[judged.decision]
+    click.echo("Repeat the command to continue.", err=True)
+    return judged.result.exit_code

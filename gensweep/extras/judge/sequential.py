@@ -1,10 +1,8 @@
 """The sequential test of `gensweep judge`, on pairs of trainings with the same seeds.
 
 After n pairs, the gain is the mean of their differences, and Student's paired p-value is compared with a bound that
-grows with n.  Trainings that share a seed share the first weights, the batches, and the noise of the scored images.  So
-after a small change their scores are alike, and the differences scatter less than the scores (experiments/judge).
-Without a gain the p-values do not depend on the true variance.  So one simulation gives the bounds that hold the error
-over all looks.
+grows with n.  Without a gain the p-values do not depend on the true variance, so one simulation gives the bounds that
+hold the error over all looks.
 
 Sources: Pampallona & Tsiatis 1994 (bounds that grow with the number of looks); Jennison & Turnbull 1989 (repeated
 intervals); Spiegelhalter et al. 1986 (predictive chance of success, to stop early).
@@ -15,12 +13,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 from scipy import stats
-
-Decision = Literal["keep", "discard", "undecided"]
 
 #: Simulated judgements behind the bounds, and behind the chance that more seeds bring a keep.
 SIMULATIONS, FORECASTS = 200_000, 4_000
@@ -28,8 +23,6 @@ SIMULATIONS, FORECASTS = 200_000, 4_000
 GROWTH = 3
 #: A candidate is discarded if the chance that the remaining seeds bring a keep is below this.
 LEAST_CHANCE = 0.25
-#: Most pairs that a forecast names.
-MOST_NEEDED = 99
 
 
 @dataclass(frozen=True)
@@ -43,9 +36,8 @@ class Look:
     """The ends of an interval that holds the true gain at all looks together, with the declared error at each end."""
     chance: float
     """The probability that the remaining seeds bring a keep."""
-    needed: int | None
-    """Pairs after which this gain would be enough for a keep; None if it is too small."""
-    decision: Decision
+    decision: str
+    """Keep, discard or undecided."""
 
 
 @cache
@@ -62,29 +54,36 @@ def p_bounds(most: int, error: float) -> np.ndarray:
     return np.asarray(np.quantile(smallest, error) * growth)
 
 
-def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error: float, least_gain: float) -> Look:
-    """Judge the pairs so far.  Scores are ordered: lower is better, and those at one position share a seed.
+def judge_pairs(base: np.ndarray, candidate: np.ndarray, *, most: int, **rules: float) -> list[Look]:
+    """The result after each pair, up to the first decision; see `look`."""
+    looks = list[Look]()
+    for n in range(1, min(len(base), len(candidate), most) + 1):
+        looks.append(look(base[:n], candidate[:n], most=most, **rules))
+        if looks[-1].decision != "undecided":
+            break
+    return looks
 
-    `least_gain` is the smallest gain that matters.
+
+def look(base: np.ndarray, candidate: np.ndarray, *, most: int, error_rate: float, min_gain: float) -> Look:
+    """The result after these pairs of `most` ones.
+
+    Scores are ordered: lower is better, and those at one position share a seed.
     """
-    n, scale = len(candidate), abs(float(base.mean())) or 1.0
+    n, scale = len(base), abs(float(base.mean())) or 1.0
     gains = (base - candidate) / scale
     gain = float(gains.mean())
     if n < 2:
-        return Look(n, gain, -math.inf, math.inf, 1.0, None, "undecided")
+        return Look(n, gain, -math.inf, math.inf, 1.0, "undecided")
     spread, pairs = float(gains.std(ddof=1)), np.arange(n, most + 1)
-    reaches = spread / np.sqrt(pairs) * stats.t.isf(p_bounds(most, error)[n - 2 :], pairs - 1)
-    reach = float(reaches[0])
-    low, high = gain - reach, gain + reach
-    chance = _chance(gain, spread, n, np.maximum(reaches[1:], least_gain))
-    further = range(n, MOST_NEEDED + 1) if gain >= least_gain else ()
-    needed = next((m for m in further if gain > reach * math.sqrt(n / m)), None)
-    decision: Decision = "undecided"
-    if low > 0 and gain >= least_gain:
+    reach, *later = spread / np.sqrt(pairs) * stats.t.isf(p_bounds(most, error_rate)[n - 2 :], pairs - 1)
+    low, high = gain - float(reach), gain + float(reach)
+    chance = _chance(gain, spread, n, np.maximum(later, min_gain))
+    decision = "undecided"
+    if low > 0 and gain >= min_gain:
         decision = "keep"
-    elif high < least_gain or (n < most and chance < LEAST_CHANCE):
+    elif high < min_gain or (later and chance < LEAST_CHANCE):
         decision = "discard"
-    return Look(n, gain, low, high, chance, needed, decision)
+    return Look(n, gain, low, high, chance, decision)
 
 
 def _chance(gain: float, spread: float, n: int, needed: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from gensweep.extras.plan.scored_trainings import trial_of
 from gensweep.extras.plan.spending import SpendingPlan
 from gensweep.files import write_text
 from gensweep.report.wording import rough
-from gensweep.sweep.stored_sweeps import sweep_config, trial_config
+from gensweep.sweep.stored_sweeps import stored_config, trial_config
 from gensweep.verdict.amounts import Amount
 from gensweep.verdict.comparison import Comparison
 
@@ -67,7 +67,7 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
     best = plan.best
     trial = trial_of(comparison, best.members[0])
     sweep = next(each for each in comparison.sweeps if each.name == trial.sweep)
-    former = checked_sweep(sweep_config(sweep))
+    former = stored_config(sweep.folder)
     base = deepcopy(dict(trial_config(trial)))
     for section, key in LENGTH_SETTINGS:
         base[section].pop(key, None)

@@ -74,7 +74,22 @@ def test_a_candidate_that_diverges_is_discarded(folder):
     call(folder, "best", "judge-base", "diverging", "--compare", "-o", report)
     page = report.read_text(encoding="utf-8")
     assert "<h2>Judgements</h2>" in page
+    assert "Discard: diverging/t0001 (" in page
     assert "smallest gain that matters" in page
+
+
+def test_a_stream_begins_with_a_base_without_a_name(folder):
+    (folder / "space.yaml").write_text(yaml.safe_dump({"base": BASE}))
+    assert (
+        "judge --against-current CANDIDATE --name night"
+        in start(folder, "judge", "--init", "space.yaml", "--name", "night").err
+    )
+    assert "evaluation.samples: is fixed at 100" in refused(
+        folder, "--against-current", "--set", "evaluation.samples=200", "--name", "night"
+    )
+    assert "data.classes: is fixed at None, but" in refused(
+        folder, "--against-current", "--set", "data.classes=[0]", "--name", "night"
+    )
 
 
 def refused(folder, *arguments):
