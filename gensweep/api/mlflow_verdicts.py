@@ -109,6 +109,8 @@ def register_recommended(verdict: Verdict, name: str) -> str:
         return f"{stays}, which is not part of this comparison; add its sweep to --compare"
     if verdict.too_close:
         return f"{stays}, as the verdict is too close to call"
+    if verdict.judged.second_look.outcome == "contested":
+        return f"{stays}, as other measures contest the verdict"
     return f"{stays}, whose score is not certainly worse"
 
 
@@ -127,5 +129,6 @@ def _beats(verdict: Verdict, champion: RankedTrial | None) -> bool:
     # A certain verdict is about a group; one of its models may still be worse than one of another group.
     pair = verdict.judged.recommended.score, champion.score
     errors = [each.error for each in pair if each.error is not None]
-    known = not verdict.too_close and len(errors) == len(pair)
+    contested = verdict.judged.second_look.outcome == "contested"
+    known = not (verdict.too_close or contested) and len(errors) == len(pair)
     return known and bool(chances_of_best([each.order for each in pair], errors)[0] >= SURE)

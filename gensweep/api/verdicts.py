@@ -70,19 +70,35 @@ class Verdict:
 
 
 def compare(
-    *sweeps: str, budget: str | None = None, draw: int = 0, price: str | None = None, root: str | Path = SWEEPS
+    *sweeps: str,
+    budget: str | None = None,
+    draw: int = 0,
+    price: str | None = None,
+    panel: bool = False,
+    root: str | Path = SWEEPS,
 ) -> Verdict:
     """Rank the trials of sweeps, by default of all, and recommend one: `gensweep best --compare`.
 
     `budget` is that of one training, such as "10min" or "2e13flops", by default the largest that all sweeps reached;
-    it also pays for `draw` images.  `price` is that of an hour of one device, such as "2.50EUR/h".  Raises
-    GensweepError if no trial has a score, or if scores are not comparable.
+    it also pays for `draw` images.  `price` is that of an hour of one device, such as "2.50EUR/h".  A
+    `panel` first scores the recommended trial and the runner-up by measures of other kinds, unless the log has these
+    scores.  Raises GensweepError if no trial has a score, or if scores are not comparable.
     """
     amount = None if budget is None else parse_amount(budget)
     comparison = compare_sweeps(load_sweeps(sweeps, Path(root)))
     if sweeps:
         refuse_unlike(comparison)
-    return Verdict(comparison, replace(recommend(comparison, amount, draw), price=known_price(comparison, price)))
+    judged = replace(recommend(comparison, amount, draw), price=known_price(comparison, price))
+    if panel and judged.runner_up is not None:
+        from gensweep.rescoring.sampling_axes import rescore
+
+        for trial in (
+            each for entry in (judged.recommended, judged.runner_up) for each in comparison.trainings(entry.trial)
+        ):
+            if trial.checkpoint is not None:
+                rescore(trial, {}, panel=True)
+        return compare(*sweeps, budget=budget, draw=draw, price=price, root=root)
+    return Verdict(comparison, judged)
 
 
 def best(sweep: str | None = None, *, root: str | Path = SWEEPS) -> TrialState:

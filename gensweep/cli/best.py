@@ -47,6 +47,11 @@ ROWS = 20
 )
 @click.option("--watch", is_flag=True, help="With --compare: rewrite the report until the sweeps end, or Ctrl-C.")
 @price_option
+@click.option(
+    "--panel",
+    is_flag=True,
+    help="With --compare: also score the recommended trial and the runner-up by measures of other kinds.",
+)
 @click.option("--no-html", is_flag=True, help="With --compare: write no report.")
 @click.option(
     "--register",
@@ -66,6 +71,7 @@ def best(
     draw: int | None,
     watch: bool,
     price: str | None,
+    panel: bool,
     no_html: bool,
     register: str | None,
     by_eye: Path | None,
@@ -91,14 +97,15 @@ def best(
       gensweep best --compare --watch -o live.html        while sweeps run
       gensweep best --compare --budget 2e13flops --draw 1000000
       gensweep best --compare --price 2.50EUR/h
+      gensweep best --compare --panel                     do other measures agree?
       gensweep best ddpm-cifar10 --register horses
       gensweep best ddpm-cifar10 dcgan-cifar10 --by-eye eye.html
       gensweep best ddpm-cifar10 dcgan-cifar10 --votes votes.json
     """
     if not compare and len(sweeps) > 1 and not (by_eye or votes):
         raise click.UsageError("To rank several sweeps, use --compare: gensweep best --compare " + " ".join(sweeps))
-    if not compare and (budget is not None or draw is not None or price is not None or watch or no_html):
-        raise click.UsageError("--budget, --draw, --price, --watch and --no-html need --compare.")
+    if not compare and (budget is not None or draw is not None or price is not None or watch or panel or no_html):
+        raise click.UsageError("--budget, --draw, --price, --watch, --panel and --no-html need --compare.")
     if (output is not None or watch) and no_html:
         raise click.UsageError("--no-html excludes --output and --watch.")
     if by_eye or votes:
@@ -115,7 +122,7 @@ def best(
         with suppress(KeyboardInterrupt):
             live.watch(*sweeps, file=output or REPORT, budget=budget, draw=draw or 0, price=price, root=root)
     if compare:
-        found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, price=price, root=root)
+        found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, price=price, panel=panel, root=root)
         _print_comparison(found, None if no_html else output or REPORT, format)
     else:
         found = verdicts.rank(*sweeps, root=root)

@@ -44,6 +44,9 @@ def caveats(comparison: Comparison, verdict: Recommendation) -> Iterator[str]:
         yield f"{name} was trained with one seed; other seeds may score differently{again}"
     yield from _initial_weights(comparison)
     yield from _few_or_unknown(comparison, verdict)
+    if not verdict.second_look.differences and verdict.runner_up is not None:
+        names = " ".join(sweep.name for sweep in comparison.sweeps)
+        yield f"unchecked by other measures; to check it: gensweep best --compare {names} --panel"
     for item in comparison.not_comparable:
         if item.sweep in comparison.sweeps and item.reason == "unlike":
             yield (

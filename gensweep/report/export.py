@@ -69,9 +69,21 @@ def verdict_json(comparison: Comparison, verdict: Recommendation) -> dict[str, A
         "seeds": verdict.seeds,
         "tries": verdict.tries,
         "price": money(comparison, verdict),
+        "second_look": second_look_json(verdict),
         "flips": [{"unit": unit} | asdict(flip) for flip in verdict.flips],
         **comparison.anchors.as_dict(),
         "warnings": list(caveats(comparison, verdict)),
+    }
+
+
+def second_look_json(verdict: Recommendation) -> dict[str, Any]:
+    """The votes of the panel on the recommended trial and the runner-up."""
+    look, other = verdict.second_look, verdict.runner_up
+    return {
+        "outcome": look.outcome,
+        "runner_up": None if other is None else _names(other.trial),
+        **{key: getattr(look, key) for key in ("kinds", "agreeing", "contesting")},
+        "measures": [each._asdict() for each in look.differences],
     }
 
 

@@ -91,6 +91,10 @@ def render(comparison: Comparison, judged: Recommendation, *, live: str = "") ->
         close={tie.trial.name for tie in comparison.ties},
         grids=[(entry, urls, _picture(entry, "suspects")) for entry in shown if (urls := _picture(entry, "samples"))],
         real=next(filter(None, (_picture(entry, "real") for entry in shown)), None),
+        second_look=judged.second_look,
+        pair=[
+            (entry, _picture(entry, "samples")) for entry in (judged.recommended, judged.runner_up) if entry is not None
+        ],
         gallery=gallery(comparison, judged),
         groups=[comparison.group_name(group) for group in groups],
         series_of=lambda entry: series_of(comparison, entry),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from gensweep.config.problems import listed
 from gensweep.report import wording
 from gensweep.results import family_name
 
@@ -26,7 +27,7 @@ def format_sentences(comparison: Comparison, verdict: Recommendation) -> list[st
     of_best = [*_cost(verdict), *_ties(comparison, verdict), *_fresh_seeds(verdict)]
     sentences = [
         _recommended(comparison, verdict),
-        *filter(None, [format_best_score(comparison, verdict)]),
+        *filter(None, [format_second_look(verdict), format_best_score(comparison, verdict)]),
         *(_flip(comparison, verdict, flip) for flip in verdict.flips),
         *_expected(comparison, verdict),
         *(of_best if verdict.pays_for(verdict.recommended) else ()),
@@ -59,12 +60,26 @@ def _recommended(comparison: Comparison, verdict: Recommendation) -> str:
         who = name if verdict.group is None else format_group(comparison, verdict, verdict.group)
         model = found if verdict.group is None else f"{name}, {found}"
         sure = f"(probability {wording.format_probability(verdict.probability)})"
-        if verdict.too_close:
-            sentence = f"too close to call {at}".strip() + f": {who} leads {sure} with {model}"
+        contested = verdict.second_look.outcome == "contested"
+        if verdict.too_close or contested:
+            words = "too close to call" if verdict.too_close else "contested by other measures"
+            sentence = f"{words} {at}".strip() + f": {who} leads {sure} with {model}"
         else:
             sentence = f"{at}, choose {who} {sure}: {model}"
     sentence = sentence.removeprefix(", ")
     return sentence[:1].upper() + sentence[1:]
+
+
+def format_second_look(verdict: Recommendation) -> str | None:
+    """A line about the votes of the panel; None without scores of both models."""
+    look, winner, other = verdict.second_look, verdict.recommended.trial.name, verdict.runner_up
+    if not look.kinds or other is None:
+        return None
+    share = f"{len(look.agreeing)} of {wording.counted(len(look.kinds), 'other kind')} of measures"
+    if look.outcome == "contested":
+        return f"Measures that prefer {other.trial.name}: {listed(look.contesting)}; {share} agree"
+    told = f"{share} tell {winner} from {other.trial.name}" if look.outcome == "unchecked" else f"{share} agree"
+    return f"{look.outcome.capitalize()}: {told}, and none prefers {other.trial.name}"
 
 
 def format_best_score(comparison: Comparison, verdict: Recommendation) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from gensweep.data.images import Images
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.panel import PANEL, PANEL_SAMPLES
 from gensweep.metrics.statistics import STATISTICS_SUFFIX
-from gensweep.results import Score
+from gensweep.results import Outcome, Score
 from gensweep.training.device import synchronised_time
 from gensweep.training.evaluation import computed
 
@@ -35,13 +36,15 @@ def score_panel(
     images: Images,
     pixels: UInt8[Tensor, "n c h w"],
     labels: Int[Tensor, " n"] | None,
+    outcome: Outcome,
     device: torch.device,
-) -> tuple[dict[str, Score], dict[str, float]]:
-    """Scores of generated images by measure, with standard errors, and the seconds of each.
+) -> Outcome:
+    """The outcome with scores of generated images by measure, with standard errors, and the seconds of each.
 
     `changed` returns the trial with other values of dotted keys.  `images` are its training images, and `labels` the
     classes that the generated ones should show.  Measures without labels or published weights are left out.
     """
+    begun, weights = synchronised_time(device), outcome.sampling.weights
     by_extractor, scores, seconds = dict[str, list[str]](), dict[str, Score](), dict[str, float]()
     for measure in PANEL:
         if not METRICS[measure.metric].labelled or (labels is not None and images.classes > 1):
@@ -63,6 +66,10 @@ def score_panel(
             metric.see(pixels, features, labels)
             found, details, _ = computed(replace(evaluator, anchors=lambda _: {}), {name: metric})
             error = details.get(f"{name}/standard_error", found[name].error)
-            scores[f"{name}:{kind}"] = replace(found[name], error=error)
+            scores[f"{name}:{kind}"] = replace(
+                found[name], error=error, identity=replace(found[name].identity, weights=weights)
+            )
             seconds[f"{name}:{kind}"] = shared + synchronised_time(device) - started
-    return {each.name: scores[each.name] for each in PANEL if each.name in scores}, seconds
+    ordered = {each.name: scores[each.name] for each in PANEL if each.name in scores}
+    spent = synchronised_time(device) - begun
+    return replace(outcome, scores=ordered, signals=seconds, evaluate_seconds=spent, time=time.time(), panel=True)

@@ -160,37 +160,36 @@ class Rescorer:
         def show(drawn: int) -> None:
             progress(done + drawn * sampling.evaluations)
 
-        if evaluator is None:
-            scores, seconds, signals = self._score_by_panel(model, images, show)
-        else:
-            result = evaluate(model.family, model.network, evaluator, key=self.seed, progress=show)
-            scores, signals = result.scores, result.signals
-            seconds = result.sample_seconds, result.evaluate_seconds
-            if result.suspects is not None:
-                write_grid(result.suspects, self.folder / SUSPECTS_FILE, SUSPECTS_COLUMNS)
-        weights = sampling.weights
-        return Outcome(
+        about = Outcome(
             sampling=sampling,
             samples=self.samples,
             seed=self.seed,
-            scores={
-                name: replace(each, identity=replace(each.identity, weights=weights)) for name, each in scores.items()
-            },
-            sample_seconds=seconds[0],
-            evaluate_seconds=seconds[1],
+            scores={},
+            sample_seconds=0.0,
+            evaluate_seconds=0.0,
             device=self.device.type,
             checkpoint=self.checkpoint.sha256,
             time=time.time(),
-            signals=signals,
             as_trained=not changes,
             changed=self.changed,
-            panel=self.panel,
+        )
+        if evaluator is None:
+            return self._score_by_panel(model, images, about, show)
+        identities = {name: replace(each, weights=sampling.weights) for name, each in evaluator.identities.items()}
+        evaluator = replace(evaluator, identities=identities)
+        result = evaluate(model.family, model.network, evaluator, key=self.seed, progress=show)
+        if result.suspects is not None:
+            write_grid(result.suspects, self.folder / SUSPECTS_FILE, SUSPECTS_COLUMNS)
+        return replace(
+            about,
+            scores=result.scores,
+            sample_seconds=result.sample_seconds,
+            evaluate_seconds=result.evaluate_seconds,
+            time=time.time(),
+            signals=result.signals,
         )
 
-    def _score_by_panel(
-        self, model: Model, images: Images, show: Callable[[int], None]
-    ) -> tuple[dict[str, Score], tuple[float, float], dict[str, float]]:
-        """Scores of one set of images, the seconds of sampling and of scoring, and those of each measure."""
+    def _score_by_panel(self, model: Model, images: Images, about: Outcome, show: Callable[[int], None]) -> Outcome:
         labels = sample_labels(images.class_counts, Noise(self.seed, torch.arange(self.samples, device=self.device)))
         started = synchronised_time(self.device)
         pixels = in_batches(
@@ -200,10 +199,9 @@ class Rescorer:
             self.device,
             lambda drawn, _: show(drawn),
         )
-        sampled = synchronised_time(self.device)
+        about = replace(about, sample_seconds=synchronised_time(self.device) - started)
         known = labels if model.family.classes else None
-        scores, signals = score_panel(self._evaluated.with_overrides, images, pixels, known, self.device)
-        return scores, (sampled - started, synchronised_time(self.device) - sampled), signals
+        return score_panel(self._evaluated.with_overrides, images, pixels, known, about, self.device)
 
 
 def _asked(outcome: Outcome) -> tuple[str, int, int, str, bool]:

@@ -245,7 +245,7 @@ def panel_result_rows(results: Sequence[SamplingResult], *, whole: bool) -> list
         measured = panel_rows(each.outcome.scores, each.outcome.signals)
         rows += [(about if whole else {}) | row for row in measured]
         spent = duration(each.outcome.evaluate_seconds)
-        click.echo(f"{one_line(each, ': ')}; all measures of {each.outcome.samples:,} images: {spent}", err=True)
+        click.echo(f"All measures of {each.outcome.samples:,} images took {spent}.", err=True)
     return rows
 
 

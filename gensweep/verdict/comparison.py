@@ -114,6 +114,11 @@ class Comparison:
         sweep, space, family = group.rpartition(" ")
         return f"{sweep}{space}{family_name(family)}"
 
+    def trainings(self, trial: TrialState) -> list[TrialState]:
+        """A ranked trial, and its repeats with other seeds."""
+        everyone = (each for sweep in self.sweeps if sweep.name == trial.sweep for each in sweep.trials)
+        return [each for each in everyone if trial.trial in (each.trial, each.repeat_of)]
+
     @cached_property
     def _families(self) -> dict[str, set[str]]:
         """Ranked families of each sweep."""

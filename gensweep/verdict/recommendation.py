@@ -11,6 +11,7 @@ from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.results import Unit, order_of
 from gensweep.verdict.amounts import Amount
 from gensweep.verdict.frontier import MIN_TO_COMPARE, Flip, GroupCurve, common_budgets, frontier, group_curves, reach
+from gensweep.verdict.second_look import UNCHECKED, SecondLook, look_again
 from gensweep.verdict.standings import Standing, chances_of_best, standings
 from gensweep.verdict.training_curves import (
     BUDGET_TOLERANCE,
@@ -42,7 +43,8 @@ class Recommendation:
     compared.  `probability` is that of the group, else of the model, to be the best.  `score` is the recommended
     trial's score within the budget, the mean over `seeds`; several seeds give a 95 % `interval`.  The budget also pays
     for `draw` images, at each group's `overheads`.  The best group changes at `flips`, and may change at `unsure`.
-    `price` turns device time into money.
+    `price` turns device time into money.  `second_look` compares the recommended trial with the `runner_up`, the best
+    one of another group or configuration, by the panel.
     """
 
     best_score: RankedTrial
@@ -62,6 +64,8 @@ class Recommendation:
     unsure: tuple[Flip, ...] = ()
     no_budget: str | None = None
     price: Price | None = None
+    runner_up: RankedTrial | None = None
+    second_look: SecondLook = UNCHECKED
 
     @property
     def reason(self) -> Reason | None:
@@ -152,7 +156,12 @@ def _at_budget(
     else:
         group = found.best_at(at)
         made = replace(
-            _of_configuration(comparison, trained.entries, next(row for row in rows if row.curve.group == group)),
+            _of_configuration(
+                comparison,
+                trained.entries,
+                next(row for row in rows if row.curve.group == group),
+                [row for row in rows if row.curve.group != group],
+            ),
             group=group,
             probability=found.probabilities(at)[group],
             flips=tuple(flip for flip in found.flips if flip.supported),
@@ -167,15 +176,23 @@ def _one_by_one(comparison: Comparison, entries: Mapping[str, RankedTrial], rows
     """The best configuration by the errors of the scores alone, without other settings of its group."""
     known = len(rows) > 1 and all(row.error > 0 for row in rows)
     chances = chances_of_best([row.score for row in rows], [row.error_apart for row in rows], rows[0].freedom_apart)
-    made = _of_configuration(comparison, entries, rows[0])
+    made = _of_configuration(comparison, entries, rows[0], rows[1:])
     return replace(made, probability=float(chances[0]) if known else None)
 
 
-def _of_configuration(comparison: Comparison, entries: Mapping[str, RankedTrial], best: Standing) -> Recommendation:
+def _of_configuration(
+    comparison: Comparison, entries: Mapping[str, RankedTrial], best: Standing, others: Sequence[Standing]
+) -> Recommendation:
     mode, entry = comparison.score.mode, entries[best.curve.trial]
     ends = sorted(order_of(end, mode) for end in best.interval or ())
     interval = (ends[0], ends[1]) if ends else None
-    return Recommendation(comparison.best_score, entry, order_of(best.score, mode), interval, best.trainings)
+    made = Recommendation(comparison.best_score, entry, order_of(best.score, mode), interval, best.trainings)
+    if not others:
+        return made
+    runner_up = entries[others[0].curve.trial]
+    winner, other = ([trial.panel for trial in comparison.trainings(each.trial)] for each in (entry, runner_up))
+    look = look_again(winner, other, comparison.score.identity)
+    return replace(made, runner_up=runner_up, second_look=look)
 
 
 def _without_budget(comparison: Comparison, trained: TrainedCurves | None, why: str | None) -> Recommendation:

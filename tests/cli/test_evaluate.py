@@ -114,7 +114,7 @@ def test_the_panel_scores_the_same_images_and_keeps_its_scores(store, capsys, mo
     without = {"fd:inception", "fd:dinov2"}  # their weights are not installed
     assert [row["measure"] for row in rows] == [each.name for each in PANEL if each.name not in without]
     assert all(row["samples"] == 24 and row["seconds"] > 0 and row["error"] is not None for row in rows)
-    assert "all measures of 24 images: " in err
+    assert "All measures of 24 images took " in err
     (alone,), _ = as_json(capsys, "evaluate", "tiny", "--metrics", "fd,coverage", "--seed", "1", *few)
     assert set(alone["scores"]) == {"fd", "coverage"}
     assert "all known" in as_json(capsys, "evaluate", "tiny", "--panel", "--seed", "1", *few)[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -29,7 +28,7 @@ from gensweep.files import replace_folder
 from gensweep.metrics.metric import METRICS
 from gensweep.report.output import print_rows, progress_bar
 from gensweep.report.panel import panel_rows
-from gensweep.report.wording import format_identity
+from gensweep.report.wording import duration, format_identity
 from gensweep.rescoring.panel import panel_samples, score_panel
 from gensweep.results import Cost, Evaluation, Identity, Outcome, SamplingConfig
 from gensweep.sweep.continuation import SWEEPS
@@ -70,6 +69,7 @@ def evaluate_imported(options: ImportedOptions, format: str) -> None:
     if panel is not None:
         about = {} if format == "table" else {"run": run, "samples": panel.samples, "seed": panel.seed}
         print_rows([about | row for row in panel_rows(panel.scores, panel.signals)], format)
+        click.echo(f"All measures of {panel.samples:,} images took {duration(panel.evaluate_seconds)}.", err=True)
     else:
         row = evaluation.row(run, metric) if format == "table" else evaluation.as_json(run, metric, device)
         print_rows([row], format)
@@ -99,28 +99,13 @@ def _score_by_panel(
 ) -> Outcome:
     """Scores of the first images by all measures of the panel."""
     count = samples or panel_samples(common_sections(sections))
-    pixels = in_batches(evaluation.draw, count, evaluation.evaluator.settings.batch_size, device, None)
-    labels, started = None if evaluation.labels is None else evaluation.labels[:count], time.time()
-    scores, seconds = score_panel(
+    return score_panel(
         lambda changes: common_sections(override_all(sections, changes)),
         evaluation.evaluator.images,
-        pixels,
-        labels,
+        in_batches(evaluation.draw, count, evaluation.evaluator.settings.batch_size, device, None),
+        None if evaluation.labels is None else evaluation.labels[:count],
+        Outcome(SamplingConfig(weights=weights), count, evaluation.seed, {}, 0, 0, device.type, "", 0, as_trained=True),
         device,
-    )
-    return Outcome(
-        sampling=SamplingConfig(weights=weights),
-        samples=count,
-        seed=evaluation.seed,
-        scores={name: replace(each, identity=replace(each.identity, weights=weights)) for name, each in scores.items()},
-        sample_seconds=evaluation.result.sample_seconds,
-        evaluate_seconds=time.time() - started,
-        device=device.type,
-        checkpoint="",
-        time=time.time(),
-        signals=seconds,
-        as_trained=True,
-        panel=True,
     )
 
 
