@@ -32,9 +32,10 @@ from torch import Tensor
 
 from gensweep.data.images import DATASETS, Images
 from gensweep.files import cache_folder
-from gensweep.metrics.classes import distance_of_features
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
+from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.metric import METRICS
+from gensweep.metrics.moments import Moments
 from gensweep.metrics.real import Real
 from gensweep.training.evaluation import evaluate_images
 
@@ -42,7 +43,6 @@ from gensweep.training.evaluation import evaluate_images
 GROWING, UNDAMAGED = ("noise", "blur", "jpeg", "copies"), "train split, other images"
 WORSE = {
     "fd": 1,
-    "fd_by_class": 1,
     "kid": 1,
     "precision": -1,
     "recall": -1,
@@ -135,14 +135,11 @@ def score(row: Row, extractor: Extractor, references: dict[str, Any], batch: int
 
 def class_distances(fresh: Real, reference: Real) -> list[list[float]]:
     """The Frechet distance of each class of fresh images (row) to each of the reference (column)."""
-    kinds = range(len(fresh.class_names))
-    return [
-        [
-            distance_of_features(fresh.features[fresh.labels == i], reference.features[reference.labels == j])
-            for j in kinds
-        ]
-        for i in kinds
-    ]
+    rows, columns = (
+        [Moments.of(each.features[each.labels == label]) for label in range(len(each.class_names))]
+        for each in (fresh, reference)
+    )
+    return [[frechet_distance(a.mean, a.covariance, b.mean, b.covariance) for b in columns] for a in rows]
 
 
 def part(images: Images, start: int, count: int, name: str) -> Images:
@@ -171,7 +168,7 @@ def print_table(rows: dict[str, dict[str, float]]) -> None:
     """The table, in Markdown, for docs/metrics.md."""
     print("| images | " + " | ".join(column.rpartition("/")[2] for column in WORSE) + " |")
     print("|---|" + "--:|" * len(WORSE))
-    digits = {"fd": 1, "fd_by_class": 1, "kid": 4, "authpct": 1, "authpct/memorised": 3, "diversity": 2}
+    digits = {"fd": 1, "kid": 4, "authpct": 1, "authpct/memorised": 3, "diversity": 2}
     for name, row in rows.items():
         print(f"| {name} | " + " | ".join(f"{row[column]:.{digits.get(column, 3)}f}" for column in WORSE) + " |")
 

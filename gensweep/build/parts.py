@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
-from itertools import product
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -21,16 +20,15 @@ from gensweep.errors import ConfigError, GensweepError, OutsideError, ParameterE
 from gensweep.families.family import Family
 from gensweep.files import cache_folder, expanded
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
-from gensweep.metrics.metric import METRICS
+from gensweep.metrics.metric import METRICS, require_generated
 from gensweep.metrics.real import Real, reference_name, spread
 from gensweep.metrics.statistics import STATISTICS_SUFFIX, Statistics, read_statistics
 from gensweep.metrics.weights import PUBLISHED
-from gensweep.noise import Noise
 from gensweep.remote_folder import is_url
 from gensweep.results import Anchors, Identity, Phase
 from gensweep.training.anchors import anchors_of
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import Evaluator, sample_labels
+from gensweep.training.evaluation import Evaluator
 from gensweep.training.loop import Learner
 from gensweep.training.reporter import Reporter, WorkerContext
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
@@ -260,20 +258,18 @@ def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
             for name, reference in _references(trial, images, extractor).items():
                 if isinstance(reference, Real):
                     METRICS[name].check_reference(reference)
-            _check_generated(settings, images)
+            _check_generated(settings)
     if settings.of("likelihood"):
         hold_out(trial, images)
 
 
-def _check_generated(settings: EvaluationSettings, images: Images) -> None:
+def _check_generated(settings: EvaluationSettings) -> None:
     """Raise ParameterError if a metric needs more images."""
-    samples = torch.arange(settings.drawn)
-    try:
-        for seed, name in product(CHECKED_SEEDS, settings.of("samples")):
-            labels = sample_labels(images.class_counts, Noise(seed, samples))
-            METRICS[name].check_generated(labels, images.class_names)
-    except GensweepError as error:
-        raise ParameterError("samples", str(error)) from error
+    for metric in map(METRICS.__getitem__, settings.of("samples")):
+        try:
+            require_generated(settings.drawn, metric.fewest, metric.name)
+        except GensweepError as error:
+            raise ParameterError("samples", str(error)) from error
 
 
 def missing_weights(trial: TrialConfig, section: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -78,11 +78,6 @@ class Metric(IgniteMetric):
     def check_reference(cls, real: Real) -> None:
         """Raise ParameterError if the real images cannot be the reference, for example if there are too few."""
         require_real(len(real.labels), cls.fewest, cls.name)
-
-    @classmethod
-    def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
-        """Raise GensweepError if generated images with these labels are too few."""
-        require_generated(len(labels), cls.fewest, cls.name)
 
     def estimate(self) -> Estimate | None:
         """Estimate the score for infinitely many images, with its error; None without an estimate."""

@@ -15,7 +15,6 @@ from gensweep.report.wording import count, counted, duration, format_amount, for
 from gensweep.results import DONE_ONCE
 from gensweep.sweep import events
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.spending import seconds_of_trainings, spent_by
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
@@ -244,7 +243,8 @@ class ProgressDisplay:
         """Elapsed time, and the time left: to the deadline or, unless the search has a budget, at this speed."""
         created = self._state.created
         if self._state.seconds_left < math.inf and len(self._state.trials) > 1:
-            return f"{self._format_elapsed()}, about {duration(self._seconds_to_deadline())} left"
+            deadline = (self._state.sessions[-1].deadline or 0) / 1000
+            return f"{self._format_elapsed()}, about {duration(max(0.0, deadline - time.time()))} left"
         if created is not None and created.search_budget is not None and not self._state.exhausted:
             return self._format_elapsed()
         before = dict(self._done_before)  # a copy: the driver's thread adds trials
@@ -253,17 +253,6 @@ class ProgressDisplay:
         left = self._state.total - sum(shares.values())
         seconds = max(0.0, left) * (self._clock() - self._began) / done if done > 0 else 0.0
         return self._format_elapsed() + (f", about {duration(seconds)} left" if seconds else "")
-
-    def _seconds_to_deadline(self) -> float:
-        """Seconds until the deadline, which only ASHA reaches, or until the last training that fits ends."""
-        session = self._state.sessions[-1]
-        left = max(0.0, (session.deadline or 0) / 1000 - time.time())
-        spending = self._state.mean_seconds
-        if not self._resumes or not spending.whole:
-            return left
-        whole, workers = spending.whole / session.workers, session.workers
-        rests = [whole - spent_by(trial, spending.unit) / workers for trial in self._state.running]
-        return min(left, seconds_of_trainings(rests, session.concurrent, whole, self._state.seconds_left))
 
     def _share(self, trial: TrialState) -> float:
         """Share of a trial's budget that is done or will not be trained."""

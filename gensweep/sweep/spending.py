@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -55,15 +54,3 @@ class SearchSpending:
 def spent_by(trial: TrialState, unit: Unit) -> float:
     """Spending of one trial on training and scoring."""
     return trial.numbers.get(unit, 0.0) + trial.numbers.get(f"scoring_{unit}", 0.0)
-
-
-def seconds_of_trainings(rests: Iterable[float], concurrent: int, whole: float, left: float) -> float:
-    """When the last training ends, if new ones of `whole` seconds start as long as they fit the seconds `left`.
-
-    `rests` are the seconds left for the running trials.
-    """
-    free = [*rests][:concurrent]
-    heapq.heapify(free := free + [0.0] * (concurrent - len(free)))
-    while whole and free[0] + whole <= left:
-        heapq.heapreplace(free, free[0] + whole)
-    return max(free)

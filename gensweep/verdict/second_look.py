@@ -74,7 +74,7 @@ def look_again(
         identity, mode = sides[0][0].identity, sides[0][0].mode
         (first, error), (second, opposite) = map(_mean, sides)
         behind, spread = order_of(second, mode) - order_of(first, mode), math.hypot(error, opposite)
-        errors = behind / spread if spread else 0.0
+        errors = behind / spread if spread and abs(behind) > measure.margin else 0.0
         chose = objective and (identity.metric, identity.extractor) == (objective.metric, objective.extractor)
         found.append(Difference(measure.name, measure.kind, measure.votes and not chose, first, second, errors))
         if found[-1].votes:

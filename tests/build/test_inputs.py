@@ -47,7 +47,6 @@ def test_a_folder_to_compare_with_is_one_set_of_pictures(tmp_path):
         ("density", 5, "density needs at least 6 real images, but got 5"),
         ("authpct", 1, "authpct needs at least 2 real images, but got 1"),
         ("agreement", 1, "agreement needs at least 2 real images, but got 1"),
-        ("fd_by_class", 20, "a distance by class needs at least 10 real images per class, but there are 2 of 0"),
     ],
 )
 def test_a_metric_needs_real_images_enough(section, metric, limit, words):
@@ -61,7 +60,6 @@ def test_a_metric_needs_real_images_enough(section, metric, limit, words):
 @pytest.mark.parametrize(
     ("metric", "samples", "words"),
     [
-        ("fd_by_class", 40, "a distance by class needs at least 10 generated images per class, but got 1 of 0"),
         ("density", 5, "density needs at least 6 generated images, but got 5; raise the number of samples"),
     ],
 )
@@ -76,5 +74,3 @@ def test_images_that_are_enough_are_let_pass():
         check_inputs([config("diffusion", data__limit=6, data__classes=list("012345"), evaluation__metrics=every)])
         == []
     )
-    settings = {"data__limit": 150, "evaluation__metrics": ["fd_by_class"], "evaluation__samples": 300}
-    assert check_inputs([config("diffusion", **settings)]) == []

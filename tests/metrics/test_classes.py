@@ -1,4 +1,4 @@
-"""Metrics that look at classes: agreement with a probe, distances class by class."""
+"""Agreement of generated images with their classes, by a probe."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,8 @@ from real_features import MadeUp, features
 from sklearn.linear_model import RidgeClassifierCV
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.metrics.classes import Agreement, FrechetDistanceByClass, detail_names, distance_of_features
-from gensweep.metrics.frechet import frechet_distance
+from gensweep.metrics.classes import Agreement, detail_names
 from gensweep.metrics.metric import METRICS
-from gensweep.metrics.moments import Moments
 from gensweep.metrics.probe import PROBE_PENALTIES, accuracy, fit_classifier
 
 NAMES = ("cat", "dog", "horse")
@@ -60,32 +58,11 @@ def test_the_ceiling_is_the_accuracy_on_unseen_images():
     assert fit_classifier(x, random, 3).ceiling < 0.5
 
 
-@pytest.mark.parametrize(("n", "m", "d"), [(20, 40, 5), (20, 40, 30), (40, 20, 30), (9, 7, 30)])
-def test_distance_of_features_equals_that_of_moments(n: int, m: int, d: int):
-    x, y = features(n, d, 1), features(m, d, 3)
-    a, b = Moments.of(x), Moments.of(y)
-    expected = frechet_distance(a.mean, a.covariance, b.mean, b.covariance)
-    assert distance_of_features(x, y) == pytest.approx(expected, rel=1e-6)
-    assert distance_of_features(x, x) == pytest.approx(0, abs=1e-5)
-
-
-def test_score_by_class_is_the_mean_over_classes():
-    real, (x, labels) = reference(), classes(200, 12, 4)
-    metric = FrechetDistanceByClass(real)
-    score = scored(metric, x, labels)
-    expected = [distance_of_features(x[labels == i], real.features[real.labels == i]) for i in range(3)]
-    assert metric.details == pytest.approx(dict(zip(NAMES, expected, strict=True)))
-    assert score == pytest.approx(sum(expected) / 3)
-
-
 def test_unfit_inputs_are_refused(monkeypatch):
-    with pytest.raises(GensweepError, match="at least 10 real images per class, but there are 7 of cat"):
-        FrechetDistanceByClass(reference(20))
-    for kind in ("agreement", "fd_by_class"):
-        with pytest.raises(ConfigError, match=rf"{kind} compares classes, but the data have only one \(cat\)"):
-            METRICS[kind](MadeUp(features(50, 5, 1), ("cat",)))
-        with pytest.raises(GensweepError, match=r"labels of generated images must be in 0\.\.2, but range from 0 to 5"):
-            METRICS[kind](reference()).update((features(6, 12, 1), torch.arange(6)))
+    with pytest.raises(ConfigError, match=r"agreement compares classes, but the data have only one \(cat\)"):
+        METRICS["agreement"](MadeUp(features(50, 5, 1), ("cat",)))
+    with pytest.raises(GensweepError, match=r"labels of generated images must be in 0\.\.2, but range from 0 to 5"):
+        METRICS["agreement"](reference()).update((features(6, 12, 1), torch.arange(6)))
     # As when a model is fine-tuned on one class: a classifier of these images is always right.
     monkeypatch.setattr(MadeUp, "labels", torch.full((300,), 1))
     with pytest.raises(ConfigError, match=rf"agreement compares classes, but the data have only one \({NAMES[1]}\)"):
