@@ -24,5 +24,5 @@ def test_the_evening_script_ends_with_a_model(tmp_path):
     command = [SCRIPT, "photos", "6min", "3min"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("live.html", "verdict.html", "best.yaml", "samples.png", "model/model.safetensors"):
+    for name in ("live.html", "verdict.html", "best.yaml", "samples.png", "model/state.safetensors"):
         assert (tmp_path / name).stat().st_size > 0

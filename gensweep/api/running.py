@@ -188,6 +188,9 @@ def _print_end(result: SweepResult) -> None:
         if result.stored_at is not None:
             click.echo(f"On another machine: gensweep tune --resume {shlex.quote(result.stored_at)}", err=True)
         return
+    if cut := [trial.trial for trial in result.state.unfinished]:
+        again = continue_command("resume", result.folder)
+        click.echo(f"Time is up. To finish {', '.join(cut)}: {again}", err=True)
     click.echo(f"Sweep {result.folder.name}: {counted(len(result.state.trials), 'trial')} in {result.folder}", err=True)
     click.echo("Next: gensweep best --compare, or mlflow ui", err=True)
 

@@ -20,7 +20,7 @@ START_SECONDS = 30.0
 #: Trainings, one after the other, that must fit, unless the file asks for fewer.
 MOST_ROUNDS = 5
 #: Share of the time to plan for a single training, because other programs share the machine.
-PLANNED_SHARE = 0.9
+PLANNED_SHARE = 0.85
 #: Fewest batches of a training.
 FEWEST_BATCHES = 50
 
