@@ -79,7 +79,8 @@ def format_second_look(verdict: Recommendation) -> str | None:
     if look.outcome == "contested":
         return f"Measures that prefer {other.trial.name}: {listed(look.contesting)}; {share} agree"
     told = f"{share} tell {winner} from {other.trial.name}" if look.outcome == "unchecked" else f"{share} agree"
-    return f"{look.outcome.capitalize()}: {told}, and none prefers {other.trial.name}"
+    word = "Not confirmed" if look.outcome == "unchecked" else "Confirmed"
+    return f"{word}: {told}, and none prefers {other.trial.name}"
 
 
 def format_best_score(comparison: Comparison, verdict: Recommendation) -> str | None:

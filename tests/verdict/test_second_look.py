@@ -95,7 +95,7 @@ def test_scores_that_were_measured_in_another_way_do_not_vote():
             "contested",
             "Measures that prefer b/t0000: domain features; 1 of 2",
         ),
-        ({"domain": (1.0, 1.1)}, "unchecked", "Unchecked: 0 of 1 other kind of measures tell a/t000"),
+        ({"domain": (1.0, 1.1)}, "unchecked", "Not confirmed: 0 of 1 other kind of measures tell a/t000"),
         ({}, "unchecked", None),
     ],
 )
