@@ -96,7 +96,6 @@ def best(
       gensweep best --compare ddpm-cifar10 dcgan-cifar10 -o verdict.html
       gensweep best --compare --watch -o live.html        while sweeps run
       gensweep best --compare --budget 2e13flops --draw 1000000
-      gensweep best --compare --price 2.50EUR/h
       gensweep best --compare --panel                     do other measures agree?
       gensweep best ddpm-cifar10 --register horses
       gensweep best ddpm-cifar10 dcgan-cifar10 --by-eye eye.html

@@ -83,7 +83,6 @@ def evaluate(
       gensweep evaluate ddpm-cifar10 --sampler ddim,heun --steps 10,20,50
       gensweep evaluate ddpm-cifar10/t0003 --guidance 1,2,4 --ema 0.25,1,4 --format json
       gensweep evaluate ddpm-cifar10 --samples 5000 --seed 1 --against test --metrics fd,kid,precision,recall
-      gensweep evaluate ddpm-cifar10 --samples 50000 --metrics fid --set evaluation.extractor.kind=inception
       gensweep evaluate ddpm-cifar10/t0003 --panel
     """
     from gensweep.config import parse_overrides

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -42,15 +43,19 @@ price_option = click.option(
 
 
 def deadline_options(command: C) -> C:
-    """`--for` and `--until`, passed to the command as `duration` and `until`."""
-    until = click.option("--until", metavar="HH:MM", help="End at this time of day, as with --for.")
-    return click.option("--for", "duration", metavar="TIME", help="End within this time, such as 30min or 8h.")(
-        until(command)
-    )
+    """`--for` and `--until`, passed to the command as its `deadline`, in seconds since 1970."""
+
+    @wraps(command)
+    def with_deadline(*words: Any, duration: str | None, until: str | None, **options: Any) -> Any:
+        return command(*words, deadline=parse_deadline(duration, until), **options)
+
+    at = click.option("--until", metavar="HH:MM", help="End at this time of day, as with --for.")
+    within = click.option("--for", "duration", metavar="TIME", help="End within this time, such as 30min or 8h.")
+    return cast(C, within(at(with_deadline)))
 
 
 def parse_deadline(duration: str | None, until: str | None) -> float | None:
-    """The end that these options ask for, in seconds since 1970.  Raises ConfigError if they are no times."""
+    """The end that these options ask for.  Raises ConfigError if they are no times."""
     from gensweep.verdict.amounts import parse_seconds
 
     if duration is not None and until is not None:

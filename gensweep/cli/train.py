@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gensweep.cli.sweep_options import deadline_options, override_options, parse_deadline, root_option, storage_option
+from gensweep.cli.sweep_options import deadline_options, override_options, root_option, storage_option
 
 
 @click.command()
@@ -41,7 +41,7 @@ from gensweep.cli.sweep_options import deadline_options, override_options, parse
 @override_options
 @root_option
 @storage_option
-def train(file: str | None, duration: str | None, until: str | None, **how: Any) -> int:
+def train(file: str | None, **how: Any) -> int:
     """Train one configuration (a sweep of one trial).
 
     FILE has the keys under `base` of a search space. A file of a search space also works: its base is trained, with
@@ -59,4 +59,4 @@ def train(file: str | None, duration: str | None, until: str | None, **how: Any)
     """
     from gensweep.api import sweeps
 
-    return sweeps.train(file, deadline=parse_deadline(duration, until), **how).exit_code
+    return sweeps.train(file, **how).exit_code

@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.cli.sweep_options import (
-    deadline_options,
-    override_options,
-    parse_deadline,
-    price_option,
-    root_option,
-    storage_option,
-)
+from gensweep.cli.sweep_options import deadline_options, override_options, price_option, root_option, storage_option
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 
 if TYPE_CHECKING:
@@ -65,8 +58,7 @@ def tune(
     trials: int | None,
     dry_run: bool,
     report: str | None,
-    duration: str | None,
-    until: str | None,
+    deadline: float | None,
     price: str | None,
     overrides: tuple[str, ...],
     scale: str | None,
@@ -85,7 +77,6 @@ def tune(
       gensweep tune quickstart --report live.html                  open it in a browser
       gensweep tune search_spaces/ddpm.yaml --for 8h               or --until 07:00
       gensweep tune search_spaces/ddpm.yaml --set 'space.training.batch_size={choice: [64, 128]}'
-      gensweep tune search_spaces/ddpm.yaml --set search.budget.device_hours=8
       gensweep tune search_spaces/ddpm.yaml --set resources.workers=4          four GPUs per trial
       RAY_ADDRESS=auto gensweep tune search_spaces/ddpm.yaml                   on a running Ray cluster
       gensweep tune --resume ddpm-cifar10
@@ -119,7 +110,6 @@ def tune(
     from gensweep.api import sweeps
     from gensweep.run.deadline import fit_sweep
 
-    deadline = parse_deadline(duration, until)
     place: dict[str, Any] = {"root": root, "storage": storage, "report": report, "deadline": deadline}
     if retry:
         return sweeps.retry(retry, named, overrides=overrides, **place).exit_code

@@ -10,7 +10,6 @@ from gensweep.config.models import FrozenSettings
 
 Positive = Annotated[int, Field(ge=1)]
 PositiveAmount = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Grace = Annotated[
     PositiveAmount | None,
     Field(description="spent before the first rung, in the unit of the budget; null: until the first evaluation"),

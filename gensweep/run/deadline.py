@@ -19,10 +19,8 @@ from gensweep.training.device import default_device
 START_SECONDS = 30.0
 #: Trainings, one after the other, that must fit, unless the file asks for fewer.
 MOST_ROUNDS = 5
-#: Share of the time to plan for a single training, because other programs share the machine.
-PLANNED_SHARE = 0.85
-#: Fewest batches of a training.
-FEWEST_BATCHES = 50
+#: Share of the time to plan for a single training, as other programs share the machine; and its fewest batches.
+PLANNED_SHARE, FEWEST_BATCHES = 0.85, 50
 
 
 def fit_sweep(sweep: SweepConfig, seconds: float, *, trials: int | None = None) -> SweepConfig:
@@ -54,8 +52,7 @@ def fit_training(sweep: SweepConfig, seconds: float) -> SweepConfig:
         training: dict[str, Any] = {"images": MAX_IMAGES, "device_seconds": device_seconds}
         return checked_sweep(whole | {"base": whole["base"] | {"training": whole["base"]["training"] | training}})
 
-    tried = lasting(free)
-    timed = _timed(tried)
+    timed = _timed(tried := lasting(free))
     _share(timed, tried, free, 1)
     return lasting(free - sum(corner.drawing_seconds for corner in timed))
 

@@ -18,6 +18,9 @@ Verdict: TypeAlias = Literal["continue", "pause", "stop"]
 Decision: TypeAlias = TrialState | Literal["sample", "wait", "stop"]
 """Resume a trial, sample a configuration, wait until a trial pauses or ends, or stop: nothing is left."""
 
+Limit: TypeAlias = tuple[SearchSpending, float, float]
+"""The spending, and the rest of a budget or of the time in its unit: for all trials together, and for one of them."""
+
 #: Relative difference below which amounts are equal, because of rounding.
 ROUNDING = 1e-9
 #: An evaluation up to this share before a rung counts there, as users write 0.33 for a third.
@@ -42,16 +45,6 @@ class Startable(NamedTuple):
     def total(self) -> int:
         """Number of trials that could start now with enough workers."""
         return len(self.promotable) + (self.samples or sum(each not in self.promotable for each in self.finalists))
-
-
-class Limit(NamedTuple):
-    """The rest of a budget, or the time until a deadline, in the unit of the spending."""
-
-    spending: SearchSpending
-    left: float
-    """For all trials together."""
-    longest: float = math.inf
-    """For one trial."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +121,7 @@ class Scheduler:
         concurrent = session.concurrent if state.scaled is None else state.scaled.concurrent
         running = sum(_rest_of(trial, spending) for trial in state.training if trial is not deciding)
         left = seconds * session.workers * concurrent - running - self.repeats * spending.whole
-        return Limit(spending, left, min(left, seconds * session.workers))
+        return spending, left, min(left, seconds * session.workers)
 
     def _within(self, limit: Limit, found: Startable, state: SweepState, deciding: TrialState | None) -> Startable:
         """The candidates within a limit: finalists first, then promotions, then samples.
@@ -176,7 +169,8 @@ def _budget_left(state: SweepState, deciding: TrialState | None) -> Limit | None
     spending = state.spending
     beyond = state.beyond_budget if state.exhausted else 0
     running = sum(_rest_of(trial, spending) for trial in state.training if trial is not deciding)
-    return Limit(spending, budget + (beyond + BUDGET_ROUNDING) * spending.whole - spending.amount - running)
+    left = budget + (beyond + BUDGET_ROUNDING) * spending.whole - spending.amount - running
+    return spending, left, math.inf
 
 
 def too_many_failures(state: SweepState) -> bool:

@@ -1,8 +1,8 @@
 """Importance of settings: shares of the variance of scores, by analysis of variance, with intervals.
 
 A factor's share is its first-order term of the functional analysis of variance (Sobol' 1993; Hutter et al. 2014),
-Var(E[y | factor]) / Var(y).  Categories get a one-way analysis of variance.  Numbers get a
-parabola in their ranks.  The part explained by chance is subtracted
+Var(E[y | factor]) / Var(y).  Categories get a one-way analysis of variance.  Numbers get a curve in their ranks: a
+parabola, or a step or kink at the best knot, as in MARS (Friedman 1991).  The part explained by chance is subtracted
 (epsilon squared, Kelley 1935), so factors without an effect have shares around 0.
 """
 
@@ -29,17 +29,22 @@ INTERVAL = (0.025, 0.975)
 MIN_RESIDUAL_FREEDOM = 3
 #: Highest power of the ranks: a setting that is best in the middle needs two.
 MAX_POWER = 2
+#: Degrees of freedom of the choice of a knot, besides its coefficient: Friedman 1991, section 3.6.
+KNOT_FREEDOM = 3
+#: Largest number of knots, and smallest number of rows on either side: one outlier is not a step.
+MOST_KNOTS, MIN_SIDE = 100, 2
 #: Replaces a variance of 0, relative to the share.
 SMALL = 1e-12
 
 
 @dataclass(frozen=True)
 class Factor:
-    """The values of one factor in some of the rows."""
+    """The values of one factor in some of the rows; `freedom` counts its coefficients and the choice of a knot."""
 
     name: str
     rows: Int[np.ndarray, " k"]
     basis: Float[np.ndarray, "k p"]
+    freedom: int
 
 
 @dataclass(frozen=True)
@@ -69,14 +74,15 @@ class Decomposition:
     rest: ShareInterval
 
 
-def factor_of(name: str, rows: Sequence[int], values: Sequence[Any]) -> Factor | None:
+def factor_of(name: str, rows: Sequence[int], values: Sequence[Any], scores: Float[np.ndarray, " n"]) -> Factor | None:
     """A factor if it varies and has enough rows to separate its effect from chance, else None."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     ranks = _ranks(values) if numbers else None
     basis = _categories([repr(value) for value in values]) if ranks is None else _powers(ranks)
     if basis.shape[1] == 0 or len(rows) - 1 - basis.shape[1] < MIN_RESIDUAL_FREEDOM:
         return None
-    return Factor(name, np.array(rows), basis)
+    found = Factor(name, np.array(rows), basis, basis.shape[1])
+    return found if ranks is None else _with_knot(found, ranks, scores)
 
 
 def decomposed(population: Population, seed: int = 0) -> Decomposition:
@@ -157,7 +163,7 @@ def _groups(population: Population) -> Factor:
     for name, rows in population.groups.items():
         labels[rows] = name
     basis = _categories(labels.tolist())
-    return Factor("", np.arange(len(labels)), basis)
+    return Factor("", np.arange(len(labels)), basis, basis.shape[1])
 
 
 def _explained(
@@ -178,7 +184,7 @@ def _explained(
     fitted = np.einsum("bi,bij,bj->b", right, np.linalg.pinv(normal, hermitian=True), right)
     mean = weights @ y
     r_squared = np.clip(_ratio(fitted - mean**2, weights @ y**2 - mean**2), 0, 1)
-    freedom = np.maximum(counts - 1 - chance * factor.basis.shape[1], 1)
+    freedom = np.maximum(counts - 1 - factor.freedom - (chance - 1) * factor.basis.shape[1], 1)
     return np.asarray(1 - (1 - r_squared) * np.maximum(counts - 1, 1) / freedom)
 
 
@@ -205,6 +211,30 @@ def _ranks(values: Sequence[float]) -> Float[np.ndarray, " k"]:
 def _powers(ranks: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k p"]:
     """Powers of the ranks, at most one less than the number of distinct values."""
     return np.stack([ranks**power for power in range(1, MAX_POWER + 1)], 1)[:, : len(set(ranks.tolist())) - 1]
+
+
+def _with_knot(parabola: Factor, ranks: Float[np.ndarray, " k"], scores: Float[np.ndarray, " n"]) -> Factor:
+    """The best step or kink, if generalised cross-validation (Friedman 1991) prefers it to the parabola."""
+    levels = np.unique(ranks)
+    knots = (levels[1:] + levels[:-1]) / 2
+    sides = (ranks[:, None] > knots).sum(0)
+    knots = knots[(sides >= MIN_SIDE) & (len(ranks) - sides >= MIN_SIDE)]
+    if len(levels) <= MAX_POWER + 1 or len(knots) == 0 or len(ranks) - 2 - KNOT_FREEDOM < MIN_RESIDUAL_FREEDOM:
+        return parabola
+    knots = knots[np.unique(np.linspace(0, len(knots) - 1, MOST_KNOTS).round().astype(int))]
+    offsets = ranks[:, None] - knots
+    columns = np.concatenate([offsets > 0, np.maximum(offsets, 0), np.maximum(-offsets, 0)], 1)
+    y, centred = scores[parabola.rows] - scores[parabola.rows].mean(), columns - columns.mean(0)
+    best = int(np.argmax((y @ centred) ** 2 / (centred**2).sum(0)))
+    bent = Factor(parabola.name, parabola.rows, columns[:, [best]], 1 + KNOT_FREEDOM)
+    return min(parabola, bent, key=lambda each: _cross_validated(each, y))
+
+
+def _cross_validated(factor: Factor, y: Float[np.ndarray, " k"]) -> float:
+    """Generalised cross-validation score of one factor, up to a constant."""
+    basis = np.concatenate([np.ones((len(y), 1)), factor.basis], 1)
+    residual = y - basis @ np.linalg.lstsq(basis, y, rcond=None)[0]
+    return float(residual @ residual / (len(y) - 1 - factor.freedom) ** 2)
 
 
 def _categories(labels: Sequence[str]) -> Float[np.ndarray, "k p"]:
@@ -249,18 +279,18 @@ def importance(comparison: Comparison) -> Importance | None:
         rows.setdefault(entry.trial.family, []).append(row)
     settings = [{**entry.trial.params, SWEEP: entry.trial.sweep} for entry in entries]
     y = np.array(scores)
-    factors = {family: _factors(settings, listed) for family, listed in rows.items()}
+    factors = {family: _factors(settings, y, listed) for family, listed in rows.items()}
     found = decomposed(Population(y, {family: np.array(listed) for family, listed in rows.items()}, factors))
     if found.between is None and not found.within:
         return None
     return Importance(found, finished, len(entries) - finished, log)
 
 
-def _factors(settings: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> list[Factor]:
+def _factors(settings: Sequence[Mapping[str, Any]], y: Float[np.ndarray, " n"], rows: Sequence[int]) -> list[Factor]:
     """Settings that vary among a family's trials; for a setting of a branch, among the branch's trials."""
     having: dict[str, list[int]] = {}
     for row in rows:
         for key in settings[row]:
             having.setdefault(key, []).append(row)
-    factors = [factor_of(key, listed, [settings[row][key] for row in listed]) for key, listed in having.items()]
+    factors = [factor_of(key, listed, [settings[row][key] for row in listed], y) for key, listed in having.items()]
     return [factor for factor in factors if factor is not None]

@@ -157,7 +157,10 @@ def test_unfit_votes_are_refused_and_none_is_kept(store, votes, capsys, changes,
         (["gans"], "take two runs"),
         (["gans", "vaes", "--compare"], "take two runs"),
         (["gans", "vaes", "--votes", "votes.json"], "take two runs"),
-        (["gans", "vaes", "--budget", "8h"], "--budget, --draw, --price, --watch and --no-html need --compare"),
+        (
+            ["gans", "vaes", "--budget", "8h"],
+            "--watch, --panel and --no-html need --compare",
+        ),
     ],
 )
 def test_runs_that_cannot_be_compared_by_eye_are_refused(store, capsys, runs, words):
