@@ -165,8 +165,8 @@ def train(
 
     For a search space, trains its base.  `continue_from` is a run or a checkpoint folder to train longer, up to the
     override of "training.images".  `init_from` is a run, a checkpoint folder or a folder of diffusers whose weights
-    training starts with.  By default a worker uses a GPU if there is one.  Until a `deadline`, in seconds since 1970,
-    training is as long as fits.  Raises as `tune` does.
+    training starts with.  By default a worker uses a GPU if there is one.  With a `deadline`, in seconds since 1970,
+    training fills the time until then.  Raises as `tune` does.
     """
     if init_from is not None:
         overrides = parse_overrides(overrides) | {"start": {"kind": "weights", "base": str(init_from)}}

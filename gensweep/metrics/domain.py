@@ -108,7 +108,7 @@ def _train(images: Images) -> dict[str, Tensor]:
             x = torch.cat([torch.rot90(x[turn::TURNS], turn, (2, 3)) for turn in range(TURNS)])
             labels = torch.arange(TURNS).repeat_interleave(BATCH // TURNS)
         optimizer.zero_grad()
-        F.cross_entropy(model(x), labels).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(F.cross_entropy(model(x), labels))
         optimizer.step()
         schedule.step()
     return {name: value.detach().clone() for name, value in network.state_dict().items()}

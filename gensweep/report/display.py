@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -242,9 +241,9 @@ class ProgressDisplay:
     def _format_time(self) -> str:
         """Elapsed time, and the time left: to the deadline or, unless the search has a budget, at this speed."""
         created = self._state.created
-        if self._state.seconds_left < math.inf and len(self._state.trials) > 1:
-            deadline = (self._state.sessions[-1].deadline or 0) / 1000
-            return f"{self._format_elapsed()}, about {duration(max(0.0, deadline - time.time()))} left"
+        deadline = self._state.sessions[-1].deadline if self._state.sessions else None
+        if deadline is not None and len(self._state.trials) > 1:
+            return f"{self._format_elapsed()}, about {duration(max(0.0, deadline / 1000 - time.time()))} left"
         if created is not None and created.search_budget is not None and not self._state.exhausted:
             return self._format_elapsed()
         before = dict(self._done_before)  # a copy: the driver's thread adds trials

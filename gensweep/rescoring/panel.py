@@ -21,9 +21,6 @@ from gensweep.results import Outcome, Score
 from gensweep.training.device import synchronised_time
 from gensweep.training.evaluation import computed
 
-#: Images whose features are computed at once.
-BATCH = 256
-
 
 def panel_samples(trial: TrialConfig) -> int:
     """The number of generated images, if the user names none."""
@@ -59,7 +56,7 @@ def score_panel(
         evaluator = build_evaluator(trial, images, device)
         assert evaluator.extractor is not None
         started = synchronised_time(device)
-        features = torch.cat([evaluator.extractor(part.to(device)) for part in torch.split(pixels, BATCH)])
+        features = evaluator.extractor(pixels.to(device))
         shared = (synchronised_time(device) - started) / len(metrics)
         for name, metric in evaluator.metrics.items():
             started = synchronised_time(device)

@@ -44,7 +44,7 @@ def fit_sweep(sweep: SweepConfig, seconds: float, *, trials: int | None = None) 
 
 
 def fit_training(sweep: SweepConfig, seconds: float) -> SweepConfig:
-    """The sweep of one trial, as long as the time allows.  Raises ConfigError if the time is too short."""
+    """The sweep of one trial, whose length fits the time.  Raises ConfigError if the time is too short."""
     whole, free = sweep.as_dict(), PLANNED_SHARE * (seconds - START_SECONDS - END_SECONDS)
 
     def lasting(seconds: float) -> SweepConfig:

@@ -1,4 +1,4 @@
-"""What starts before a deadline, and what its time is planned for."""
+"""Which trainings start before a deadline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHOLE, RUNGS = 90.0, (10, 30, 90)
 
 
 class Sweep:
-    """One worker, whose trials take a second for each image and nothing else, on a clock of its own."""
+    """One worker, whose trials take a second for each image and nothing else, with a fake clock."""
 
     def __init__(self, root, monkeypatch, seconds, *, scheduler=None, scoring=0.0, repeats=None, deadline=True):
         self.now, self.scoring = 1e6, scoring
