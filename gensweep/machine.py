@@ -1,10 +1,11 @@
-"""Cores and memory that this process may use, by its machine and its control groups."""
+"""Cores, memory and threads that this process may use."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -22,6 +23,19 @@ def usable_memory() -> int:
     """Bytes of memory of the machine, at most the limit of the control groups."""
     limits = [_memory_limit(folder) for folder in own_cgroups("memory")]
     return int(min([float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")), *limits]))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Use one thread: rounding is the same everywhere, and with few images several threads mostly wait."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def own_cgroups(controller: str) -> Iterator[Path]:

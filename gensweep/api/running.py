@@ -20,7 +20,6 @@ from gensweep.build.costs import TrialCosts
 from gensweep.build.parts import check_inputs
 from gensweep.build.sampler_warnings import sampler_warnings
 from gensweep.config import SweepConfig
-from gensweep.config.sweep_config import Repeats
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.last_words import last_words
 from gensweep.redaction import check_without_secret
@@ -37,7 +36,6 @@ from gensweep.run.preflight import (
     place_findings,
     refuse,
 )
-from gensweep.search.reruns import Retry
 from gensweep.search.space import suggest
 from gensweep.search.sweep_plan import SweepPlan, SweepResult, format_warm_start, warm_starts
 from gensweep.sweep.continuation import continue_command
@@ -61,29 +59,23 @@ def run_sweep(
     *,
     root: Path,
     storage: str | None = None,
-    resume: bool = False,
-    extend: int = 0,
-    repeats: Repeats | None = None,
-    retry: Retry | None = None,
-    amend: Callable[[SweepPlan], SweepPlan] | None = None,
     report: str | Path | None = None,
-    deadline: float | None = None,
+    amend: Callable[[SweepPlan], SweepPlan] | None = None,
+    **options: Any,
 ) -> SweepResult:
-    """Run a sweep with MLflow and the progress display as observers; `amend` may change its plan.
+    """Run a sweep with MLflow and the progress display as observers, and the options of `run_plan`.
 
-    `report` is the file of a live report, and `deadline` a time in seconds since 1970.
-    Raises ConfigError before anything starts.
+    `report` is the file of a live report; `amend` may change the plan.  Raises ConfigError before anything starts.
     """
     if storage is not None:
         check_without_secret("storage", storage)
     folder = SweepFolder(root, sweep.name)
-    folder.check_name(resume=resume or extend > 0 or retry is not None)
-    result = _ended(sweep, folder, storage) if resume and repeats is None and amend is None else None
+    folder.check_name(resume=any(options.get(key) for key in ("resume", "extend", "retry")))
+    ends_here = options.get("resume") and options.get("repeats") is None and amend is None
+    result = _ended(sweep, folder, storage) if ends_here else None
     live = None if report is None else LiveReport(Path(report), sweep.name, root=root)
     try:
         if result is None:
-            options: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
-            options["deadline"] = deadline
             result = _run(sweep, folder, storage, live, amend, options)
         _print_end(result)
         if result.state.status == "finished":

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from gensweep.data.images import Images
+from gensweep.machine import one_thread
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.real import digest, kept
 
@@ -80,17 +81,9 @@ def seeded(seed: int = 0) -> Iterator[None]:
         yield
 
 
+@one_thread()
+@seeded()
 def _trained(images: Images) -> dict[str, Tensor]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # another number would round differently
-    try:
-        with seeded():
-            return _train(images)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _train(images: Images) -> dict[str, Tensor]:
     """Weights of a network that learned labels or turns."""
     labelled, network = images.classes > 1, small_network()
     model = nn.Sequential(

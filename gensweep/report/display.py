@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -239,18 +240,25 @@ class ProgressDisplay:
         return duration(self._clock() - self._began)
 
     def _format_time(self) -> str:
-        """Elapsed time, and the time left: to the deadline or, unless the search has a budget, at this speed."""
-        created = self._state.created
+        """Elapsed time, and the time left at this speed: to the last training that ends before the deadline, if any.
+
+        Without a deadline, nothing is known of a search with a budget.
+        """
+        created, elapsed = self._state.created, self._clock() - self._began
         deadline = self._state.sessions[-1].deadline if self._state.sessions else None
-        if deadline is not None and len(self._state.trials) > 1:
-            return f"{self._format_elapsed()}, about {duration(max(0.0, deadline / 1000 - time.time()))} left"
-        if created is not None and created.search_budget is not None and not self._state.exhausted:
-            return self._format_elapsed()
         before = dict(self._done_before)  # a copy: the driver's thread adds trials
         shares = {trial.trial: self._share(trial) for trial in self._trials}
-        done = sum(shares[name] - share for name, share in before.items())
-        left = self._state.total - sum(shares.values())
-        seconds = max(0.0, left) * (self._clock() - self._began) / done if done > 0 else 0.0
+        done, ended = sum(shares[name] - share for name, share in before.items()), sum(shares.values())
+        left = self._state.total - ended
+        if created is not None and created.search_budget is not None and not self._state.exhausted:
+            left = 0.0 if deadline is None else math.inf
+        pace = elapsed / done if done > 0 else 0.0
+        seconds = max(0.0, left) * pace if pace else 0.0
+        if deadline is not None:
+            free = max(0.0, deadline / 1000 - time.time())
+            fitting = math.floor(ended + free / pace) - ended if pace else 0.0
+            longest = fitting * pace if fitting > 0 else free
+            seconds = min(seconds, longest) if pace else free
         return self._format_elapsed() + (f", about {duration(seconds)} left" if seconds else "")
 
     def _share(self, trial: TrialState) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from itertools import accumulate
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_back
 
 from gensweep.data.loader import Loader
 from gensweep.families.family import Batch, Family, Likelihood, Loss, MixedCost, evaluating
+from gensweep.machine import one_thread
 from gensweep.noise import Noise
 from gensweep.training.evaluation import Evaluator
 
@@ -24,17 +25,6 @@ from gensweep.training.evaluation import Evaluator
 #: FLOPs are counted with the larger batch.
 SMALL_BATCH = 2
 LARGE_BATCH = 4
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Use one thread: with few images, and other processes running, several threads mostly wait."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _convolution_backward_flops(grad: Any, x: Any, weight: Any, *rest: Any, **__: Any) -> int:

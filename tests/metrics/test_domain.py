@@ -24,7 +24,7 @@ def test_its_weights_depend_only_on_the_images(tmp_path, monkeypatch):
     assert len(set(ids)) == 1
     assert domain_extractor("cpu", tmp_path, digits(limit=200)).id != ids[0]
     assert torch.equal(torch.get_rng_state(), state)
-    monkeypatch.setattr(domain, "_train", None)
+    monkeypatch.setattr(domain, "_trained", None)
     assert domain_extractor("cpu", tmp_path / "a", digits()).id == ids[0]
 
 

@@ -172,6 +172,22 @@ def test_a_search_with_a_budget_shows_what_of_it_is_spent(clock):
     assert "left" not in last
 
 
+@pytest.mark.parametrize(("trials", "left"), [(2, "1 min 30 s"), (9, "3 min 30 s")])
+def test_the_time_left_before_a_deadline_is_that_of_the_trainings_that_fit(clock, monkeypatch, trials, left):
+    """Half a training in 30 s, so a training takes a minute; in 4 minutes there is time for 4 trainings."""
+    monkeypatch.setattr("time.time", lambda: clock.now)
+    sweep = Shown(clock, trials=trials, concurrent=1)
+    sweep.add(SessionStarted(1, deadline=270_000))
+    assert "about 4 min 30 s left" in shown(sweep.display, 100)  # nothing is known before the first steps
+    sweep.start("t0000")
+    clock.now = 30.0
+    sweep.progress("t0000", 500)
+    assert f"30 s, about {left} left" in shown(sweep.display, 100)
+    clock.now = 255.0
+    sweep.progress("t0000", 900)
+    assert "about 15 s left" in shown(sweep.display, 100)  # it will be saved at the deadline
+
+
 def test_missing_nodes_are_shown_in_a_line_and_in_the_table(clock):
     stream = io.StringIO()
     sweep = Shown(clock, stream, concurrent=0)
