@@ -15,7 +15,7 @@ from gensweep.report.wording import count, counted, duration, format_amount, for
 from gensweep.results import DONE_ONCE
 from gensweep.sweep import events
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.state import SweepState
+from gensweep.sweep.state import END_SECONDS, SweepState
 from gensweep.sweep.trial_state import TrialState
 
 if TYPE_CHECKING:
@@ -240,25 +240,28 @@ class ProgressDisplay:
         return duration(self._clock() - self._began)
 
     def _format_time(self) -> str:
-        """Elapsed time, and the time left at this speed: to the last training that ends before the deadline, if any.
+        """Elapsed time, and the time left at this speed.
 
+        No training starts that would end after the deadline, so half a training before it is the expected end.
         Without a deadline, nothing is known of a search with a budget.
         """
         created, elapsed = self._state.created, self._clock() - self._began
         deadline = self._state.sessions[-1].deadline if self._state.sessions else None
         before = dict(self._done_before)  # a copy: the driver's thread adds trials
         shares = {trial.trial: self._share(trial) for trial in self._trials}
-        done, ended = sum(shares[name] - share for name, share in before.items()), sum(shares.values())
-        left = self._state.total - ended
+        done = sum(shares[name] - share for name, share in before.items())
+        left = self._state.total - sum(shares.values())
         if created is not None and created.search_budget is not None and not self._state.exhausted:
             left = 0.0 if deadline is None else math.inf
         pace = elapsed / done if done > 0 else 0.0
         seconds = max(0.0, left) * pace if pace else 0.0
         if deadline is not None:
             free = max(0.0, deadline / 1000 - time.time())
-            fitting = math.floor(ended + free / pace) - ended if pace else 0.0
-            longest = fitting * pace if fitting > 0 else free
-            seconds = min(seconds, longest) if pace else free
+            rests = [1 - shares[trial.trial] for trial in self._trials if trial.status == "running"]
+            whole = pace * len(rests)  # of one training
+            fits = whole * (1 + min(rests, default=0.0)) <= free - END_SECONDS
+            last = free - END_SECONDS - whole / 2 if fits else min(free, whole * max(rests, default=0.0))
+            seconds = min(seconds, max(0.0, last)) if pace else free
         return self._format_elapsed() + (f", about {duration(seconds)} left" if seconds else "")
 
     def _share(self, trial: TrialState) -> float:
