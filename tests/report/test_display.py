@@ -174,7 +174,7 @@ def test_a_search_with_a_budget_shows_what_of_it_is_spent(clock):
 
 @pytest.mark.parametrize(("trials", "left"), [(2, "1 min 30 s"), (9, "3 min 05 s")])
 def test_the_time_left_before_a_deadline_is_that_of_trainings_that_fit(clock, monkeypatch, trials, left):
-    """A training takes a minute, and 25 s are kept to end the sweep, so the last one ends 25 to 85 s before the deadline."""
+    """A training takes a minute, and the last one ends 25 to 85 s before the deadline, as the end takes some time."""
     monkeypatch.setattr("time.time", lambda: clock.now)
     sweep = Shown(clock, trials=trials, concurrent=1)
     sweep.add(SessionStarted(1, deadline=270_000))
