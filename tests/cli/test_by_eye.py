@@ -159,7 +159,7 @@ def test_unfit_votes_are_refused_and_none_is_kept(store, votes, capsys, changes,
         (["gans", "vaes", "--votes", "votes.json"], "take two runs"),
         (
             ["gans", "vaes", "--budget", "8h"],
-            "--watch, --panel and --no-html need --compare",
+            "--budget, --draw, --price, --watch, --panel and --no-html need --compare",
         ),
     ],
 )
