@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, TypeAlias
 from gensweep.metrics.panel import PANEL
 from gensweep.results import Identity, Score, order_of
 
-#: A difference of more than this number of its errors is beyond chance.
-BEYOND_CHANCE = 2.0
+#: A difference of more than this number of its errors is beyond chance: one-sided, 5 % for six kinds together.
+BEYOND_CHANCE = 2.4
 #: Spread of a score between trainings that differ by seed, as a share of the score; experiments/panel measures it.
 SEED_SHARE = 0.1
 
