@@ -34,7 +34,7 @@ def collect(sweep: str, folder: Path) -> pd.DataFrame:
         model = trial["params.network.kind"] if trial["family"] == "gan" else trial["family"]
         for row in json.loads((folder / f"{trial['trial']}.json").read_text()):
             kept = {key: row[key] for key in ("measure", "better", "samples", "value", "error")}
-            rows.append({"model": model, "seed": trial["params.seed"], **kept})
+            rows.append({"model": model, "seed": trial.get("params.seed", trial["trial"]), **kept})
     return pd.DataFrame(rows).sort_values(["model", "seed"], kind="stable")
 
 
