@@ -41,7 +41,7 @@ def train_trial(
 
     Raises StopTrial if the trial stops early; RuntimeError if the job fails, with details in `mailbox`.
     """
-    if (problem := _storage_problem(settings.storage, settings.own_storage)) is not None:
+    if (problem := worker_problem(settings.storage, own=settings.own_storage)) is not None:
         mailbox.send(Done(problem, ends_sweep=True))
         raise RuntimeError(problem)
     reporter = TrialReporter(assignment.trial, settings.storage, rank, mailbox)
@@ -74,12 +74,6 @@ def train_trial(
         if device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-
-
-@cache
-def _storage_problem(root: str, own: bool) -> str | None:
-    """Why this process cannot use the storage; cached."""
-    return worker_problem(root, own=own)
 
 
 @cache

@@ -97,7 +97,7 @@ def rename(folder: SweepFolder, name: str) -> SweepFolder:
     with _claimed(folder) as storage:
         if storage is not None:
             before, after = RemoteFolder(folder.root), RemoteFolder(target.root_in(folder.settings.get("storage")))
-            claim = Ownership(after, storage.sweep_id, target.path)
+            claim = Ownership(after, storage.owner.sweep_id, target.path)
             for file in before.files():
                 if file != OWNER_FILE:
                     before.copy(file, after)

@@ -83,8 +83,7 @@ class EventLog:
         Metrics between two evaluations are not flushed: a power cut may lose them, a crash does not.
         """
         now = int(time.time() * 1000)
-        record = {"v": VERSION, "time": now} | to_record(event)
-        line = _with_checksum(_json(record))
+        line = _line({"v": VERSION, "time": now} | to_record(event))
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("ab+", buffering=0) as opened:
@@ -175,13 +174,10 @@ def whole_lines(content: bytes) -> bytes:
     return lines[: lines.find(b"\n", end) + 1] if end else b""
 
 
-def _json(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, separators=(",", ":"), allow_nan=False, default=str).encode()
-
-
-def _with_checksum(record: bytes) -> bytes:
-    """The JSON line of a record."""
-    return record[:-1] + b',"crc32":%d}\n' % zlib.crc32(record)
+def _line(record: Mapping[str, Any]) -> bytes:
+    """A record as a line of JSON with its checksum."""
+    text = json.dumps(record, separators=(",", ":"), allow_nan=False, default=str).encode()
+    return text[:-1] + b',"crc32":%d}\n' % zlib.crc32(text)
 
 
 def _is_intact(line: bytes) -> bool:

@@ -69,7 +69,7 @@ class Ownership:
     def __init__(self, remote: RemoteFolder, sweep_id: str, folder: Path) -> None:
         self._remote = remote
         before = Owner.of(remote)
-        self._owner = Owner(
+        self.owner = Owner(
             sweep_id=sweep_id,
             epoch=1 if before is None else before.epoch + 1,
             driver=uuid4().hex,
@@ -83,28 +83,18 @@ class Ownership:
         self._write()
         self._check_own()
 
-    @property
-    def epoch(self) -> int:
-        """Number of drivers of the sweep so far, this one included."""
-        return self._owner.epoch
-
-    @property
-    def sweep_id(self) -> str:
-        """The sweep's id."""
-        return self._owner.sweep_id
-
     def renew(self, *, release: bool = False) -> None:
         """Renew the claim, or release it.  Raises SweepElsewhereError if another driver has taken over."""
         self._check_own()
-        self._owner = replace(self._owner, time=time.time(), released=release)
+        self.owner = replace(self.owner, time=time.time(), released=release)
         self._write()
 
     def _write(self) -> None:
-        self._remote.write(OWNER_FILE, json.dumps(asdict(self._owner), indent=1).encode())
+        self._remote.write(OWNER_FILE, json.dumps(asdict(self.owner), indent=1).encode())
 
     def _check_own(self) -> None:
         now = Owner.of(self._remote)
-        if now is None or now.driver != self._owner.driver:
+        if now is None or now.driver != self.owner.driver:
             other = "another driver" if now is None else f"a driver on {now.host} (process {now.process})"
             raise SweepElsewhereError(
                 f"{other} has taken over {self._remote.place}, so this driver stops; unstored results are lost, "
@@ -114,8 +104,8 @@ class Ownership:
     def _check(self, before: Owner) -> None:
         place = self._remote.place
         # An earlier driver of this folder has ended: this one holds the folder's lock.
-        age = STALE_AFTER if before.released or before.folder == self._owner.folder else _age(self._remote, before)
-        if before.sweep_id != self._owner.sweep_id and (age < STALE_AFTER or set(self._remote.files()) != {OWNER_FILE}):
+        age = STALE_AFTER if before.released or before.folder == self.owner.folder else _age(self._remote, before)
+        if before.sweep_id != self.owner.sweep_id and (age < STALE_AFTER or set(self._remote.files()) != {OWNER_FILE}):
             since = f"{datetime.fromtimestamp(before.time, UTC):%Y-%m-%d %H:%M} UTC"
             raise ConfigError(
                 f"{place} contains another sweep (of {before.host}, last changed {since}); choose another name with "

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from gensweep.files import write_text
 from gensweep.redaction import redact
 from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
 from gensweep.sweep.plugin_copies import PLUGINS, SHORT_HASH
-from gensweep.versions import NEWEST_TESTED
+from gensweep.versions import NEWEST_TESTED, installed_version
 
 #: Characters kept of the changes since the commit.
 MAX_DIFF_LENGTH = 1_000_000
@@ -42,13 +41,8 @@ def command_line() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that affect results."""
-    found = {"python": platform.python_version()}
-    for package in ("gensweep", "numpy", *NEWEST_TESTED):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {name: installed_version(name) for name in ("gensweep", "numpy", *NEWEST_TESTED)}
+    return {"python": platform.python_version()} | {name: version for name, version in found.items() if version}
 
 
 def devices() -> str:
@@ -97,10 +91,7 @@ def provenance_tags(state: GitState | None, config: Mapping[str, Any]) -> dict[s
     if loaded := plugins.loaded():
         tags[PLUGINS] = json.dumps({plugin.module: plugin.sha256 for plugin in loaded})
     if state is not None:
-        tags |= {
-            "gensweep.git_commit": state.commit,
-            "gensweep.dirty": str(state.dirty).lower(),
-        }
+        tags |= {"gensweep.git_commit": state.commit, "gensweep.dirty": str(state.dirty).lower()}
     return tags
 
 

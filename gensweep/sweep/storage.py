@@ -14,7 +14,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -102,23 +102,20 @@ def probe(root: str, *, patience: float = START_PATIENCE) -> None:
         raise GensweepError(f"the storage {root} cannot be used from {socket.gethostname()}: {why}") from error
 
 
-def worker_problem(root: str, *, own: bool, patience: float = PATIENCE) -> str | None:
-    """Why this machine cannot use the storage of a sweep (or its `own` folder), after `patience` seconds."""
-    if own:
-        return None if (Path(root) / SETTINGS_FILE).is_file() else _missing_storage(root)
+@cache
+def worker_problem(root: str, *, own: bool) -> str | None:
+    """Why this process cannot use the storage of a sweep (or its `own` folder); cached."""
+    if own and not (Path(root) / SETTINGS_FILE).is_file():
+        return (
+            f"checkpoints would go to {root} on the driver's machine, which {socket.gethostname()} cannot read; use a "
+            "storage that all machines reach: --storage s3://BUCKET/sweeps, or a shared folder with --storage FOLDER"
+        )
     try:
-        probe(root, patience=patience)
+        if not own:
+            probe(root, patience=PATIENCE)
     except GensweepError as error:
         return str(error)
     return None
-
-
-def _missing_storage(root: str) -> str:
-    """The message if a worker cannot read the sweep's own folder."""
-    return (
-        f"checkpoints would go to {root} on the driver's machine, which {socket.gethostname()} cannot read; use a "
-        "storage that all machines reach: --storage s3://BUCKET/sweeps, or a shared folder with --storage FOLDER"
-    )
 
 
 @contextmanager
@@ -148,8 +145,8 @@ def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any
             _log.warning("%s", superseded)
         fetch_files(folder, remote)
         _complete(folder, settings, storage)
-        copy = StoredCopy(folder, remote, ownership.epoch, position)
-        copy.store_settings()
+        copy = StoredCopy(folder, remote, ownership.owner.epoch, position)
+        copy.store(folder.path / SETTINGS_FILE)
         copy.store_plugins()
         unused = _unused(folder)
     except OSError as error:

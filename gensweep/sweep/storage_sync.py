@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from gensweep.sweep.events import Ended, Evaluated, Event, Lost, Paced, Progressed
-from gensweep.sweep.folder import LOGS, SweepFolder
+from gensweep.sweep.folder import LOGS, SETTINGS_FILE, SweepFolder
 from gensweep.sweep.ownership import RENEWAL_INTERVAL, Ownership, SweepElsewhereError
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.stored_copy import StoredCopy
@@ -61,7 +61,7 @@ class StorageSync:
 
     def store_settings(self) -> None:
         """Copy the changed configuration."""
-        self.later(self._copy.store_settings)
+        self.later(partial(self._copy.store, self._folder.path / SETTINGS_FILE))
 
     def later(self, action: Callable[[], None]) -> None:
         """Call `work` once the storage has the current log; retry on OSError."""

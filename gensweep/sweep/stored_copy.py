@@ -14,7 +14,7 @@ from gensweep.errors import ConfigError
 from gensweep.files import path_within, write_bytes
 from gensweep.remote_folder import RemoteFolder, below
 from gensweep.sweep.events import ScoredAgain
-from gensweep.sweep.folder import LOGS, PICTURES_FOLDER, PLUGINS_FOLDER, SETTINGS_FILE, SweepFolder
+from gensweep.sweep.folder import LOGS, PICTURES_FOLDER, PLUGINS_FOLDER, SweepFolder
 from gensweep.sweep.log import EventLog, whole_lines
 
 LOG_FOLDER = "log"
@@ -49,10 +49,6 @@ class StoredCopy:
         """Store a file of the sweep's folder, if it is still there.  Raises OSError if that fails."""
         if file.is_file():
             self._remote.upload(file, file.relative_to(self._folder.path).as_posix())
-
-    def store_settings(self) -> None:
-        """Store the configuration.  Raises OSError if that fails."""
-        self.store(self._folder.path / SETTINGS_FILE)
 
     def store_plugins(self) -> None:
         """Store the code of plug-ins, which never changes under its hash.  Raises OSError if that fails."""

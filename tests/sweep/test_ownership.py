@@ -44,7 +44,7 @@ def test_a_storage_that_holds_another_sweep_is_refused(remote):
 
 def test_a_claim_that_came_to_nothing_does_not_keep_the_place(remote):
     claim(remote).renew(release=True)
-    assert claim(remote, "b").epoch == 2
+    assert claim(remote, "b").owner.epoch == 2
 
 
 def test_a_second_living_driver_is_refused_and_told_who_lives(remote):
@@ -63,7 +63,7 @@ def test_a_silent_driver_is_replaced_and_stops_at_renewal(remote, monkeypatch):
     mine = json.loads(remote.read("owner.json"))
     elsewhere(remote)
     monkeypatch.setattr(ownership, "STALE_AFTER", -1.0)
-    assert claim(remote).epoch == 2
+    assert claim(remote).owner.epoch == 2
     with pytest.raises(SweepElsewhereError, match="has taken over"):
         first.renew()
     with pytest.raises(SweepElsewhereError, match="has taken over"):
@@ -73,6 +73,6 @@ def test_a_silent_driver_is_replaced_and_stops_at_renewal(remote, monkeypatch):
 
 def test_a_driver_that_died_in_the_same_folder_is_replaced_at_once(remote):
     claim(remote)
-    assert claim(remote).epoch == 2
+    assert claim(remote).owner.epoch == 2
     with pytest.raises(SweepElsewhereError):
         claim(remote, folder="another/folder")
