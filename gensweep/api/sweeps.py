@@ -36,7 +36,7 @@ from gensweep.sweep.storage import attach
 from gensweep.sweep.stored_sweeps import (
     evaluations_until,
     import_plugins,
-    names_folder,
+    named_trial,
     stored_config,
     trained_trial,
     trial_config,
@@ -203,7 +203,9 @@ def train(
 
 def _prepared(sweep: SweepConfig, root: Path) -> SweepConfig:
     """The sweep with the settings that its trials inherit from a base model."""
-    sweep = _with_weights(sweep, root)
+    whole = sweep.as_dict()
+    resolved = {part: _resolved(whole[part], root) for part in ("base", "space")}
+    sweep = sweep if whole == whole | resolved else checked_sweep(whole | resolved)
     searched = any(key.startswith(("start.kind", "start.choice")) for key, _ in flatten(sweep.space))
     if searched and not all(STARTS[trial.kind("start")].searchable for trial in sweep.corners):
         raise ConfigError("start.kind: cannot be searched, as trials inherit its settings; run a sweep for each kind")
@@ -211,17 +213,11 @@ def _prepared(sweep: SweepConfig, root: Path) -> SweepConfig:
     return cast(SweepConfig, STARTS[kind].prepare(sweep))
 
 
-def _with_weights(sweep: SweepConfig, root: Path) -> SweepConfig:
-    """The sweep in which each start from weights names their folder.
+def _resolved(tree: Any, root: Path) -> Any:
+    """Settings in which each start from weights names their folder.
 
     Raises ConfigError if weights are missing, damaged, or changed.
     """
-    whole = sweep.as_dict()
-    resolved = {part: _resolved(whole[part], root) for part in ("base", "space")}
-    return sweep if whole == whole | resolved else checked_sweep(whole | resolved)
-
-
-def _resolved(tree: Any, root: Path) -> Any:
     if isinstance(tree, list):
         return [_resolved(each, root) for each in tree]
     if not isinstance(tree, Mapping):
@@ -242,8 +238,8 @@ def _resolved(tree: Any, root: Path) -> Any:
 
 def _longer(run: str | Path, overrides: Overrides, root: Path) -> tuple[TrialConfig, InitialCheckpoint]:
     """The trial that continues a run, and the checkpoint where it starts."""
-    named = isinstance(run, str) and not names_folder(run, root)
-    source = trained_trial(str(run), root) if named else None
+    named = named_trial(run, root) if isinstance(run, str) else None
+    source = named and trained_trial(named)
     folder = checkpoint_folder(source or run)
     trial, checkpoint = _longer_trial(folder, parse_overrides(overrides))
     known: list[Evaluation] = []
@@ -306,17 +302,12 @@ def _folder_of(name: str, root: Path, storage: str | None) -> tuple[SweepFolder,
         name, storage = attach(root, name)
     folder = SweepFolder(root, name)
     folder.check_name(resume=True)
-    _check_trained(folder)
-    for module in install_kept_plugins(folder):
-        click.echo(f"Note: the code of the plug-in {module} is the sweep's own copy", err=True)
-    return folder, storage
-
-
-def _check_trained(folder: SweepFolder) -> None:
-    """Raises ConfigError if the sweep's images were only scored."""
     settings = dict(flatten(folder.settings["sweep"]))
     if "base.family.sha256" in settings:
         raise ConfigError(
             f"{folder.name} was only scored here ({settings.get('base.family.path', 'path unknown')}): there is no "
             "training to continue; name a sweep of tune or train"
         )
+    for module in install_kept_plugins(folder):
+        click.echo(f"Note: the code of the plug-in {module} is the sweep's own copy", err=True)
+    return folder, storage

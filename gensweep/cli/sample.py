@@ -107,13 +107,13 @@ def draw_near_gpus(
     """
     from gensweep.config import parse_overrides
     from gensweep.run.near_gpus import ReturnedPath, SentPath, run_near_gpus
-    from gensweep.sweep.stored_sweeps import find_trial, names_folder
+    from gensweep.sweep.stored_sweeps import named_trial
     from gensweep.tracking.checkpoints import checkpoint_folder
 
     named = {"family.guidance": guidance, "sampler.kind": sampler, "sampler.steps": steps}
     given = {key: value for key, value in named.items() if value is not None}
     changes = parse_overrides(overrides) | given
-    trial = None if names_folder(run) else find_trial(run)
+    trial = named_trial(run)
     folder = checkpoint_folder(trial or run)
     _check_family(run if trial is None else trial.name, folder, given)
     started = time.monotonic()

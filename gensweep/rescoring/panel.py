@@ -17,7 +17,7 @@ from gensweep.data.images import Images
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.panel import PANEL, PANEL_SAMPLES
 from gensweep.metrics.statistics import STATISTICS_SUFFIX
-from gensweep.results import Outcome, Score
+from gensweep.results import BETTER, Outcome, Score
 from gensweep.training.device import synchronised_time
 from gensweep.training.evaluation import computed
 
@@ -70,3 +70,19 @@ def score_panel(
     ordered = {each.name: scores[each.name] for each in PANEL if each.name in scores}
     spent = synchronised_time(device) - begun
     return replace(outcome, scores=ordered, signals=seconds, evaluate_seconds=spent, time=time.time(), panel=True)
+
+
+def panel_rows(scores: Mapping[str, Score], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """A row for each measure with a score, with its standard error if known."""
+    return [
+        {
+            "measure": measure.name,
+            "kind": measure.kind if measure.votes else f"{measure.kind}, no vote",
+            "value": score.value,
+            "error": score.error,
+            "better": BETTER[score.mode],
+            "seconds": seconds[measure.name],
+        }
+        for measure in PANEL
+        if (score := scores.get(measure.name)) is not None
+    ]

@@ -16,7 +16,6 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.metrics.titles import metric_title
 from gensweep.report.export import score_json
 from gensweep.report.output import option_bundle, print_warnings, progress_bar
-from gensweep.report.panel import panel_rows
 from gensweep.report.wording import (
     counted,
     duration,
@@ -103,10 +102,10 @@ def rescore(
     from gensweep.rescoring.rescorer import Rescorer
     from gensweep.sweep.events import ScoredAgain
     from gensweep.sweep.provenance import command_line
-    from gensweep.sweep.stored_sweeps import find_trial, names_folder
+    from gensweep.sweep.stored_sweeps import named_trial
     from gensweep.tracking.checkpoints import checkpoint_folder
 
-    trial = (None if names_folder(run) else find_trial(run)) if isinstance(run, str) else run
+    trial = named_trial(run) if isinstance(run, str) else run
     name = str(run) if trial is None else trial.name
     model = Rescorer(checkpoint_folder(trial or name), known=trial.outcomes if trial else (), **settings)
     configs = model.configs(**axes)
@@ -239,6 +238,8 @@ def result_json(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
 
 def panel_result_rows(results: Sequence[SamplingResult], *, whole: bool) -> list[dict[str, Any]]:
     """Rows of the panel's measures; `whole` ones also have the run and its sampling, as in JSON."""
+    from gensweep.rescoring.panel import panel_rows
+
     rows = []
     for each in results:
         about = {"run": each.run, "samples": each.outcome.samples, "seed": each.outcome.seed} | _sampling(each)

@@ -44,14 +44,10 @@ def own_node_id() -> str:
     return found
 
 
-def own_node() -> dict[str, Any]:
-    """The node of this process."""
-    return next(node for node in living_nodes() if node["NodeID"] == own_node_id())
-
-
 def drivers_node_resource() -> dict[str, float]:
     """The request that places an actor on the driver's node; without a request Ray may choose any node."""
-    return {f"node:{own_node()['NodeManagerAddress']}": SHARE}
+    own = next(node for node in living_nodes() if node["NodeID"] == own_node_id())
+    return {f"node:{own['NodeManagerAddress']}": SHARE}
 
 
 def addable_nodes() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from gensweep.redaction import redact
 from gensweep.results import Evaluation, Outcome, Phase, Unit
@@ -30,7 +30,6 @@ class Created:
     limits the sum.
     """
 
-    kind: ClassVar[str] = "created"
     sweep_id: str
     name: str
     metric: str
@@ -53,7 +52,6 @@ class Created:
 class WarmStarted:
     """The search starts with the best parameters of the sweep in the folder `source`."""
 
-    kind: ClassVar[str] = "warm_started"
     source: str
     queue: Sequence[Mapping[str, Any]] = ()
 
@@ -62,7 +60,6 @@ class WarmStarted:
 class Extended:
     """The number of trials to sample was raised to a new total."""
 
-    kind: ClassVar[str] = "extended"
     trials: int
 
 
@@ -70,7 +67,6 @@ class Extended:
 class Exhausted:
     """The search budget is spent; no more than `trials` trials are sampled."""
 
-    kind: ClassVar[str] = "exhausted"
     trials: int
 
 
@@ -78,7 +74,6 @@ class Exhausted:
 class RepeatsAsked:
     """The user asked to train the `top` best trials again with `seeds` other seeds each."""
 
-    kind: ClassVar[str] = "repeats_asked"
     top: int
     seeds: int
 
@@ -91,7 +86,6 @@ class SessionStarted:
     in milliseconds since 1970.
     """
 
-    kind: ClassVar[str] = "session_started"
     concurrent: int = 1
     tags: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
@@ -102,7 +96,6 @@ class SessionStarted:
 class Scaled:
     """The cluster's `nodes`, the `trials` that fit at once, and the `missing` workers, each of which needs `each`."""
 
-    kind: ClassVar[str] = "scaled"
     nodes: int
     concurrent: int
     missing: int = 0
@@ -113,7 +106,6 @@ class Scaled:
 class Stopping:
     """The session ends once these trials have saved a checkpoint, or after a timeout."""
 
-    kind: ClassVar[str] = "stopping"
     trials: Sequence[str]
 
 
@@ -121,7 +113,6 @@ class Stopping:
 class SessionEnded:
     """The driver ends its session."""
 
-    kind: ClassVar[str] = "session_ended"
     status: SweepStatus
     error: str | None = None
 
@@ -133,7 +124,6 @@ class Suggested:
     A repeat names the trial that it trains again with another seed.
     """
 
-    kind: ClassVar[str] = "suggested"
     trial: str
     number: int
     suggested: Mapping[str, Any]
@@ -150,7 +140,6 @@ class Suggested:
 class Paced:
     """Speed of the first seconds: a trial bounded in time will end after `images` training images."""
 
-    kind: ClassVar[str] = "paced"
     trial: str
     images: int
     images_per_second: float
@@ -160,7 +149,6 @@ class Paced:
 class Resumed:
     """A stopped or paused trial is to resume from its checkpoint; it waits for workers."""
 
-    kind: ClassVar[str] = "resumed"
     trial: str
 
 
@@ -168,7 +156,6 @@ class Resumed:
 class Started:
     """Workers start or resume the trial."""
 
-    kind: ClassVar[str] = "started"
     trial: str
 
 
@@ -179,7 +166,6 @@ class Lost:
     It `counts` as a failure of the trial unless a node was lost too; `log` is a file with the details.
     """
 
-    kind: ClassVar[str] = "lost"
     trial: str
     cause: str
     counts: bool = True
@@ -190,7 +176,6 @@ class Lost:
 class Entered:
     """The activity of a trial's workers changed."""
 
-    kind: ClassVar[str] = "entered"
     trial: str
     phase: Phase
 
@@ -199,7 +184,6 @@ class Entered:
 class Progressed:
     """Metrics of a running trial after `images` training images."""
 
-    kind: ClassVar[str] = "progressed"
     trial: str
     images: int
     numbers: Mapping[str, float]
@@ -209,7 +193,6 @@ class Progressed:
 class Noted:
     """A message from a worker, such as a download of a data set."""
 
-    kind: ClassVar[str] = "noted"
     trial: str
     text: str
 
@@ -218,7 +201,6 @@ class Noted:
 class Evaluated:
     """A trial was evaluated; images of other programs have no `checkpoint`."""
 
-    kind: ClassVar[str] = "evaluated"
     trial: str
     evaluation: Evaluation
     checkpoint: str | None
@@ -228,7 +210,6 @@ class Evaluated:
 class Paused:
     """The scheduler paused a trial until others reach the same rung."""
 
-    kind: ClassVar[str] = "paused"
     trial: str
 
 
@@ -236,7 +217,6 @@ class Paused:
 class Saved:
     """A checkpoint without a score: at an interval, before the machine is preempted, or as the sweep stops."""
 
-    kind: ClassVar[str] = "saved"
     trial: str
     images: int
     checkpoint: str
@@ -246,7 +226,6 @@ class Saved:
 class Ended:
     """A trial ended; `log` is a file with details of an error."""
 
-    kind: ClassVar[str] = "ended"
     trial: str
     status: TrialStatus
     error: str | None = None
@@ -259,7 +238,6 @@ class Ended:
 class Retried:
     """A trial gets a new configuration at its next start; a failed one runs again from its last checkpoint."""
 
-    kind: ClassVar[str] = "retried"
     trial: str
     config: Mapping[str, Any]
 
@@ -268,7 +246,6 @@ class Retried:
 class ScoredAgain:
     """A checkpoint of a trial was scored again."""
 
-    kind: ClassVar[str] = "scored_again"
     trial: str
     outcome: Outcome
     images: int
@@ -278,26 +255,20 @@ Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Evaluated |
 """Messages that the workers of a trial report."""
 
 TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Resumed | Ended | Retried | ScoredAgain
-Event: TypeAlias = (
-    Created
-    | WarmStarted
-    | Extended
-    | Exhausted
-    | RepeatsAsked
-    | SessionStarted
-    | Scaled
-    | Stopping
-    | SessionEnded
-    | TrialEvent
-)
+SessionEvent: TypeAlias = SessionStarted | Scaled | Stopping | SessionEnded
+Event: TypeAlias = Created | WarmStarted | Extended | Exhausted | RepeatsAsked | SessionEvent | TrialEvent
 
 #: Names of sweeps, trials and checkpoints; they become file names.
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 CHECKPOINT_NAME = re.compile(SAFE_NAME.pattern + r"/\d{12,}")
 _NAMES = {"trial": SAFE_NAME, "checkpoint": CHECKPOINT_NAME}
 
-EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
-_FIELDS = {kind: tuple(each.name for each in fields(event)) for kind, event in EVENTS.items()}
+#: The classes by the kind in a record, which is the name of the class: "session_started".
+EVENTS: dict[str, type[Event]] = {
+    re.sub(r"(?<=.)(?=[A-Z])", "_", event.__name__).lower(): event for event in get_args(Event)
+}
+_KINDS = {event: kind for kind, event in EVENTS.items()}
+_FIELDS = {event: tuple(each.name for each in fields(event)) for event in EVENTS.values()}
 
 #: Fields of events with structured values.
 _PARSERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -318,9 +289,9 @@ def without_secrets(event: Event) -> Event:
 
 def to_record(event: Event) -> dict[str, Any]:
     """An event as plain values."""
-    values = {name: getattr(event, name) for name in _FIELDS[event.kind]}
+    values = {name: getattr(event, name) for name in _FIELDS[type(event)]}
     nested = {name: value.as_dict() for name, value in values.items() if name in _PARSERS}
-    return {"event": event.kind} | values | nested
+    return {"event": _KINDS[type(event)]} | values | nested
 
 
 def from_record(record: Mapping[str, Any]) -> Event | None:
@@ -331,7 +302,7 @@ def from_record(record: Mapping[str, Any]) -> Event | None:
     made = EVENTS.get(record["event"])
     if made is None:
         return None
-    values = {name: record[name] for name in _FIELDS[made.kind] if name in record}
+    values = {name: record[name] for name in _FIELDS[made] if name in record}
     for kind, pattern in _NAMES.items():
         if (name := values.get(kind)) is not None and not pattern.fullmatch(name):
             raise ValueError(f"{name!r} cannot name a {kind}")

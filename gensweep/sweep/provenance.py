@@ -26,10 +26,9 @@ MAX_DIFF_LENGTH = 1_000_000
 
 @dataclass(frozen=True)
 class GitState:
-    """The commit of the code, and any changes since."""
+    """The commit of the code, and the changes since, if any."""
 
     commit: str
-    dirty: bool
     diff: str
 
 
@@ -63,16 +62,15 @@ def git_state(folder: Path | None = None) -> GitState | None:
         # An installed package may be inside another project's checkout.
         if commit is None or (checkout == package and not _git(checkout, "ls-files", "__init__.py")):
             continue
-        changes = _git(checkout, "status", "--porcelain", "--untracked-files=no")
-        diff = (_git(checkout, "diff", "HEAD") or "") if changes else ""
-        return GitState(commit.strip(), bool(changes), redact(diff[:MAX_DIFF_LENGTH]))
+        diff = _git(checkout, "diff", "HEAD") or ""
+        return GitState(commit.strip(), redact(diff[:MAX_DIFF_LENGTH]))
     return None
 
 
 def record_provenance(folder: SweepFolder, config: Mapping[str, Any]) -> dict[str, str]:
     """Write the changes since the commit and the code of plug-ins to a sweep's folder; returns `provenance_tags`."""
     state = git_state()
-    if state is not None and state.dirty:
+    if state is not None and state.diff:
         write_text(folder.path / "git.diff", state.diff)
     for plugin in plugins.loaded():
         plugin.write(folder.path / PLUGINS_FOLDER / plugin.sha256[:SHORT_HASH])
@@ -91,7 +89,7 @@ def provenance_tags(state: GitState | None, config: Mapping[str, Any]) -> dict[s
     if loaded := plugins.loaded():
         tags[PLUGINS] = json.dumps({plugin.module: plugin.sha256 for plugin in loaded})
     if state is not None:
-        tags |= {"gensweep.git_commit": state.commit, "gensweep.dirty": str(state.dirty).lower()}
+        tags |= {"gensweep.git_commit": state.commit, "gensweep.dirty": str(bool(state.diff)).lower()}
     return tags
 
 

@@ -139,20 +139,21 @@ def find_trial(run: str, root: Path = SWEEPS) -> TrialState:
     return sweep.state.trials[trial]
 
 
-def names_folder(text: str, root: Path = SWEEPS) -> bool:
-    """True for a folder or a registered model rather than a run; an ambiguous name means the run, ./NAME the folder."""
-    if text.startswith(MODEL_URI):
-        return True
+def named_trial(text: str, root: Path = SWEEPS) -> TrialState | None:
+    """The trial of a name, as in `find_trial`; None for a folder or a registered model.
+
+    An ambiguous name means the trial, ./NAME the folder.
+    """
     path = Path(text)
-    if not path.is_dir() or (path / SETTINGS_FILE).is_file():
-        return False
-    if text.startswith((".", "/", "~")) or text.endswith("/"):
-        return True
+    is_folder = path.is_dir() and not (path / SETTINGS_FILE).is_file()
+    if text.startswith(MODEL_URI) or (is_folder and (text.startswith((".", "/", "~")) or text.endswith("/"))):
+        return None
     try:
-        find_trial(text, root)
+        return find_trial(text, root)
     except GensweepError:
-        return True
-    return False
+        if is_folder:
+            return None
+        raise
 
 
 def command_of(trial: TrialState) -> str:

@@ -10,7 +10,7 @@ from gensweep.config.trial_config import written_plugins
 from gensweep.errors import ConfigError
 from gensweep.files import parse_json
 from gensweep.sweep.continuation import SWEEPS
-from gensweep.sweep.stored_sweeps import MODEL_URI, find_trial, names_folder, trial_checkpoint
+from gensweep.sweep.stored_sweeps import MODEL_URI, named_trial, trial_checkpoint
 from gensweep.sweep.trial_state import TrialState
 from gensweep.tracking.logged_models import fetch_model
 
@@ -21,10 +21,10 @@ def checkpoint_folder(run: str | Path | TrialState, root: Path = SWEEPS) -> Path
     Imports the plug-ins of a trial, but not of a folder or a model: their code may come from anywhere.
     Raises ConfigError if there is no such run or a plug-in is missing, GensweepError if there is no checkpoint.
     """
+    if isinstance(run, str):
+        run = named_trial(run, root) or run
     if isinstance(run, TrialState):
         return trial_checkpoint(run)
-    if isinstance(run, str) and not names_folder(run, root):
-        return trial_checkpoint(find_trial(run, root))
     folder = fetch_model(run) if isinstance(run, str) and run.startswith(MODEL_URI) else Path(run)
     if not (folder / "checkpoint.json").is_file():
         raise ConfigError(f"{run} is not a checkpoint: it has no checkpoint.json")

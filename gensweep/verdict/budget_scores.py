@@ -30,7 +30,6 @@ def budget_scores(
     budgets: Float64[ndarray, " b"],
     scale: Scale | None = None,
     failure: Float64[ndarray, " b"] | None = None,
-    seed: int = 0,
 ) -> list[BudgetScores]:
     """Scores of a group's configurations at each budget, which must pay for the first score of each.
 
@@ -40,7 +39,7 @@ def budget_scores(
     scores, errors = scores_within(curves, budgets)
     failed = failed_at(curves, budgets)
     scale = scale or Scale.of(scores[np.isfinite(scores)])
-    continued = _continued(curves, budgets, np.where(failed, np.nan, scores), scale, seed)
+    continued = _continued(curves, budgets, np.where(failed, np.nan, scores), scale)
     counted = np.where(failed, worst_within(curves, budgets) if failure is None else failure, continued)
     return [by_configuration(curves, each, errors, scale, failed) for each in counted]
 
@@ -143,7 +142,6 @@ def _continued(
     budgets: Float64[ndarray, " b"],
     scores: Float64[ndarray, "t b"],
     scale: Scale,
-    seed: int,
 ) -> Float64[ndarray, "m t b"]:
     """Draws of the scores at each budget; only stopped trainings differ between draws.
 
@@ -163,7 +161,7 @@ def _continued(
         known = np.column_stack([stops <= spent[:, None], ~stopped]) & np.isfinite(values)
         values[stopped, stop], known[stopped, stop] = last_scores[stopped], True
         positions = np.log(np.append(stops / budget, 1.0))
-        found = draw_last(scale.forward(values), known, positions, np.random.default_rng(seed))[:, stopped]
+        found = draw_last(scale.forward(values), known, positions, np.random.default_rng(0))[:, stopped]
         drawn[:, stopped, column] = scale.back(np.minimum(found, scale.forward(last_scores[stopped])))
     return drawn
 

@@ -200,7 +200,6 @@ def frontier(
     *,
     overheads: Mapping[str, float] | None = None,
     mode: Mode = "min",
-    seed: int = 0,
 ) -> Frontier:
     """Curves of all groups in their common range of budgets, including `budget` (by default the largest).
 
@@ -227,12 +226,12 @@ def frontier(
     for row, (group, trainings) in enumerate(groups.items()):
         training_budgets, paid = left[group]
         first, interval = intervals(trainings, training_budgets[paid], worst[paid])
-        drawn = budget_scores(trainings, training_budgets[paid][first], scale, worst[paid][first], seed)
+        drawn = budget_scores(trainings, training_budgets[paid][first], scale, worst[paid][first])
         best = pooled(
             [best_of_k(each.scores, k, variances=each.variances, scale=scale, failed=each.failed) for each in drawn]
         )
         centres[row, paid] = best.centre[interval]
-        draws[row][:, paid] = best.draws(DRAWS, np.random.default_rng((seed, row)))[:, interval]
+        draws[row][:, paid] = best.draws(DRAWS, np.random.default_rng((0, row)))[:, interval]
         scored = np.zeros(len(grid), int)
         scored[paid] = np.sum(~drawn[0].failed, -1)[interval]
         ends = np.sort(sign * np.stack(best.band), 0)[:, interval]

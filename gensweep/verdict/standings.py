@@ -88,15 +88,13 @@ def _error_within_seeds(
     return float(np.sqrt(np.square(left).sum() / freedom / len(seeds))), freedom
 
 
-def chances_of_best(
-    scores: Sequence[float], errors: Sequence[float], freedom: int = 0, *, seed: int = 0
-) -> Float64[ndarray, " n"]:
+def chances_of_best(scores: Sequence[float], errors: Sequence[float], freedom: int = 0) -> Float64[ndarray, " n"]:
     """Probability of each trained model to be the best, by the errors of their scores alone.
 
     It covers another training with the same settings only if the errors include the spread between trainings.
     `freedom` are the degrees of freedom of the errors; 0: the errors are known.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     noise = generator.standard_normal((DRAWS, len(scores)))
     if freedom:
         noise *= np.sqrt(freedom / generator.chisquare(freedom, (DRAWS, 1)))

@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import io
 import json
 
@@ -8,7 +9,6 @@ from PIL import Image
 
 from gensweep.cli.main import run
 from gensweep.data import cifar10
-from gensweep.data.cifar10 import sha256
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def official(tmp_path, monkeypatch):
         data = np.zeros((10, 3073), dtype=np.uint8)
         data[:, 0] = np.arange(10)
         (folder / name).write_bytes(data.tobytes())
-        monkeypatch.setitem(cifar10.SHA256, name, sha256(data.tobytes()))
+        monkeypatch.setitem(cifar10.SHA256, name, hashlib.sha256(data.tobytes()).hexdigest())
     monkeypatch.setattr(cifar10, "RECORDS", 10)
     return folder
 

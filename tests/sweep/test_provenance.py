@@ -24,11 +24,10 @@ def test_git_state_tells_commit_and_redacted_diff(tmp_path):
     git("commit", "-q", "-m", "a")
     clean = git_state(tmp_path)
     assert clean is not None
-    assert (len(clean.commit), clean.dirty, clean.diff) == (40, False, "")
+    assert (len(clean.commit), clean.diff) == (40, "")
     (tmp_path / "a.yaml").write_text(f"x: 2\ntoken: {SECRET}\n")
     dirty = git_state(tmp_path)
     assert dirty is not None
-    assert dirty.dirty
     assert "+x: 2" in dirty.diff
     assert SECRET not in dirty.diff
 

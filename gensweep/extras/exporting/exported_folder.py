@@ -20,7 +20,7 @@ from gensweep.files import replace_folder, write_problem
 from gensweep.report.output import progress_bar
 from gensweep.report.sample_files import write_pictures
 from gensweep.sweep.provenance import command_line
-from gensweep.sweep.stored_sweeps import command_of, find_trial, names_folder
+from gensweep.sweep.stored_sweeps import command_of, named_trial
 from gensweep.tracking.checkpoints import checkpoint_folder
 from gensweep.training.learner_state import weights_prefix
 
@@ -44,7 +44,7 @@ def export_run(
     if target in PACKAGES and importlib.util.find_spec(target) is None:
         raise ConfigError(f"--to {target} needs the package {target}; run: pip install 'gensweep[export]'")
     changes = parse_overrides(overrides)
-    trial = None if names_folder(run) else find_trial(run)
+    trial = named_trial(run)
     source = checkpoint_folder(trial or run)
     name = source.resolve().name if trial is None else trial.name.replace("/", "-")
     folder = output or ROOT / f"{name}-{target}"

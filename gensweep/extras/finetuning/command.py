@@ -71,7 +71,7 @@ def finetune(
     from gensweep.config.sweep_config import name_like
     from gensweep.extras.finetuning.inherited_settings import trial_for_few_images, with_base
     from gensweep.run.planning import single_trial
-    from gensweep.sweep.stored_sweeps import names_folder
+    from gensweep.sweep.stored_sweeps import named_trial
     from gensweep.tracking.checkpoints import checkpoint_folder
 
     settings = {name: value for name, value in given.items() if value is not None}
@@ -88,6 +88,6 @@ def finetune(
         workers=workers,
     )
     images = class_name if data is None else data.resolve().name
-    base = Path(run).resolve().parent.name if names_folder(run, root) else run
+    base = Path(run).resolve().parent.name if named_trial(run, root) is None else run
     sweep = single_trial(name or name_like(f"{base}-{images}"), trial, workers)
     return tune(with_base(sweep), root=root, storage=storage).exit_code

@@ -27,9 +27,8 @@ from gensweep.extras.imported.scoring import ImportedEvaluation, evaluate_folder
 from gensweep.files import replace_folder
 from gensweep.metrics.metric import METRICS
 from gensweep.report.output import print_rows, progress_bar
-from gensweep.report.panel import panel_rows
 from gensweep.report.wording import duration, format_identity
-from gensweep.rescoring.panel import panel_samples, score_panel
+from gensweep.rescoring.panel import panel_rows, panel_samples, score_panel
 from gensweep.results import Cost, Evaluation, Identity, Outcome, SamplingConfig
 from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.events import (

@@ -41,12 +41,12 @@ def interpret(run: str, class_name: str | None, layer: str | None, output: Path,
     from gensweep.files import write_problem
     from gensweep.run.near_gpus import ReturnedPath, SentPath, run_near_gpus
     from gensweep.sweep.provenance import command_line
-    from gensweep.sweep.stored_sweeps import find_trial, names_folder
+    from gensweep.sweep.stored_sweeps import named_trial
     from gensweep.tracking.checkpoints import checkpoint_folder
 
     if (problem := write_problem(output)) is not None:
         raise GensweepError(f"--output {output}: {problem}")
-    trial = None if names_folder(run) else find_trial(run)
+    trial = named_trial(run)
     folder = checkpoint_folder(trial or run)
     name, chosen = run if trial is None else trial.name, {"class_name": class_name, "layers": layer}
     work = look_into, SentPath(folder), chosen, settings, ReturnedPath(output), name, command_line()

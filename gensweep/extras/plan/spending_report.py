@@ -31,7 +31,7 @@ def report_part(comparison: Comparison, judged: Recommendation) -> str:
     return ""
 
 
-def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None = None) -> dict[str, Any]:
+def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None) -> dict[str, Any]:
     """The plan as `gensweep plan --format json` prints it; untrusted recommendations and forecasts are null."""
     trusted, best = plan.trusted, plan.best
     trial = trial_of(comparison, best.members[0])
@@ -66,9 +66,7 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison, price:
     }
 
 
-def plan_rows(
-    plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None = None
-) -> list[dict[str, Any]]:
+def plan_rows(plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None) -> list[dict[str, Any]]:
     """One row per family, the best first."""
     return [
         {
@@ -86,7 +84,7 @@ def plan_rows(
     ]
 
 
-def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None = None) -> list[str]:
+def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison, price: Price | None) -> list[str]:
     """The recommendation in words."""
     best, forecast = plan.best, plan.best.forecast
     said = [
