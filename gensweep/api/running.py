@@ -30,12 +30,7 @@ from gensweep.run.allotment import allot
 from gensweep.run.driver import run_plan
 from gensweep.run.near_gpus import has_cluster
 from gensweep.run.planning import plan_sweep
-from gensweep.run.preflight import (
-    check_memory,
-    largest_trials,
-    place_findings,
-    refuse,
-)
+from gensweep.run.preflight import check_memory, largest_trials, place_findings, refuse
 from gensweep.search.space import suggest
 from gensweep.search.sweep_plan import SweepPlan, SweepResult, format_warm_start, warm_starts
 from gensweep.sweep.continuation import continue_command

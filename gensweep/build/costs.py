@@ -16,13 +16,7 @@ from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.results import MAX_IMAGES
-from gensweep.training.cost import (
-    LARGE_BATCH,
-    activation_bytes,
-    sample_flops,
-    trained_parameters,
-    training_flops,
-)
+from gensweep.training.cost import LARGE_BATCH, activation_bytes, sample_flops, trained_parameters, training_flops
 from gensweep.training.distributed import Workers
 from gensweep.training.learner_state import state_of
 

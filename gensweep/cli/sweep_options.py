@@ -78,10 +78,6 @@ def set_option(help: str) -> Callable[[C], C]:
 
 def override_options(command: C) -> C:
     """`--set` and `--scale`."""
-    scale = click.option(
-        "--scale",
-        metavar="NAME",
-        help="Apply the overrides that the file lists under scales.NAME.",
-    )
+    scale = click.option("--scale", metavar="NAME", help="Apply the overrides that the file lists under scales.NAME.")
     change = set_option("Change one value, for example --set diffusion.timesteps=200. May be given several times.")
     return scale(change(command))

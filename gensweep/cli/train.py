@@ -11,11 +11,7 @@ from gensweep.cli.sweep_options import deadline_options, override_options, root_
 
 @click.command()
 @click.argument("file", required=False)
-@click.option(
-    "--from-run",
-    metavar="RUN",
-    help="Repeat a trial: SWEEP (its best score) or SWEEP/TRIAL.",
-)
+@click.option("--from-run", metavar="RUN", help="Repeat a trial: SWEEP (its best score) or SWEEP/TRIAL.")
 @click.option(
     "--continue-from",
     metavar="RUN",

@@ -48,13 +48,7 @@ RECORD_BYTES = 1 + CIFAR10_CHANNELS * CIFAR10_PIXELS**2
 
 @DATASETS.register("cifar10")
 def cifar10(
-    split: Split,
-    root: Path,
-    *,
-    classes: Classes = None,
-    limit: Limit = None,
-    size: Size = 32,
-    flip: Flip = True,
+    split: Split, root: Path, *, classes: Classes = None, limit: Limit = None, size: Size = 32, flip: Flip = True
 ) -> Images:
     """CIFAR-10: 50,000 training and 10,000 test photographs in ten classes, fetched once.
 

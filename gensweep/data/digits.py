@@ -13,13 +13,7 @@ from gensweep.errors import GensweepError
 
 @DATASETS.register("digits")
 def digits(
-    split: Split,
-    root: Path,
-    *,
-    classes: Classes = None,
-    limit: Limit = None,
-    size: Size = 32,
-    flip: Flip = False,
+    split: Split, root: Path, *, classes: Classes = None, limit: Limit = None, size: Size = 32, flip: Flip = False
 ) -> Images:
     """Handwritten digits: 1,797 real grey images in ten classes, included with scikit-learn.
 

@@ -114,12 +114,7 @@ def _part(dataset: str, split: str) -> dict[str, Any]:
 
 
 def _fetcher(dataset: str) -> Callable[..., Path]:
-    def fetch(
-        root: Path,
-        *,
-        source: Path | None = None,
-        report: Callable[[str], None] = lambda line: None,
-    ) -> Path:
+    def fetch(root: Path, *, source: Path | None = None, report: Callable[[str], None] = lambda line: None) -> Path:
         """Let torchvision fetch a data set into the cache folder and check it.
 
         Raises ConfigError if `source` is given, GensweepError if fetching fails.

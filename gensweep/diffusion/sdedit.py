@@ -13,14 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import (
-    START_STREAM,
-    Denoise,
-    Levels,
-    Sampler,
-    Spacing,
-    from_noise,
-)
+from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Levels, Sampler, Spacing, from_noise
 from gensweep.noise import Noise
 
 #: The shortest step from the level of an image, as a share of the sampler's own step there, in ln sigma.

@@ -16,14 +16,7 @@ from gensweep import kernels
 from gensweep.diffusion.guidance import guided, scale_at
 from gensweep.diffusion.likelihood import Bound
 from gensweep.diffusion.parameterisations import Parameterisation, denoised
-from gensweep.diffusion.samplers.sampler import (
-    SAMPLERS,
-    START_STREAM,
-    Denoise,
-    Process,
-    Sampler,
-    from_noise,
-)
+from gensweep.diffusion.samplers.sampler import SAMPLERS, START_STREAM, Denoise, Process, Sampler, from_noise
 from gensweep.families.family import BoundPoints, Conditional
 from gensweep.families.optimizers import Adam
 from gensweep.nn.networks import DENOISERS

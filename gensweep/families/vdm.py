@@ -17,13 +17,7 @@ from gensweep.diffusion.guidance import training_labels
 from gensweep.diffusion.levels import HOW_TIMES_ARE_DRAWN, Drawing, draw_times
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import q_sample
-from gensweep.diffusion.variational import (
-    DiffusionTerm,
-    neighbours,
-    prior_term,
-    reconstruction_term,
-    variational_bound,
-)
+from gensweep.diffusion.variational import DiffusionTerm, neighbours, prior_term, reconstruction_term, variational_bound
 from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily
 from gensweep.families.family import FAMILIES, Batch, Loss
 from gensweep.registry import Choice, SameAs, Section

@@ -49,11 +49,7 @@ class Ada(Adaptive):
     """
 
     def __init__(
-        self,
-        *,
-        target: SignTarget = 0.6,
-        images: AdaptationImages = 500_000,
-        interval: AdaptationInterval = 4,
+        self, *, target: SignTarget = 0.6, images: AdaptationImages = 500_000, interval: AdaptationInterval = 4
     ) -> None:
         super().__init__(target, images, interval)
 

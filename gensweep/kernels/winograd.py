@@ -27,10 +27,7 @@ Convolution: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def same_conv(
-    x: Float[Tensor, "b c h w"],
-    weight: Float[Tensor, "d c 3 3"],
-    bias: Float[Tensor, " d"] | None,
-    dilation: int = 1,
+    x: Float[Tensor, "b c h w"], weight: Float[Tensor, "d c 3 3"], bias: Float[Tensor, " d"] | None, dilation: int = 1
 ) -> Float[Tensor, "b d h w"]:
     """The convolution of 3 x 3 pixels that lie `dilation` apart, with zeros around the images.
 

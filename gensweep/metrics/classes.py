@@ -15,13 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gensweep.errors import GensweepError, ParameterError
-from gensweep.metrics.metric import (
-    METRICS,
-    Metric,
-    require_generated,
-    require_real,
-    summed,
-)
+from gensweep.metrics.metric import METRICS, Metric, require_generated, require_real, summed
 from gensweep.metrics.moments import require_finite
 from gensweep.metrics.probe import HELD_OUT_STRIDE, predicted
 from gensweep.metrics.real import Real

@@ -35,14 +35,7 @@ class Extractor(nn.Module):
     `id` names network, features, resolution, precision and weights; scores with different ids are never compared.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        prepare: Prepare,
-        *,
-        id: str,
-        num_features: int,
-    ) -> None:
+    def __init__(self, network: nn.Module, prepare: Prepare, *, id: str, num_features: int) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False)
         self.prepare = prepare

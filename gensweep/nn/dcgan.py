@@ -136,13 +136,7 @@ class DcganDiscriminator(ProjectionDiscriminator):
 
 @AUTOENCODERS.register("conv")
 def conv(
-    channels: int,
-    size: int,
-    classes: int,
-    latent: int,
-    outputs: int | None = None,
-    *,
-    width: ImageWidth = 64,
+    channels: int, size: int, classes: int, latent: int, outputs: int | None = None, *, width: ImageWidth = 64
 ) -> Autoencoder:
     """DCGAN's discriminator without its verdict, and its generator without tanh.
 

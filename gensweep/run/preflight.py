@@ -11,13 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from gensweep.build.costs import (
-    BYTES_PER_PARAMETER,
-    Footprint,
-    count_parameters,
-    footprint,
-    images_at_once,
-)
+from gensweep.build.costs import BYTES_PER_PARAMETER, Footprint, count_parameters, footprint, images_at_once
 from gensweep.build.parts import check_inputs, load_images
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.data.images import Images

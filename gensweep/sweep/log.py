@@ -20,17 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 from gensweep.errors import GensweepError
 from gensweep.files import parse_json
 from gensweep.sweep.continuation import continue_command
-from gensweep.sweep.events import (
-    Entered,
-    Event,
-    Noted,
-    Paced,
-    Progressed,
-    Scaled,
-    Suggested,
-    from_record,
-    to_record,
-)
+from gensweep.sweep.events import Entered, Event, Noted, Paced, Progressed, Scaled, Suggested, from_record, to_record
 
 VERSION = 4
 #: Bytes at the end of a record that identify it, checksum included.

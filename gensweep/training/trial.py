@@ -19,13 +19,7 @@ from gensweep.families.family import FAMILIES
 from gensweep.nn.updates import merged
 from gensweep.results import Cost, Evaluation
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, save, verify
-from gensweep.training.cost import (
-    activation_bytes,
-    sample_flops,
-    scoring_flops,
-    trained_parameters,
-    training_flops,
-)
+from gensweep.training.cost import activation_bytes, sample_flops, scoring_flops, trained_parameters, training_flops
 from gensweep.training.device import keep_freed_memory, memory_bytes, synchronised_time
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate
 from gensweep.training.learner_state import restore, sampler_prefix, state_of

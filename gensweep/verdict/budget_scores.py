@@ -138,10 +138,7 @@ def unknown_at(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"])
 
 
 def _continued(
-    curves: Sequence[TrainingCurve],
-    budgets: Float64[ndarray, " b"],
-    scores: Float64[ndarray, "t b"],
-    scale: Scale,
+    curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"], scores: Float64[ndarray, "t b"], scale: Scale
 ) -> Float64[ndarray, "m t b"]:
     """Draws of the scores at each budget; only stopped trainings differ between draws.
 

@@ -73,13 +73,7 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
 
 
 def analyse(
-    labelled: LabelledModel,
-    begin: Callable[[str], None],
-    *,
-    samples: int,
-    levels: int,
-    permutations: int,
-    seed: int,
+    labelled: LabelledModel, begin: Callable[[str], None], *, samples: int, levels: int, permutations: int, seed: int
 ) -> Findings:
     """Run all analyses; `begin` receives the name of each stage.
 
