@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 from gensweep.config import registries
 from gensweep.config.problems import unknown
 from gensweep.config.ranges import Conditional, Node, combinations, every_node, point_of
-from gensweep.config.search_methods import Fifo, GridSearch, Nsga2
+from gensweep.config.search_methods import GridSearch, MedianStopping, Nsga2
 from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.tree import Tree, flatten
 from gensweep.results import BETTER, COSTS
@@ -20,10 +20,9 @@ def objective_problems(tree: Tree, config: SweepConfig | None) -> Iterator[tuple
         yield "objective.metric", unknown(metric, "a metric", metrics.kinds())
     elif config is not None:
         yield from _metric_problems(config)
-        scheduler, count = config.search.scheduler, len(config.objective)
-        if count > 1 and not isinstance(scheduler, Fifo):
-            reason = f"{scheduler.kind} compares trials by one score, but there are {count} objectives"
-            yield "search.scheduler", f"{reason}; set search.scheduler: {{kind: fifo}}"
+        if (count := len(config.objective)) > 1 and isinstance(config.search.scheduler, MedianStopping):
+            reason = f"median compares trials by one score, but there are {count} objectives"
+            yield "search.scheduler", f"{reason}; set search.scheduler: {{kind: asha}}"
 
 
 def named_metrics(config: SweepConfig) -> list[tuple[str, str]]:

@@ -8,6 +8,8 @@ that rung.  Three additions:
 - The best trials of each family are promoted, too, because a family may start slowly and end well: one of its first 3,
 two of its first 9 (with reduction 3).
 - In the end the best trial of each family that has no full training trains to its end.
+
+Trials that break limits come last.  With several objectives, trials are ordered by Pareto fronts (see `fronts`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from gensweep.config.search_methods import AshaSettings
+from gensweep.fronts import front_positions
 from gensweep.results import order_of
 from gensweep.search.schedulers import ROUNDING, RUNG_TOLERANCE, Scheduler, Startable, Verdict
 from gensweep.sweep.state import SweepState
@@ -28,12 +31,13 @@ FEWEST = 2
 
 
 class RungEntry(NamedTuple):
-    """A trial at a rung, with its best score there; lower is better."""
+    """A trial at a rung."""
 
-    order: float
-    number: int
+    order: tuple[float, float, int]
+    """By how much it breaks limits, its best score there, or its position by all objectives, and its number."""
     trial: TrialState
     rung: float
+    images: int
     is_paused: bool
     """False for trials that were promoted from here, or stopped here."""
     was_promoted: bool
@@ -54,7 +58,7 @@ class Asha(Scheduler):
         """Promotable trials from the last rung down; finalists belong to families without a full training."""
         ladder, best = self._ladder(state, deciding), dict[str, TrialState]()
         covered = _trained_families(state) | {each.family for each in state.training if each is not deciding}
-        for _, each in sorted((-each.rung, each) for entries in ladder for each in entries if each.is_paused):
+        for _, _, each in sorted((-each.rung, each.order, each) for entries in ladder for each in entries if each.is_paused):
             best.setdefault(each.trial.family, each.trial)
         finalists = [trial for family, trial in best.items() if family not in covered]
         return Startable([trial for entries in ladder for trial in self._promotable(entries)], finalists)
@@ -98,13 +102,15 @@ class Asha(Scheduler):
         """Trials to compare at each rung, best first; the last rung first."""
         rungs = defaultdict[tuple[float, str, int], list[RungEntry]](list)
         for trial in state.searched:
-            reached = self._reached(trial, state)
-            for rung, best, _ in reached:
+            reached, excess = self._reached(trial, state), sum(max(0.0, each) for each in trial.excesses.values())
+            for rung, best, images in reached:
                 stays = rung == reached[-1][0] and (trial.status in ("paused", "pruned") or trial is deciding)
-                entry = RungEntry(best, trial.number, trial, rung, stays and trial.status != "pruned", not stays)
+                waits, order = stays and trial.status != "pruned", (excess, best, trial.number)
                 family = trial.family if self.settings.by_family else ""
+                entry = RungEntry(order, trial, rung, images, waits, not stays)
                 rungs[-rung, family, len(self._rungs(trial))].append(entry)
-        return [sorted(rungs[key]) for key in sorted(rungs, key=lambda key: key[0])]
+        ladder = [rungs[key] for key in sorted(rungs, key=lambda key: key[0])]
+        return [_by_objectives(entries) if len(state.objectives) > 1 else sorted(entries) for entries in ladder]
 
     def _promotable(self, entries: list[RungEntry]) -> list[TrialState]:
         """Paused trials among the best of all, or next in line of their family; best first."""
@@ -138,6 +144,13 @@ class Asha(Scheduler):
 def _trained_families(state: SweepState) -> set[str]:
     """The families with a full training."""
     return {each.family for each in state.searched if each.status == "finished"}
+
+
+def _by_objectives(entries: list[RungEntry]) -> list[RungEntry]:
+    """The entries of a rung, best first by several objectives."""
+    positions = front_positions([each.trial.orders_at(each.images) for each in entries])
+    changed = [(each.order[0], position, each.order[2]) for each, position in zip(entries, positions, strict=True)]
+    return sorted(each._replace(order=order) for each, order in zip(entries, changed, strict=True))
 
 
 def _by_family(entries: list[RungEntry]) -> dict[str, list[RungEntry]]:

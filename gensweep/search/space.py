@@ -91,11 +91,12 @@ def directions(state: SweepState) -> list[Literal["minimize", "maximize"]]:
 
 def outcome(trial: TrialState) -> Outcome:
     """The state and the values of a trial."""
+    values = _values(trial)
     match trial.status:
-        case "finished" if None not in trial.values.values():
-            return OptunaState.COMPLETE, [value for value in trial.values.values() if value is not None]
-        case "pruned" if trial.rungs:
-            return OptunaState.PRUNED, [trial.rungs[-1][1]]
+        case "finished" if values:
+            return OptunaState.COMPLETE, values
+        case "pruned" if values:
+            return OptunaState.PRUNED, values
         case "infeasible":  # some samplers learn from limits
             return OptunaState.PRUNED, None
         case "finished" | "pruned" | "failed":
@@ -109,9 +110,15 @@ def for_sampler(trial: TrialState) -> Outcome:
     Otherwise TPE ranks every stopped trial behind every finished one, and other samplers ignore them.
     """
     state, values = outcome(trial)
-    if (state == OptunaState.RUNNING and trial.has_waited) or (state == OptunaState.PRUNED and values):
-        return OptunaState.COMPLETE, [trial.rungs[-1][1]]
-    return state, values
+    if state == OptunaState.RUNNING and trial.has_waited:
+        values = _values(trial)
+    return (OptunaState.COMPLETE, values) if values else (state, None)
+
+
+def _values(trial: TrialState) -> list[float] | None:
+    """The objectives of its best checkpoint, if all are known."""
+    values = [value for value in trial.values.values() if value is not None]
+    return values if trial.best is not None and len(values) == len(trial.objectives) else None
 
 
 def frozen_trial(trial: TrialState, number: int, sample: Sample, ended: Outcome) -> FrozenTrial:

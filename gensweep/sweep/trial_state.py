@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from gensweep.config.objectives import Constraint, Objective
-from gensweep.results import COSTS, Cost, Identity, Outcome, Phase, Score, better
+from gensweep.results import COSTS, Cost, Identity, Outcome, Phase, Score, better, order_of
 from gensweep.sweep import events
 
 if TYPE_CHECKING:
@@ -131,6 +132,13 @@ class TrialState:
         """All objectives of its best checkpoint, if there are several; empty unless all are known."""
         found = {metric: value for metric, value in self.values.items() if value is not None}
         return found if self.best is not None and len(found) == len(self.objectives) > 1 else {}
+
+    def orders_at(self, images: int) -> tuple[float, ...]:
+        """The objectives of its best checkpoint until then, such that lower values are better; unknown is infinite."""
+        until = [each.evaluation for at, each in self.evaluations.items() if at <= images]
+        best = min(until, key=lambda each: each.scores[self.metric].order if self.metric in each.scores else math.inf)
+        found = [(each.mode, best.value(each.metric)) for each in self.objectives]
+        return tuple(math.inf if value is None else order_of(value, mode) for mode, value in found)
 
     @property
     def excesses(self) -> dict[str, float]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gensweep.fronts import pareto_front
 from gensweep.results import Unit, order_of
 from gensweep.verdict.training_curves import sampling_cost
 
@@ -71,18 +69,3 @@ def objective_front(comparison: Comparison) -> list[RankedTrial]:
 def sampling_unit(unit: Unit) -> Unit:
     """Sampling needs no training images."""
     return "flops" if unit == "images" else unit
-
-
-def pareto_front(rows: Sequence[Sequence[float | None]]) -> list[bool]:
-    """True for each row on the front: no other is at least as small in every column and smaller in one.
-
-    NaN counts as infinite; columns of only NaN are ignored.
-    """
-    filled = [tuple(math.inf if value is None else value for value in row) for row in rows]
-    front = list[tuple[float, ...]]()
-    # In this order, a row that beats another comes before it, and one of those is on the front.
-    for row in sorted(set(filled)):
-        if not any(all(map(operator.le, other, row)) for other in front):
-            front.append(row)
-    on_front = set(front)
-    return [row in on_front for row in filled]
