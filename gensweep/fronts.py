@@ -29,13 +29,10 @@ def volume(rows: Sequence[Row], limit: Row) -> float:
     if not limit:
         return 1.0 if rows else 0.0
     ordered = sorted((row for row in rows if row[-1] < limit[-1]), key=operator.itemgetter(-1))
-    ends = [row[-1] for row in ordered[1:]] + [limit[-1]]
-    below = ([row[:-1] for row in ordered[: count + 1]] for count in range(len(ordered)))
-    return sum(
-        (end - row[-1]) * volume(each, limit[:-1])
-        for row, end, each in zip(ordered, ends, below, strict=True)
-        if end > row[-1]
-    )
+    total, ends = 0.0, [*(row[-1] for row in ordered[1:]), limit[-1]]
+    for count, (row, end) in enumerate(zip(ordered, ends, strict=False), 1):
+        total += (end - row[-1]) * volume([each[:-1] for each in ordered[:count]], limit[:-1])
+    return total
 
 
 def front_positions(rows: Sequence[Row]) -> list[int]:

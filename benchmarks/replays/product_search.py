@@ -13,9 +13,10 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
-from replays.table_replay import Pool, Stage
+from replays.table_replay import Drawn, Pool, Stage
 
 from gensweep.config import SweepConfig
+from gensweep.config.objectives import Objective
 from gensweep.config.sweep_config import Search
 from gensweep.results import Cost, Evaluation, Identity, Score
 from gensweep.search.session import Session
@@ -43,8 +44,10 @@ class ProductSearch:
         folder: SweepFolder,
         *,
         warm_starts: tuple[WarmStarted, ...] = (),
+        further: tuple[Objective, ...] = (),
+        costs: Callable[[Drawn], Mapping[str, Any]] = lambda drawn: {},
     ) -> None:
-        self._pool = pool
+        self._pool, self._costs = pool, costs
         space = sweep.nodes()
         plan = SweepPlan(
             name=folder.name,
@@ -59,6 +62,7 @@ class ProductSearch:
             equal=True,
             grace=pool.shares[0] * pool.budget,
             warm_starts=warm_starts,
+            further=further,
         )
         self._identity = identity
         self._session = Session(plan, folder, (), concurrent=1)
@@ -90,8 +94,9 @@ class ProductSearch:
             session.ended(name, {"failure": "as in the table"})
             return
         share = pool.shares[stage.point]
-        scoring = (stage.point + 1) * pool.drawn[stage.training].scoring
-        cost = Cost(images=round(share * LENGTH), flops=share * pool.budget, scoring_flops=scoring)
+        drawn = pool.drawn[stage.training]
+        spent = {"flops": share * pool.budget, "scoring_flops": (stage.point + 1) * drawn.scoring}
+        cost = Cost(images=round(share * LENGTH), **spent, **self._costs(drawn))
         found = Evaluation(round(share * LENGTH), {"fd": Score(score, "min", self._identity)}, cost)
         stops = session.reported(Evaluated(name, found, None))
         if stage.point == len(pool.shares) - 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 
@@ -32,7 +32,7 @@ class Searcher(Protocol):
 
 
 class FoundScore(NamedTuple):
-    """After so many FLOPs the best trial so far scores so much on fresh seeds."""
+    """After so many FLOPs the best trial so far scores so much on fresh seeds, or all trials are worth so much."""
 
     flops: float
     fresh: float
@@ -82,8 +82,25 @@ class Pool:
         return self.budget * (self.shares[stage.point] - before) + self.drawn[stage.training].scoring
 
 
-def replay(searcher: Searcher, pool: Pool, *, flops: float, workers: int) -> list[FoundScore]:
-    """Let a search spend so many FLOPs; whenever another trial becomes the best, what that is worth."""
+Best = Mapping[Any, tuple[float, int, int]]
+"""By trial, its best score, and the training and the point that have it."""
+
+
+def fresh_score(best: Best, pool: Pool) -> float:
+    """The score of the best trial on fresh seeds."""
+    _, training, point = min(best.values())
+    return pool.drawn[training].fresh[point]
+
+
+def replay(
+    searcher: Searcher,
+    pool: Pool,
+    *,
+    flops: float,
+    workers: int,
+    worth: Callable[[Best, Pool], float] = fresh_score,
+) -> list[FoundScore]:
+    """Let a search spend so many FLOPs; whenever its trials are worth another value, that value."""
     found, best = list[FoundScore](), dict[Any, tuple[float, int, int]]()
     running: list[tuple[float, int, float, Stage]] = []
     now, ended, stages = 0.0, 0.0, 0
@@ -103,9 +120,6 @@ def replay(searcher: Searcher, pool: Pool, *, flops: float, workers: int) -> lis
             best.pop(stage.key, None)
         else:
             best[stage.key] = min(best.get(stage.key, (math.inf, 0, 0)), (score, stage.training, stage.point))
-        if best:
-            _, training, point = min(best.values())
-            value = pool.drawn[training].fresh[point]
-            if not found or found[-1].fresh != value:
-                found.append(FoundScore(spent, value))
+        if best and ((value := worth(best, pool)) != (found[-1].fresh if found else None)):
+            found.append(FoundScore(spent, value))
         searcher.tell(stage, score)

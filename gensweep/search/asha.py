@@ -58,7 +58,9 @@ class Asha(Scheduler):
         """Promotable trials from the last rung down; finalists belong to families without a full training."""
         ladder, best = self._ladder(state, deciding), dict[str, TrialState]()
         covered = _trained_families(state) | {each.family for each in state.training if each is not deciding}
-        for _, _, each in sorted((-each.rung, each.order, each) for entries in ladder for each in entries if each.is_paused):
+        for _, _, each in sorted(
+            (-each.rung, each.order, each) for entries in ladder for each in entries if each.is_paused
+        ):
             best.setdefault(each.trial.family, each.trial)
         finalists = [trial for family, trial in best.items() if family not in covered]
         return Startable([trial for entries in ladder for trial in self._promotable(entries)], finalists)

@@ -30,7 +30,7 @@ def test_one_objective_is_written_without_a_list_and_several_with_one(load):
         (["objective=[{metric: fd}, {metric: params, mode: max}]"], "objective[1].mode: 'max' would look for"),
         (["objective=[{metric: params}, {metric: fd}]"], "objective[0].metric: 'params' is a cost, but the"),
         (["objective=[{metric: fd}, {metric: fd}]"], "objective[1].metric: 'fd' is listed twice; remove one"),
-        (["search.scheduler.kind=asha"], "search.scheduler: asha compares trials by one score, but there are 2"),
+        (["search.scheduler.kind=median"], "search.scheduler: median compares trials by one score, but there are 2"),
         (["constraints=[{metric: params}]"], "constraints[0]: takes min or max; write it like"),
         (["constraints=[{metric: fd, min: 3, max: 1}]"], "takes min <= max, but got min=3, max=1"),
         (["constraints={metric: params, max: 1}"], "is not a list of limits such as {metric: params, max: 2.0e+6}"),

@@ -21,14 +21,14 @@ curves = st.lists(st.tuples(*[st.floats(-9, 9, width=16)] * len(RUNGS)), min_siz
 class Sweep:
     """A search whose trials have given scores at 100, 300 and 900 images, the last of which are their budget."""
 
-    def __init__(self, *, trials, mode="min", families=("",), **settings):
-        self.mode, self.families = mode, families
+    def __init__(self, *, trials, mode="min", families=("",), params=(), created=None, **settings):
+        self.mode, self.families, self.params = mode, families, params
         self.log, self.jobs = [], []
         self.state, self.scheduler = (
             SweepState(),
             Asha(RUNGS[-1], RUNGS[0], 0, AshaSettings(reduction=REDUCTION, **settings)),
         )
-        self.note(Created("id", "a", "fd", mode, trials))
+        self.note(Created("id", "a", "fd", mode, trials, **created or {}))
 
     def note(self, event):
         self.log.append(event)
@@ -53,7 +53,8 @@ class Sweep:
     def score(self, name, value, images):
         """Report it; True if the trial continues."""
         self.jobs.append((name, images))
-        cost = Cost(images=images, device_seconds=float(images))
+        params = self.params[self.state.trials[name].number] if self.params else None
+        cost = Cost(images=images, device_seconds=float(images), params=params)
         self.note(Evaluated(name, evaluation(images, value, mode=self.mode, cost=cost), None))
         if self.scheduler.verdict_on(self.state.trials[name], self.state) == "pause":
             self.note(Paused(name))
@@ -201,3 +202,18 @@ def test_each_bracket_begins_at_a_later_rung():
     assert all(min(at) == (100 if number < 9 else 300) for number, at in paused_at.items())
     assert 12 not in paused_at
     assert {9, 10} & paused_at.keys()
+
+
+def test_with_several_objectives_the_trials_of_the_first_front_are_promoted():
+    """Of the first two trials the better one, and then the best and the smallest, not the second best."""
+    further = {"further": [{"metric": "params", "mode": "min"}]}
+    sweep = Sweep(trials=6, created=further, params=(70, 60, 50, 51, 10, 40))
+    sweep.play([(score,) * 3 for score in (9.0, 8.0, 2.0, 3.0, 5.0, 7.0)])
+    assert [name for name, images in sweep.jobs if images == RUNGS[1]] == ["t0001", "t0002", "t0004"]
+
+
+def test_a_trial_that_breaks_a_limit_comes_after_those_that_meet_it():
+    limits = {"constraints": [{"metric": "params", "max": 55}]}
+    sweep = Sweep(trials=2, created=limits, params=(60, 50))
+    sweep.play([(1.0,) * 3, (9.0,) * 3])
+    assert sweep.jobs[:3] == [("t0000", 100), ("t0001", 100), ("t0001", 300)]
