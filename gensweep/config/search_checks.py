@@ -23,6 +23,8 @@ def objective_problems(tree: Tree, config: SweepConfig | None) -> Iterator[tuple
         if (count := len(config.objective)) > 1 and isinstance(config.search.scheduler, MedianStopping):
             reason = f"median compares trials by one score, but there are {count} objectives"
             yield "search.scheduler", f"{reason}; set search.scheduler: {{kind: asha}}"
+        if count > 1 and config.search.stop_when is not None:
+            yield "search.stop_when", f"it judges one score, but there are {count} objectives; remove it"
 
 
 def named_metrics(config: SweepConfig) -> list[tuple[str, str]]:

@@ -51,6 +51,13 @@ class Repeats(FrozenSettings):
     """further seeds for each, besides the one of the search"""
 
 
+class StopWhen(FrozenSettings):
+    """End the search before its last trial."""
+
+    expected_gain: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """share by which the trials that are left must be expected to improve the best score"""
+
+
 class Search(FrozenSettings):
     """How to search the space, and the budget of the search."""
 
@@ -66,6 +73,8 @@ class Search(FrozenSettings):
     """ends or pauses trials before their budget is spent"""
     patience: Positive | None = None
     """evaluations without a new best after which a trial ends; null: none"""
+    stop_when: StopWhen | None = None
+    """samples no further trials once they are expected to gain little; null: never"""
     repeats: Repeats | None = None
     """train the best configurations again with other seeds; null: do not"""
     enqueue: tuple[dict[str, Any], ...] = ()

@@ -76,6 +76,10 @@ class ProgressDisplay:
                 self.say(f"{event.trial}: {event.text}")
             case events.Entered() if self._live is None and event.phase in DONE_ONCE:  # phases that delay all trials
                 self.say(f"{event.trial}: {event.phase}")
+            case events.Exhausted(expected_gain=float(gain)):
+                self.say(
+                    f"{self._name} samples no further trials: they would improve the best score by about {gain:.1%}"
+                )
             case events.Paused() | events.Ended():
                 self._end(state.trials[event.trial])
             case events.Stopping():

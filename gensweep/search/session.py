@@ -17,6 +17,7 @@ from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.results import Evaluation
 from gensweep.search.asha import Asha
+from gensweep.search.expected_gain import expected_gain
 from gensweep.search.reruns import Retry, due_repeats
 from gensweep.search.samplers import known_study, make_sampler
 from gensweep.search.schedulers import Decision, Median, Scheduler, Startable, too_many_failures
@@ -120,6 +121,10 @@ class Session:
             match self._next:
                 case TrialState() as trial:
                     pass
+                case "sample" if (gain := self._too_little_gain) is not None:
+                    self.end_search(gain)
+                    self._follow_up()
+                    continue
                 case "sample":
                     trial = self._suggest()
                 case "stop" if state.wanted > len(state.searched) and not too_many_failures(state):
@@ -140,9 +145,9 @@ class Session:
         """True if another trial may become runnable later."""
         return self._next == "wait" or bool(self._held)
 
-    def end_search(self) -> None:
-        """Sample no further trials: the search budget or the time is used up."""
-        self.note(events.Exhausted(self.state.wanted_once_exhausted))
+    def end_search(self, expected_gain: float | None = None) -> None:
+        """Sample no further trials: the search budget or the time is used up, or they are expected to gain little."""
+        self.note(events.Exhausted(self.state.wanted_once_exhausted, expected_gain))
 
     @property
     def time_is_up(self) -> bool:
@@ -280,6 +285,15 @@ class Session:
     @property
     def _next(self) -> Decision:
         return next(iter(self._resumable), None) or self._scheduler.next(self.state, self._held, self._able)
+
+    @property
+    def _too_little_gain(self) -> float | None:
+        """The expected gain of further trials, if it is below `search.stop_when`; asked only once."""
+        limit = self._plan.search.stop_when
+        if limit is None or self.state.exhausted:
+            return None
+        gain = expected_gain(self.state)
+        return gain if gain < limit.expected_gain else None
 
     def _decide(self, trial: TrialState) -> None:
         """Pause or end a trial after its newest evaluation, unless that has no score.  Repeats train to their ends."""

@@ -65,9 +65,10 @@ class Extended:
 
 @dataclass(frozen=True)
 class Exhausted:
-    """The search budget is spent; no more than `trials` trials are sampled."""
+    """No more than `trials` trials are sampled: the search budget is spent, or others are expected to gain so little."""
 
     trials: int
+    expected_gain: float | None = None
 
 
 @dataclass(frozen=True)
