@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/stop_rule.py digits --way smoothed --trials 100
 
-Prints the share of replays whose best score on fresh seeds is at most the expected gain worse than without the rule, and
-the compute that the rule saves.
+Prints the share of replays whose best score on fresh seeds is at most the expected gain worse than without the rule,
+and the compute that the rule saves.
 """
 
 from __future__ import annotations

@@ -77,9 +77,7 @@ class ProgressDisplay:
             case events.Entered() if self._live is None and event.phase in DONE_ONCE:  # phases that delay all trials
                 self.say(f"{event.trial}: {event.phase}")
             case events.Exhausted(expected_gain=float(gain)):
-                self.say(
-                    f"{self._name} samples no further trials: they would improve the best score by about {gain:.1%}"
-                )
+                self.say(f"{self._name} samples no more trials: they are expected to gain {100 * gain:.1f} %")
             case events.Paused() | events.Ended():
                 self._end(state.trials[event.trial])
             case events.Stopping():

@@ -15,7 +15,7 @@ BEST_PART = 0.75
 
 
 def expected_gain(state: SweepState) -> float:
-    """Share by which the trials that are left are expected to improve the best score; infinite if too few have finished.
+    """Share by which further trials are expected to improve the best score; infinite if too few have finished.
 
     For scores that fall off exponentially at their best end, the best of m is better than that of n by b log(m / n).
     The lead of the best k over the next one is b in the mean.  Source: Rényi 1953, "On the theory of order statistics".

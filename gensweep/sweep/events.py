@@ -65,7 +65,7 @@ class Extended:
 
 @dataclass(frozen=True)
 class Exhausted:
-    """No more than `trials` trials are sampled: the search budget is spent, or others are expected to gain so little."""
+    """No more than `trials` trials are sampled: the budget is spent, or others are expected to gain so little."""
 
     trials: int
     expected_gain: float | None = None
