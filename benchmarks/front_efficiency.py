@@ -19,9 +19,10 @@ import numpy as np
 from dated_results import write_result
 from replays.populations import NearestConfigurations
 from replays.product_search import ProductSearch
-from replays.table import NAMES, Table, load_table, sweep_of
+from replays.table import NAMES, sweep_of
 from replays.table_replay import Best, FoundScore, Pool, replay
 from search_efficiency import GRID, PRODUCT, SHARES, curves, median_with_interval
+from tables.load import Table, load_table
 
 from gensweep.config.objectives import Objective
 from gensweep.fronts import pareto_front, volume

@@ -23,7 +23,8 @@ from typing import Any
 
 import click
 from dated_results import machine
-from replays.table import NAMES, TABLES, file_of, load_table, sweep_of
+from replays.table import NAMES, sweep_of
+from tables.load import TABLES, load_table
 
 from gensweep.files import write_text
 from gensweep.sweep.folder import SweepFolder
@@ -109,16 +110,17 @@ def lost_trials(folder: SweepFolder) -> list[TrialState]:
 def main(name: str, trials: int, minutes: float | None, work: Path) -> None:
     """Add trials to a table until it holds enough."""
     end = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+    file = TABLES / f"{name}.jsonl"
     work.mkdir(parents=True, exist_ok=True)
     while len((table := load_table(name)).by_configuration) < trials and time.monotonic() < end:
         if table.heading and table.heading["sweep"] != population(name):
-            raise click.ClickException(f"{file_of(name)} holds trials of another population; move it away")
-        part = len({training.part for training in table.trainings})
+            raise click.ClickException(f"{file} holds trials of another population; move it away")
+        part = len({training.configuration.partition("-")[0] for training in table.trainings})
         folder = make_part(name, part, work)
         trained = list(folder.state().trials.values())
         head = [] if table.heading else [heading(name, trained)]
         lines = "".join(json.dumps(row) + "\n" for row in [*head, *(row_of(part, trial) for trial in trained)])
-        write_text(file_of(name), (file_of(name).read_text() if table.heading else "") + lines)
+        write_text(file, (file.read_text() if table.heading else "") + lines)
         shutil.rmtree(folder.path)
 
 

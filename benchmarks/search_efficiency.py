@@ -38,10 +38,11 @@ from matplotlib.figure import Figure
 from replays.peer_searches import Dehb, OptunaHyperband, Promoting, RayAsha, Smac
 from replays.populations import NearestConfigurations, SmoothedTable
 from replays.product_search import ProductSearch
-from replays.table import NAMES, Table, load_table, sweep_of
+from replays.table import NAMES, sweep_of
 from replays.table_replay import FoundScore, Pool, Population, Searcher, replay
 from replays.warm_starts import Knowledge, warm_search
 from scipy.stats import binom
+from tables.load import Table, load_table
 
 from gensweep.results import Identity
 from gensweep.sweep.folder import SweepFolder

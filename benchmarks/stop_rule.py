@@ -18,9 +18,10 @@ import numpy as np
 import optuna
 from dated_results import write_result
 from replays.product_search import ProductSearch
-from replays.table import NAMES, Table, load_table, sweep_of
+from replays.table import NAMES, sweep_of
 from replays.table_replay import FoundScore, Pool, Population, replay
 from search_efficiency import SHARES, WAYS
+from tables.load import Table, load_table
 
 from gensweep.results import Identity
 from gensweep.sweep.folder import SweepFolder

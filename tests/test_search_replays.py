@@ -3,8 +3,9 @@
 import optuna
 import pytest
 from replays.populations import NearestConfigurations
-from replays.table import Table, Training, sweep_of
+from replays.table import sweep_of
 from search_efficiency import SHARES, replays
+from tables.load import Table, Training
 
 from gensweep.search.space import suggest
 

@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from replays.table import Table, Training
 from replays.table_replay import Drawn
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from tables.load import Table, Training
 
 from gensweep.config.ranges import Fixed, Node, Range, every_node
 
