@@ -1,4 +1,4 @@
-"""What the rest of a search is expected to gain."""
+"""The expected gain of further trials."""
 
 from __future__ import annotations
 

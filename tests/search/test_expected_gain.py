@@ -1,4 +1,4 @@
-"""What the rest of a search is expected to gain, and where that ends it."""
+"""The expected gain of further trials, and where it ends a search."""
 
 from __future__ import annotations
 
