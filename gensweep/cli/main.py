@@ -7,6 +7,7 @@ compare; 5 the data do not support an answer; 130 interrupted.
 from __future__ import annotations
 
 import difflib
+import functools
 import gc
 import sys
 from importlib.metadata import EntryPoint
@@ -37,15 +38,23 @@ def _with_import_option(command: click.Command) -> click.Command:
         return command
     if any(parameter.name == "imported" for parameter in command.params):
         return command
+    run = command.callback
+    assert run is not None
+
+    @functools.wraps(run)
+    def importing(*arguments: Any, imported: tuple[str, ...], **keywords: Any) -> Any:
+        for name in imported:
+            plugins.load(name)
+        return run(*arguments, **keywords)
+
     option = click.Option(
         ["--import", "imported"],
         multiple=True,
-        expose_value=False,
-        callback=lambda context, option, names: [plugins.load(name) for name in names],
         metavar="MODULE|FILE",
         help="Import a plug-in first, such as my_package.schedules or mine.py. May be given several times.",
     )
     command.params.append(option)
+    command.callback = importing
     return command
 
 
