@@ -163,7 +163,8 @@ def write_class_grid(
         for start in range(0, len(found), columns)
     ]
     width = space + side * columns
-    high = min(len(rows), math.ceil(math.sqrt(len(rows) * width / side)))
+    across = max(1, round(math.sqrt(len(rows) * side / width)))
+    high = math.ceil(len(rows) / across)
     sheet = Image.new("RGB", (width * -(-len(rows) // high), side * high), "white")
     pen, corners = ImageDraw.Draw(sheet), [(0, 0)] * len(tiles)
     for place, (label, is_first, row) in enumerate(rows):

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 import tiny
 import torch
 from PIL import Image
@@ -33,6 +34,17 @@ def test_a_row_holds_the_images_of_one_class_in_the_order_of_the_classes(tmp_pat
         for column in range(3):
             middle = grid[row * tile + tile // 2, left + column * tile + tile // 2]
             assert middle.tolist() == [row + 1 if column < count else 255] * 3
+
+
+@pytest.mark.parametrize("classes", [10, 16, 40])
+def test_columns_of_classes_are_about_equally_high(tmp_path, classes):
+    labels, file = torch.arange(classes).repeat_interleave(6), tmp_path / "grid.png"
+    drawn(labels, [f"c{number}" for number in range(classes)], file)
+    with Image.open(file) as picture:
+        _, corners = json.loads(picture.info["layout"])
+    firsts = [left for left, _ in corners[::6]]
+    heights = [firsts.count(left) for left in sorted(set(firsts))]
+    assert max(heights) - min(heights) <= len(heights)
 
 
 def test_real_images_are_of_the_drawn_classes():
