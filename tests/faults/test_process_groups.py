@@ -11,6 +11,8 @@ import pytest
 from disturbed_sweep import DisturbedSweep
 from ended_well import check, check_broken_off, check_left_nothing
 
+from gensweep.sweep.events import Evaluated, Saved, Stopping
+
 #: Makes its standard input the terminal of a new session, as a terminal window does, and becomes its arguments.
 LOGIN = """
 import fcntl, os, sys, termios
@@ -25,8 +27,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 def check_saved(sweep: DisturbedSweep, code: int = 130) -> None:
     """The sweep ends in order: after the signal each trial that trained saves a checkpoint, and no step is lost."""
     check_broken_off(sweep, code)
-    kinds = [entry.event.kind for entry in sweep.sweep_folder.log.read()]
-    assert {"saved", "evaluated"} & set(kinds[kinds.index("stopping") :]), sweep.said()
+    kinds = [type(entry.event) for entry in sweep.sweep_folder.log.read()]
+    assert {Saved, Evaluated} & set(kinds[kinds.index(Stopping) :]), sweep.said()
     assert sweep.state.status == "interrupted"
     assert "GCS" not in sweep.said()
 
@@ -90,8 +92,8 @@ def test_a_terminal_that_goes_away_lets_trials_save(tmp_path, shell):
         os.close(ours)
         sweep.wait()  # for the shell
         sweep.wait_for("end of the driver", lambda: not sweep.processes("driver"))
-        kinds = [entry.event.kind for entry in sweep.sweep_folder.log.read()]
-        assert {"saved", "evaluated"} & set(kinds[kinds.index("stopping") :]), sweep.said()
+        kinds = [type(entry.event) for entry in sweep.sweep_folder.log.read()]
+        assert {Saved, Evaluated} & set(kinds[kinds.index(Stopping) :]), sweep.said()
         assert f"gensweep tune --resume {sweep.name}" in sweep.said()
         assert sweep.state.status == "interrupted"
         check_left_nothing(sweep)

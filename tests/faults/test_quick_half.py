@@ -19,6 +19,7 @@ from ended_well import check, check_broken_off, check_refused
 from typed_commands import call
 
 from gensweep.remote_folder import RemoteFolder, below
+from gensweep.sweep.events import Evaluated, Saved, Stopping
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
@@ -35,9 +36,9 @@ def test_a_sweep_survives_lost_processes_files_and_mlflow(tmp_path, s3):
         sweep.wait_for_steps(2)
         sweep.kill("driver", signal.SIGINT)
         check_broken_off(sweep, 130)
-        kinds = [entry.event.kind for entry in sweep.sweep_folder.log.read()]
+        kinds = [type(entry.event) for entry in sweep.sweep_folder.log.read()]
         # A checkpoint, which has a score if the trial was about to be scored.
-        assert {"saved", "evaluated"} & set(kinds[kinds.index("stopping") :])
+        assert {Saved, Evaluated} & set(kinds[kinds.index(Stopping) :])
         check_damaged_files_are_refused(sweep)
         lose_views(sweep)
         sweep.resume()

@@ -17,7 +17,7 @@ from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.run.driver import run_plan
 from gensweep.search.space import frozen_trial, outcome
-from gensweep.sweep.events import Ended, Evaluated, Paused, Progressed, SessionEnded, Started
+from gensweep.sweep.events import Created, Ended, Evaluated, Paused, Progressed, SessionEnded, SessionStarted, Started
 from gensweep.sweep.folder import SweepFolder
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak")]
@@ -82,7 +82,7 @@ def test_a_sweep_finishes_and_every_event_is_seen_once(finished):
     result, memory, root = finished
     assert (result.state.status, result.exit_code) == ("finished", 0)
     assert [(t.trial, t.status) for t in trials_of(result)] == [(f"t000{i}", "finished") for i in range(5)]
-    assert [event.kind for event in memory.events[:2]] == ["created", "session_started"]
+    assert [type(event) for event in memory.events[:2]] == [Created, SessionStarted]
     assert memory.events[-1] == SessionEnded("finished")
     assert memory.events == [entry.event for entry in SweepFolder(root, "a").log.read()]
     for trial, steps in zip(trials_of(result), (4, 4, 8), strict=False):
@@ -136,7 +136,7 @@ def test_a_name_that_exists_is_refused_and_can_be_extended(finished, extended):
     memory, half = Memory(), root / "a" / "checkpoints" / "t0000" / ".half.part"
     half.mkdir()  # as a worker leaves it that is ended while it saves
     assert run_plan(sweep, [memory], root=root, resume=True).state.status == "finished"
-    assert [event.kind for event in memory.events] == ["session_started", "session_ended"]  # nothing is left to run
+    assert [type(event) for event in memory.events] == [SessionStarted, SessionEnded]  # nothing is left to run
     assert not half.exists()
 
 
