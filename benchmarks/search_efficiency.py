@@ -1,20 +1,22 @@
 """What a search finds for its compute: replays of searches on a table of real trials, with every cost counted.
 
     .venv/bin/python benchmarks/search_efficiency.py digits
-    .venv/bin/python benchmarks/search_efficiency.py digits --seeds 20 --trainings 32 --methods random,asha
+    .venv/bin/python benchmarks/search_efficiency.py digits --trainings 10,32 --workers 4 --methods random,asha
 
 The product's methods are driven by its own session, the peers by their own packages; smac and dehb come with
-`pip install 'gensweep[search-peers]'`.  One trial runs at a time, which is the best case of every method; with
---workers several do, of the product's methods alone.
+`pip install 'gensweep[search-peers]'` and run one trial at a time.
 
 All methods are scored at the same points of a training, those of the table that divide it by three: trials are stopped,
-paused and promoted there.  Random search is scored at its end alone in `random (scored once)`, for it needs no more.
+paused and promoted there.  `random (scored once)` and `optuna`, which stop nothing early, are scored at the end.
 The searches that begin warm know one of a quarter of the compute, by default, which is not counted; see
 replays/warm_starts.py.
 
 A table holds few of the configurations that a search may ask for: it gets the nearest one, or with --way smoothed what
 a model of the table says; see replays/populations.py.  What a replay has found is the score of the best trial so far on
-fresh seeds, not the lucky one that was seen.  The last lines say where the default misses its bar.
+fresh seeds, not the lucky one that was seen.
+
+A search spends the largest budget of --trainings; the smaller ones are parts of it, as no method knows its budget.  The
+last lines say where the default misses its bar.
 
 Prints a table and writes benchmarks/results/search_efficiency-DATE-PROCESSOR-TABLE-WAY.json, with a figure beside it.
 """
@@ -35,9 +37,10 @@ import optuna
 from dated_results import write_result
 from matplotlib.colors import TABLEAU_COLORS
 from matplotlib.figure import Figure
-from replays.peer_searches import Dehb, OptunaHyperband, Promoting, RayAsha, Smac
+from replays.peer_searches import Dehb, OptunaStudy, Promoting, RayAsha, Smac
 from replays.populations import NearestConfigurations, SmoothedTable
 from replays.product_search import ProductSearch
+from replays.quick_optuna import speed_up
 from replays.table import NAMES, sweep_of
 from replays.table_replay import FoundScore, Pool, Population, Searcher, replay
 from replays.warm_starts import Knowledge, warm_search
@@ -58,7 +61,9 @@ PRODUCT: dict[str, dict[str, Any]] = {
     "median": {"sampler": {"kind": "random"}, "scheduler": {"kind": "median"}},
 }
 DEFAULT, BASELINE, ONCE = "tpe_by_branch+asha", "random", "random (scored once)"
-PEERS = ("optuna", "ray", "smac", "dehb")
+PEERS = ("optuna", "optuna+hyperband", "ray", "smac", "dehb")
+#: Peers that train one trial at a time.
+SEQUENTIAL = ("smac", "dehb")
 #: The default search that begins with what another one found out.
 WARM: dict[str, Knowledge] = {"warm (ranks)": "ranks", "warm (wrong)": "wrong"}
 METHODS = (ONCE, *PRODUCT, *PEERS, *WARM)
@@ -71,26 +76,22 @@ GRID, FIRST = 200, 1.0
 COLOURS = {BASELINE: "black", DEFAULT: "tab:red"}
 #: Of the intervals.
 CONFIDENCE = 0.95
-#: Shares of the compute at which a table shows what was found.
-MEASURED = (0.25, 0.5, 1.0)
-#: The share of random search's compute after which the default is to have found as much.
-QUARTER = 0.25
+#: The share of random search's compute after which the default is to have found as much, by workers.
+BARS = {1: 0.25, 16: 0.28}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method: what it has found after a quarter, a half and all of the compute, each with its 95 % interval.
+    """A method's final score with the compute of `trainings`.
 
-    `compute` is the share of the compute at which its median reaches what random search finds with all of it.
+    `compute` is the share of it at which the method reaches the final score of random search.  Both are medians, with
+    their 95 % intervals; None: with more compute.
     """
 
     method: str
-    seeds: int
-    quarter: tuple[float, float, float]
-    half: tuple[float, float, float]
-    whole: tuple[float, float, float]
-    compute: float | None
-    seconds: float
+    trainings: float
+    score: tuple[float, float, float]
+    compute: tuple[float | None, float | None, float | None]
 
 
 def replays(
@@ -132,8 +133,8 @@ def make_search(
     """
     sweep = sweep_of(table.name)
     match method:
-        case "optuna":
-            return OptunaHyperband(pool, sweep)
+        case "optuna" | "optuna+hyperband":
+            return OptunaStudy(pool, sweep)
         case "ray":
             return RayAsha(pool, sweep)
         case "smac":
@@ -156,7 +157,7 @@ def make_search(
 
 def shares_of(method: str) -> tuple[float, ...]:
     """The points of a training at which a method's trials are scored."""
-    return SHARES[-1:] if method == ONCE else SHARES
+    return SHARES[-1:] if method in (ONCE, "optuna") else SHARES
 
 
 def worst_of(table: Table) -> float:
@@ -164,7 +165,7 @@ def worst_of(table: Table) -> float:
     return max(score for training in table.trainings for score in training.curve["score"])
 
 
-def curves(found: Sequence[Sequence[FoundScore]], grid: Sequence[float], start: float) -> np.ndarray:
+def curves(found: Sequence[Sequence[FoundScore]], grid: Sequence[float] | np.ndarray, start: float) -> np.ndarray:
     """By seed and compute in FLOPs, the score on fresh seeds of the best trial; `start` before there is any."""
     table = np.full((len(found), len(grid)), start)
     for row, steps in zip(table, found, strict=True):
@@ -180,45 +181,37 @@ def median_with_interval(values: np.ndarray) -> np.ndarray:
     return np.stack([np.median(values, axis=0), ordered[max(below - 1, 0)], ordered[min(n - below, n - 1)]])
 
 
-def row_of(method: str, bands: np.ndarray, grid: np.ndarray, target: float, seeds: int, seconds: float) -> Row:
-    """What the table says of a method, whose medians and intervals these are."""
-    values = [tuple(float(f"{each:.4g}") for each in bands[:, _index(grid, share)]) for share in MEASURED]
-    reached = np.flatnonzero(bands[0] <= target)
-    compute = float(grid[reached[0]] / grid[-1]) if len(reached) else None
-    return Row(method, seeds, *values, compute, round(seconds, 1))
+def row_of(method: str, trainings: float, bands: np.ndarray, grid: np.ndarray, target: float) -> Row:
+    """A method's row, from its medians and intervals over a grid of whole trainings."""
+    reached = [np.flatnonzero(band <= target) for band in bands]
+    compute = [float(grid[each[0]] / trainings) if len(each) else None for each in reached]
+    within = [each if each is not None and each <= 1 else None for each in compute]
+    score = [float(f"{each:.4g}") for each in bands[:, _index(grid, trainings)]]
+    return Row(method, trainings, (score[0], score[1], score[2]), (within[0], within[1], within[2]))
 
 
-def shortcomings(
-    rows: Mapping[str, Row], bands: Mapping[str, np.ndarray], grid: np.ndarray, *, told: bool = False
-) -> list[str]:
-    """Where the default misses the bar: a quarter of random search's compute, no peer ahead, never behind random.
-
-    One that was `told` what it may spend is judged by what it has in the end.
-    """
-    default, found = bands[DEFAULT], []
-    compute = rows[DEFAULT].compute
-    if not told and (compute is None or compute > QUARTER):
-        found.append(f"{DEFAULT} takes {_percent(compute)} of the compute of {BASELINE}")
-    for peer in [each for each in PEERS if each in bands]:
-        for share in MEASURED[-1:] if told else MEASURED:
-            at = _index(grid, share)
-            if bands[peer][2, at] < default[1, at]:
-                found.append(f"{peer} is ahead after {share:.0%}")
+def shortcomings(rows: Sequence[Row], bands: Mapping[str, np.ndarray], grid: np.ndarray, workers: int) -> list[str]:
+    """Where the default misses the bar: its share of random search's compute, no peer ahead, never behind random."""
+    found, bar = list[str](), BARS.get(workers, max(BARS.values()))
+    defaults = {row.trainings: row for row in rows if row.method == DEFAULT}
+    for trainings, default in defaults.items():
+        if default.compute[0] is None or default.compute[0] > bar:
+            found.append(f"{trainings:g} trainings: {DEFAULT} takes {_percent(default.compute[0])}, not {bar:.0%}")
+    for row in rows:
+        if row.method in (*PEERS, BASELINE, ONCE) and row.score[2] < defaults[row.trainings].score[1]:
+            found.append(f"{row.trainings:g} trainings: {row.method} is ahead")
     for baseline in [each for each in (BASELINE, ONCE) if each in bands]:
-        ahead = default[1] > bands[baseline][2]
-        if told and ahead[-1]:
-            found.append(f"{baseline} is ahead in the end")
-        elif not told and len(behind := grid[ahead]):
-            found.append(f"{baseline} is ahead between {behind[0] / grid[-1]:.0%} and {behind[-1] / grid[-1]:.0%}")
+        if len(behind := grid[bands[DEFAULT][1] > bands[baseline][2]]):
+            found.append(f"{baseline} is ahead between {behind[0]:.3g} and {behind[-1]:.3g} trainings")
     return found
 
 
 @click.command(context_settings={"show_default": True})
 @click.argument("name", type=click.Choice(NAMES))
 @click.option("--seeds", default=200, help="Replays of each method.")
-@click.option("--trainings", default=48.0, help="Compute of a search, in whole trainings.")
+@click.option("--trainings", default="10,20,30,100", help="Budgets of a search, in whole trainings.")
 @click.option(
-    "--told", is_flag=True, help="The default knows its compute, as by search.budget; else it is cut off there."
+    "--told", is_flag=True, help="The default knows the largest budget, as by search.budget; else it is cut off there."
 )
 @click.option("--trials", type=click.IntRange(1), default=None, help="Trials after which a search ends.")
 @click.option("--first-seed", default=0, help="Seeds count from here.")
@@ -228,7 +221,7 @@ def shortcomings(
 def main(
     name: str,
     seeds: int,
-    trainings: float,
+    trainings: str,
     told: bool,
     trials: int | None,
     first_seed: int,
@@ -238,36 +231,41 @@ def main(
 ) -> None:
     """Replay searches on a table, and say what they find for their compute."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    speed_up()
     table = load_table(name)
     if not table.trainings:
         raise click.ClickException(f"the table is empty; begin it with: python benchmarks/make_table.py {name}")
-    budget = float(table.heading["sweep"]["budget"]["flops"])
-    grid = np.geomspace(FIRST, trainings, GRID) * budget
+    budget, budgets = float(table.heading["sweep"]["budget"]["flops"]), sorted(map(float, trainings.split(",")))
+    grid = np.unique([*np.geomspace(FIRST, budgets[-1], GRID), *budgets])
     chosen = list(dict.fromkeys([BASELINE, *methods.split(",")]))
     if unknown := [each for each in chosen if each not in METHODS]:
         raise click.ClickException(f"--methods: {', '.join(unknown)}: none of {', '.join(METHODS)}")
-    if workers > 1 and (peers := [each for each in chosen if each in PEERS]):
-        raise click.ClickException(f"--methods: {', '.join(peers)}: replayed with one trial at a time; leave them out")
-    bands, rows, populations = dict[str, np.ndarray](), dict[str, Row](), dict[tuple[float, ...], Population]()
-    click.echo(f"{'':22} {'  '.join(f'after {share:.0%}'.ljust(26) for share in MEASURED)}  of the compute")
+    if workers > 1 and (alone := [each for each in chosen if each in SEQUENTIAL]):
+        raise click.ClickException(f"--methods: {', '.join(alone)}: replayed with one trial at a time; leave them out")
+    bands, rows, populations = dict[str, np.ndarray](), list[Row](), dict[tuple[float, ...], Population]()
+    seconds = dict[str, float]()
+    click.echo(f"{'':22} " + "".join(f"{f'{each:g} trainings':40}" for each in budgets))
     for method in chosen:
         began, shares = time.perf_counter(), shares_of(method)
         if shares not in populations:
             populations[shares] = WAYS[way](table, sweep_of(name).nodes(), shares)
         try:
             known: dict[str, Any] = {"told": told, "trials": trials, "workers": workers, "first_seed": first_seed}
-            found = replays(method, table, populations[shares], seeds, trainings, **known)
+            found = replays(method, table, populations[shares], seeds, budgets[-1], **known)
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{method}: {error}; pip install 'gensweep[search-peers]'") from error
-        bands[method] = median_with_interval(curves(found, grid, worst_of(table)))
-        target = bands[BASELINE][0, -1]
-        rows[method] = row_of(method, bands[method], grid, target, seeds, time.perf_counter() - began)
-        click.echo(_line(rows[method]))
-    missed = shortcomings(rows, bands, grid, told=told) if DEFAULT in rows else None
+        bands[method] = median_with_interval(curves(found, grid * budget, worst_of(table)))
+        targets = [bands[BASELINE][0, _index(grid, each)] for each in budgets]
+        new = [row_of(method, each, bands[method], grid, float(t)) for each, t in zip(budgets, targets, strict=True)]
+        rows += new
+        seconds[method] = round(time.perf_counter() - began, 1)
+        click.echo(f"{method:22} " + "".join(f"{_cell(row):40}" for row in new))
+    missed = shortcomings(rows, bands, grid, workers) if DEFAULT in bands else None
     if missed is not None:
         click.echo("\n".join(missed) or f"{DEFAULT} meets the bar")
     settings = {
-        "trainings": trainings,
+        "trainings": budgets,
+        "seeds": seeds,
         "told": told,
         "trials": trials,
         "first_seed": first_seed,
@@ -275,22 +273,23 @@ def main(
         "shares": SHARES,
         "way": way,
         "missed": missed,
+        "seconds": seconds,
     }
-    write(name, table, list(rows.values()), grid / budget, bands, settings)
+    write(name, table, rows, grid, bands, settings)
 
 
-def _index(grid: np.ndarray, share: float) -> int:
-    """Where a grid of compute has come to a share of it all."""
-    return int(np.searchsorted(grid, share * grid[-1] * (1 - 1e-9)))
+def _index(grid: np.ndarray, trainings: float) -> int:
+    """Where a grid of whole trainings has this number."""
+    return int(np.searchsorted(grid, trainings))
 
 
 def _percent(share: float | None) -> str:
-    return "more than all" if share is None else f"{share:.0%}"
+    return "more" if share is None else f"{share:.0%}"
 
 
-def _line(row: Row) -> str:
-    parts = [f"{middle:7.4g} [{low:.4g}, {high:.4g}]" for middle, low, high in (row.quarter, row.half, row.whole)]
-    return f"{row.method:22} {'  '.join(f'{part:26}' for part in parts)} {_percent(row.compute):>13}"
+def _cell(row: Row) -> str:
+    (score, low, high), (share, first, last) = row.score, map(_percent, row.compute)
+    return f"{score:.4g} [{low:.4g}, {high:.4g}] {share} [{first}, {last}]"
 
 
 def write(
@@ -306,7 +305,7 @@ def write(
     file = write_result(
         "search_efficiency",
         f"{name}-{settings['way']}"
-        + (f"-told-{settings['trainings']:g}" if settings["told"] else "")
+        + (f"-told-{settings['trainings'][-1]:g}" if settings["told"] else "")
         + (f"-trials-{settings['trials']}" if settings["trials"] else "")
         + (f"-workers-{settings['workers']}" if settings["workers"] > 1 else ""),
         table={"name": name, **size},

@@ -18,6 +18,7 @@ import numpy as np
 import optuna
 from dated_results import write_result
 from replays.product_search import ProductSearch
+from replays.quick_optuna import speed_up
 from replays.table import NAMES, sweep_of
 from replays.table_replay import FoundScore, Pool, Population, replay
 from search_efficiency import SHARES, WAYS
@@ -48,6 +49,7 @@ def searched(table: Table, population: Population, seed: int, search: dict[str, 
 def main(name: str, way: str, trials: int, gain: float, seeds: int) -> None:
     """Replay searches with and without the rule."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    speed_up()
     table, regrets, saved = load_table(name), [], []
     population = WAYS[way](table, sweep_of(name).nodes(), SHARES)
     for seed in range(seeds):

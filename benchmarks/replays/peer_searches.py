@@ -27,29 +27,31 @@ ETA = 3
 SCORE = "score"
 
 
-class OptunaHyperband:
-    """Optuna's TPE with its HyperbandPruner.  Source: Optuna's tutorial on pruning."""
+class OptunaStudy:
+    """Optuna's default sampler, with its HyperbandPruner where trials have several scores.
+
+    Source: Optuna's tutorial on pruning.
+    """
 
     def __init__(self, pool: Pool, sweep: SweepConfig) -> None:
         self._pool, self._sample = pool, partial(suggest, sweep.nodes())
-        steps = resources(pool)
         self._sampler = FromTable(optuna.samplers.TPESampler(seed=pool.seed), pool, self._sample)
-        pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=steps[-1], reduction_factor=ETA)
+        pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=resources(pool)[-1], reduction_factor=ETA)
         # To which bracket a trial belongs follows from the study's name.
         self._study = optuna.create_study(study_name=f"seed {pool.seed}", sampler=self._sampler, pruner=pruner)
-        self._next: Stage | None = None
+        self._continuing = list[Stage]()
 
     def ask(self) -> Stage | None:
         """The rest of a trial, or a new one."""
-        if self._next is None:
-            trial = self._study.ask()
-            self._sample(trial)
-            self._next = Stage(trial, self._sampler.taken, 0)
-        return self._next
+        if self._continuing:
+            return self._continuing.pop()
+        trial = self._study.ask()
+        self._sample(trial)
+        return Stage(trial, self._sampler.taken, 0)
 
     def tell(self, stage: Stage, score: float | None) -> None:
         """Report, and end the trial where it is pruned."""
-        trial, self._next = stage.key, None
+        trial = stage.key
         if score is None:
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
             return
@@ -59,7 +61,7 @@ class OptunaHyperband:
         elif trial.should_prune():
             self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
-            self._next = stage._replace(point=stage.point + 1)
+            self._continuing.append(stage._replace(point=stage.point + 1))
 
 
 class RayAsha:
@@ -79,22 +81,22 @@ class RayAsha:
         self._search = OptunaSearch(space, metric=SCORE, mode="min", sampler=self._sampler)
         rungs = {"max_t": resources(pool)[-1], "grace_period": 1, "reduction_factor": ETA}
         self._scheduler = AsyncHyperBandScheduler(time_attr="training_iteration", metric=SCORE, mode="min", **rungs)
-        self._next: Stage | None = None
+        self._continuing = list[Stage]()
         self._trials = 0
 
     def ask(self) -> Stage | None:
         """The rest of a trial, or a new one."""
-        if self._next is None:
-            self._trials += 1
-            trial = SimpleNamespace(trial_id=str(self._trials))
-            self._search.suggest(trial.trial_id)
-            self._scheduler.on_trial_add(None, trial)
-            self._next = Stage(trial.trial_id, self._sampler.taken, 0)
-        return self._next
+        if self._continuing:
+            return self._continuing.pop()
+        self._trials += 1
+        trial = SimpleNamespace(trial_id=str(self._trials))
+        self._search.suggest(trial.trial_id)
+        self._scheduler.on_trial_add(None, trial)
+        return Stage(trial.trial_id, self._sampler.taken, 0)
 
     def tell(self, stage: Stage, score: float | None) -> None:
         """Report as Tune's controller does."""
-        trial, self._next = SimpleNamespace(trial_id=stage.key), None
+        trial = SimpleNamespace(trial_id=stage.key)
         if score is None:
             self._scheduler.on_trial_error(None, trial)
             self._search.on_trial_complete(stage.key, error=True)
@@ -106,7 +108,7 @@ class RayAsha:
             self._search.on_trial_complete(stage.key, result)
         else:
             self._search.on_trial_result(stage.key, result)
-            self._next = stage._replace(point=stage.point + 1)
+            self._continuing.append(stage._replace(point=stage.point + 1))
 
 
 class Proposal(NamedTuple):
