@@ -76,8 +76,9 @@ GRID, FIRST = 200, 1.0
 COLOURS = {BASELINE: "black", DEFAULT: "tab:red"}
 #: Of the intervals.
 CONFIDENCE = 0.95
-#: The share of random search's compute after which the default is to have found as much, by workers.
-BARS = {1: 0.25, 16: 0.28}
+#: The share of random search's compute after which the default is to have found as much, by workers, and the least
+#: budget that this is asked of.
+BARS, LEAST = {1: 0.25, 16: 0.28}, 30
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def shortcomings(rows: Sequence[Row], bands: Mapping[str, np.ndarray], grid: np.
     found, bar = list[str](), BARS.get(workers, max(BARS.values()))
     defaults = {row.trainings: row for row in rows if row.method == DEFAULT}
     for trainings, default in defaults.items():
-        if default.compute[0] is None or default.compute[0] > bar:
+        if trainings >= LEAST and (default.compute[0] is None or default.compute[0] > bar):
             found.append(f"{trainings:g} trainings: {DEFAULT} takes {_percent(default.compute[0])}, not {bar:.0%}")
     for row in rows:
         if row.method in (*PEERS, BASELINE, ONCE) and row.score[2] < defaults[row.trainings].score[1]:
