@@ -57,7 +57,6 @@ PRODUCT: dict[str, dict[str, Any]] = {
     "tpe_by_branch": {"sampler": {"kind": "tpe_by_branch"}, "scheduler": {"kind": "fifo"}},
     "asha": {"sampler": {"kind": "random"}, "scheduler": {"kind": "asha"}},
     "tpe_by_branch+asha": {},
-    "hyperband": {"sampler": {"kind": "random"}, "scheduler": {"kind": "asha", "brackets": 3}},
     "median": {"sampler": {"kind": "random"}, "scheduler": {"kind": "median"}},
 }
 DEFAULT, BASELINE, ONCE = "tpe_by_branch+asha", "random", "random (scored once)"
@@ -76,9 +75,8 @@ GRID, FIRST = 200, 1.0
 COLOURS = {BASELINE: "black", DEFAULT: "tab:red"}
 #: Of the intervals.
 CONFIDENCE = 0.95
-#: The share of random search's compute after which the default is to have found as much, by workers, and the least
-#: budget that this is asked of.
-BARS, LEAST = {1: 0.25, 16: 0.28}, 30
+#: The share of random search's compute after which the default is to have found as much, by workers.
+BARS = {1: 0.25, 16: 0.28}
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ def shortcomings(rows: Sequence[Row], bands: Mapping[str, np.ndarray], grid: np.
     found, bar = list[str](), BARS.get(workers, max(BARS.values()))
     defaults = {row.trainings: row for row in rows if row.method == DEFAULT}
     for trainings, default in defaults.items():
-        if trainings >= LEAST and (default.compute[0] is None or default.compute[0] > bar):
+        if default.compute[0] is None or default.compute[0] > bar:
             found.append(f"{trainings:g} trainings: {DEFAULT} takes {_percent(default.compute[0])}, not {bar:.0%}")
     for row in rows:
         if row.method in (*PEERS, BASELINE, ONCE) and row.score[2] < defaults[row.trainings].score[1]:

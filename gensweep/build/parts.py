@@ -38,9 +38,6 @@ from gensweep.training.trial import run_trial
 if TYPE_CHECKING:
     from gensweep.metrics.metric import Metric
 
-#: Seeds of scored images: 0 in evaluations of a training, 1 in the winner's fresh score.
-CHECKED_SEEDS = (0, 1)
-
 Split: TypeAlias = Literal["train", "test", "whole", "whole test"]
 
 

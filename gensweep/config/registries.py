@@ -20,7 +20,6 @@ def _late(module: str, name: str) -> Callable[[], Any]:
 datasets: Callable[[], Registry[Any]] = _late("gensweep.data.images", "DATASETS")
 families: Callable[[], Registry[Any]] = _late("gensweep.families.family", "FAMILIES")
 metrics: Callable[[], Registry[Any]] = _late("gensweep.metrics.metric", "METRICS")
-extractors: Callable[[], Registry[Any]] = _late("gensweep.metrics.extractors", "EXTRACTORS")
 #: Metrics of one extractor's features: (that extractor, the metric's name with any other one).
 reserved_metric_names: Callable[[], Mapping[str, tuple[str, str]]] = _late("gensweep.metrics.metric", "RESERVED_NAMES")
 starts: Callable[[], Registry[Any]] = _late("gensweep.training.start", "STARTS")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 from gensweep.config import registries
 from gensweep.config.problems import unknown
 from gensweep.config.ranges import Conditional, Node, combinations, every_node, point_of
-from gensweep.config.search_methods import GridSearch, MedianStopping, Nsga2
+from gensweep.config.search_methods import GridSearch, MedianStopping
 from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.tree import Tree, flatten
 from gensweep.results import BETTER, COSTS
@@ -63,12 +63,6 @@ def sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tup
             yield "search.trials", f"{trials} is more than the {count} combinations of the grid; set {count} or fewer"
         case GridSearch() if config.search.warm_start:
             yield "search.warm_start", "a grid runs every combination once anyway; remove it"
-        case Nsga2(population=population) if population >= trials:
-            yield (
-                "search.sampler.population",
-                f"{population} is not less than the number of trials ({trials}), so all of them would be random; "
-                "set a smaller one",
-            )
 
 
 def extension_problem(config: SweepConfig, nodes: Sequence[Node], trials: int) -> str | None:

@@ -25,8 +25,6 @@ class TpeByBranch(FrozenSettings):
     kind: Literal["tpe_by_branch"] = "tpe_by_branch"
     startup_trials: Annotated[int | None, Field(ge=0)] = None
     """random trials before the models are used; null: a quarter of search.trials, at most 10"""
-    constant_liar: bool = True
-    """whether running trials count as bad ones, so that new ones differ from them"""
 
 
 class RandomSearch(FrozenSettings):
@@ -49,14 +47,6 @@ class GaussianProcess(FrozenSettings):
     """random trials before the model is used"""
 
 
-class Nsga2(FrozenSettings):
-    """Genetic algorithm NSGA-II (Optuna): generations of trials, each bred from the best so far."""
-
-    kind: Literal["nsga2"] = "nsga2"
-    population: Annotated[int, Field(ge=2)] = 10
-    """trials of a generation; the first one is random"""
-
-
 class AshaSettings(FrozenSettings):
     """Asynchronous successive halving: a trial pauses at each rung until it is among the best 1/reduction there."""
 
@@ -64,10 +54,6 @@ class AshaSettings(FrozenSettings):
     grace: Grace = None
     reduction: Annotated[int, Field(ge=2)] = 3
     """1/reduction of the trials at a rung are promoted"""
-    brackets: Positive = 1
-    """groups of trials, each with its first rung later than the one before (HyperBand)"""
-    by_family: bool = False
-    """compare trials only with trials of their family"""
 
 
 class MedianStopping(FrozenSettings):
@@ -85,5 +71,5 @@ class Fifo(FrozenSettings):
     kind: Literal["fifo"] = "fifo"
 
 
-Sampler: TypeAlias = TpeByBranch | RandomSearch | GridSearch | GaussianProcess | Nsga2
+Sampler: TypeAlias = TpeByBranch | RandomSearch | GridSearch | GaussianProcess
 Scheduler: TypeAlias = AshaSettings | MedianStopping | Fifo

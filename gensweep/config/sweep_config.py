@@ -17,7 +17,6 @@ from gensweep.config.search_methods import (
     AshaSettings,
     GaussianProcess,
     GridSearch,
-    Nsga2,
     Positive,
     Sampler,
     Scheduler,
@@ -98,9 +97,7 @@ class Search(FrozenSettings):
         match self.sampler:
             case TpeByBranch(startup_trials=None):
                 return min(MOST_STARTUP_TRIALS, self.most_trials // 4)
-            case (
-                TpeByBranch(startup_trials=int(given)) | GaussianProcess(startup_trials=given) | Nsga2(population=given)
-            ):
+            case TpeByBranch(startup_trials=int(given)) | GaussianProcess(startup_trials=given):
                 return given
         return 0 if isinstance(self.sampler, GridSearch) else self.most_trials
 

@@ -78,40 +78,29 @@ class Asha(Scheduler):
     def next_stop(self, trial: TrialState | None, state: SweepState) -> float:
         """Share of the training at its next rung, or at the next score of other trials after that rung."""
         reached = 0.0 if trial is None else max((rung for rung, *_ in self._reached(trial, state)), default=0.0)
-        rung = next((each for each in self._rungs(trial) if each > reached), self.budget)
+        rung = next((each for each in self._rungs if each > reached), self.budget)
         least = rung * (1 - RUNG_TOLERANCE)
         scored_at = ([state.spent(each, images) for images, _ in each.rungs] for each in state.searched)
         firsts = [next((spent for spent in spents if spent >= least), 0.0) for spents in scored_at]
         return min(1.0, max(rung, *firsts, 0.0) / self.budget)
 
     @cached_property
-    def _brackets(self) -> list[list[float]]:
-        """Assigns trials to brackets in turn.  Each bracket starts one rung later, with `reduction` times fewer trials.
-
-        Source: HyperBand, Li et al. 2018.
-        """
-        rungs, reduction = list[float](), self.settings.reduction
-        while (amount := self.grace * reduction ** len(rungs)) < self.budget * (1 - ROUNDING):
+    def _rungs(self) -> list[float]:
+        rungs = list[float]()
+        while (amount := self.grace * self.settings.reduction ** len(rungs)) < self.budget * (1 - ROUNDING):
             rungs.append(amount)
-        count = min(self.settings.brackets, len(rungs) + 1)
-        return [rungs[each:] for each in range(count) for _ in range(reduction ** (count - 1 - each))]
-
-    def _rungs(self, trial: TrialState | None) -> list[float]:
-        """The rungs of a trial's bracket; None: a new trial."""
-        return self._brackets[0 if trial is None else trial.number % len(self._brackets)]
+        return rungs
 
     def _ladder(self, state: SweepState, deciding: TrialState | None = None) -> list[list[RungEntry]]:
         """Trials to compare at each rung, best first; the last rung first."""
-        rungs = defaultdict[tuple[float, str, int], list[RungEntry]](list)
+        rungs = defaultdict[float, list[RungEntry]](list)
         for trial in state.searched:
             reached, excess = self._reached(trial, state), sum(max(0.0, each) for each in trial.excesses.values())
             for rung, best, images in reached:
                 stays = rung == reached[-1][0] and (trial.status in ("paused", "pruned") or trial is deciding)
                 waits, order = stays and trial.status != "pruned", (excess, best, trial.number)
-                family = trial.family if self.settings.by_family else ""
-                entry = RungEntry(order, trial, rung, images, waits, not stays)
-                rungs[-rung, family, len(self._rungs(trial))].append(entry)
-        ladder = [rungs[key] for key in sorted(rungs, key=lambda key: key[0])]
+                rungs[rung].append(RungEntry(order, trial, rung, images, waits, not stays))
+        ladder = [rungs[rung] for rung in sorted(rungs, reverse=True)]
         return [_by_objectives(entries) if len(state.objectives) > 1 else sorted(entries) for entries in ladder]
 
     def _promotable(self, entries: list[RungEntry]) -> list[TrialState]:
@@ -124,7 +113,7 @@ class Asha(Scheduler):
 
     def _quota(self, entries: list[RungEntry], reached: int) -> int:
         """How many trials are promoted from a rung that `reached` trials reach."""
-        reduction, is_last = self.settings.reduction, entries[0].rung == self._brackets[0][-1]
+        reduction, is_last = self.settings.reduction, entries[0].rung == self._rungs[-1]
         return max(reached // reduction, int(reached >= (reduction if is_last else FEWEST)))
 
     def _family_quota(self, reached: int) -> int:
@@ -134,10 +123,10 @@ class Asha(Scheduler):
 
     def _reached(self, trial: TrialState, state: SweepState) -> list[tuple[float, float, int]]:
         """Each rung at which a trial was scored, with its best score and its images there."""
-        found, rungs = list[tuple[float, float, int]](), self._rungs(trial)
+        found = list[tuple[float, float, int]]()
         for images, best in trial.rungs:
             spent = state.spent(trial, images)
-            rung = max((each for each in rungs if each * (1 - RUNG_TOLERANCE) <= spent), default=0.0)
+            rung = max((each for each in self._rungs if each * (1 - RUNG_TOLERANCE) <= spent), default=0.0)
             if rung > (found[-1][0] if found else 0.0) and spent < self.budget * (1 - ROUNDING):
                 found.append((rung, order_of(best, state.mode), images))
         return found

@@ -14,13 +14,13 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from gensweep.config.ranges import Conditional, Fixed, Node, every_node
-from gensweep.config.search_methods import GaussianProcess, GridSearch, Nsga2, RandomSearch, TpeByBranch
+from gensweep.config.search_methods import GaussianProcess, GridSearch, RandomSearch, TpeByBranch
 from gensweep.config.sweep_config import Search
 from gensweep.search.space import Sample, directions, for_sampler, frozen_trial
 from gensweep.sweep.state import SweepState
 
 #: Most trials that a sampler uses, as sampling slows down with their number; grid needs all trials.
-MOST_KNOWN = {"tpe_by_branch": 250, "gp": 125, "nsga2": 250}
+MOST_KNOWN = {"tpe_by_branch": 250, "gp": 125}
 #: Share of the best trials among them; the others are the newest.
 BEST_SHARE = 0.2
 
@@ -34,14 +34,12 @@ def make_sampler(search: Search, known: int, nodes: Sequence[Node] = ()) -> optu
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match search.sampler:
-            case TpeByBranch(constant_liar=liar):
-                return BranchTpe(nodes, seed=seed, startup_trials=search.startup_trials, constant_liar=liar)
+            case TpeByBranch():
+                return BranchTpe(nodes, seed=seed, startup_trials=search.startup_trials)
             case GridSearch():
                 return optuna.samplers.BruteForceSampler(seed=seed)
             case GaussianProcess(startup_trials=startup):
                 return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-            case Nsga2(population=population):
-                return optuna.samplers.NSGAIISampler(seed=seed, population_size=population)
             case RandomSearch():
                 return optuna.samplers.RandomSampler(seed=seed)
 
@@ -68,8 +66,8 @@ class BranchTpe(optuna.samplers.TPESampler):
     that branch.  A choice whose branches have no searched settings is treated like any other setting.
     """
 
-    def __init__(self, nodes: Sequence[Node], *, seed: int, startup_trials: int, constant_liar: bool = True) -> None:
-        super().__init__(seed=seed, n_startup_trials=0, multivariate=False, constant_liar=constant_liar)
+    def __init__(self, nodes: Sequence[Node], *, seed: int, startup_trials: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=0, multivariate=False, constant_liar=True)
         self._uniform, self._startup = Random(seed), optuna.samplers.RandomSampler(seed=seed)
         self._startup_trials = startup_trials
         self._places = list(_places(nodes, {}))

@@ -346,9 +346,7 @@ class Session:
             known = self._plan.known(config)
         except GensweepError as error:
             problem = error
-        stored = study.get_trials(deepcopy=False)[asked.number].system_attrs
-        marks = {key: value for key, value in stored.items() if isinstance(value, int)}  # such as its generation
-        self.note(events.Suggested(name, number, asked.params, params, config, sampler_state=marks, known=known))
+        self.note(events.Suggested(name, number, asked.params, params, config, known=known))
         trial = self.state.trials[name]
         if problem is not None:
             is_own = isinstance(problem, ConfigError)

@@ -133,6 +133,5 @@ def frozen_trial(trial: TrialState, number: int, sample: Sample, ended: Outcome)
         intermediate_values=trial.curve if len(trial.objectives) == 1 else {},
         state=ended[0],
         values=ended[1],
-        system_attrs=dict(trial.sampler_state),
         constraints={} if ended[0] == OptunaState.RUNNING else trial.excesses,
     )

@@ -131,8 +131,6 @@ class Suggested:
     params: Mapping[str, Any]
     config: Mapping[str, Any]
     repeat_of: str | None = None
-    sampler_state: Mapping[str, int] = field(default_factory=dict)
-    """The sampler's notes on the trial, such as its generation."""
     known: Mapping[str, float] = field(default_factory=dict)
     """Costs of the configuration that have a limit, up to the first broken limit."""
 

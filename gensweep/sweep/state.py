@@ -120,7 +120,6 @@ class SweepState:
                     event.params,
                     event.config,
                     event.repeat_of,
-                    event.sampler_state,
                     event.known,
                     self.objectives,
                     self.constraints,

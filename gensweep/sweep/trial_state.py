@@ -36,8 +36,6 @@ class TrialState:
     config: Mapping[str, Any]
     repeat_of: str | None = None
     """The trial that this one repeats with another seed."""
-    sampler_state: Mapping[str, int] = field(default_factory=dict)
-    """The sampler's notes."""
     known: Mapping[str, float] = field(default_factory=dict)
     """Costs of its configuration that have a limit."""
     objectives: tuple[Objective, ...] = ()

@@ -47,7 +47,6 @@ def test_the_price_of_a_sweep_counts_every_device():
         ({"budget": {"flops": 1e15}}, 0, 1, "10 trials are random, then tpe_by_branch"),
         ({"sampler": {"kind": "random"}}, 0, 1, "20 of 20 trials are random"),
         ({"sampler": {"kind": "gp"}}, 0, 1, "10 of 20 trials are random, then gp"),
-        ({"sampler": {"kind": "nsga2"}}, 0, 1, "10 of 20 trials are random, then nsga2"),
     ],
 )
 def test_a_dry_run_says_how_many_trials_are_random(search, queued, concurrent, words):

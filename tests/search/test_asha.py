@@ -111,21 +111,9 @@ def test_with_one_family_the_trials_go_on_that_go_on_in_the_paper(scores, sign):
 
 @given(scores=curves, workers=st.integers(1, 5), families=st.sampled_from([("a",), ("a", "b"), ("a", "b", "c", "b")]))
 def test_every_family_has_a_whole_training_in_the_end_and_no_trial_waits(scores, workers, families):
-    for by_family in (False, True):
-        sweep = Sweep(trials=len(scores), families=families, by_family=by_family)
-        trials = sweep.play(scores, workers=workers)
-        assert {trial.status for trial in trials} <= {"finished", "pruned"}
-        assert {trial.family for trial in trials if trial.status == "finished"} == {t.family for t in trials}
-
-
-@given(scores=curves)
-def test_by_family_each_goes_on_as_if_it_were_alone(scores):
-    sweep = Sweep(trials=len(scores), families=("a", "b"), by_family=True)
-    sweep.play(scores)
-    for first in (0, 1):
-        expected = [(f"t{2 * int(name[1:]) + first:04d}", images) for name, images in halved(scores[first::2])]
-        own = [each for each in sweep.jobs if int(each[0][1:]) % 2 == first]
-        assert own[: len(expected)] == expected
+    trials = Sweep(trials=len(scores), families=families).play(scores, workers=workers)
+    assert {trial.status for trial in trials} <= {"finished", "pruned"}
+    assert {trial.family for trial in trials if trial.status == "finished"} == {t.family for t in trials}
 
 
 def test_the_best_of_a_slow_family_are_followed_one_of_three_two_of_nine():
@@ -188,20 +176,6 @@ def test_a_trial_that_fails_makes_way_for_the_next_best():
     sweep.note(Ended("t0000", "failed"))
     sweep.score(sweep.start(), 3.0, 100)
     assert sweep.start() == "t0001"  # the family has no whole training yet
-
-
-def test_each_bracket_begins_at_a_later_rung():
-    """Nine trials pause at 100 first, three at 300, and one trains to its end; then it begins again."""
-    sweep, paused_at, images = Sweep(trials=26, brackets=3), {}, {}
-    sweep.play([(float(number),) * 3 for number in range(26)])
-    for event in sweep.log:
-        if isinstance(event, Evaluated):
-            images[event.trial] = event.evaluation.images
-        if isinstance(event, Paused):
-            paused_at.setdefault(int(event.trial[1:]) % 13, set()).add(images[event.trial])
-    assert all(min(at) == (100 if number < 9 else 300) for number, at in paused_at.items())
-    assert 12 not in paused_at
-    assert {9, 10} & paused_at.keys()
 
 
 def test_with_several_objectives_the_trials_of_the_first_front_are_promoted():

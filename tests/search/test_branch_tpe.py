@@ -43,7 +43,7 @@ def known():
 
 
 def test_a_branch_is_drawn_as_optuna_draws_where_there_is_no_other(known):
-    whole = optuna.create_study(sampler=sampler(SPACE, constant_liar=False))
+    whole = optuna.create_study(sampler=sampler(SPACE))
     whole.add_trials(known)
     alone = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=5, multivariate=False))
     alone.add_trials([trial for trial in known if trial.params["net.kind"] == "deep"])

@@ -10,7 +10,7 @@ from session_driver import Driver
 from test_study import told
 
 from gensweep.config.objectives import Constraint, Objective
-from gensweep.config.search_methods import GaussianProcess, GridSearch, Nsga2, RandomSearch, TpeByBranch
+from gensweep.config.search_methods import GaussianProcess, GridSearch, RandomSearch, TpeByBranch
 from gensweep.results import Cost
 from gensweep.search import schedulers
 from gensweep.sweep.events import Ended, SessionEnded, Started
@@ -93,7 +93,6 @@ def test_a_limit_that_is_measured_is_judged_with_the_score(tmp_path):
 
 SAMPLERS = [
     TpeByBranch(startup_trials=3),
-    Nsga2(population=4),
     GaussianProcess(startup_trials=3),
     RandomSearch(),
     GridSearch(),

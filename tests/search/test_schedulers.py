@@ -93,7 +93,7 @@ class DiesBeforeWorkersBegin(Sweep):
         return super().start()
 
 
-SCHEDULERS = [MedianStopping(), AshaSettings(), AshaSettings(brackets=2)]
+SCHEDULERS = [MedianStopping(), AshaSettings()]
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda each: each.kind)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import optuna
 import pytest
-from logged import evaluation
 from trivial_sweeps import plan
 
-from gensweep.config.search_methods import GridSearch, Nsga2
+from gensweep.config.search_methods import GridSearch
 from gensweep.config.sweep_config import Search
 from gensweep.search.samplers import make_sampler
 from gensweep.search.session import Session
-from gensweep.sweep.events import Evaluated, SessionEnded, Started
+from gensweep.sweep.events import SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 
 
@@ -30,7 +29,7 @@ def draws(sampler, count=4):
     return drawn
 
 
-@pytest.mark.parametrize("kind", ["tpe_by_branch", "random", "gp", "nsga2"])
+@pytest.mark.parametrize("kind", ["tpe_by_branch", "random", "gp"])
 def test_a_seed_fixes_the_draws_and_a_later_session_does_not_repeat_them(kind):
     first = draws(sampler(kind, 3, 0))
     assert first == draws(sampler(kind, 3, 0))
@@ -57,19 +56,3 @@ def test_a_grid_meets_every_combination_once_over_sessions(tmp_path):
         session.note(SessionEnded("finished"))
     met = [(trial.params["kind"], trial.params["size"]) for trial in folder.state().trials.values()]
     assert sorted(met) == [("a", 1), ("a", 2), ("a", 3), ("a", 4), ("b", 8), ("b", 16)]
-
-
-def test_generations_of_nsga2_go_on_in_a_study_that_is_made_anew(tmp_path):
-    genetic = plan(trials=12, search={"sampler": Nsga2(population=3)})
-    for _ in range(3):
-        folder = SweepFolder(tmp_path, "a")
-        folder.create({"sweep": {}})
-        session = Session(genetic, folder, [], concurrent=1)
-        for _ in range(3):
-            trial = session.next_trial().trial
-            session.note(Started(trial))
-            session.reported(Evaluated(trial, evaluation(400, 1.0 + len(session.state.trials)), None))
-            session.ended(trial, {"finished": True})
-        session.note(SessionEnded("finished"))
-    noted = [list(trial.sampler_state.values()) for trial in folder.state().searched]
-    assert noted == [[0]] * 3 + [[1]] * 3 + [[2]] * 3
