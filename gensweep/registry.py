@@ -81,10 +81,11 @@ class Registry(Generic[F]):
 
     `noun` is used in messages ("'cosin' is not a schedule").  Modules of `package`, which may itself be a module, are
     imported at the first look-up, so a new file in the package adds an item.  Items of plug-ins come after these.
+    `around` takes an item with its settings, and the run-time arguments; its own settings are those of every item.
     """
 
-    def __init__(self, noun: str, *, package: str) -> None:
-        self.noun = noun
+    def __init__(self, noun: str, *, package: str, around: Callable[..., Any] | None = None) -> None:
+        self.noun, self.around = noun, around
         self._package = package
         self._items: dict[str, F] = {}
         self._discovered = False

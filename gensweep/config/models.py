@@ -6,11 +6,13 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from gensweep.registry import Choice, Keyword, Registry, Section, cached_until_registered, keywords
+
+Function: TypeAlias = Callable[..., Any]
 
 
 class FrozenSettings(BaseModel):
@@ -25,26 +27,30 @@ class Settings(FrozenSettings):
     """The settings of one function."""
 
     model_config = ConfigDict(use_attribute_docstrings=False)  # made from signatures, without source
-    function: ClassVar[Callable[..., Any]]
+    function: ClassVar[Function]
+    around: ClassVar[Function | None] = None
     title: ClassVar[str]
 
 
 @cached_until_registered
-def settings_model(function: Callable[..., Any], kind: str | None = None, *, sections: bool = True) -> type[Settings]:
-    """The model of a function's keyword-only parameters and its `kind`; without `sections`, only plain values."""
+def settings_model(
+    function: Function, kind: str | None = None, *, sections: bool = True, around: Function | None = None
+) -> type[Settings]:
+    """The model of the keyword-only parameters of functions, and of a `kind`; without `sections`, of plain values."""
     fields: dict[str, Any] = {} if kind is None else {"kind": (Literal[kind], ...)}
-    chosen = {name: each for name, each in keywords(function).items() if sections or each.mark is None}
+    known = keywords(function) | (keywords(around) if around else {})
+    chosen = {name: each for name, each in known.items() if sections or each.mark is None}
     fields |= {name: model_field(keyword) for name, keyword in chosen.items()}
     summary = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ")
     name = function.__name__ if kind is None else f"{function.__name__}[{kind}]"
     model: type[Settings] = create_model(name, __base__=Settings, __doc__=summary, **fields)
-    model.function = function
+    model.function, model.around = function, around
     return model
 
 
 def item_model(registry: Registry[Any], kind: str) -> type[Settings]:
     """The model of one item's settings, with the field `kind`."""
-    model = settings_model(registry[kind], kind)
+    model = settings_model(registry[kind], kind, around=registry.around)
     model.title = f"the {registry.noun} {kind}"
     return model
 
@@ -71,10 +77,17 @@ def bind(settings: Settings) -> functools.partial[Any]:
     """The described function, with all settings bound, nested ones too; only run-time arguments are missing."""
     values = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
     bound = {name: bind(value) if isinstance(value, Settings) else value for name, value in values.items()}
-    return functools.partial(type(settings).function, **bound)
+    around = type(settings).around
+    own = {name: bound.pop(name) for name in (keywords(around) if around else ())}
+    made = functools.partial(type(settings).function, **bound)
+    if around is None:
+        return made
+    enclosed = functools.partial(around, made, **own)
+    enclosed.__signature__ = inspect.signature(made)  # type: ignore[attr-defined]
+    return enclosed
 
 
-def functions_of(settings: Any) -> Iterator[Callable[..., Any]]:
+def functions_of(settings: Any) -> Iterator[Function]:
     """The functions of a section and of its nested sections."""
     if isinstance(settings, Settings):
         yield type(settings).function

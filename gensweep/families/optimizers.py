@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import torch
 from annotated_types import Ge, Gt, Interval, doc
@@ -60,8 +61,15 @@ class Adam:
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """A new optimizer of the trainable parameters, in PyTorch's fastest form for their device."""
-        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        fused = all(parameter.device.type in FUSED_DEVICES for parameter in parameters)
-        foreach = None if fused else True
-        betas = (self.beta1, self.beta2)
-        return torch.optim.Adam(parameters, self.learning_rate, betas, fused=fused, foreach=foreach)
+        groups = parameter_groups(network, self.learning_rate)
+        fused = all(each.device.type in FUSED_DEVICES for group in groups for each in group["params"])
+        return torch.optim.Adam(groups, betas=(self.beta1, self.beta2), fused=fused, foreach=None if fused else True)
+
+
+def parameter_groups(network: nn.Module, rate: float) -> list[dict[str, Any]]:
+    """The trainable parameters, grouped by learning rate: `rate` times their `rate_factor`, if they have one."""
+    groups = defaultdict[float, list[nn.Parameter]](list)
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            groups[rate * getattr(parameter, "rate_factor", 1.0)].append(parameter)
+    return [{"params": parameters, "lr": each} for each, parameters in groups.items()]

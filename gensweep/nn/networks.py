@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import register_parametrization
 
 from gensweep.errors import ConfigError
+from gensweep.nn.width import with_width
 from gensweep.registry import Registry
 
 M = TypeVar("M", bound=nn.Module)
@@ -59,15 +60,15 @@ class Autoencoder(NamedTuple):
 #: forward(x: Float[b channels h w], time: Float[b], labels: Int[b] | None) -> Float[b outputs h w].  Time is in
 #: [0, 1000) whatever the number of timesteps.  Label `classes`, one more than the last, stands for "no label".  A
 #: network with a `layers.Conditioning` hands its times on as they are, so that they may be Float[b 2], with intervals.
-DENOISERS: Registry[Callable[..., nn.Module]] = Registry("network", package="gensweep.nn")
+DENOISERS: Registry[Callable[..., nn.Module]] = Registry("network", package="gensweep.nn", around=with_width)
 
 #: Items take (channels, size, classes, latent, timed); the discriminator of a timed pair also takes times in
 #: [0, 1000], how noisy its images are.
-ADVERSARIES: Registry[Callable[..., Adversaries]] = Registry("GAN network", package="gensweep.nn")
+ADVERSARIES: Registry[Callable[..., Adversaries]] = Registry("GAN network", package="gensweep.nn", around=with_width)
 
 #: Items take (channels, size, classes, latent, outputs), where outputs are the channels that the decoder gives, None as
 #: many as images have; classes = 0 means unconditional.
-AUTOENCODERS: Registry[Callable[..., Autoencoder]] = Registry("VAE network", package="gensweep.nn")
+AUTOENCODERS: Registry[Callable[..., Autoencoder]] = Registry("VAE network", package="gensweep.nn", around=with_width)
 
 
 def check_doubling_size(kind: str, size: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -82,6 +84,8 @@ class ProjectionDiscriminator(nn.Module):
 
     label: nn.Module | None
     time: TimeProjection | None
+    #: Layers whose outputs are multiplied by the features and summed, and the power of the width by which sums grow.
+    summed: ClassVar[Mapping[str, float]] = {"label": 1.0, "time.embed.2": 0.5}
 
     def conditioned(
         self,

@@ -61,7 +61,7 @@ def test_a_key_that_only_one_branch_has_is_refused_where_it_is_given(refused):
     text = f"{BASE}space:\n  network: {{choice: [{{kind: unet}}, {{kind: cnn}}]}}\n  network.depth: {{int: [2, 4]}}\n"
     assert refused(text) == [
         "s:8: network.depth: 'depth' is not a key of network of kind unet "
-        "(known: kind, width, multipliers, blocks, attention, dropout, checkpointing)"
+        "(known: kind, width, multipliers, blocks, attention, dropout, checkpointing, parametrisation, base_width)"
     ]
 
 

@@ -73,8 +73,13 @@ EPSILON = 1e-3
 RATE = 1e-3
 #: The features sin(2^8 pi z) of the default multiply rounding errors of an image by 800.
 COARSE = {"vdm": {"vdm": tiny.SMALL["vdm"]["vdm"] | {"fourier": (0, 1)}}}
-#: A denoiser that no family of the smallest has.
-DENOISERS = {"dit": {"network": {"kind": "dit", "width": 16, "depth": 2, "registers": 2}}}
+#: Denoisers that no family of the smallest has, one with several learning rates.
+DENOISERS = {
+    "dit": {"network": {"kind": "dit", "width": 16, "depth": 2, "registers": 2}},
+    "mup": {
+        "network": {"kind": "cnn", "width": 16, "depth": 2, "dropout": 0.0, "parametrisation": "mup", "base_width": 8}
+    },
+}
 #: Low-rank updates of a network that stays as it is.
 UPDATED = {"lora": ("diffusion", {"rank": 2}), "lora of a gan": ("gan", {"rank": 2})}
 #: Batches in parts, whose gradients are averaged at the end.
